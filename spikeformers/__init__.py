@@ -1,0 +1,24 @@
+"""Spiking Transformers in PyTorch: build them, train them, see inside them, improve them, put them to work."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+from spikeformers import layers, neurons, ops
+from spikeformers.models import create_model, from_pretrained, list_models, load_checkpoint, save_pretrained
+
+if TYPE_CHECKING:
+    from spikeformers import data, training
+
+__all__ = [
+    "create_model", "data", "from_pretrained", "layers", "list_models", "load_checkpoint", "neurons", "ops",
+    "save_pretrained", "training",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    # Lightning, timm and torchvision take seconds to import: they come with the first use of what needs them.
+    if name in ("data", "training"):
+        return importlib.import_module(f"spikeformers.{name}")
+    raise AttributeError(f"module 'spikeformers' has no attribute {name!r}")

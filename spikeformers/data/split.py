@@ -1,0 +1,16 @@
+"""Cutting one part out of a labelled set, the same share of every class."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def stratified_split(labels: Sequence[int], fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """Indices of (the rest, the part) in ascending order; every class gives `fraction` of its items and keeps one."""
+    labels = np.asarray(labels)
+    rng = np.random.RandomState(seed)  # its stream never changes between NumPy releases; default_rng's may
+    part = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        part[members[: min(round(fraction * len(members)), len(members) - 1)]] = True
+    return np.flatnonzero(~part).tolist(), np.flatnonzero(part).tolist()

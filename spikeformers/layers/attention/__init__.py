@@ -1,0 +1,5 @@
+"""Attention cores: `[T, B, C, H, W] spikes or counts -> [T, B, C, H, W] current`."""
+
+from spikeformers.layers.attention.ssa import SSA
+
+__all__ = ["SSA"]

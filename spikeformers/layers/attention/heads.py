@@ -1,0 +1,13 @@
+"""Between feature maps and the tokens of attention heads."""
+
+from torch import Tensor
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """`[T, B, C, H, W] -> [T, B, M, N, D]`: head m owns channels m D to (m + 1) D, tokens run along rows."""
+    return x.flatten(-2).unflatten(2, (num_heads, -1)).transpose(-2, -1)
+
+
+def merge_heads(x: Tensor, height: int, width: int) -> Tensor:
+    """`[T, B, M, N, D] -> [T, B, C, H, W]`, the inverse of `split_heads`."""
+    return x.transpose(-2, -1).flatten(2, 3).unflatten(-1, (height, width))

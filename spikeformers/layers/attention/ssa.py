@@ -1,0 +1,43 @@
+"""Spiking self-attention."""
+
+from torch import Tensor, nn
+
+from spikeformers.layers.attention.heads import merge_heads, split_heads
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.spike_attention import spike_attention
+
+
+class SSA(nn.Module):
+    """Spiking self-attention: spikes for query, key and value, no softmax. `[T, B, C, H, W] -> [T, B, C, H, W] current`.
+
+        q, k, v = neuron(ConvNorm(x))                          0 or 1
+        y = attn_neuron(scale q k^T v), threshold 0.5          0 or 1
+        return ConvNorm(y)                                     current
+
+    `bias` is for the q, k, v convolutions; the output projection always has one. `scale` is a constant, whatever the
+    head width. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425, eq. 8-10, whose last neuron is the shortcut's here.
+
+    Raises ValueError where `dim` is not a multiple of `num_heads`.
+    """
+
+    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, scale: float = 0.125):
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}: every head has dim / num_heads")
+        self.num_heads, self.scale = num_heads, scale
+        self.q, self.k, self.v = (ConvNorm(dim, dim, bias=bias) for _ in range(3))
+        self.q_neuron, self.k_neuron, self.v_neuron = neuron(), neuron(), neuron()
+        self.attn_neuron = neuron(v_threshold=0.5)
+        self.proj = ConvNorm(dim, dim, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        q = split_heads(self.q_neuron(self.q(x)), self.num_heads)  # T B M N D
+        k = split_heads(self.k_neuron(self.k(x)), self.num_heads)
+        v = split_heads(self.v_neuron(self.v(x)), self.num_heads)
+        y = merge_heads(spike_attention(q, k, v, self.scale), height, width)  # T B C H W
+        return self.proj(self.attn_neuron(y))
+
+    def extra_repr(self) -> str:
+        return f"num_heads={self.num_heads}, scale={self.scale}"

@@ -1,0 +1,49 @@
+"""What each kind of part must accept and return: the menu.
+
+Tensors are `[T, B, C, H, W]`. A slot of a model (`neuron=`, `attention=`, ...) takes something to *call* for a part,
+with the arguments below: a class, a function, or `functools.partial(SSA, scale=0.25)`. What comes back is a module.
+No part keeps state between calls, and none looks ahead in time unless it says `causal = False`.
+
+| slot        | is called with                              | maps                                       |
+|-------------|---------------------------------------------|--------------------------------------------|
+| `neuron`    | `v_threshold=`, and `time_steps=` if taken  | current -> spikes, within its `levels`     |
+| `attention` | `dim, num_heads, neuron, bias=`             | spikes or counts -> current, same shape    |
+| `mlp`       | `dim, hidden_dim, neuron`                   | spikes or counts -> current, same shape    |
+| `position`  | `dim`                                       | spikes or counts -> current, same shape    |
+| `shortcut`  | `core, neuron, drop_path=`                  | stream -> stream, same shape               |
+| `stem`      | `in_channels, dim, neuron, strides`         | image or frames -> spikes, `H` over strides |
+| `head`      | `dim, num_classes`                          | stream -> logits `[T, B, K]`               |
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import nn
+
+
+class MakeNeuron(Protocol):
+    def __call__(self, *, v_threshold: float = ...) -> nn.Module: ...
+
+
+class MakeAttention(Protocol):
+    def __call__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = ...) -> nn.Module: ...
+
+
+class MakeMLP(Protocol):
+    def __call__(self, dim: int, hidden_dim: int, neuron: MakeNeuron) -> nn.Module: ...
+
+
+class MakePosition(Protocol):
+    def __call__(self, dim: int) -> nn.Module: ...
+
+
+class MakeShortcut(Protocol):
+    def __call__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = ...) -> nn.Module: ...
+
+
+class MakeStem(Protocol):
+    def __call__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int]) -> nn.Module: ...
+
+
+class MakeHead(Protocol):
+    def __call__(self, dim: int, num_classes: int) -> nn.Module: ...

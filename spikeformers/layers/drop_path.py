@@ -1,0 +1,29 @@
+"""Stochastic depth for sequences."""
+
+import torch
+from torch import Tensor, nn
+
+
+class DropPath(nn.Module):
+    """Zeroes one sample's branch over all steps together, in training only: `[T, B, ...] -> [T, B, ...]`.
+
+    What stays is divided by `1 - rate`, so that the mean is kept. Huang et al., ECCV 2016, arXiv:1603.09382.
+
+    Raises ValueError for a rate outside [0, 1).
+    """
+
+    def __init__(self, rate: float = 0.0):
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f"drop_path {rate} is not in [0, 1): it is the share of branches left out")
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.rate == 0 or not self.training:
+            return x
+        keep = 1 - self.rate
+        kept = torch.rand(x.shape[1], device=x.device) < keep
+        return x * (kept.to(x.dtype) / keep).view(1, -1, *[1] * (x.ndim - 2))
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}"

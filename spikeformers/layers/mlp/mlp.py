@@ -1,0 +1,22 @@
+"""The two-layer perceptron on tokens."""
+
+from torch import Tensor, nn
+
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.conv import ConvNorm
+
+
+class MLP(nn.Module):
+    """Two layers on every token with spikes between: `fc2(neuron(fc1(x)))`, `[T, B, C, H, W]` in, current out.
+
+    Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425, whose last neuron is the shortcut's here.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron):
+        super().__init__()
+        self.fc1 = ConvNorm(dim, hidden_dim, bias=True)
+        self.neuron = neuron()
+        self.fc2 = ConvNorm(hidden_dim, dim, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.neuron(self.fc1(x)))

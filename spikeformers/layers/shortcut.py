@@ -1,0 +1,37 @@
+"""The two residual styles of the field. Every sub-block of every family is `shortcut(core, neuron)`.
+
+A core takes spikes (or counts of spikes) and returns current; it neither begins nor ends with the block's own neuron.
+"""
+
+from torch import Tensor, nn
+
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.drop_path import DropPath
+
+
+class SEWShortcut(nn.Module):
+    """`x + neuron(core(x))`: the stream carries counts of spikes, 0, 1, 2, ... `[T, B, C, H, W] -> [T, B, C, H, W]`.
+
+    Spike-element-wise addition, Fang et al., NeurIPS 2021, arXiv:2102.04159; used by Spikformer and QKFormer.
+    """
+
+    def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
+        super().__init__()
+        self.core, self.neuron, self.drop_path = core, neuron(), DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.drop_path(self.neuron(self.core(x)))
+
+
+class MembraneShortcut(nn.Module):
+    """`x + core(neuron(x))`: the stream carries membrane current, cores see 0 and 1 only. `[T, B, C, H, W]` both ends.
+
+    Hu et al., TNNLS 2024, arXiv:2112.08954; used by the Spike-driven Transformers and Spikingformer.
+    """
+
+    def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
+        super().__init__()
+        self.core, self.neuron, self.drop_path = core, neuron(), DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.drop_path(self.core(self.neuron(x)))

@@ -1,0 +1,5 @@
+"""From images or event frames to the first spikes: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s]`."""
+
+from spikeformers.layers.stem.sps import SPS
+
+__all__ = ["SPS"]

@@ -1,0 +1,50 @@
+"""Spiking patch splitting."""
+
+from collections.abc import Sequence
+from math import prod
+
+from torch import Tensor, nn
+
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.time import merge_time, split_time
+
+
+class SPS(nn.Module):
+    """Convolutions that split an image into spiking patches: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] spikes`.
+
+    One stage a stride, widths doubling up to `dim`: 3x3 convolution, norm, neuron, then a max pool of the spikes where
+    the stride is 2. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425; its position convolution is a part apart.
+
+    Raises ValueError for strides other than 1 and 2, a `dim` that the widths do not divide, and, when called, for a
+    height or width that the strides do not divide.
+    """
+
+    def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):
+        super().__init__()
+        if dim % 2 ** (len(strides) - 1):
+            raise ValueError(f"dim {dim} is not a multiple of {2 ** (len(strides) - 1)}: widths double at each stage")
+        self.in_channels, self.stride = in_channels, prod(strides)
+        widths = [in_channels, *(dim >> i for i in reversed(range(len(strides))))]
+        stages = zip(widths[:-1], widths[1:], strides, strict=True)
+        self.stages = nn.Sequential(*(_Stage(before, after, neuron, stride) for before, after, stride in stages))
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        if height % self.stride or width % self.stride:
+            raise ValueError(f"an image of {height} x {width} is not a multiple of the stem's stride {self.stride}")
+        return self.stages(x)
+
+
+class _Stage(nn.Module):
+    def __init__(self, in_dim: int, dim: int, neuron: MakeNeuron, stride: int):
+        super().__init__()
+        if stride not in (1, 2):
+            raise ValueError(f"a stem stage cannot have stride {stride}: 1 keeps the size, 2 halves it")
+        self.proj = ConvNorm(in_dim, dim, 3)
+        self.neuron = neuron()
+        self.pool = nn.MaxPool2d(3, 2, padding=1) if stride == 2 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = self.neuron(self.proj(x))
+        return split_time(self.pool(merge_time(spikes)), x.shape[0])

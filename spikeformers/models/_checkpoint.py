@@ -1,0 +1,166 @@
+"""Weights on disk: safetensors with the settings that rebuild the model inside."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from spikeformers.models._network import SpikingTransformer
+from spikeformers.models._registry import build, find_family
+from spikeformers.models._released import read_pickle, translate, unwrap
+
+logger = logging.getLogger("spikeformers")
+
+WEIGHTS = "weights.safetensors"
+_METADATA = "spikeformers"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights by key, and what the file says of itself: `config`, `preprocess`, `classes`, ... or nothing."""
+
+    path: Path
+    weights: dict[str, Tensor]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def save_pretrained(model: SpikingTransformer, path: str | Path, **settings: Any) -> Path:
+    """Writes a model's weights and `config`, with any further settings, as safetensors; returns the file.
+
+    `path` is a `.safetensors` file, or a folder for `weights.safetensors`. The file is whole or not there at all.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        path = path / WEIGHTS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    unfinished = path.with_name(path.name + ".unfinished")
+    save_file(weights, unfinished, {_METADATA: json.dumps({"config": model.config, **settings})})
+    os.replace(unfinished, path)
+    return path
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Reads a run folder, a `.safetensors`, a `.ckpt` of ours or a file that others published. Runs none of it.
+
+    Raises FileNotFoundError where there is nothing, ValueError for what is damaged, refused or empty.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if not (path / WEIGHTS).is_file():
+            raise FileNotFoundError(f"{path} is a folder without {WEIGHTS}: give a finished run, or the file itself")
+        path = path / WEIGHTS
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint {path}: give a run folder or a file of weights")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    content = read_pickle(path)
+    settings = content.get(_METADATA)
+    return Checkpoint(path, unwrap(content, path), settings if isinstance(settings, dict) else {})
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    try:
+        with safe_open(path, "pt") as file:
+            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            settings = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not a readable safetensors file ({error}): it may be damaged") from error
+    return Checkpoint(path, unwrap(weights, path), settings)
+
+
+def load_checkpoint(model: SpikingTransformer, path: str | Path) -> SpikingTransformer:
+    """Loads weights, ours or in a family's released layout, into a model in place, and returns it.
+
+    A file for another `num_classes` leaves the model its new head, one for other `in_channels` its new first
+    convolution, and a log line says so. Everything else is strict.
+
+    Raises what `read_checkpoint` raises, and ValueError where keys or shapes differ, naming the first ten.
+    """
+    checkpoint = read_checkpoint(path)
+    ours = model.state_dict()
+    weights = checkpoint.weights
+    if not set(weights) <= set(ours) and (name := model.config.get("name")) and ":" not in name:
+        weights = translate(weights, find_family(name), ours)
+    kept = {key for key in ours if key.endswith("num_batches_tracked")} - set(weights)  # some files leave them out
+    kept |= _new_ends(model, weights, checkpoint.path)
+    weights = {key: value for key, value in weights.items() if key not in kept}
+    _check_fit(model, ours, weights, kept, checkpoint)
+    model.load_state_dict({**ours, **weights})
+    return model
+
+
+def from_pretrained(path: str | Path, **overrides: Any) -> SpikingTransformer:
+    """Builds the model a checkpoint of ours describes, loads its weights, and returns it in eval mode.
+
+    `overrides` go to `create_model`. A file may name parts that are not ours; they are refused unless passed in here,
+    because to find them would run somebody's code.
+
+    Raises what `load_checkpoint` raises, and ValueError for a file that does not describe its model.
+    """
+    checkpoint = read_checkpoint(path)
+    return build_from(checkpoint, **overrides)
+
+
+def build_from(checkpoint: Checkpoint, **overrides: Any) -> SpikingTransformer:
+    """`from_pretrained` for a checkpoint that has been read."""
+    config = checkpoint.settings.get("config")
+    if not config:
+        raise ValueError(f"{checkpoint.path} does not say which model it holds: create_model(name, pretrained=...) does")
+    arguments = {key: value for key, value in config.items() if key != "name"}
+    model = build(config["name"], {**arguments, **overrides}, allow_foreign=False)
+    return load_checkpoint(model, checkpoint.path).eval()
+
+
+def _new_ends(model: SpikingTransformer, weights: Mapping[str, Tensor], path: Path) -> set[str]:
+    """The keys a file cannot fill because it was made for other classes or channels."""
+    kept: set[str] = set()
+    for name, layer in model.head.named_modules(prefix="head"):
+        found = weights.get(f"{name}.weight")
+        if isinstance(layer, nn.Linear) and found is not None and found.shape[1:] == layer.weight.shape[1:]:
+            if found.shape[0] != layer.out_features:
+                kept |= {f"{name}.{key}" for key in layer.state_dict()}
+                logger.warning("%s has %d classes: a new head for %d", path, found.shape[0], layer.out_features)
+    for name, layer in model.stem.named_modules(prefix="stem"):
+        found = weights.get(f"{name}.weight")
+        if isinstance(layer, nn.Conv2d) and found is not None and found.ndim == 4:
+            same_otherwise = (found.shape[0], *found.shape[2:]) == (layer.weight.shape[0], *layer.weight.shape[2:])
+            if found.shape[1] != layer.in_channels == model.in_channels and same_otherwise:
+                kept.add(f"{name}.weight")
+                logger.warning("%s takes %d channels: a new first convolution for %d", path, found.shape[1], layer.in_channels)
+    return kept
+
+
+def _check_fit(
+    model: SpikingTransformer,
+    ours: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    kept: set[str],
+    checkpoint: Checkpoint,
+) -> None:
+    missing = [key for key in ours if key not in weights and key not in kept]
+    unknown = [key for key in weights if key not in ours]
+    other = [
+        f"{key} {list(weights[key].shape)} for {list(ours[key].shape)}"
+        for key in ours
+        if key in weights and weights[key].shape != ours[key].shape
+    ]
+    faults = [
+        f"{len(keys)} {what} ({', '.join(keys[:10])}{f' and {len(keys) - 10} more' if len(keys) > 10 else ''})"
+        for what, keys in (("missing", missing), ("not the model's", unknown), ("of another shape", other))
+        if keys
+    ]
+    if faults:
+        held = checkpoint.settings.get("config", {}).get("name")
+        raise ValueError(
+            f"{checkpoint.path} does not fit {model.config.get('name', 'the model')}: {'; '.join(faults)}"
+            + (f". It holds a {held}" if held else "")
+        )

@@ -1,0 +1,152 @@
+"""Names on disk for parts: how `attention=SSA` is written to a settings file and found again.
+
+A part of ours is its class name in its slot (`SSA`), anyone else's is `package.module:Name` or `path/file.py:Name`.
+With arguments it is a mapping: `{"part": "SSA", "scale": 0.25}`, which is what `functools.partial` is in Python.
+"""
+
+import dataclasses
+import difflib
+import functools
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_SLOTS = {
+    "neuron": "spikeformers.neurons",
+    "surrogate": "spikeformers.ops.surrogate",
+    "attention": "spikeformers.layers.attention",
+    "mlp": "spikeformers.layers.mlp",
+    "position": "spikeformers.layers.position",
+    "shortcut": "spikeformers.layers.shortcut",
+    "stem": "spikeformers.layers.stem",
+    "head": "spikeformers.layers.head",
+}
+
+
+def slot_of(argument: str) -> str | None:
+    """The slot that an argument's name stands for, by its last word: `neuron`, `stem_neuron` -> "neuron"."""
+    word = argument.rpartition("_")[2]
+    return word if word in _SLOTS else None
+
+
+def find_part(slot: str, spec: Any, *, allow_foreign: bool = True) -> Any:
+    """What a name, a mapping or a part itself stands for in a slot: something to call for a part.
+
+    Raises ValueError for an unknown name, for a mapping without "part", and, unless `allow_foreign`, for the name of a
+    part that is not ours: to find it would run somebody's code.
+    """
+    if isinstance(spec, dict):
+        arguments = {key: value for key, value in spec.items() if key != "part"}
+        if "part" not in spec:
+            raise ValueError(f"{slot} {spec} has no part: write {{part: {_names(slot)[0]}, ...}}")
+        part = find_part(slot, spec["part"], allow_foreign=allow_foreign)
+        for key, value in arguments.items():
+            if inner := slot_of(key):
+                arguments[key] = find_part(inner, value, allow_foreign=allow_foreign)
+            elif isinstance(value, str) and ":" in value and not allow_foreign:
+                raise _foreign(slot, value)
+        _check_arguments(slot, part, arguments)
+        return part(**arguments) if slot == "surrogate" else functools.partial(part, **arguments)
+    if not isinstance(spec, str):
+        if not callable(spec):
+            raise ValueError(f"{slot} {spec!r} is not a part: give a class, its name, or a mapping with part: and more")
+        return spec
+    if ":" in spec:
+        if not allow_foreign:
+            raise _foreign(slot, spec)
+        part = load_object(spec)
+    elif spec in (names := _names(slot)):
+        part = getattr(importlib.import_module(_SLOTS[slot]), spec)
+    else:
+        close = difflib.get_close_matches(spec, names, n=3, cutoff=0.4) or names
+        raise ValueError(f"there is no {slot} {spec!r}: did you mean {', '.join(close)}? Yours is file.py:Name")
+    return part() if slot == "surrogate" and inspect.isclass(part) else part
+
+
+def describe_part(slot: str, part: Any) -> Any:
+    """The name on disk of a part: the inverse of `find_part`, ready for JSON."""
+    if isinstance(part, functools.partial):
+        arguments = dict(part.keywords)
+        if part.args:  # positional ones are named, so that the mapping can be read
+            arguments = {**dict(zip(inspect.signature(part.func).parameters, part.args, strict=False)), **arguments}
+        return {"part": describe_part(slot, part.func), **{k: _describe_value(k, v) for k, v in arguments.items()}}
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        name = describe_part(slot, type(part))
+        changed = {f.name: getattr(part, f.name) for f in dataclasses.fields(part) if getattr(part, f.name) != f.default}
+        return {"part": name, **changed} if changed else name
+    name = getattr(part, "__qualname__", type(part).__qualname__)
+    if name in _names(slot) and getattr(importlib.import_module(_SLOTS[slot]), name) is part:
+        return name
+    module = sys.modules.get(getattr(part, "__module__", "__main__"))
+    file = getattr(module, "__file__", None)
+    named_by_file = module is not None and (module.__name__ == "__main__" or module.__name__.startswith("file:"))
+    return f"{file if named_by_file and file else getattr(part, '__module__', '__main__')}:{name}"
+
+
+def load_object(name: str) -> Any:
+    """What `package.module:Name` or `path/file.py:Name` names. Runs that module.
+
+    Raises ValueError where there is no such file, module or name.
+    """
+    where, _, attribute = name.rpartition(":")
+    try:
+        module = _load_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+    except (ImportError, FileNotFoundError) as error:
+        raise ValueError(f"{name} cannot be loaded: {error}") from error
+    if not hasattr(module, attribute):
+        names = [n for n in vars(module) if not n.startswith("_")]
+        close = difflib.get_close_matches(attribute, names, n=3)
+        raise ValueError(f"{where} has no {attribute}" + (f": did you mean {', '.join(close)}?" if close else ""))
+    return getattr(module, attribute)
+
+
+def _load_file(path: Path) -> Any:
+    path = path.resolve()
+    key = f"file:{path}"  # one module a file, so that a class loaded twice is one class
+    if key not in sys.modules:
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no file {path}")
+        spec = importlib.util.spec_from_file_location(key, path)
+        assert spec and spec.loader
+        module = sys.modules[key] = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[key]
+            raise
+    return sys.modules[key]
+
+
+def _names(slot: str) -> list[str]:
+    module = importlib.import_module(_SLOTS[slot])
+    return [
+        name
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__.startswith(module.__name__) and not name.startswith("_")
+    ]
+
+
+def _describe_value(argument: str, value: Any) -> Any:
+    slot = slot_of(argument)
+    if slot and not isinstance(value, str | dict):
+        return describe_part(slot, value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _check_arguments(slot: str, part: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    parameters = inspect.signature(part).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for argument in arguments:
+        if argument not in parameters:
+            close = difflib.get_close_matches(argument, parameters, n=3, cutoff=0.4) or list(parameters)
+            name = getattr(part, "__name__", part)
+            raise ValueError(f"{slot} {name} takes no {argument!r}: did you mean {', '.join(close)}?")
+
+
+def _foreign(slot: str, name: str) -> ValueError:
+    return ValueError(f"the {slot} {name!r} is not a part of spikeformers: if you trust it, pass it in as {slot}=...")

@@ -1,0 +1,165 @@
+"""Every model by name: families register here, `create_model` builds them."""
+
+import difflib
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from spikeformers.models._network import SpikingTransformer
+from spikeformers.models._parts import describe_part, find_part, load_object, slot_of
+
+Builder = Callable[..., SpikingTransformer]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a paper says of a size: parameters in use, top-1 accuracy in percent on `data`, the paper.
+
+    `checked` is False for a figure quoted at second hand that nobody here has held against the paper.
+    """
+
+    parameters: int
+    data: str
+    top1: float | None
+    paper: str
+    checked: bool = True
+
+
+@dataclass(frozen=True)
+class Family:
+    """A builder, its named sizes, what was published of them, and how its released checkpoints spell their keys."""
+
+    builder: Builder
+    sizes: Mapping[str, Mapping[str, Any]]
+    published: Mapping[str, Published] = field(default_factory=dict)
+    renames: Sequence[tuple[str, str]] = ()
+    dead_keys: Sequence[str] = ()
+
+
+_FAMILIES: dict[str, Family] = {}
+
+
+def register(
+    builder: Builder,
+    sizes: Mapping[str, Mapping[str, Any]],
+    *,
+    published: Mapping[str, Published] | None = None,
+    renames: Sequence[tuple[str, str]] = (),
+    dead_keys: Sequence[str] = (),
+) -> None:
+    """Makes every key of `sizes`, and the builder's own name, known to `create_model`.
+
+    `renames` are pairs for `re.sub`, applied in order to a released key to give ours; `dead_keys` are patterns of
+    released keys that no forward pass reads. Raises ValueError for a name that is taken.
+    """
+    name = builder.__name__
+    for taken in {name, *sizes} & {*_FAMILIES, *list_models()}:
+        raise ValueError(f"a model named {taken!r} is registered already: choose another name")
+    _FAMILIES[name] = Family(builder, sizes, published or {}, renames, dead_keys)
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """The registered names that match a shell pattern or contain a word: `list_models("spikformer*cifar10")`."""
+    names = [name for family in _FAMILIES.values() for name in family.sizes]
+    return [name for name in names if _matches(name, pattern)]
+
+
+def find_family(name: str) -> Family:
+    """The family of a size or builder name. Raises ValueError, with the close names, where there is none."""
+    for builder_name, family in _FAMILIES.items():
+        if name == builder_name or name in family.sizes:
+            return family
+    known = [*list_models(), *_FAMILIES]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(close)}?" if close else "`spikeformers list` shows them all."
+    raise ValueError(f"there is no model {name!r}: {hint} Your own is file.py:builder")
+
+
+def create_model(name: str, pretrained: str | None = None, **overrides: Any) -> SpikingTransformer:
+    """Builds a model by name, with other numbers or parts where you say so.
+
+        create_model("spikformer_8_512", num_classes=37, time_steps=8, neuron=PLIF)
+
+    `name` is a registered size, a family (then its numbers are yours to give), or `file.py:builder` for one of your
+    own. A part is a class, a name, or a mapping as in a settings file. `pretrained` is a path for `load_checkpoint`.
+
+    Raises ValueError for an unknown name or argument, with the close ones, and for values that do not fit.
+    """
+    model = build(name, overrides)
+    if pretrained is not None:
+        from spikeformers.models._checkpoint import load_checkpoint
+
+        load_checkpoint(model, pretrained)
+    return model
+
+
+def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True) -> SpikingTransformer:
+    """`create_model` without weights; `allow_foreign=False` refuses names of parts that are not ours."""
+    if ":" in name:
+        if not allow_foreign:
+            raise ValueError(f"the model {name!r} is not one of spikeformers: if you trust it, build it yourself")
+        builder, size = load_object(name), {}
+    else:
+        family = find_family(name)
+        builder, size = family.builder, family.sizes.get(name, {})
+    parameters = inspect.signature(builder).parameters
+    for argument in overrides:
+        if argument not in parameters:
+            close = difflib.get_close_matches(argument, parameters, n=3, cutoff=0.5) or list(parameters)
+            raise ValueError(f"{name} takes no {argument!r}: did you mean {', '.join(close)}?")
+
+    defaults = {key: p.default for key, p in parameters.items() if p.default is not p.empty}
+    arguments = {**defaults, **size, **overrides}
+    if missing := [key for key in parameters if key not in arguments]:
+        raise ValueError(f"{name} is a family, not a size: it needs {', '.join(missing)} too")
+    hints = typing.get_type_hints(builder)
+    for key, value in arguments.items():
+        if slot := slot_of(key):
+            arguments[key] = find_part(slot, value, allow_foreign=allow_foreign)
+        else:
+            arguments[key] = _checked(f"{name}: {key}", value, hints.get(key, Any))
+
+    config = {key: describe_part(slot, value) if (slot := slot_of(key)) else _plain(value) for key, value in arguments.items()}
+    model = builder(**{key: _with_time_steps(key, value, arguments) for key, value in arguments.items()})
+    model.config = {"name": name, **config}
+    return model
+
+
+def _with_time_steps(argument: str, part: Any, arguments: Mapping[str, Any]) -> Any:
+    """A neuron that declares `time_steps` is told how many there are."""
+    if slot_of(argument) == "neuron" and "time_steps" in inspect.signature(part).parameters:
+        return functools.partial(part, time_steps=arguments["time_steps"])
+    return part
+
+
+def _checked(what: str, value: Any, hint: Any) -> Any:
+    """A number or tuple of the type a builder declares. Raises ValueError for another."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return value
+    for option in options:
+        if option is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return value
+        if option in (int, bool, str) and type(value) is option:
+            return value
+        if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
+            inner = typing.get_args(option)[0]
+            return tuple(_checked(what, item, inner) for item in value)
+        if option is Any:
+            return value
+    wanted = getattr(hint, "__name__", None) if typing.get_origin(hint) is None else None
+    raise ValueError(f"{what} is {value!r}, where {wanted or hint} belongs")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _matches(name: str, pattern: str) -> bool:
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(name, pattern) if any(c in pattern for c in "*?[") else pattern in name

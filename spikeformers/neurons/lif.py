@@ -1,0 +1,56 @@
+"""The leaky integrate-and-fire neuron."""
+
+from torch import Tensor, nn
+
+from spikeformers.ops.lif import lif
+from spikeformers.ops.surrogate import Sigmoid, Surrogate
+
+
+class LIF(nn.Module):
+    """Leaky integrate-and-fire with a fixed time constant: `[T, ...] current -> [T, ...] spikes`.
+
+    `tau` is in steps (1 forgets at once), `v_reset=None` makes the reset soft; `spikeformers.ops.lif.lif` has the
+    formula. Defaults are those of Spikformer (arXiv:2209.15425) and its descendants.
+
+    Raises ValueError where `tau` is below 1 or the threshold is not above the reset.
+    """
+
+    levels = (0.0, 1.0)
+    causal = True
+
+    def __init__(
+        self,
+        *,
+        v_threshold: float = 1.0,
+        tau: float = 2.0,
+        v_reset: float | None = 0.0,
+        decay_input: bool = True,
+        detach_reset: bool = True,
+        surrogate: Surrogate = Sigmoid(),
+    ):
+        super().__init__()
+        if tau < 1:
+            raise ValueError(f"tau {tau} is below 1: a membrane cannot forget more than it holds; use 1 or more steps")
+        check_threshold(v_threshold, v_reset)
+        self.tau, self.v_threshold, self.v_reset = tau, v_threshold, v_reset
+        self.decay_input, self.detach_reset, self.surrogate = decay_input, detach_reset, surrogate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return lif(
+            x,
+            self.tau,
+            self.v_threshold,
+            self.v_reset,
+            decay_input=self.decay_input,
+            detach_reset=self.detach_reset,
+            surrogate=self.surrogate,
+        )
+
+    def extra_repr(self) -> str:
+        return f"tau={self.tau}, v_threshold={self.v_threshold}, v_reset={self.v_reset}, surrogate={self.surrogate}"
+
+
+def check_threshold(v_threshold: float, v_reset: float | None) -> None:
+    """Raises ValueError unless a membrane at rest lies below the threshold: it would fire at every step, forever."""
+    if v_threshold <= (v_reset or 0.0):
+        raise ValueError(f"v_threshold {v_threshold} is not above v_reset {v_reset}: raise the threshold")

@@ -1,0 +1,54 @@
+"""The parametric leaky integrate-and-fire neuron."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from spikeformers.neurons.lif import check_threshold
+from spikeformers.ops.lif import lif
+from spikeformers.ops.surrogate import Sigmoid, Surrogate
+
+
+class PLIF(nn.Module):
+    """LIF that learns its time constant, one a layer, as `1 / tau = sigmoid(w)`: `[T, ...] current -> [T, ...] spikes`.
+
+    `init_tau` is in steps. Fang et al., ICCV 2021, arXiv:2007.05785.
+
+    Raises ValueError where `init_tau` is not above 1 or the threshold is not above the reset.
+    """
+
+    levels = (0.0, 1.0)
+    causal = True
+
+    def __init__(
+        self,
+        *,
+        v_threshold: float = 1.0,
+        init_tau: float = 2.0,
+        v_reset: float | None = 0.0,
+        decay_input: bool = True,
+        detach_reset: bool = True,
+        surrogate: Surrogate = Sigmoid(),
+    ):
+        super().__init__()
+        if init_tau <= 1:
+            raise ValueError(f"init_tau {init_tau} is not above 1, where sigmoid(w) = 1 / tau has no w; try 2")
+        check_threshold(v_threshold, v_reset)
+        self.w = nn.Parameter(torch.tensor(-math.log(init_tau - 1)))
+        self.v_threshold, self.v_reset = v_threshold, v_reset
+        self.decay_input, self.detach_reset, self.surrogate = decay_input, detach_reset, surrogate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return lif(
+            x,
+            1 + torch.exp(-self.w),  # 1 / sigmoid(w)
+            self.v_threshold,
+            self.v_reset,
+            decay_input=self.decay_input,
+            detach_reset=self.detach_reset,
+            surrogate=self.surrogate,
+        )
+
+    def extra_repr(self) -> str:
+        return f"v_threshold={self.v_threshold}, v_reset={self.v_reset}, surrogate={self.surrogate}"

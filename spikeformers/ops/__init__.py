@@ -1,0 +1,1 @@
+"""Functions on tensors, one folder an op: `reference.py` defines what it computes, faster ways stand beside it."""

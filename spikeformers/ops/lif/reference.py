@@ -1,0 +1,42 @@
+"""What leaky integrate-and-fire computes, step by step, left to autograd. Every faster way is held against this."""
+
+import torch
+from torch import Tensor
+
+from spikeformers.ops.surrogate import Surrogate, spike
+
+
+def charge(x: Tensor, v: Tensor, tau: float | Tensor, v_reset: float | None, decay_input: bool) -> Tensor:
+    """The membrane after one step's input, before it fires: `[...], [...] -> [...]`."""
+    over_rest = v - (v_reset or 0.0)
+    return v + (x - over_rest) / tau if decay_input else v - over_rest / tau + x
+
+
+def reset(h: Tensor, s: Tensor, v_threshold: float, v_reset: float | None) -> Tensor:
+    """The membrane after firing, hard (to `v_reset`) or soft (less `v_threshold`): `[...], [...] -> [...]`."""
+    return h - v_threshold * s if v_reset is None else h * (1 - s) + v_reset * s
+
+
+def at_rest(x: Tensor, v_reset: float | None) -> Tensor:
+    """The membrane before the first step, at least fp32: a bf16 membrane flips 0.3 to 0.5 % of the spikes."""
+    return torch.full_like(x[0], v_reset or 0.0, dtype=torch.promote_types(x.dtype, torch.float32))
+
+
+def lif(
+    x: Tensor,
+    tau: float | Tensor,
+    v_threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    detach_reset: bool,
+    surrogate: Surrogate,
+) -> Tensor:
+    """`spikeformers.ops.lif.lif` in plain PyTorch: `[T, ...] current -> [T, ...] spikes`."""
+    v = at_rest(x, v_reset)
+    spikes = []
+    for x_t in x.unbind(0):
+        h = charge(x_t.to(v.dtype), v, tau, v_reset, decay_input)
+        s = spike(h - v_threshold, surrogate)
+        v = reset(h, s.detach() if detach_reset else s, v_threshold, v_reset)
+        spikes.append(s.to(x.dtype))
+    return torch.stack(spikes)

@@ -1,0 +1,66 @@
+"""The spike, a step function, and what stands in for its derivative in the backward pass.
+
+A surrogate is any function `u -> ds/du` on tensors of any shape, where `u = h - v_threshold`. The ones here are
+frozen values, so that one instance can be shared, compared and written to a settings file.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Surrogate = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Sigmoid:
+    """Derivative of `sigmoid(alpha u)`: peak alpha / 4. The field's default, with alpha 4."""
+
+    alpha: float = 4.0
+
+    def __call__(self, u: Tensor) -> Tensor:
+        s = torch.sigmoid(self.alpha * u)
+        return self.alpha * s * (1 - s)
+
+
+@dataclass(frozen=True)
+class ATan:
+    """Derivative of `arctan(pi/2 alpha u) / pi`: peak alpha / 2. Fang et al., ICCV 2021, arXiv:2007.05785."""
+
+    alpha: float = 2.0
+
+    def __call__(self, u: Tensor) -> Tensor:
+        return (self.alpha / 2) / (1 + (math.pi / 2 * self.alpha * u).square())
+
+
+@dataclass(frozen=True)
+class Triangle:
+    """A triangle of area 1 over `|u| < width`: peak 1 / width, and exactly zero outside."""
+
+    width: float = 1.0
+
+    def __call__(self, u: Tensor) -> Tensor:
+        return torch.relu(1 - u.abs() / self.width) / self.width
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, surrogate: Surrogate) -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.surrogate = surrogate
+        return (u >= 0).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (u,) = ctx.saved_tensors
+        return grads[0] * ctx.surrogate(u), None
+
+
+def spike(u: Tensor, surrogate: Surrogate) -> Tensor:
+    """1 where `u >= 0`, else 0, in the dtype of `u`; its derivative is `surrogate(u)`. Any shape."""
+    if torch.is_grad_enabled() and u.requires_grad:
+        return _Spike.apply(u, surrogate)  # pyright: ignore[reportReturnType]
+    return (u >= 0).to(u.dtype)
