@@ -13,7 +13,7 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 class FolderImages(Dataset):
     """Images read from their files; item i is (PIL image of mode RGB, label).
 
-    Raises ValueError, naming the file, where one cannot be decoded.
+    Raises ValueError, naming the file, where one cannot be decoded or is deeper than 8 bits.
     """
 
     def __init__(self, samples: list[tuple[str, int]]):
@@ -27,12 +27,15 @@ class FolderImages(Dataset):
         path = self.paths[index]
         try:
             with Image.open(path) as image:
-                return image.convert("RGB"), self.targets[index]
+                mode, rgb = image.mode, image.convert("RGB")
         except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and more
             raise ValueError(
                 f"{path} cannot be read as an image ({error}); replace or delete it, or leave out the files with a "
                 "broken header by skip_broken=True (--data.skip_broken true on the command line)"
             ) from error
+        if mode.startswith(("I", "F")):  # Pillow clips these at 255: a 16-bit picture would come out white
+            raise ValueError(f"{path} has more than 8 bits a channel (mode {mode}); save it with 8 bits")
+        return rgb, self.targets[index]
 
 
 def read_folder(folder: Path, *, skip_broken: bool) -> tuple[dict[str, FolderImages], tuple[str, ...], tuple[str, ...]]:

@@ -23,30 +23,102 @@ class ImageSets:
     validation: Dataset
     test: Dataset
     classes: tuple[str, ...]
-    channels: int  # 3 for images of mode RGB, 1 for mode L
+    channels: int  # 3: images of mode RGB, 1: of mode L
     image_size: int | None  # pixels a side; None leaves it to the model
     mean: tuple[float, ...]  # of the pixels in 0..1 units, one a channel
     std: tuple[float, ...]
     interpolation: str
-    skipped: tuple[str, ...] = ()  # broken files that were left out
+    skipped: tuple[str, ...]  # broken files that were left out
 
 
-@dataclass(frozen=True)
-class _Traits:
-    """What a set is like, apart from its images."""
-
-    channels: int
-    image_size: int | None
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str
+def _traits(channels: int, image_size: int | None, mean: tuple, std: tuple, interpolation: str) -> dict[str, Any]:
+    return {"channels": channels, "image_size": image_size, "mean": mean, "std": std, "interpolation": interpolation}
 
 
-_DIGITS = _Traits(1, 16, digits.MEAN, digits.STD, "bilinear")
-_FOLDER = _Traits(3, None, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")  # ImageNet's mean and std
-_TORCHVISION = {
-    "cifar10": ("CIFAR10", _Traits(3, 32, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "bicubic")),
-    "cifar100": ("CIFAR100", _Traits(3, 32, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), "bicubic")),
-    "fashion_mnist": ("FashionMNIST", _Traits(1, 28, (0.2860,), (0.3530,), "bilinear")),
-    "mnist": ("MNIST", _Traits(1, 28, (0.1307,), (0.3081,), "bilinear")),
+_DIGITS = _traits(1, 16, digits.MEAN, digits.STD, "bilinear")
+_FOLDER = _traits(3, None, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")  # ImageNet's mean and std
+_TORCHVISION = {  # name: torchvision's class, traits
+    "cifar10": ("CIFAR10", _traits(3, 32, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616), "bicubic")),
+    "cifar100": ("CIFAR100", _traits(3, 32, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761), "bicubic")),
+    "fashion_mnist": ("FashionMNIST", _traits(1, 28, (0.2860,), (0.3530,), "bilinear")),
+    "mnist": ("MNIST", _traits(1, 28, (0.1307,), (0.3081,), "bilinear")),
 }
+
+
+def known_image_sets() -> tuple[str, ...]:
+    """The names that `load_images` knows; it takes any other for a folder."""
+    return ("digits", *_TORCHVISION)
+
+
+def load_images(
+    name: str,
+    *,
+    root: str | Path = "data",
+    validation: float = 0.1,
+    seed: int = 0,
+    skip_broken: bool = False,
+    download: bool = True,
+) -> ImageSets:
+    """The image set called `name`, or the one in the folder `name`; torchvision's sets lie, or are put, under `root`.
+
+    `validation` is the share of every class that `seed` cuts from training; a folder with both `val` and `test` keeps
+    its own `val`. `skip_broken` leaves out those of a folder's files whose header is broken.
+    Raises FileNotFoundError where images are missing, ValueError where `validation` or a folder's classes are wrong.
+    """
+    if not 0 <= validation < 1:
+        raise ValueError(f"validation {validation} is not in 0 <= validation < 1; 0.1 cuts a tenth from training")
+    if name == "digits":
+        sets = _load_digits()
+    elif name in _TORCHVISION:
+        sets = _load_torchvision(name, root, download)
+    else:
+        sets = _load_folder(name, skip_broken)
+    if "validation" not in sets:
+        sets["train"], sets["validation"] = _cut(sets["train"], validation, seed)
+    return ImageSets(**{"name": name, "skipped": (), **sets})
+
+
+def _load_digits() -> dict[str, Any]:
+    train, test = digits.load_digits()
+    return {**_DIGITS, "train": train, "test": test, "classes": tuple("0123456789")}
+
+
+def _load_torchvision(name: str, root: str | Path, download: bool) -> dict[str, Any]:
+    from torchvision import datasets
+
+    class_name, traits = _TORCHVISION[name]
+    build = getattr(datasets, class_name)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # torchvision prints its progress; stdout is for results
+            train, test = (build(root, train=part, download=download) for part in (True, False))
+    except (OSError, RuntimeError) as error:  # no network, no files, or files of another checksum
+        reason = " ".join(str(error).split())
+        raise FileNotFoundError(
+            f"{name} is not in {str(root)!r} ({reason}); put the files there as torchvision.datasets.{class_name} "
+            "expects them, or pass a folder of images"
+        ) from error
+    return {**traits, "train": train, "test": test, "classes": tuple(train.classes)}
+
+
+def _load_folder(name: str, skip_broken: bool) -> dict[str, Any]:
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
+        close = difflib.get_close_matches(name.lower(), known_image_sets())
+        raise FileNotFoundError(
+            f"{name!r} is no folder and no known image set"
+            + (f"; did you mean {' or '.join(close)}?" if close else f"; known are {', '.join(known_image_sets())}")
+        )
+    splits, classes, skipped = read_folder(folder, skip_broken=skip_broken)
+    sets = {**_FOLDER, "train": splits["train"], "classes": classes, "skipped": skipped}
+    if "val" in splits and "test" in splits:
+        return {**sets, "validation": splits["val"], "test": splits["test"]}
+    return {**sets, "test": splits["test" if "test" in splits else "val"]}
+
+
+def _cut(train: Any, validation: float, seed: int) -> tuple[Subset, Subset]:
+    kept, cut = stratified_split(train.targets, validation, seed)
+    if validation and not cut:
+        raise ValueError(
+            f"validation {validation} of {len(train)} training images leaves no image in any class; raise it, or pass 0"
+        )
+    return Subset(train, kept), Subset(train, cut)

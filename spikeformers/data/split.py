@@ -1,11 +1,10 @@
 """Cutting one part out of a labelled set, the same share of every class."""
 
-from collections.abc import Sequence
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def stratified_split(labels: Sequence[int], fraction: float, seed: int) -> tuple[list[int], list[int]]:
+def stratified_split(labels: ArrayLike, fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """Indices of (the rest, the part) in ascending order; every class gives `fraction` of its items and keeps one."""
     labels = np.asarray(labels)
     rng = np.random.RandomState(seed)  # its stream never changes between NumPy releases; default_rng's may

@@ -19,3 +19,9 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return split_time(self.norm(self.conv(merge_time(x))), x.shape[0])
+
+    def extra_repr(self) -> str:
+        size, stride = self.conv.kernel_size[0], self.conv.stride[0]
+        return f"{self.conv.in_channels} -> {self.conv.out_channels}, {size} x {size}" + f", stride {stride}" * (
+            stride > 1
+        )

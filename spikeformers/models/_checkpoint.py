@@ -4,7 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,10 @@ def save_pretrained(model: SpikingTransformer, path: str | Path, **settings: Any
     return path
 
 
-def read_checkpoint(path: str | Path) -> Checkpoint:
+def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
     """Reads a run folder, a `.safetensors`, a `.ckpt` of ours or a file that others published. Runs none of it.
+
+    `model` is the name of the model it holds, for a file that does not say so itself.
 
     Raises FileNotFoundError where there is nothing, ValueError for what is damaged, refused or empty.
     """
@@ -60,8 +62,15 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         path = path / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}: give a run folder or a file of weights")
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+    checkpoint = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    if model is not None and "config" not in checkpoint.settings:
+        with torch.device("meta"):
+            config = build(model, {}).config
+        checkpoint = replace(checkpoint, settings={**checkpoint.settings, "config": config})
+    return checkpoint
+
+
+def _read_pickle(path: Path) -> Checkpoint:
     content = read_pickle(path)
     settings = content.get(_METADATA)
     return Checkpoint(path, unwrap(content, path), settings if isinstance(settings, dict) else {})
@@ -114,7 +123,9 @@ def build_from(checkpoint: Checkpoint, **overrides: Any) -> SpikingTransformer:
     """`from_pretrained` for a checkpoint that has been read."""
     config = checkpoint.settings.get("config")
     if not config:
-        raise ValueError(f"{checkpoint.path} does not say which model it holds: create_model(name, pretrained=...) does")
+        raise ValueError(
+            f"{checkpoint.path} does not say which model it holds: name it, by --model or create_model(...)"
+        )
     arguments = {key: value for key, value in config.items() if key != "name"}
     model = build(config["name"], {**arguments, **overrides}, allow_foreign=False)
     return load_checkpoint(model, checkpoint.path).eval()
@@ -135,7 +146,9 @@ def _new_ends(model: SpikingTransformer, weights: Mapping[str, Tensor], path: Pa
             same_otherwise = (found.shape[0], *found.shape[2:]) == (layer.weight.shape[0], *layer.weight.shape[2:])
             if found.shape[1] != layer.in_channels == model.in_channels and same_otherwise:
                 kept.add(f"{name}.weight")
-                logger.warning("%s takes %d channels: a new first convolution for %d", path, found.shape[1], layer.in_channels)
+                logger.warning(
+                    "%s takes %d channels: a new first convolution for %d", path, found.shape[1], layer.in_channels
+                )
     return kept
 
 

@@ -76,7 +76,9 @@ def describe_part(slot: str, part: Any) -> Any:
         return {"part": describe_part(slot, part.func), **{k: _describe_value(k, v) for k, v in arguments.items()}}
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
         name = describe_part(slot, type(part))
-        changed = {f.name: getattr(part, f.name) for f in dataclasses.fields(part) if getattr(part, f.name) != f.default}
+        changed = {
+            f.name: getattr(part, f.name) for f in dataclasses.fields(part) if getattr(part, f.name) != f.default
+        }
         return {"part": name, **changed} if changed else name
     name = getattr(part, "__qualname__", type(part).__qualname__)
     if name in _names(slot) and getattr(importlib.import_module(_SLOTS[slot]), name) is part:

@@ -79,6 +79,15 @@ def find_family(name: str) -> Family:
     raise ValueError(f"there is no model {name!r}: {hint} Your own is file.py:builder")
 
 
+def describe_model(name: str) -> dict[str, Any]:
+    """What a table of models says of one: its numbers, and what was published of it. Builds nothing."""
+    family = find_family(name)
+    defaults = {key: p.default for key, p in inspect.signature(family.builder).parameters.items()}
+    arguments = {**defaults, **family.sizes[name]}
+    numbers = {key: arguments[key] for key in ("time_steps", "in_channels", "image_size", "num_classes")}
+    return {"name": name, **numbers, **vars(family.published[name])}
+
+
 def create_model(name: str, pretrained: str | None = None, **overrides: Any) -> SpikingTransformer:
     """Builds a model by name, with other numbers or parts where you say so.
 
@@ -123,7 +132,9 @@ def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
         else:
             arguments[key] = _checked(f"{name}: {key}", value, hints.get(key, Any))
 
-    config = {key: describe_part(slot, value) if (slot := slot_of(key)) else _plain(value) for key, value in arguments.items()}
+    config = {
+        key: describe_part(slot, value) if (slot := slot_of(key)) else _plain(value) for key, value in arguments.items()
+    }
     model = builder(**{key: _with_time_steps(key, value, arguments) for key, value in arguments.items()})
     model.config = {"name": name, **config}
     return model

@@ -20,7 +20,9 @@ _PREFIXES = ("module.", "_orig_mod.", "model.")  # DistributedDataParallel's, to
 
 def _allowed() -> list[Any]:
     """The types other than tensors and plain Python that released files hold: settings, NumPy scalars, paths."""
-    numpy_types = {type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")}
+    numpy_types = {
+        type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")
+    }
     numpy_scalar = np._core.multiarray.scalar  # pyright: ignore[reportAttributeAccessIssue]
     old_name = (numpy_scalar, "numpy.core.multiarray.scalar")  # as NumPy before 2 wrote it
     paths = [pathlib.Path, pathlib.PosixPath, pathlib.PurePosixPath, pathlib.PureWindowsPath]
@@ -57,7 +59,9 @@ def unwrap(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
             break
     weights = {key: value for key, value in content.items() if isinstance(value, Tensor)}
     if not weights:
-        raise ValueError(f"{path} holds no weights: its entries are {', '.join(map(str, list(content)[:10])) or 'none'}")
+        raise ValueError(
+            f"{path} holds no weights: its entries are {', '.join(map(str, list(content)[:10])) or 'none'}"
+        )
     if averaged := {k.removeprefix("ema.module."): v for k, v in weights.items() if k.startswith("ema.module.")}:
         weights = averaged  # a training checkpoint of ours: what it evaluates with
     for prefix in _PREFIXES:

@@ -11,7 +11,13 @@ from torch import nn
 from spikeformers.layers.attention import SSA
 from spikeformers.layers.block import block
 from spikeformers.layers.contracts import (
-    MakeAttention, MakeHead, MakeMLP, MakeNeuron, MakePosition, MakeShortcut, MakeStem,
+    MakeAttention,
+    MakeHead,
+    MakeMLP,
+    MakeNeuron,
+    MakePosition,
+    MakeShortcut,
+    MakeStem,
 )  # fmt: skip
 from spikeformers.layers.head import Head
 from spikeformers.layers.mlp import MLP

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -46,7 +47,9 @@ class SpikingJellyNeuron(nn.Module):
         cls, known = _arguments(node)
         if v_threshold is not None:
             if "v_threshold" not in known:
-                raise ValueError(f"{cls.__name__} has no v_threshold, but its place asks for {v_threshold}: use another")
+                raise ValueError(
+                    f"{cls.__name__} has no v_threshold, but its place asks for {v_threshold}: use another"
+                )
             arguments = {**arguments, "v_threshold": v_threshold}
         own_way = {"step_mode": "m", "detach_reset": True, "T": time_steps}
         self.node = cls(**{**{name: value for name, value in own_way.items() if name in known}, **arguments})
@@ -54,7 +57,7 @@ class SpikingJellyNeuron(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self._clear()
-        spikes = self.node(x)
+        spikes = self.node(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)  # they keep the input's dtype
         self._clear()  # also behind: a state left in the module would break copies and keep the graph alive
         return spikes
 

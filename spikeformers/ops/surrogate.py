@@ -22,8 +22,8 @@ class Sigmoid:
     alpha: float = 4.0
 
     def __call__(self, u: Tensor) -> Tensor:
-        s = torch.sigmoid(self.alpha * u)
-        return self.alpha * s * (1 - s)
+        s = (self.alpha * u).sigmoid_()
+        return torch.addcmul(s, s, s, value=-1).mul_(self.alpha)  # alpha s (1 - s)
 
 
 @dataclass(frozen=True)

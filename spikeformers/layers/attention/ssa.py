@@ -23,8 +23,10 @@ class SSA(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, scale: float = 0.125):
         super().__init__()
-        if dim % num_heads:
-            raise ValueError(f"dim {dim} is not a multiple of num_heads {num_heads}: every head has dim / num_heads")
+        if num_heads < 1 or dim % num_heads:
+            raise ValueError(
+                f"dim {dim} is not a multiple of num_heads {num_heads}: give a number of heads that divides it"
+            )
         self.num_heads, self.scale = num_heads, scale
         self.q, self.k, self.v = (ConvNorm(dim, dim, bias=bias) for _ in range(3))
         self.q_neuron, self.k_neuron, self.v_neuron = neuron(), neuron(), neuron()

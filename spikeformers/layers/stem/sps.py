@@ -16,14 +16,17 @@ class SPS(nn.Module):
     One stage a stride, widths doubling up to `dim`: 3x3 convolution, norm, neuron, then a max pool of the spikes where
     the stride is 2. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425; its position convolution is a part apart.
 
-    Raises ValueError for strides other than 1 and 2, a `dim` that the widths do not divide, and, when called, for a
+    Raises ValueError for no strides or others than 1 and 2, a `dim` that the widths do not divide, and, when called, for a
     height or width that the strides do not divide.
     """
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):
         super().__init__()
-        if dim % 2 ** (len(strides) - 1):
-            raise ValueError(f"dim {dim} is not a multiple of {2 ** (len(strides) - 1)}: widths double at each stage")
+        if not strides:
+            raise ValueError("a stem with strides () has no stage: give one stride, 1 or 2, for each")
+        if dim % (multiple := 2 ** (len(strides) - 1)):
+            near = dim - dim % multiple + multiple
+            raise ValueError(f"dim {dim} is not a multiple of {multiple}, and widths double at each stage: try {near}")
         self.in_channels, self.stride = in_channels, prod(strides)
         widths = [in_channels, *(dim >> i for i in reversed(range(len(strides))))]
         stages = zip(widths[:-1], widths[1:], strides, strict=True)
@@ -32,7 +35,10 @@ class SPS(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         if height % self.stride or width % self.stride:
-            raise ValueError(f"an image of {height} x {width} is not a multiple of the stem's stride {self.stride}")
+            raise ValueError(
+                f"an image of {height} x {width} is not a multiple of the stem's stride {self.stride}: "
+                f"resize it to {height + -height % self.stride} x {width + -width % self.stride}"
+            )
         return self.stages(x)
 
 

@@ -1,4 +1,7 @@
-"""Leaky integrate-and-fire whose backward recomputes the membrane: nothing is kept but the input."""
+"""Leaky integrate-and-fire whose backward recomputes the membrane: nothing is kept but the input.
+
+Works in place wherever nobody else looks: on a CPU, fresh memory costs more than the arithmetic.
+"""
 
 from typing import Any
 
@@ -6,9 +9,31 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spikeformers.ops.lif import reference
-from spikeformers.ops.lif.reference import at_rest, charge, reset
+from spikeformers.ops.lif.reference import at_rest
 from spikeformers.ops.surrogate import Surrogate
+
+
+def _charge(x_t: Tensor, v: Tensor, tau: float | Tensor, v_reset: float | None, decay_input: bool) -> Tensor:
+    """A new tensor with the membrane after one step's input; the same arithmetic as the reference's, in its order."""
+    over_rest = v - v_reset if v_reset else v
+    if decay_input:
+        return torch.sub(x_t, over_rest).div_(tau).add_(v)
+    return over_rest.div(tau).neg_().add_(v).add_(x_t)
+
+
+def _reset_(h: Tensor, fired: Tensor, v_threshold: float, v_reset: float | None) -> Tensor:
+    return h.sub_(fired.to(h.dtype), alpha=v_threshold) if v_reset is None else h.masked_fill_(fired, v_reset)
+
+
+def _fire(x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | None, decay_input: bool) -> Tensor:
+    v = at_rest(x, v_reset)
+    spikes = torch.empty_like(x)  # in the memory format of x, which stacking would lose
+    for t, x_t in enumerate(x.unbind(0)):
+        h = _charge(x_t.to(v.dtype), v, tau, v_reset, decay_input)
+        fired = h >= v_threshold
+        spikes[t] = fired
+        v = _reset_(h, fired, v_threshold, v_reset)
+    return spikes
 
 
 class _LIF(torch.autograd.Function):
@@ -16,7 +41,8 @@ class _LIF(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, tau: float | Tensor, *settings: Any) -> Tensor:
         ctx.save_for_backward(x, *([tau] if isinstance(tau, Tensor) else []))
         ctx.tau, ctx.settings = None if isinstance(tau, Tensor) else tau, settings
-        return reference.lif(x, tau, *settings)
+        v_threshold, v_reset, decay_input, _, _ = settings
+        return _fire(x, tau, v_threshold, v_reset, decay_input)
 
     @staticmethod
     @once_differentiable
@@ -24,33 +50,34 @@ class _LIF(torch.autograd.Function):
         x, *learned = ctx.saved_tensors
         tau = learned[0] if learned else ctx.tau
         v_threshold, v_reset, decay_input, detach_reset, surrogate = ctx.settings
-        input_gain = 1 / tau if decay_input else 1.0
 
         v = at_rest(x, v_reset)
-        before, charged = [], []  # the membrane ahead of each step, and after its charge
+        before, charged, spikes = [], [], []  # the membrane ahead of each step, after its charge, and what it gave
         for x_t in x.unbind(0):
-            h = charge(x_t.to(v.dtype), v, tau, v_reset, decay_input)
+            h = _charge(x_t.to(v.dtype), v, tau, v_reset, decay_input)
             before.append(v)
             charged.append(h)
-            v = reset(h, (h >= v_threshold).to(h.dtype), v_threshold, v_reset)
+            spikes.append(h >= v_threshold)
+            v = _reset_(h.clone(), spikes[-1], v_threshold, v_reset)
 
         grad_x = torch.empty_like(x)
-        grad_v = torch.zeros_like(v)
+        grad_v: Tensor | None = None
         grad_tau = torch.zeros_like(tau) if learned else None
         for t in reversed(range(x.shape[0])):
-            h = charged[t]
-            fired = (h >= v_threshold).to(h.dtype)
+            h, fired = charged.pop(), spikes.pop()
             slope = surrogate(h - v_threshold)
-            kept = 1.0 if v_reset is None else 1 - fired  # dv/dh with the spike held still
-            if not detach_reset:
-                kept = kept - slope * v_threshold if v_reset is None else kept + slope * (v_reset - h)
-            grad_h = grads[0][t].to(h.dtype) * slope + grad_v * kept
-            grad_x[t] = grad_h * input_gain
+            grad_h = slope * grads[0][t]
+            if grad_v is not None:
+                if not detach_reset:
+                    jump = v_threshold if v_reset is None else h - v_reset  # what a spike takes off the membrane
+                    grad_h = grad_h.sub_(slope * jump * grad_v)
+                grad_h = grad_h.add_(grad_v if v_reset is None else grad_v.masked_fill_(fired, 0))
+            grad_x[t] = grad_h / tau if decay_input else grad_h
             if grad_tau is not None:
-                over_rest = before[t] - (v_reset or 0.0)
+                over_rest = before.pop() - (v_reset or 0.0)
                 driven = x[t].to(h.dtype) - over_rest if decay_input else -over_rest
                 grad_tau -= (grad_h * driven / tau**2).sum_to_size(grad_tau.shape)
-            grad_v = grad_h * (1 - 1 / tau)
+            grad_v = grad_h.mul_(1 - 1 / tau)
         return grad_x, grad_tau, None, None, None, None, None
 
 
@@ -64,7 +91,6 @@ def lif(
     surrogate: Surrogate,
 ) -> Tensor:
     """`spikeformers.ops.lif.lif`, differentiable once: `[T, ...] current -> [T, ...] spikes`."""
-    settings = (v_threshold, v_reset, decay_input, detach_reset, surrogate)
     if torch.is_grad_enabled() and (x.requires_grad or (isinstance(tau, Tensor) and tau.requires_grad)):
-        return _LIF.apply(x, tau, *settings)  # pyright: ignore[reportReturnType]
-    return reference.lif(x, tau, *settings)
+        return _LIF.apply(x, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate)  # pyright: ignore[reportReturnType]
+    return _fire(x, tau, v_threshold, v_reset, decay_input)

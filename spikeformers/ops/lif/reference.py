@@ -19,7 +19,8 @@ def reset(h: Tensor, s: Tensor, v_threshold: float, v_reset: float | None) -> Te
 
 def at_rest(x: Tensor, v_reset: float | None) -> Tensor:
     """The membrane before the first step, at least fp32: a bf16 membrane flips 0.3 to 0.5 % of the spikes."""
-    return torch.full_like(x[0], v_reset or 0.0, dtype=torch.promote_types(x.dtype, torch.float32))
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return torch.full_like(x[0], v_reset or 0.0, dtype=dtype)
 
 
 def lif(

@@ -1,0 +1,67 @@
+"""A model as a tree of its parts, with the shapes that pass and the parameters they hold."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.drop_path import DropPath
+from spikeformers.models import SpikingTransformer, create_model
+
+
+@dataclass(frozen=True)
+class Part:
+    """One line of the tree: how deep, which part, what leaves it for a batch of one, and its parameters."""
+
+    depth: int
+    name: str
+    kind: str
+    shape: tuple[int, ...] | None
+    parameters: int
+
+
+def parts_tree(model: SpikingTransformer) -> list[Part]:
+    """The parts of a model, parents first; blocks that equal the one before them are one line, `blocks.1-7`.
+
+    Shapes are those of one image of the model's own size, found without computing anything.
+    """
+    with torch.device("meta"):
+        twin = create_model(**model.config).eval()
+        image = torch.empty(1, twin.in_channels, twin.image_size, twin.image_size)
+    shapes: dict[nn.Module, tuple[int, ...]] = {}
+
+    def note(module: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        shapes[module] = tuple(output.shape)
+
+    hooks = [module.register_forward_hook(note) for module in twin.modules()]
+    with torch.no_grad():
+        twin(image)
+    for hook in hooks:
+        hook.remove()
+    return [Part(0, "", type(twin).__name__, shapes.get(twin), _count(twin)), *_lines(twin, shapes, 1)]
+
+
+def _lines(module: nn.Module, shapes: dict[nn.Module, tuple[int, ...]], depth: int) -> Iterator[Part]:
+    children = list(module.named_children())
+    while children:
+        name, child = children.pop(0)
+        if isinstance(child, nn.Identity) or (isinstance(child, DropPath) and child.rate == 0):
+            continue
+        last = name
+        while name.isdigit() and children and str(children[0][1]) == str(child):
+            last = children.pop(0)[0]
+        kind = type(child).__name__
+        if child.extra_repr():
+            kind += f"({child.extra_repr()})"
+        label = name if last == name else f"{name}-{last}"
+        yield Part(
+            depth, label, kind, shapes.get(child), _count(child) * (int(last) - int(name) + 1 if last != name else 1)
+        )
+        if not isinstance(child, ConvNorm):  # its two layers say no more than its own line
+            yield from _lines(child, shapes, depth + 1)
+
+
+def _count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())

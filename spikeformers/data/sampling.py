@@ -1,0 +1,67 @@
+"""Randomness as a function of seed, epoch and sample, so that a run replayed from a checkpoint is the run."""
+
+import contextlib
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from torch.utils.data.distributed import DistributedSampler
+
+
+class EpochSampler(DistributedSampler):
+    """This rank's share of an epoch as (epoch, index); `set_epoch` moves on to the next order.
+
+    It is a DistributedSampler so that Lightning leaves it in place and sets its epoch.
+    """
+
+    def __init__(self, dataset: Dataset, *, num_replicas: int = 1, rank: int = 0, shuffle: bool = True, seed: int = 0):
+        # The base adds the epoch to its seed; mixed first, seed 1 is not seed 0 one epoch ahead.
+        mixed = int(np.random.SeedSequence(seed).generate_state(1)[0])
+        super().__init__(dataset, num_replicas, rank, shuffle, mixed)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(itertools.repeat(self.epoch), super().__iter__())
+
+
+class Augmented(Dataset):
+    """`dataset` behind `transform`: item (epoch, index) is ([C, H, W] tensor, label), the same at every asking.
+
+    A plain index means epoch 0. In the main process the global random states are left as they were.
+    """
+
+    def __init__(self, dataset: Any, transform: Callable[[Any], torch.Tensor], seed: int = 0):
+        self.dataset = dataset
+        self.transform = transform
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, item: int | tuple[int, int]) -> tuple[torch.Tensor, int]:
+        epoch, index = item if isinstance(item, tuple) else (0, item)
+        image, label = self.dataset[index]
+        with _random_states(self.seed, epoch, index):
+            return self.transform(image), label
+
+
+@contextlib.contextmanager
+def _random_states(*key: int) -> Iterator[None]:
+    """Seeds Python's, NumPy's and torch's global generators from `key`; in the main process puts them back."""
+    # Nothing else draws in a worker, and saving and restoring costs 0.1 to 0.2 ms a sample, nearly all of it NumPy's.
+    in_worker = torch.utils.data.get_worker_info() is not None
+    states = None if in_worker else (random.getstate(), np.random.get_state(), torch.get_rng_state())
+    seeds = np.random.SeedSequence(key).generate_state(3, np.uint64).tolist()
+    random.seed(seeds[0])
+    np.random.seed(seeds[1] % 2**32)
+    torch.default_generator.manual_seed(seeds[2])  # torch.manual_seed would seed the accelerators too
+    try:
+        yield
+    finally:
+        if states:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.set_rng_state(states[2])

@@ -1,0 +1,110 @@
+"""From a PIL image to the tensor a model takes, in timm's and torchvision's steps."""
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from PIL.Image import Image
+from torch import Tensor
+
+_INTERPOLATIONS = ("nearest", "bilinear", "bicubic")  # those that Pillow both resizes and rotates with
+_RAND_AUGMENT = re.compile(r"rand(-(m\d+|n\d+|p(0(\.\d+)?|1)|mstd\d+(\.\d+)?|mmax\d+|inc[01]))*")
+
+
+def train_transform(
+    *,
+    image_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    interpolation: str = "bicubic",
+    hflip: float = 0.5,
+    crop_scale: tuple[float, float] = (1.0, 1.0),
+    crop_ratio: tuple[float, float] = (1.0, 1.0),
+    rand_augment: str | None = None,
+    rand_augment_ops: Sequence[str] = (),
+    erase: float = 0.0,
+    erase_mode: str = "const",
+) -> Callable[[Image], Tensor]:
+    """PIL image -> [C, H, W] float32: random resized crop, flip, RandAugment, normalisation, random erasing.
+
+    `crop_scale` is the crop's share of the area and `crop_ratio` its width over height; where none fits, the whole
+    image is squashed. `hflip` and `erase` are probabilities. `rand_augment` is timm's string; where `rand_augment_ops`
+    are given, only those of its ops are drawn. Raises ValueError for a name, range or string that means nothing.
+    """
+    from timm.data.random_erasing import RandomErasing
+    from timm.data.transforms import RandomResizedCropAndInterpolation
+    from torchvision.transforms import Compose, Normalize, RandomHorizontalFlip, ToTensor
+
+    _check_name("interpolation", interpolation, _INTERPOLATIONS)
+    _check_name("erase_mode", erase_mode, ("const", "rand", "pixel"))
+    for name, probability in (("hflip", hflip), ("erase", erase)):
+        if not 0 <= probability <= 1:
+            raise ValueError(f"{name} {probability} is not a probability; use 0 <= {name} <= 1")
+    for name, (low, high) in (("crop_scale", crop_scale), ("crop_ratio", crop_ratio)):
+        if not 0 < low <= high:
+            raise ValueError(f"{name} {(low, high)} is not a range; use 0 < low <= high")
+    if rand_augment_ops and rand_augment is None:
+        raise ValueError("rand_augment_ops needs rand_augment; add one such as 'rand-m9-n1'")
+
+    steps: list[Any] = [
+        RandomResizedCropAndInterpolation(image_size, crop_scale, crop_ratio, interpolation),
+        RandomHorizontalFlip(hflip),
+        ToTensor(),
+        Normalize(mean, std),
+        RandomErasing(erase, mode=erase_mode, device="cpu"),
+    ]
+    if rand_augment is not None:
+        steps.insert(2, _rand_augment(rand_augment, rand_augment_ops, image_size, mean, interpolation))
+    return Compose(steps)
+
+
+def eval_transform(
+    *,
+    image_size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    interpolation: str = "bicubic",
+    crop_pct: float = 1.0,
+) -> Callable[[Image], Tensor]:
+    """PIL image -> [C, H, W] float32: shorter side to image_size / crop_pct (rounded down), centre crop, normalisation.
+
+    Raises ValueError for an `interpolation` that does not exist, or a `crop_pct` outside 0 < crop_pct <= 1.
+    """
+    from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
+
+    _check_name("interpolation", interpolation, _INTERPOLATIONS)
+    if not 0 < crop_pct <= 1:
+        raise ValueError(f"crop_pct {crop_pct} is not a share of the side; use 0 < crop_pct <= 1")
+    resize = Resize(math.floor(image_size / crop_pct), InterpolationMode(interpolation))
+    return Compose([resize, CenterCrop(image_size), ToTensor(), Normalize(mean, std)])
+
+
+def _rand_augment(config: str, names: Sequence[str], image_size: int, mean: Sequence[float], interpolation: str) -> Any:
+    from timm.data.auto_augment import rand_augment_transform
+    from timm.data.transforms import str_to_pil_interp
+
+    if not _RAND_AUGMENT.fullmatch(config):  # timm would pass over what it does not understand
+        raise ValueError(f"rand_augment {config!r} is not of the form 'rand-m9-n2-p0.5-mstd0.5-mmax10-inc1'")
+    augment = rand_augment_transform(
+        config,
+        {
+            "translate_const": int(0.45 * image_size),
+            "img_mean": tuple(round(255 * value) for value in mean),  # fills what a shear or rotation uncovers
+            "interpolation": str_to_pil_interp(interpolation),
+        },
+    )
+    for name in names:
+        _check_name(f"rand_augment_ops of {config!r}:", name, [op.name for op in augment.ops])
+    if names:
+        augment.ops = [op for op in augment.ops if op.name in names]
+    return augment
+
+
+def _check_name(what: str, name: str, known: Iterable[str]) -> None:
+    known = list(known)
+    if name not in known:
+        close = difflib.get_close_matches(name, known)
+        remedy = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}"
+        raise ValueError(f"{what} {name!r} is not known; {remedy}")

@@ -1,0 +1,5 @@
+"""Putting trained models to work."""
+
+from spikeformers.deploy.predict import Predictor
+
+__all__ = ["Predictor"]

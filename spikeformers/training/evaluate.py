@@ -1,0 +1,86 @@
+"""Accuracy of a model on a labelled set."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from spikeformers.data import load_images
+from spikeformers.models import SpikingTransformer
+from spikeformers.models._checkpoint import Checkpoint, build_from
+from spikeformers.training.loaders import eval_loader
+from spikeformers.training.module import time_first
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Accuracies in percent and mean cross-entropy over a number of images."""
+
+    top1: float
+    top5: float
+    loss: float
+    images: int
+
+
+@torch.inference_mode()
+def evaluate(model: SpikingTransformer, batches: Iterable[tuple[Tensor, Tensor]]) -> Scores:
+    """Scores of a model in eval mode on batches `([B, C, H, W] or [B, T, C, H, W], [B])`, on the model's device.
+
+    Raises ValueError where there is no batch.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    best = min(5, model.num_classes)
+    right1 = right5 = loss = images = 0
+    for x, labels in batches:
+        labels = labels.to(device)
+        logits = model(time_first(x.to(device))).float()
+        right = logits.topk(best).indices == labels[:, None]  # B 5
+        right1 += int(right[:, 0].sum())
+        right5 += int(right.any(1).sum())
+        loss += float(cross_entropy(logits, labels, reduction="sum"))
+        images += len(labels)
+    if not images:
+        raise ValueError("there is nothing to evaluate on: the set has no test images")
+    return Scores(100 * right1 / images, 100 * right5 / images, loss / images, images)
+
+
+def evaluate_checkpoint(
+    checkpoint: Checkpoint,
+    data: str | None = None,
+    *,
+    root: str | Path | None = None,
+    batch_size: int = 128,
+    workers: int = 2,
+    skip_broken: bool = False,
+    shown: Any = iter,
+    **overrides: Any,
+) -> Scores:
+    """Scores of a checkpoint of ours on the test split of `data`, or else of the set it was trained on.
+
+    `shown` wraps the loader, for a progress bar; `overrides` go to `create_model`.
+
+    Raises what building and reading raise, and ValueError where the set's classes or channels are not the model's.
+    """
+    model = build_from(checkpoint, **overrides)
+    settings = checkpoint.settings
+    trained_on = settings.get("recipe", {}).get("data", {})
+    name = data or trained_on.get("name")
+    if name is None:
+        raise ValueError(
+            f"{checkpoint.path} does not say what it was trained on: give --data, a set's name or a folder"
+        )
+    sets = load_images(name, root=root or trained_on.get("root", "data"), validation=0, skip_broken=skip_broken)
+    if len(sets.classes) != model.num_classes:
+        raise ValueError(f"{name} has {len(sets.classes)} classes, and the model tells {model.num_classes} apart")
+    if sets.channels != model.in_channels:
+        raise ValueError(f"{name} has images of {sets.channels} channels, and the model takes {model.in_channels}")
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    preprocess = settings.get("preprocess") or {
+        "image_size": model.image_size, "mean": sets.mean, "std": sets.std, "interpolation": sets.interpolation
+    }  # fmt: skip
+    return evaluate(model, shown(eval_loader(sets.test, preprocess, batch_size, workers)))

@@ -1,0 +1,180 @@
+"""Running a recipe, from its data to a run folder."""
+
+import csv
+import json
+import logging
+import os
+import shutil
+import signal
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from spikeformers.data import ImageSets
+from spikeformers.models import SpikingTransformer, create_model, load_checkpoint, save_pretrained
+from spikeformers.training.evaluate import Scores, evaluate
+from spikeformers.training.loaders import ImageLoaders, load_sets
+from spikeformers.training.module import TrainingModule
+from spikeformers.training.optim import make_optimizer, make_schedule
+from spikeformers.training.pictures import draw_curves, draw_predictions
+from spikeformers.training.recipe import Recipe
+from spikeformers.training.recipe_file import read_recipe
+from spikeformers.training.trainer import check_trainer, make_trainer, quiet_lightning
+
+logger = logging.getLogger("spikeformers")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run has to show: test scores of the weights it keeps, and where everything lies.
+
+    The weights are those of the best epoch (counted from 1) on validation images, or of the last where there are none.
+    """
+
+    run: Path
+    weights: Path
+    test: Scores
+    epoch: int
+    best_on_test: float | None  # the highest test accuracy of any epoch, as papers report; it chose nothing
+
+
+def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Result:
+    """Trains by a recipe, and leaves weights, settings, metrics and pictures in its run folder.
+
+        fit("digits", epochs=3)
+        fit("digits", model={"neuron": PLIF}, optimizer={"lr": 1e-3}, run="plif")
+
+    `recipe` is a name, a file or a `Recipe`; `overrides` are its fields. `resume` goes on with the run of that name
+    from its last checkpoint, or starts it where there is none.
+
+    Raises ValueError or FileNotFoundError, in one line, for settings or data that do not fit, for a run that exists
+    and, naming the place, for a loss that is not finite; KeyboardInterrupt after Ctrl-C, with a checkpoint saved.
+    """
+    if isinstance(recipe, str):
+        recipe = read_recipe(recipe, overrides)
+    elif overrides:
+        raise ValueError(f"a Recipe is complete: change {', '.join(overrides)} in it, or give the recipe by name")
+    check_trainer(recipe)
+    sets = load_sets(recipe)
+    torch.manual_seed(recipe.seed)
+    model = create_model(**_fitted_to(sets, recipe.model))
+    loaders = ImageLoaders(recipe, sets, _preprocess(recipe, sets, model))
+    settings = {
+        "config": model.config,
+        "preprocess": loaders.preprocess,
+        "classes": list(sets.classes),
+        "recipe": recipe.to_dict(),
+        "version": version("spikeformers"),
+    }
+    module = TrainingModule(recipe, model, settings)
+    _try_out(recipe, model)
+    folder = _claim_folder(recipe, resume)  # nothing is written before all of the above has held
+    last = folder / "checkpoints" / "last.ckpt"
+    if resume and last.is_file():
+        logger.warning("going on with %s", last)
+    with quiet_lightning():
+        trainer, best = make_trainer(recipe, folder, validated="val" in loaders.evaluated_each_epoch)
+        try:
+            ckpt_path = last if resume and last.is_file() else None
+            trainer.fit(module, datamodule=loaders, ckpt_path=ckpt_path, weights_only=True)
+        except SystemExit:  # how Lightning passes on Ctrl-C, with the signal ignored from then on
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            saved = f"{last} is saved, go on with --resume" if last.is_file() else "before there was anything to save"
+            raise KeyboardInterrupt(f"interrupted: {saved}") from None
+        finally:
+            if not last.is_file() and rank_zero_only.rank == 0:
+                shutil.rmtree(folder)  # it holds settings and no step of training: its name is free again
+    if rank_zero_only.rank != 0:
+        raise SystemExit(0)  # the other processes of a distributed run end here
+    load_checkpoint(model, Path(best.best_model_path or last))
+    return _leave_results(folder, loaders, model.eval(), settings)
+
+
+def _fitted_to(sets: ImageSets, model: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's model with the classes and channels of the images. Raises ValueError where it says others."""
+    for key, value in (("num_classes", len(sets.classes)), ("in_channels", sets.channels)):
+        if model.setdefault(key, value) != value:
+            raise ValueError(f"model.{key} is {model[key]}, and {sets.name} has {value}: leave it out of the recipe")
+    return model
+
+
+def _preprocess(recipe: Recipe, sets: ImageSets, model: SpikingTransformer) -> dict[str, Any]:
+    data = recipe.data
+    preprocess = {
+        "image_size": model.image_size,
+        "mean": list(data.mean or sets.mean),
+        "std": list(data.std or sets.std),
+        "interpolation": data.interpolation or sets.interpolation,
+        "crop_pct": data.crop_pct,
+    }
+    for key in ("mean", "std"):
+        if len(preprocess[key]) != sets.channels:
+            raise ValueError(
+                f"data.{key} has {len(preprocess[key])} numbers, and {sets.name} has {sets.channels} channels"
+            )
+    return preprocess
+
+
+def _try_out(recipe: Recipe, model: SpikingTransformer) -> None:
+    """Raises what would else be raised after the run folder is made: names timm lacks, sizes that do not fit."""
+    make_schedule(recipe, make_optimizer(recipe, model), 1)
+    with torch.device("meta"), torch.no_grad():
+        twin = create_model(**model.config).eval()
+        twin(torch.empty(1, model.in_channels, model.image_size, model.image_size))
+
+
+def _claim_folder(recipe: Recipe, resume: bool) -> Path:
+    run = recipe.run or ""
+    if Path(run).name != run or not run:
+        raise ValueError(f"run {run!r} is not a name: give one word, and the folder it goes to with --out")
+    folder = Path(recipe.out) / run
+    if rank_zero_only.rank != 0:
+        return folder
+    if folder.is_dir() and any(folder.iterdir()) and not resume:
+        raise ValueError(f"{folder} exists: go on with it by --resume, or name another by --run NAME")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = folder / "settings.yaml.unfinished"
+        unfinished.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False))
+        os.replace(unfinished, folder / "settings.yaml")
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be written ({error.strerror}): choose another folder with --out") from error
+    return folder
+
+
+def _leave_results(folder: Path, loaders: ImageLoaders, model: SpikingTransformer, settings: dict[str, Any]) -> Result:
+    with (folder / "metrics.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    on_test = [float(row["test_acc"]) for row in rows if row.get("test_acc")]
+    validated = [float(row["val_acc"]) for row in rows if row.get("val_acc")]
+    epoch = validated.index(max(validated)) + 1 if validated else len(rows)
+    test = evaluate(model, loaders.eval_loader(loaders.sets.test))
+    weights = save_pretrained(model, folder, **settings, epoch=epoch, test=asdict(test))
+    result = Result(folder, weights, test, epoch, max(on_test, default=None))
+
+    scores = {"test": asdict(test), "epoch": epoch, "best_on_test": result.best_on_test}
+    (folder / "results.json").write_text(json.dumps(scores, indent=2) + "\n")
+    name = f"{settings['config']['name']} on {settings['recipe']['data']['name']}"
+    draw_curves(folder / "metrics.csv", folder / "curves.png", name)
+    _show_predictions(folder, loaders, model, settings["classes"], f"{name}: {test.top1:.2f} % of {test.images} right")
+    return result
+
+
+def _show_predictions(
+    folder: Path, loaders: ImageLoaders, model: SpikingTransformer, classes: list[str], title: str, shown: int = 32
+) -> None:
+    """Draws the first test images with what the model says, and leaves five of them as files to try `predict` on."""
+    batch = next(iter(loaders.eval_loader(loaders.sets.test)))[0][:shown]
+    with torch.inference_mode():
+        confidences, labels = model(batch).softmax(-1).max(-1)
+    images, truths = zip(*(loaders.sets.test[i] for i in range(len(batch))), strict=True)
+    said = [(classes[k], p) for k, p in zip(labels.tolist(), confidences.tolist(), strict=True)]
+    draw_predictions(images, [classes[k] for k in truths], said, folder / "predictions.png", title)
+    (folder / "samples").mkdir(exist_ok=True)
+    for i in range(min(5, len(images))):
+        images[i].save(folder / "samples" / f"{i + 1}-true-{classes[truths[i]].replace('/', '-')}.png")

@@ -1,0 +1,130 @@
+"""One training step, as Lightning wants it."""
+
+import random
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from timm.data.mixup import Mixup
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from spikeformers.models import SpikingTransformer
+from spikeformers.training.optim import make_optimizer, make_schedule
+from spikeformers.training.recipe import Recipe
+
+
+class TrainingModule(pl.LightningModule):
+    """Trains a model on batches `([B, C, H, W] or [B, T, C, H, W], [B] labels)` by a recipe.
+
+    Logs `loss` and `acc`, then `val_loss`, `val_acc` and, where the test set is read each epoch, `test_acc`; accuracies
+    are in percent. What a checkpoint says of itself is `settings`.
+
+    Raises ValueError, naming epoch and step, when the loss is not finite.
+    """
+
+    def __init__(self, recipe: Recipe, model: SpikingTransformer, settings: dict[str, Any]):
+        super().__init__()
+        self.recipe, self.settings = recipe, settings
+        self.model = model.to(memory_format=torch.channels_last)  # a 1x1 convolution is then one matrix product
+        self.ema: ModelEmaV3 | None = None
+        if recipe.ema_decay is not None:
+            self.ema = ModelEmaV3(model, decay=recipe.ema_decay).requires_grad_(False)
+        augment = recipe.augment
+        self.mix: Mixup | None = None
+        if augment.mixup > 0 or augment.cutmix > 0:
+            self.mix = Mixup(
+                mixup_alpha=augment.mixup,
+                cutmix_alpha=augment.cutmix,
+                prob=augment.mix_prob,
+                switch_prob=augment.mix_switch_prob,
+                label_smoothing=recipe.label_smoothing,
+                num_classes=model.num_classes,
+            )
+
+    @property
+    def evaluated(self) -> SpikingTransformer:
+        """The model whose accuracy counts: the averaged one, where there is one."""
+        return self.ema.module if self.ema is not None else self.model
+
+    def configure_optimizers(self) -> Any:
+        optimizer = make_optimizer(self.recipe, self.model)
+        updates = int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1)
+        schedule, _ = make_schedule(self.recipe, optimizer, max(updates, 1))
+        schedule.step_update(0) if self.recipe.schedule.per_update else schedule.step(0)
+        interval = "step" if self.recipe.schedule.per_update else "epoch"
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        if self.recipe.schedule.per_update:
+            scheduler.step_update(self.global_step)
+        else:
+            scheduler.step(self.current_epoch + 1)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # What is drawn in a step is a function of seed, epoch, step and process, so that a resumed run is the run.
+        sequence = np.random.SeedSequence([self.recipe.seed, self.current_epoch, batch_idx, self.global_rank])
+        seed = int(sequence.generate_state(1)[0])
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        x, labels = batch
+        off = self.recipe.augment.mix_off_epoch
+        if self.mix is not None and (off is None or self.current_epoch < off):
+            x, targets = self.mix(x, labels)
+            loss = cross_entropy(logits := self.model(time_first(x)), targets)
+            labels = targets.argmax(-1)  # the image that weighs more
+        else:
+            loss = cross_entropy(
+                logits := self.model(time_first(x)), labels, label_smoothing=self.recipe.label_smoothing
+            )
+        self._check_finite(loss, batch_idx)
+        self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
+        self.log("acc", percent_right(logits, labels), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
+        return loss
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self.ema is not None:
+            self.ema.update(self.model)
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        x, labels = batch
+        logits = self.evaluated(time_first(x))
+        loss = cross_entropy(logits, labels)
+        if not torch.isfinite(loss):
+            raise _not_finite(loss, f"in evaluation after epoch {self.current_epoch}")
+        split = self.trainer.datamodule.evaluated_each_epoch[dataloader_idx]  # pyright: ignore[reportAttributeAccessIssue]
+        how: Any = dict(batch_size=len(x), add_dataloader_idx=False, sync_dist=True)
+        self.log(f"{split}_loss", loss, **how)
+        self.log(f"{split}_acc", percent_right(logits, labels), prog_bar=split == "val", **how)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["spikeformers"] = self.settings
+
+    def _check_finite(self, loss: Tensor, batch_idx: int) -> None:
+        # Reading the loss waits for the device: on an accelerator, only now and then, and before anything is saved.
+        due = loss.device.type == "cpu" or batch_idx % 20 == 0 or self.trainer.is_last_batch
+        if due and not torch.isfinite(loss):
+            raise _not_finite(loss, f"at epoch {self.current_epoch}, step {batch_idx}")
+
+
+def time_first(x: Tensor) -> Tensor:
+    """Batches are batch first until here: `[B, T, C, H, W] -> [T, B, C, H, W]`; images `[B, C, H, W]` stay."""
+    return x.transpose(0, 1) if x.ndim == 5 else x
+
+
+def percent_right(logits: Tensor, labels: Tensor) -> Tensor:
+    """`[B, K], [B]` -> the share of rows whose largest logit is the label's, in percent."""
+    return (logits.argmax(-1) == labels).float().mean() * 100
+
+
+def _not_finite(loss: Tensor, where: str) -> ValueError:
+    return ValueError(
+        f"the loss is {loss.item()} {where}: training stopped, and the last checkpoint is from before; lower "
+        "optimizer.lr, set clip_grad_norm 1.0, or use precision 32-true"
+    )

@@ -1,0 +1,105 @@
+"""A recipe: every setting of a training run, with its type, its default and what it means."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass
+class Data:
+    """Which images, and how they are read."""
+
+    name: str = "digits"  # a known set, or a folder with train/<class>/* and val|test/<class>/*
+    root: str = "data"  # where known sets lie, or are downloaded to
+    validation: float = 0.1  # share of every class cut from training to choose the best checkpoint by
+    test_each_epoch: bool = False  # also read the test set each epoch, as the papers do; it chooses nothing
+    mean: list[float] | None = None  # of pixels in 0..1, one a channel; null takes the set's own, as below
+    std: list[float] | None = None
+    interpolation: str | None = None  # bilinear, bicubic
+    crop_pct: float = 1.0  # share of the resized image that evaluation looks at
+    workers: int = 2  # loading processes
+    skip_broken: bool = False  # leave out images that cannot be read, and count them
+
+
+@dataclass
+class Augment:
+    """What happens to training images; the defaults do nothing."""
+
+    hflip: float = 0.0  # probability
+    crop_scale: tuple[float, float] = (1.0, 1.0)  # area of a random crop; (1, 1) crops nothing
+    crop_ratio: tuple[float, float] = (1.0, 1.0)  # its width over height
+    rand_augment: str | None = None  # timm's notation, as rand-m9-n1-mstd0.4-inc1
+    rand_augment_ops: list[str] = field(default_factory=list)  # only these operations; empty is timm's whole list
+    erase: float = 0.0  # probability of random erasing
+    erase_mode: Literal["const", "rand", "pixel"] = "const"
+    mixup: float = 0.0  # alpha of the beta distribution; 0 is off
+    cutmix: float = 0.0
+    mix_prob: float = 1.0  # of mixing a batch at all
+    mix_switch_prob: float = 0.5  # of cutmix, where both are on
+    mix_off_epoch: int | None = None  # from this epoch on nothing is mixed
+
+
+@dataclass
+class Optimizer:
+    """One of timm's optimizers; biases, norms and other one-dimensional weights never decay."""
+
+    name: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    args: dict[str, Any] = field(default_factory=dict)  # its own, as betas or eps
+
+
+@dataclass
+class Schedule:
+    """One of timm's schedules. Warm-up is part of `epochs`, the cool-down at `min_lr` comes on top."""
+
+    name: str = "cosine"
+    warmup_epochs: int = 0
+    warmup_lr: float = 1e-5
+    min_lr: float = 1e-5
+    cooldown_epochs: int = 0
+    per_update: bool = False  # step after each update rather than each epoch
+
+
+@dataclass
+class Recipe:
+    """All settings of a run. `model` is what `create_model` takes, `trainer` what Lightning's Trainer takes."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    data: Data = field(default_factory=Data)
+    augment: Augment = field(default_factory=Augment)
+    optimizer: Optimizer = field(default_factory=Optimizer)
+    schedule: Schedule = field(default_factory=Schedule)
+    epochs: int = 10
+    batch_size: int = 128  # a device and step
+    accumulate: int = 1  # steps an update
+    label_smoothing: float = 0.0
+    clip_grad_norm: float | None = None
+    ema_decay: float | None = None  # average the weights, and evaluate with the average
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    seed: int = 0
+    trainer: dict[str, Any] = field(default_factory=dict)  # devices, num_nodes, strategy, ...
+    out: str = "runs"  # where run folders go
+    run: str | None = None  # folder in `out`; null is the recipe's name
+
+    def __post_init__(self) -> None:
+        if "name" not in self.model:
+            raise ValueError("model.name is missing: name a model, as in --model spikformer_4_384_cifar10")
+        at_least_one = ("epochs", "batch_size", "accumulate")
+        for key in at_least_one:
+            if getattr(self, key) < 1:
+                raise ValueError(f"{key} {getattr(self, key)} is below 1: nothing would be trained")
+        mixing = self.augment.mixup > 0 or self.augment.cutmix > 0
+        if mixing and self.batch_size % 2:
+            raise ValueError(f"batch_size {self.batch_size} is odd, and mixup pairs images: use an even one")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing {self.label_smoothing} is not in [0, 1)")
+        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay {self.ema_decay} is not in [0, 1): it is the share of the old average kept")
+        if self.optimizer.lr <= 0:
+            raise ValueError(f"optimizer.lr {self.optimizer.lr} is not above 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON types, for `read_recipe` to read again."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))

@@ -1,0 +1,92 @@
+"""Lightning's Trainer, from a recipe."""
+
+import difflib
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from spikeformers.training.callbacks import FiringRateLog, Interruption, MetricsTable, ProgressBar
+from spikeformers.training.optim import total_epochs
+from spikeformers.training.recipe import Recipe
+
+# What a recipe says in fields of its own, and what a run needs as it is.
+_TAKEN = {
+    "max_epochs": "epochs",
+    "precision": "precision",
+    "accumulate_grad_batches": "accumulate",
+    "gradient_clip_val": "clip_grad_norm",
+    "callbacks": None,
+    "logger": None,
+    "default_root_dir": "out",
+    "use_distributed_sampler": None,
+}
+
+
+def check_trainer(recipe: Recipe) -> None:
+    """Raises ValueError for settings of the Trainer that it does not have, or that cannot be had on this machine."""
+    known = [key for key in inspect.signature(pl.Trainer.__init__).parameters if key not in ("self", *_TAKEN)]
+    for key in recipe.trainer:
+        if key in _TAKEN:
+            instead = f"set {_TAKEN[key]}" if _TAKEN[key] else "the run needs its own"
+            raise ValueError(f"trainer.{key} is not for a recipe: {instead}")
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=3, cutoff=0.5) or known
+            raise ValueError(f"Lightning's Trainer takes no {key!r}: did you mean {', '.join(close)}?")
+    accelerator = recipe.trainer.get("accelerator", "auto")
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
+    if recipe.precision == "16-mixed" and on_cpu:
+        raise ValueError("precision 16-mixed needs a GPU, and there is none: use bf16-mixed or 32-true")
+
+
+def make_trainer(recipe: Recipe, folder: Path, *, validated: bool) -> tuple[pl.Trainer, ModelCheckpoint]:
+    """A Trainer that logs and saves to a run folder, and its best checkpoint: on validation images, or the last."""
+    checkpoints = folder / "checkpoints"
+    best = ModelCheckpoint(
+        checkpoints,
+        filename="best" if validated else "last_epoch",
+        monitor="val_acc" if validated else None,
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    callbacks: list[Callback] = [
+        FiringRateLog(),
+        MetricsTable(folder / "metrics.csv"),
+        Interruption(checkpoints / "last.ckpt"),
+        ProgressBar(),
+        best,
+    ]
+    trainer = pl.Trainer(
+        max_epochs=total_epochs(recipe),
+        precision=recipe.precision,
+        accumulate_grad_batches=recipe.accumulate,
+        gradient_clip_val=recipe.clip_grad_norm,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+        default_root_dir=folder,
+        use_distributed_sampler=False,
+        **{"num_sanity_val_steps": 0, "enable_model_summary": False, "log_every_n_steps": 10, **recipe.trainer},
+    )
+    return trainer, best
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Keeps back Lightning's notes on devices it did not find, workers it would like and steps it did not log."""
+    chatter = logging.getLogger("lightning.pytorch")
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning.*")
+        warnings.filterwarnings("ignore", module="torch.*")
+        yield
+    chatter.setLevel(level)
