@@ -89,19 +89,12 @@ def _list(words: list[str]) -> None:
     if asked.json:
         print(json.dumps(rows, indent=2))
         return
-    unchecked = False
     table = _table("model", "parameters", "T", "input", "published top-1", "paper", right=(1, 2, 4))
     for row in rows:
         top1 = f"{row['top1']:.2f} % {row['data']}" if row["top1"] is not None else "-"
-        unchecked |= not row["checked"]
         input_shape = f"{row['in_channels']} x {row['image_size']} x {row['image_size']}"
-        star = "" if row["checked"] else " *"
-        table.add_row(
-            row["name"], f"{row['parameters']:,}", str(row["time_steps"]), input_shape, top1 + star, row["paper"]
-        )
+        table.add_row(row["name"], f"{row['parameters']:,}", str(row["time_steps"]), input_shape, top1, row["paper"])
     _show(table)
-    if unchecked:
-        print("* quoted at second hand, and not held against the paper here")
 
 
 def _info(words: list[str]) -> None:
@@ -160,9 +153,8 @@ def _train(words: list[str]) -> None:
     recipe = read_recipe(recipe_name, [word for word in words if word != "--resume"])
     result = fit(recipe, resume=resume)
     run = result.run
-    print(
-        f"\ntest accuracy {result.test.top1:.2f} % on {result.test.images} images, by the weights of epoch {result.epoch}"
-    )
+    test = result.test
+    print(f"\ntest accuracy {test.top1:.2f} % on {test.images} images, by the weights of epoch {result.epoch}")
     if result.best_on_test is not None:
         print(f"best on test {result.best_on_test:.2f} %, over all epochs, as papers report; it chose nothing")
     print(f"{run}/ holds {', '.join(sorted(entry.name for entry in run.iterdir() if entry.is_file()))}\n\nTry next:")

@@ -29,9 +29,10 @@ def train_transform(
 ) -> Callable[[Image], Tensor]:
     """PIL image -> [C, H, W] float32: random resized crop, flip, RandAugment, normalisation, random erasing.
 
-    `crop_scale` is the crop's share of the area and `crop_ratio` its width over height; where none fits, the whole
-    image is squashed. `hflip` and `erase` are probabilities. `rand_augment` is timm's string; where `rand_augment_ops`
-    are given, only those of its ops are drawn. Raises ValueError for a name, range or string that means nothing.
+    `crop_scale` is the crop's share of the area, `crop_ratio` its width over height; where no crop fits, the largest
+    central one within `crop_ratio` is taken. `hflip` and `erase` are probabilities. `rand_augment` is timm's string;
+    where `rand_augment_ops` are given, only those of its ops are drawn.
+    Raises ValueError for a name, range or string that means nothing.
     """
     from timm.data.random_erasing import RandomErasing
     from timm.data.transforms import RandomResizedCropAndInterpolation

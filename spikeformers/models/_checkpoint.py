@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spikeformers.models._network import SpikingTransformer
+from spikeformers.models._parts import find_part, slot_of
 from spikeformers.models._registry import build, find_family
 from spikeformers.models._released import read_pickle, translate, unwrap
 
@@ -31,6 +31,12 @@ class Checkpoint:
     weights: dict[str, Tensor]
     settings: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `create_model` needs to rebuild the model, or nothing where the file does not say."""
+        config = self.settings.get("config")
+        return config if isinstance(config, dict) and isinstance(config.get("name"), str) else {}
+
 
 def save_pretrained(model: SpikingTransformer, path: str | Path, **settings: Any) -> Path:
     """Writes a model's weights and `config`, with any further settings, as safetensors; returns the file.
@@ -44,7 +50,7 @@ def save_pretrained(model: SpikingTransformer, path: str | Path, **settings: Any
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     unfinished = path.with_name(path.name + ".unfinished")
     save_file(weights, unfinished, {_METADATA: json.dumps({"config": model.config, **settings})})
-    os.replace(unfinished, path)
+    unfinished.replace(path)
     return path
 
 
@@ -63,7 +69,7 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}: give a run folder or a file of weights")
     checkpoint = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    if model is not None and "config" not in checkpoint.settings:
+    if model is not None and not checkpoint.config:
         with torch.device("meta"):
             config = build(model, {}).config
         checkpoint = replace(checkpoint, settings={**checkpoint.settings, "config": config})
@@ -83,7 +89,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
             settings = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a readable safetensors file ({error}): it may be damaged") from error
-    return Checkpoint(path, unwrap(weights, path), settings)
+    return Checkpoint(path, unwrap(weights, path), settings if isinstance(settings, dict) else {})
 
 
 def load_checkpoint(model: SpikingTransformer, path: str | Path) -> SpikingTransformer:
@@ -97,8 +103,9 @@ def load_checkpoint(model: SpikingTransformer, path: str | Path) -> SpikingTrans
     checkpoint = read_checkpoint(path)
     ours = model.state_dict()
     weights = checkpoint.weights
-    if not set(weights) <= set(ours) and (name := model.config.get("name")) and ":" not in name:
-        weights = translate(weights, find_family(name), ours)
+    if (name := model.config.get("name")) and ":" not in name:
+        translated = translate(weights, find_family(name), ours)
+        weights = max(weights, translated, key=lambda keys: len(ours.keys() & keys.keys()))  # ours where both fit alike
     kept = {key for key in ours if key.endswith("num_batches_tracked")} - set(weights)  # some files leave them out
     kept |= _new_ends(model, weights, checkpoint.path)
     weights = {key: value for key, value in weights.items() if key not in kept}
@@ -121,13 +128,13 @@ def from_pretrained(path: str | Path, **overrides: Any) -> SpikingTransformer:
 
 def build_from(checkpoint: Checkpoint, **overrides: Any) -> SpikingTransformer:
     """`from_pretrained` for a checkpoint that has been read."""
-    config = checkpoint.settings.get("config")
-    if not config:
+    if not checkpoint.config:
         raise ValueError(
             f"{checkpoint.path} does not say which model it holds: name it, by --model or create_model(...)"
         )
-    arguments = {key: value for key, value in config.items() if key != "name"}
-    model = build(config["name"], {**arguments, **overrides}, allow_foreign=False)
+    trusted = {key: find_part(slot, value) if (slot := slot_of(key)) else value for key, value in overrides.items()}
+    arguments = {key: value for key, value in checkpoint.config.items() if key != "name"}
+    model = build(checkpoint.config["name"], {**arguments, **trusted}, allow_foreign=False)
     return load_checkpoint(model, checkpoint.path).eval()
 
 
@@ -136,10 +143,11 @@ def _new_ends(model: SpikingTransformer, weights: Mapping[str, Tensor], path: Pa
     kept: set[str] = set()
     for name, layer in model.head.named_modules(prefix="head"):
         found = weights.get(f"{name}.weight")
-        if isinstance(layer, nn.Linear) and found is not None and found.shape[1:] == layer.weight.shape[1:]:
-            if found.shape[0] != layer.out_features:
-                kept |= {f"{name}.{key}" for key in layer.state_dict()}
-                logger.warning("%s has %d classes: a new head for %d", path, found.shape[0], layer.out_features)
+        if not isinstance(layer, nn.Linear) or found is None or found.shape[1:] != layer.weight.shape[1:]:
+            continue
+        if len(found) != layer.out_features:
+            kept |= {f"{name}.{key}" for key in layer.state_dict()}
+            logger.warning("%s has %d classes: a new head for %d", path, len(found), layer.out_features)
     for name, layer in model.stem.named_modules(prefix="stem"):
         found = weights.get(f"{name}.weight")
         if isinstance(layer, nn.Conv2d) and found is not None and found.ndim == 4:
@@ -172,7 +180,7 @@ def _check_fit(
         if keys
     ]
     if faults:
-        held = checkpoint.settings.get("config", {}).get("name")
+        held = checkpoint.config.get("name")
         raise ValueError(
             f"{checkpoint.path} does not fit {model.config.get('name', 'the model')}: {'; '.join(faults)}"
             + (f". It holds a {held}" if held else "")

@@ -61,10 +61,13 @@ class SpikingTransformer(nn.Module):
 
     def _sequence(self, x: Tensor) -> Tensor:
         if x.ndim not in (4, 5):
-            raise ValueError(f"an input of shape {list(x.shape)} is neither images [B, C, H, W] nor [T, B, C, H, W]")
+            raise ValueError(
+                f"an input of shape {list(x.shape)} is neither images [B, C, H, W] nor sequences [T, B, C, H, W]: "
+                "add the batch axis, x[None] for one image, x[:, None] for one sequence"
+            )
         if x.shape[-3] != self.in_channels:
             raise ValueError(
-                f"an input of shape {list(x.shape)} has {x.shape[-3]} channels where the model takes {self.in_channels}: "
+                f"an input of shape {list(x.shape)} has {x.shape[-3]} channels, the model takes {self.in_channels}: "
                 f"convert it, or build the model with in_channels={x.shape[-3]}"
             )
         return x if x.ndim == 5 else x.expand(self.time_steps, *x.shape)  # T B C H W

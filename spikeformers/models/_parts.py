@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 _SLOTS = {
     "neuron": "spikeformers.neurons",
     "surrogate": "spikeformers.ops.surrogate",
@@ -43,7 +45,9 @@ def find_part(slot: str, spec: Any, *, allow_foreign: bool = True) -> Any:
         arguments = {key: value for key, value in spec.items() if key != "part"}
         if "part" not in spec:
             raise ValueError(f"{slot} {spec} has no part: write {{part: {_names(slot)[0]}, ...}}")
-        part = find_part(slot, spec["part"], allow_foreign=allow_foreign)
+        part = spec["part"]
+        if isinstance(part, str):
+            part = _find_named(slot, part, allow_foreign)
         for key, value in arguments.items():
             if inner := slot_of(key):
                 arguments[key] = find_part(inner, value, allow_foreign=allow_foreign)
@@ -52,19 +56,22 @@ def find_part(slot: str, spec: Any, *, allow_foreign: bool = True) -> Any:
         _check_arguments(slot, part, arguments)
         return part(**arguments) if slot == "surrogate" else functools.partial(part, **arguments)
     if not isinstance(spec, str):
-        if not callable(spec):
+        if not callable(spec) or isinstance(spec, nn.Module):
             raise ValueError(f"{slot} {spec!r} is not a part: give a class, its name, or a mapping with part: and more")
         return spec
-    if ":" in spec:
-        if not allow_foreign:
-            raise _foreign(slot, spec)
-        part = load_object(spec)
-    elif spec in (names := _names(slot)):
-        part = getattr(importlib.import_module(_SLOTS[slot]), spec)
-    else:
-        close = difflib.get_close_matches(spec, names, n=3, cutoff=0.4) or names
-        raise ValueError(f"there is no {slot} {spec!r}: did you mean {', '.join(close)}? Yours is file.py:Name")
+    part = _find_named(slot, spec, allow_foreign)
     return part() if slot == "surrogate" and inspect.isclass(part) else part
+
+
+def _find_named(slot: str, name: str, allow_foreign: bool) -> Any:
+    if ":" in name:
+        if not allow_foreign:
+            raise _foreign(slot, name)
+        return load_object(name)
+    if name not in (names := _names(slot)):
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
+        raise ValueError(f"there is no {slot} {name!r}: did you mean {', '.join(close)}? Yours is file.py:Name")
+    return getattr(importlib.import_module(_SLOTS[slot]), name)
 
 
 def describe_part(slot: str, part: Any) -> Any:

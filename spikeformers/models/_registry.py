@@ -17,16 +17,12 @@ Builder = Callable[..., SpikingTransformer]
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper says of a size: parameters in use, top-1 accuracy in percent on `data`, the paper.
-
-    `checked` is False for a figure quoted at second hand that nobody here has held against the paper.
-    """
+    """What a paper says of a size: parameters in use, top-1 accuracy in percent on `data`, the paper."""
 
     parameters: int
     data: str
     top1: float | None
     paper: str
-    checked: bool = True
 
 
 @dataclass(frozen=True)
@@ -141,15 +137,16 @@ def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
 
 
 def _with_time_steps(argument: str, part: Any, arguments: Mapping[str, Any]) -> Any:
-    """A neuron that declares `time_steps` is told how many there are."""
-    if slot_of(argument) == "neuron" and "time_steps" in inspect.signature(part).parameters:
+    """A neuron that declares `time_steps` is told how many there are, unless it was told already."""
+    told = isinstance(part, functools.partial) and "time_steps" in part.keywords
+    if slot_of(argument) == "neuron" and "time_steps" in inspect.signature(part).parameters and not told:
         return functools.partial(part, time_steps=arguments["time_steps"])
     return part
 
 
 def _checked(what: str, value: Any, hint: Any) -> Any:
-    """A number or tuple of the type a builder declares. Raises ValueError for another."""
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    """A number or tuple of the type a builder declares; any other type is not checked. Raises ValueError for another."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
     if value is None and type(None) in options:
         return value
     for option in options:
@@ -160,7 +157,7 @@ def _checked(what: str, value: Any, hint: Any) -> Any:
         if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
             inner = typing.get_args(option)[0]
             return tuple(_checked(what, item, inner) for item in value)
-        if option is Any:
+        if option not in (float, int, bool, str, types.NoneType) and typing.get_origin(option) is not tuple:
             return value
     wanted = getattr(hint, "__name__", None) if typing.get_origin(hint) is None else None
     raise ValueError(f"{what} is {value!r}, where {wanted or hint} belongs")

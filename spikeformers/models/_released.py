@@ -37,11 +37,13 @@ def read_pickle(path: Path) -> dict[str, Any]:
     try:
         with torch.serialization.safe_globals(_allowed()):
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError:
+        raise
     except pickle.UnpicklingError as error:
         if asked := re.search(r"(?:GLOBAL|global|type:?) [`']?([\w.]+)", str(error)):
             raise ValueError(f"{path} is refused: it asks to build {asked[1]}, and only weights are read") from error
         raise ValueError(f"{path} is not a readable checkpoint: it may be damaged; fetch it again") from error
-    except (EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{path} is not a readable checkpoint: it may be cut short; fetch it again") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, where a dict of weights belongs")
@@ -57,16 +59,15 @@ def unwrap(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
         if isinstance(content.get(key), Mapping):
             content = content[key]
             break
-    weights = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    weights = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
     if not weights:
         raise ValueError(
             f"{path} holds no weights: its entries are {', '.join(map(str, list(content)[:10])) or 'none'}"
         )
     if averaged := {k.removeprefix("ema.module."): v for k, v in weights.items() if k.startswith("ema.module.")}:
         weights = averaged  # a training checkpoint of ours: what it evaluates with
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in weights):
-            weights = {key.removeprefix(prefix): value for key, value in weights.items()}
+    while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in weights)), None):
+        weights = {key.removeprefix(prefix): value for key, value in weights.items()}  # wrappers nest in any order
     return weights
 
 
@@ -74,10 +75,11 @@ def translate(weights: Mapping[str, Tensor], family: Family, ours: Mapping[str, 
     """A released state dict under our keys: renamed, dead keys dropped, 1x1 weights given the rank of a convolution."""
     translated = {}
     for key, value in weights.items():
-        if any(re.fullmatch(pattern, key) for pattern in family.dead_keys):
-            continue
-        for pattern, replacement in family.renames:
-            key = re.sub(pattern, replacement, key)
+        if key not in ours:
+            if any(re.fullmatch(pattern, key) for pattern in family.dead_keys):
+                continue
+            for pattern, replacement in family.renames:
+                key = re.sub(pattern, replacement, key)
         if key in ours and value.shape != (wanted := ours[key].shape) and (*value.shape, 1, 1)[: len(wanted)] == wanted:
             value = value.reshape(wanted)
         translated[key] = value

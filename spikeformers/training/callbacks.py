@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, RichProgressBar
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from spikeformers.analysis import FiringRates
 

@@ -3,7 +3,6 @@
 import csv
 import json
 import logging
-import os
 import shutil
 import signal
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 import torch
 import yaml
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from spikeformers.data import ImageSets
 from spikeformers.models import SpikingTransformer, create_model, load_checkpoint, save_pretrained
@@ -141,7 +140,7 @@ def _claim_folder(recipe: Recipe, resume: bool) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder / "settings.yaml.unfinished"
         unfinished.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False))
-        os.replace(unfinished, folder / "settings.yaml")
+        unfinished.replace(folder / "settings.yaml")
     except OSError as error:
         raise ValueError(f"{folder} cannot be written ({error.strerror}): choose another folder with --out") from error
     return folder

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from timm.optim import create_optimizer_v2, list_optimizers
-from timm.scheduler import create_scheduler_v2
+from timm.optim import create_optimizer_v2, list_optimizers  # pyright: ignore[reportPrivateImportUsage]
+from timm.scheduler import create_scheduler_v2  # pyright: ignore[reportPrivateImportUsage]
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 from torch.optim import Optimizer
@@ -35,7 +35,7 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) 
     settings = recipe.schedule
     if settings.warmup_epochs >= recipe.epochs and settings.warmup_epochs > 0:
         raise ValueError(
-            f"schedule.warmup_epochs {settings.warmup_epochs} is not below epochs {recipe.epochs}, of which it is a part: "
+            f"schedule.warmup_epochs {settings.warmup_epochs} is not below epochs {recipe.epochs}: "
             f"lower it, as in --schedule.warmup_epochs {recipe.epochs - 1}"
         )
     schedule, epochs = create_scheduler_v2(

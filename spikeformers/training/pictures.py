@@ -58,7 +58,8 @@ def draw_predictions(
     down = -(-len(images) // across)
     figure = Figure(figsize=(1.55 * across, 1.95 * down + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
-    for axis in (axes := figure.subplots(down, across, squeeze=False).flat):
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for axis in axes:
         axis.axis("off")
     for axis, image, truth, (said, confidence) in zip(axes, images, truths, predictions, strict=False):
         axis.imshow(image, cmap="gray", interpolation="nearest")

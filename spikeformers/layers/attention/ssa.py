@@ -9,14 +9,14 @@ from spikeformers.ops.spike_attention import spike_attention
 
 
 class SSA(nn.Module):
-    """Spiking self-attention: spikes for query, key and value, no softmax. `[T, B, C, H, W] -> [T, B, C, H, W] current`.
+    """Attention of spikes to spikes, without softmax: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
         q, k, v = neuron(ConvNorm(x))                          0 or 1
         y = attn_neuron(scale q k^T v), threshold 0.5          0 or 1
         return ConvNorm(y)                                     current
 
     `bias` is for the q, k, v convolutions; the output projection always has one. `scale` is a constant, whatever the
-    head width. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425, eq. 8-10, whose last neuron is the shortcut's here.
+    head width. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425, whose last neuron is the shortcut's here.
 
     Raises ValueError where `dim` is not a multiple of `num_heads`.
     """

@@ -16,8 +16,8 @@ class SPS(nn.Module):
     One stage a stride, widths doubling up to `dim`: 3x3 convolution, norm, neuron, then a max pool of the spikes where
     the stride is 2. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425; its position convolution is a part apart.
 
-    Raises ValueError for no strides or others than 1 and 2, a `dim` that the widths do not divide, and, when called, for a
-    height or width that the strides do not divide.
+    Raises ValueError for no strides or others than 1 and 2, a `dim` that the widths do not divide, and, when called,
+    for a height or width that the strides do not divide.
     """
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):

@@ -1,6 +1,7 @@
 """Leaky integrate-and-fire whose backward recomputes the membrane: nothing is kept but the input.
 
-Works in place wherever nobody else looks: on a CPU, fresh memory costs more than the arithmetic.
+Works in place wherever nobody else looks, and on 0.0 and 1.0 rather than booleans: on a CPU, fresh memory costs more
+than the arithmetic, and comparisons to booleans run several times slower than those to floats.
 """
 
 from typing import Any
@@ -21,8 +22,15 @@ def _charge(x_t: Tensor, v: Tensor, tau: float | Tensor, v_reset: float | None, 
     return over_rest.div(tau).neg_().add_(v).add_(x_t)
 
 
-def _reset_(h: Tensor, fired: Tensor, v_threshold: float, v_reset: float | None) -> Tensor:
-    return h.sub_(fired.to(h.dtype), alpha=v_threshold) if v_reset is None else h.masked_fill_(fired, v_reset)
+def _step(h: Tensor, v_threshold: float) -> Tensor:
+    return h.clone().ge_(v_threshold)
+
+
+def _reset_(h: Tensor, s: Tensor, v_threshold: float, v_reset: float | None) -> Tensor:
+    if v_reset is None:
+        return h.sub_(s, alpha=v_threshold)
+    h.mul_(1 - s)
+    return h.add_(s, alpha=v_reset) if v_reset else h
 
 
 def _fire(x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | None, decay_input: bool) -> Tensor:
@@ -30,9 +38,8 @@ def _fire(x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | N
     spikes = torch.empty_like(x)  # in the memory format of x, which stacking would lose
     for t, x_t in enumerate(x.unbind(0)):
         h = _charge(x_t.to(v.dtype), v, tau, v_reset, decay_input)
-        fired = h >= v_threshold
-        spikes[t] = fired
-        v = _reset_(h, fired, v_threshold, v_reset)
+        spikes[t] = s = _step(h, v_threshold)
+        v = _reset_(h, s, v_threshold, v_reset)
     return spikes
 
 
@@ -57,21 +64,21 @@ class _LIF(torch.autograd.Function):
             h = _charge(x_t.to(v.dtype), v, tau, v_reset, decay_input)
             before.append(v)
             charged.append(h)
-            spikes.append(h >= v_threshold)
+            spikes.append(_step(h, v_threshold))
             v = _reset_(h.clone(), spikes[-1], v_threshold, v_reset)
 
         grad_x = torch.empty_like(x)
         grad_v: Tensor | None = None
         grad_tau = torch.zeros_like(tau) if learned else None
         for t in reversed(range(x.shape[0])):
-            h, fired = charged.pop(), spikes.pop()
+            h, s = charged.pop(), spikes.pop()
             slope = surrogate(h - v_threshold)
             grad_h = slope * grads[0][t]
             if grad_v is not None:
                 if not detach_reset:
                     jump = v_threshold if v_reset is None else h - v_reset  # what a spike takes off the membrane
                     grad_h = grad_h.sub_(slope * jump * grad_v)
-                grad_h = grad_h.add_(grad_v if v_reset is None else grad_v.masked_fill_(fired, 0))
+                grad_h = grad_h.add_(grad_v if v_reset is None else grad_v.mul_(1 - s))
             grad_x[t] = grad_h / tau if decay_input else grad_h
             if grad_tau is not None:
                 over_rest = before.pop() - (v_reset or 0.0)

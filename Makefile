@@ -1,0 +1,37 @@
+# make demo    a Spikformer learns handwritten digits, in a few minutes, on any laptop
+# make test    the tests (make lint: style and types)
+PYTHON ?= python3
+BIN := .venv/bin
+RUN ?= demo
+
+.PHONY: demo test lint wheel clean
+
+demo: .venv/installed
+	$(BIN)/spikeformers train digits --run $(RUN) --resume
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+wheel: .venv/installed-dev
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf .venv dist build runs
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "spikeformers needs Python 3.11 or newer: make demo PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch .venv/installed $@
