@@ -104,8 +104,7 @@ def load_checkpoint(model: SpikingTransformer, path: str | Path) -> SpikingTrans
     ours = model.state_dict()
     weights = checkpoint.weights
     if (name := model.config.get("name")) and ":" not in name:
-        translated = translate(weights, find_family(name), ours)
-        weights = max(weights, translated, key=lambda keys: len(ours.keys() & keys.keys()))  # ours where both fit alike
+        weights = translate(weights, find_family(name), ours)
     kept = {key for key in ours if key.endswith("num_batches_tracked")} - set(weights)  # some files leave them out
     kept |= _new_ends(model, weights, checkpoint.path)
     weights = {key: value for key, value in weights.items() if key not in kept}

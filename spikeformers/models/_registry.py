@@ -145,7 +145,7 @@ def _with_time_steps(argument: str, part: Any, arguments: Mapping[str, Any]) -> 
 
 
 def _checked(what: str, value: Any, hint: Any) -> Any:
-    """A number or tuple of the type a builder declares; any other type is not checked. Raises ValueError for another."""
+    """A number or tuple of the type a builder declares, or ValueError; other types are not checked."""
     options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
     if value is None and type(None) in options:
         return value

@@ -1,4 +1,4 @@
-"""What happens around training: firing rates, the table of metrics, interruption, the progress bar."""
+"""What happens around training: firing rates, the table of metrics, checkpoints, interruption, the progress bar."""
 
 import csv
 import signal
@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
 
 from spikeformers.analysis import FiringRates
 
@@ -44,6 +44,9 @@ class FiringRateLog(Callback):
 class MetricsTable(Callback):
     """Writes one row an epoch to a CSV file; a resumed run keeps the rows before the epoch it goes on with.
 
+    `lr` is that of the epoch's last step. `loss`, `acc`, firing rates and seconds of an epoch that was cut in two are
+    those of its second part: the first part's sums died with the process that held them.
+
     Lightning's own CSV logger deletes what was there when a run resumes, and spreads an epoch over several rows.
     """
 
@@ -53,6 +56,7 @@ class MetricsTable(Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.started = time.perf_counter()
         if self.file.is_file():
             with self.file.open(newline="") as file:
                 self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < trainer.current_epoch]
@@ -60,21 +64,52 @@ class MetricsTable(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started = time.perf_counter()
 
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.lr = trainer.optimizers[0].param_groups[0]["lr"]  # at the epoch's end it is the next one's
+
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if not key.endswith("_step")}
         epoch_means = {key.removesuffix("_epoch"): f"{value:.5g}" for key, value in metrics.items()}
         epoch_means.pop("firing", None)  # the last step's; the blocks' are the epoch's
-        lr = trainer.optimizers[0].param_groups[0]["lr"]
         seconds = time.perf_counter() - self.started
         self.rows.append(
-            {"epoch": trainer.current_epoch, "lr": f"{lr:.4g}", **epoch_means, "seconds": f"{seconds:.1f}"}
+            {"epoch": trainer.current_epoch, "lr": f"{self.lr:.4g}", **epoch_means, "seconds": f"{seconds:.1f}"}
         )
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
-        with self.file.open("w", newline="") as file:
+        unfinished = self.file.with_name(self.file.name + ".unfinished")
+        with unfinished.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
+        unfinished.replace(self.file)
+
+
+class Checkpoints(Checkpoint):
+    """Writes `last.ckpt` after each epoch, to resume from, and `best.ckpt` when `val_acc` was never as high.
+
+    Lightning's ModelCheckpoint writes `last` only when it writes `best`, and forgets the best score of a run whose
+    folder was moved.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.best = float("-inf")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        accuracy = float(trainer.callback_metrics.get("val_acc", "-inf"))
+        if accuracy > self.best:
+            self.best = accuracy
+            trainer.save_checkpoint(self.folder / "best.ckpt")
+        trainer.save_checkpoint(self.folder / "last.ckpt")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
 
 
 class Interruption(Callback):

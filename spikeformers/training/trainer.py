@@ -10,10 +10,11 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from spikeformers.training.callbacks import FiringRateLog, Interruption, MetricsTable, ProgressBar
+from spikeformers.training.callbacks import Checkpoints, FiringRateLog, Interruption, MetricsTable, ProgressBar
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.recipe import Recipe
 
@@ -27,6 +28,9 @@ _TAKEN = {
     "logger": None,
     "default_root_dir": "out",
     "use_distributed_sampler": None,
+    "enable_checkpointing": None,
+    "fast_dev_run": None,
+    "barebones": None,
 }
 
 
@@ -46,37 +50,34 @@ def check_trainer(recipe: Recipe) -> None:
         raise ValueError("precision 16-mixed needs a GPU, and there is none: use bf16-mixed or 32-true")
 
 
-def make_trainer(recipe: Recipe, folder: Path, *, validated: bool) -> tuple[pl.Trainer, ModelCheckpoint]:
-    """A Trainer that logs and saves to a run folder, and its best checkpoint: on validation images, or the last."""
+def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
+    """A Trainer that will log and save to a run folder; it writes nothing yet.
+
+    Raises ValueError for settings that Lightning refuses, such as devices that are not there.
+    """
     checkpoints = folder / "checkpoints"
-    best = ModelCheckpoint(
-        checkpoints,
-        filename="best" if validated else "last_epoch",
-        monitor="val_acc" if validated else None,
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
     callbacks: list[Callback] = [
         FiringRateLog(),
         MetricsTable(folder / "metrics.csv"),
         Interruption(checkpoints / "last.ckpt"),
-        ProgressBar(),
-        best,
+        Checkpoints(checkpoints),
     ]
-    trainer = pl.Trainer(
-        max_epochs=total_epochs(recipe),
-        precision=recipe.precision,
-        accumulate_grad_batches=recipe.accumulate,
-        gradient_clip_val=recipe.clip_grad_norm,
-        callbacks=callbacks,
-        logger=TensorBoardLogger(folder, name="tensorboard", version=""),
-        default_root_dir=folder,
-        use_distributed_sampler=False,
-        **{"num_sanity_val_steps": 0, "enable_model_summary": False, "log_every_n_steps": 10, **recipe.trainer},
-    )
-    return trainer, best
+    if recipe.trainer.get("enable_progress_bar", True):
+        callbacks.append(ProgressBar())
+    try:
+        return pl.Trainer(
+            max_epochs=total_epochs(recipe),
+            precision=recipe.precision,
+            accumulate_grad_batches=recipe.accumulate,
+            gradient_clip_val=recipe.clip_grad_norm,
+            callbacks=callbacks,
+            logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+            default_root_dir=folder,
+            use_distributed_sampler=False,
+            **{"num_sanity_val_steps": 0, "enable_model_summary": False, "log_every_n_steps": 10, **recipe.trainer},
+        )
+    except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"trainer {recipe.trainer} is refused by Lightning: {error}") from error
 
 
 @contextmanager
@@ -85,8 +86,10 @@ def quiet_lightning() -> Iterator[None]:
     chatter = logging.getLogger("lightning.pytorch")
     level = chatter.level
     chatter.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning.*")
-        warnings.filterwarnings("ignore", module="torch.*")
-        yield
-    chatter.setLevel(level)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning.*")
+            warnings.filterwarnings("ignore", module="torch.*")
+            yield
+    finally:
+        chatter.setLevel(level)
