@@ -41,7 +41,8 @@ def test_commands_exist_and_their_recipes_parse(document):
 
 
 def test_the_readme_lists_every_model_with_the_numbers_of_the_package():
-    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("| `spik") and "arXiv" in line]
+    lines = (ROOT / "README.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("| `spik") and "arXiv" in line]
     assert rows == [model_row(name) for name in list_models()] and rows
 
 

@@ -25,7 +25,13 @@ def _allowed() -> list[Any]:
     }
     numpy_scalar = np._core.multiarray.scalar  # pyright: ignore[reportAttributeAccessIssue]
     old_name = (numpy_scalar, "numpy.core.multiarray.scalar")  # as NumPy before 2 wrote it
-    paths = [pathlib.Path, pathlib.PosixPath, pathlib.PurePosixPath, pathlib.PureWindowsPath]
+    flavours = {"Posix": pathlib.PurePosixPath, "Windows": pathlib.PureWindowsPath}  # never one of this file system
+    paths = [
+        (flavour, f"{module}.{pure}{name}Path")
+        for name, flavour in flavours.items()
+        for pure in ("", "Pure")
+        for module in ("pathlib", "pathlib._local")  # the latter as Python 3.13 writes it
+    ]
     return [argparse.Namespace, np.dtype, *numpy_types, numpy_scalar, old_name, *paths]
 
 

@@ -1,0 +1,61 @@
+"""What all tests share. Test files cannot import each other: helpers are fixtures that return functions."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+torch.set_num_threads(1)  # tiny tensors: more threads only wait for each other
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_every_time():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def nan_in_uninitialised_memory(request):
+    """In tests of ops and neurons what `torch.empty` and its kin return is NaN, so that reading it shows."""
+    if request.path.parent.name not in ("ops", "neurons"):
+        yield
+        return
+    torch.use_deterministic_algorithms(True)  # with torch.utils.deterministic.fill_uninitialized_memory, on by default
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def dyadic():
+    """Draws integers / 1024 within +-4, on which fp32 membranes are exact while T log2(tau) <= 11."""
+    return lambda *shape: torch.randint(-4096, 4097, shape) / 1024
+
+
+@pytest.fixture
+def lively():
+    """Makes a module spike in eval mode: norms that lift their output, and running statistics that have seen `x`."""
+
+    def lively(module: nn.Module, x: torch.Tensor) -> nn.Module:
+        for norm in (m for m in module.modules() if isinstance(m, nn.BatchNorm2d)):
+            nn.init.normal_(norm.weight, 2.0, 0.2)
+            nn.init.normal_(norm.bias, 0.7, 0.2)
+            norm.momentum = 1.0
+        module.train()(x)
+        return module.eval()
+
+    return lively
+
+
+@pytest.fixture
+def parameters_without_gradient():
+    """Runs forward and backward in training, on a copy; names the parameters (and the input, "x") whose gradient is
+    missing or not finite."""
+
+    def faulty(module: nn.Module, x: torch.Tensor) -> list[str]:
+        module, x = copy.deepcopy(module).train(), x.detach().requires_grad_()
+        y = module(x)
+        (y * torch.randn_like(y)).sum().backward()
+        named = {"x": x, **dict(module.named_parameters())}
+        return [name for name, p in named.items() if p.grad is None or not p.grad.isfinite().all()]
+
+    return faulty

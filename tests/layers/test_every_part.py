@@ -1,0 +1,71 @@
+"""What every part keeps to, called as `contracts.py` says. New parts are tested by standing in their slot's folder."""
+
+import importlib
+import inspect
+
+import pytest
+import torch
+
+from spikeformers.layers.conv import ConvNorm
+from spikeformers.neurons import LIF
+
+CALLS = {
+    "attention": lambda part: part(8, 2, LIF, bias=True),
+    "mlp": lambda part: part(8, 16, LIF),
+    "position": lambda part: part(8),
+    "shortcut": lambda part: part(ConvNorm(8, 8), LIF, drop_path=0.0),
+    "stem": lambda part: part(8, 8, LIF, (2, 1)),
+    "head": lambda part: part(8, 3),
+}
+SHAPES = {"stem": (4, 3, 8, 2, 2), "head": (4, 3, 3)}
+
+
+def parts():
+    for slot, call in CALLS.items():
+        module = importlib.import_module(f"spikeformers.layers.{slot}")
+        for name, part in inspect.getmembers(module, inspect.isclass):
+            if part.__module__.startswith(module.__name__) and not name.startswith("_"):
+                yield pytest.param(slot, lambda part=part, call=call: call(part), id=name)
+
+
+every_part = pytest.mark.parametrize(("slot", "make"), list(parts()))
+
+
+@pytest.fixture
+def x():
+    return (torch.rand(4, 3, 8, 4, 4) < 0.5).float()  # T B C H W spikes
+
+
+@every_part
+def test_shape(slot, make, x):
+    assert make()(x).shape == SHAPES.get(slot, x.shape)
+
+
+@every_part
+def test_gradients_are_finite(slot, make, x, parameters_without_gradient):
+    assert parameters_without_gradient(make(), x) == []
+
+
+@every_part
+def test_a_sample_alone_is_that_sample_in_a_batch(slot, make, x, lively):
+    part = lively(make(), x)
+    together = part(x)
+    alone = torch.cat([part(x[:, i : i + 1]) for i in range(3)], dim=1)
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert not torch.allclose(together[:, 0], together[:, 1])
+
+
+@every_part
+def test_nothing_before_a_change_changes(slot, make, x, lively):
+    part = lively(make(), x)
+    changed = torch.cat([x[:2], 1 - x[2:]])
+    assert torch.equal(part(changed)[:2], part(x)[:2])
+    assert not torch.allclose(part(changed)[2:], part(x)[2:])
+
+
+@every_part
+def test_keeps_no_state_and_takes_another_length(slot, make, x, lively):
+    part = lively(make(), x)
+    first = part(x)
+    assert torch.equal(part(x[:2]), first[:2])
+    assert torch.equal(part(x), first)

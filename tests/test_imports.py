@@ -1,0 +1,62 @@
+"""Who imports whom, read from the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "spikeformers"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+MODEL_SIDE = {"ops", "neurons", "layers", "models"}
+MAY_IMPORT = {
+    "ops": {"ops"},
+    "neurons": {"ops", "neurons"},
+    "layers": {"ops", "layers"},  # neurons arrive as arguments
+    "models": MODEL_SIDE,
+    "analysis": {*MODEL_SIDE, "analysis"},
+    "deploy": {*MODEL_SIDE, "deploy", "data"},  # data: a model in use sees its inputs as in training
+    "data": {"data"},
+    "recipes": {"recipes"},
+    "training": {*MODEL_SIDE, "data", "recipes", "training", "analysis"},
+}
+FREE = {"__init__", "cli", "__main__"}
+HEAVY = {
+    "lightning", "pytorch_lightning", "timm", "torchvision", "matplotlib", "triton", "sklearn", "spikingjelly", "rich",
+    "jsonargparse", "onnx", "evlib",
+}  # fmt: skip
+
+
+def imports(path):
+    """Dotted names of all that a file imports, at the top or inside a function."""
+    package = ("spikeformers", *path.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_arrows(path):
+    inside = path.relative_to(PACKAGE).with_suffix("").parts
+    ours = {name.split(".")[1] for name in imports(path) if name.startswith("spikeformers.")}
+    if inside[0] not in FREE:
+        assert ours <= MAY_IMPORT[inside[0]]
+    if "triton" in {name.split(".")[0] for name in imports(path)}:
+        assert (inside[0], inside[-1]) == ("ops", "triton")
+    assert inside[-1] not in {"utils", "common", "helpers", "misc"}
+
+
+def test_importing_the_package_is_light():
+    listing = "import sys, spikeformers; print(*{name.split('.')[0] for name in sys.modules})"
+    run = subprocess.run(
+        [sys.executable, "-c", listing], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
+    )
+    loaded = set(run.stdout.split())
+    assert "spikeformers" in loaded
+    assert loaded & HEAVY == set()
