@@ -12,7 +12,7 @@ No part keeps state between calls, and none looks ahead in time unless it says `
 | `position`  | `dim`                                       | spikes or counts -> current, same shape    |
 | `shortcut`  | `core, neuron, drop_path=`                  | stream -> stream, same shape               |
 | `stem`      | `in_channels, dim, neuron, strides`         | image or frames -> spikes, `H` over strides |
-| `head`      | `dim, num_classes`                          | stream -> logits `[T, B, K]`               |
+| `head`      | `dim, num_classes, neuron`                  | stream -> logits `[T, B, K]`               |
 """
 
 from collections.abc import Sequence
@@ -46,4 +46,4 @@ class MakeStem(Protocol):
 
 
 class MakeHead(Protocol):
-    def __call__(self, dim: int, num_classes: int) -> nn.Module: ...
+    def __call__(self, dim: int, num_classes: int, neuron: MakeNeuron) -> nn.Module: ...

@@ -104,7 +104,7 @@ def load_checkpoint(model: SpikingTransformer, path: str | Path) -> SpikingTrans
     ours = model.state_dict()
     weights = checkpoint.weights
     if (name := model.config.get("name")) and ":" not in name:
-        weights = translate(weights, find_family(name), ours)
+        weights = translate(weights, find_family(name), model.config, ours)
     kept = {key for key in ours if key.endswith("num_batches_tracked")} - set(weights)  # some files leave them out
     kept |= _new_ends(model, weights, checkpoint.path)
     weights = {key: value for key, value in weights.items() if key not in kept}

@@ -53,7 +53,7 @@ class SpikingTransformer(nn.Module):
 
     def forward_heads(self, x: Tensor) -> tuple[Tensor, ...]:
         """Logits at every step of each head apart, for losses: a tuple of `[T, B, K]`."""
-        return (self.forward_steps(x),)
+        return self.head.forward_heads(self.forward_features(x))  # pyright: ignore[reportCallIssue]
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The stream behind the last block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""

@@ -13,6 +13,7 @@ from spikeformers.models._network import SpikingTransformer
 from spikeformers.models._parts import describe_part, find_part, load_object, slot_of
 
 Builder = Callable[..., SpikingTransformer]
+Renames = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -21,18 +22,22 @@ class Published:
 
     parameters: int
     data: str
-    top1: float | None
+    top1: float | None  # None where the paper gives none for this size
     paper: str
 
 
 @dataclass(frozen=True)
 class Family:
-    """A builder, its named sizes, what was published of them, and how its released checkpoints spell their keys."""
+    """A builder, its named sizes, what was published of them, and how its released checkpoints spell their keys.
+
+    `renames` are pairs for `re.sub`, applied in order to a released key to give ours, or a function from a model's
+    config to them; `dead_keys` are patterns of released keys that no forward pass reads.
+    """
 
     builder: Builder
     sizes: Mapping[str, Mapping[str, Any]]
     published: Mapping[str, Published] = field(default_factory=dict)
-    renames: Sequence[tuple[str, str]] = ()
+    renames: Renames | Callable[[Mapping[str, Any]], Renames] = ()
     dead_keys: Sequence[str] = ()
 
 
@@ -44,13 +49,12 @@ def register(
     sizes: Mapping[str, Mapping[str, Any]],
     *,
     published: Mapping[str, Published] | None = None,
-    renames: Sequence[tuple[str, str]] = (),
+    renames: Renames | Callable[[Mapping[str, Any]], Renames] = (),
     dead_keys: Sequence[str] = (),
 ) -> None:
-    """Makes every key of `sizes`, and the builder's own name, known to `create_model`.
+    """Makes every key of `sizes`, and the builder's own name, known to `create_model`; `Family` has the rest.
 
-    `renames` are pairs for `re.sub`, applied in order to a released key to give ours; `dead_keys` are patterns of
-    released keys that no forward pass reads. Raises ValueError for a name that is taken.
+    Raises ValueError for a name that is taken.
     """
     name = builder.__name__
     for taken in {name, *sizes} & {*_FAMILIES, *list_models()}:

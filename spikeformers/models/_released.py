@@ -77,14 +77,17 @@ def unwrap(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def translate(weights: Mapping[str, Tensor], family: Family, ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def translate(
+    weights: Mapping[str, Tensor], family: Family, config: Mapping[str, Any], ours: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
     """A released state dict under our keys: renamed, dead keys dropped, 1x1 weights given the rank of a convolution."""
+    renames = family.renames(config) if callable(family.renames) else family.renames
     translated = {}
     for key, value in weights.items():
         if key not in ours:
             if any(re.fullmatch(pattern, key) for pattern in family.dead_keys):
                 continue
-            for pattern, replacement in family.renames:
+            for pattern, replacement in renames:
                 key = re.sub(pattern, replacement, key)
         if key in ours and value.shape != (wanted := ours[key].shape) and (*value.shape, 1, 1)[: len(wanted)] == wanted:
             value = value.reshape(wanted)

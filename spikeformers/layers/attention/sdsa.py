@@ -1,0 +1,70 @@
+"""Spike-driven self-attention."""
+
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
+
+from spikeformers.layers.attention.heads import merge_heads, split_heads
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.time import merge_time, split_time
+
+
+class SDSA(nn.Module):
+    """Masks and sums instead of products: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+
+        q, k, v = neuron(ConvNorm(x))                              0 or 1
+        y = q * attn_neuron(sum over tokens of k * v)              0 or 1, a channel of q kept or dropped; threshold 0.5
+        return ConvNorm(y)                                         current
+
+    Costs 3 N C additions and masks a step, linear in tokens and channels. `bias` is for the q, k, v convolutions; the
+    heads share nothing, so `num_heads` changes nothing. Yao et al., NeurIPS 2023, arXiv:2307.01694, SDSA-1.
+    """
+
+    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):
+        super().__init__()
+        self.q, self.k, self.v = (ConvNorm(dim, dim, bias=bias) for _ in range(3))
+        self.q_neuron, self.k_neuron, self.v_neuron = neuron(), neuron(), neuron()
+        self.attn_neuron = neuron(v_threshold=0.5)
+        self.proj = ConvNorm(dim, dim, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.q_neuron(self.q(x)), self.k_neuron(self.k(x)), self.v_neuron(self.v(x))
+        mask = self.attn_neuron((k * v).sum((-2, -1), keepdim=True))  # T B C 1 1
+        return self.proj(q * mask)
+
+
+class PooledSDSA(nn.Module):
+    """SDSA with four 3x3 max pools of stride 1, as trained on CIFAR10-DVS: `[T, B, C, H, W]`, spikes to current.
+
+    k and v are pooled over the image. `k * v` and the masked q are pooled over the plane of tokens and a head's
+    channels, so that here `num_heads` matters. From the code released with arXiv:2307.01694; not in the paper.
+
+    Raises ValueError where `dim` is not a multiple of `num_heads`.
+    """
+
+    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):
+        super().__init__()
+        if num_heads < 1 or dim % num_heads:
+            raise ValueError(
+                f"dim {dim} is not a multiple of num_heads {num_heads}: give a number of heads that divides it"
+            )
+        self.num_heads = num_heads
+        self.q, self.k, self.v = (ConvNorm(dim, dim, bias=bias) for _ in range(3))
+        self.q_neuron, self.k_neuron, self.v_neuron = neuron(), neuron(), neuron()
+        self.attn_neuron = neuron(v_threshold=0.5)
+        self.proj = ConvNorm(dim, dim, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        q = split_heads(self.q_neuron(self.q(x)), self.num_heads)  # T B M N D
+        k = split_heads(_pool(self.k_neuron(self.k(x))), self.num_heads)
+        v = split_heads(_pool(self.v_neuron(self.v(x))), self.num_heads)
+        mask = self.attn_neuron(_pool(k * v).sum(-2, keepdim=True))  # T B M 1 D
+        return self.proj(merge_heads(_pool(q * mask), height, width))
+
+    def extra_repr(self) -> str:
+        return f"num_heads={self.num_heads}"
+
+
+def _pool(x: Tensor) -> Tensor:
+    return split_time(max_pool2d(merge_time(x), 3, 1, padding=1), x.shape[0])
