@@ -11,8 +11,8 @@ from pathlib import Path
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from spikeformers.training.callbacks import Checkpoints, FiringRateLog, Interruption, MetricsTable, ProgressBar
 from spikeformers.training.optim import total_epochs

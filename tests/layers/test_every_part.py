@@ -15,7 +15,7 @@ CALLS = {
     "position": lambda part: part(8),
     "shortcut": lambda part: part(ConvNorm(8, 8), LIF, drop_path=0.0),
     "stem": lambda part: part(8, 8, LIF, (2, 1)),
-    "head": lambda part: part(8, 3),
+    "head": lambda part: part(8, 3, LIF),
 }
 SHAPES = {"stem": (4, 3, 8, 2, 2), "head": (4, 3, 3)}
 

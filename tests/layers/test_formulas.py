@@ -114,7 +114,7 @@ def test_sps(lively):
 
 
 def test_head(x):
-    head = Head(C, 5).double()
+    head = Head(C, 5, LIF).double()
     assert_close(head(x), linear(x.mean((3, 4)), head.linear.weight, head.linear.bias))
 
 

@@ -15,6 +15,8 @@ from spikeformers.models._registry import _FAMILIES, find_family
 TINY = {
     "spikformer": ("spikformer_4_384_cifar10", dict(dim=32, depth=2, num_heads=2, image_size=16, time_steps=2)),
     "spikformer_events": ("spikformer_2_256_cifar10dvs", dict(dim=32, num_heads=2, image_size=32, time_steps=2)),
+    "sdt": ("sdt_2_256_cifar10", dict(dim=32, depth=2, num_heads=2, image_size=16, time_steps=2)),
+    "sdt_events": ("sdt_2_256_cifar10dvs", dict(dim=64, depth=2, num_heads=8, image_size=16, time_steps=2)),
 }
 FAMILIES = [name for name in TINY if name in _FAMILIES]  # one a family, for what takes seconds
 
@@ -33,7 +35,8 @@ def tiny(request, lively):
     """A model in eval mode that spikes, and an input for it: a batch of 3 images, or of 3 clips of 4 steps."""
     model = build(request.param)
     size = model.image_size
-    clips = torch.poisson(torch.full((4, 3, model.in_channels, size, size), 0.5))
+    rates = torch.tensor([0.05, 0.4, 2.0]).view(3, 1, 1, 1) * torch.rand(4, 3, model.in_channels, size, size)
+    clips = torch.poisson(rates)
     x = clips if model.in_channels == 2 else torch.randn(3, model.in_channels, size, size)
     return lively(model, x), x
 

@@ -42,7 +42,7 @@ OWN_FILE = """
     ) -> SpikingTransformer:
         blocks = [attention(dim, 2, neuron)]
         return SpikingTransformer(
-            stem=SPS(3, dim, neuron, (2,)), blocks=blocks, head=Head(dim, 4), time_steps=2, image_size=8
+            stem=SPS(3, dim, neuron, (2,)), blocks=blocks, head=Head(dim, 4, neuron), time_steps=2, image_size=8
         )
 """
 
