@@ -33,7 +33,7 @@ every_part = pytest.mark.parametrize(("slot", "make"), list(parts()))
 
 @pytest.fixture
 def x():
-    return (torch.rand(4, 3, 8, 4, 4) < 0.5).float()  # T B C H W spikes
+    return torch.poisson(2.4 * torch.rand(4, 3, 8, 1, 1).expand(4, 3, 8, 4, 4))  # T B C H W counts of spikes
 
 
 @every_part

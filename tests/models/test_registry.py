@@ -183,7 +183,7 @@ def test_neurons_that_want_it_are_told_the_time_steps():
         (lambda: tiny(num_class=3), "takes no 'num_class': did you mean num_classes"),
         (lambda: tiny(zzz=3), "takes no 'zzz': did you mean dim, depth"),
         (lambda: tiny(neuron="PLIFF"), "no neuron 'PLIFF': did you mean PLIF"),
-        (lambda: tiny(attention="Nothing"), "no attention 'Nothing': did you mean SSA"),
+        (lambda: tiny(attention="SSSA"), "no attention 'SSSA': did you mean .*SSA"),
         (lambda: tiny(neuron={"part": "LIF", "taw": 3}), "neuron LIF takes no 'taw': did you mean tau"),
         (lambda: tiny(neuron={"part": "LIF", "surrogate": "Atan"}), "no surrogate 'Atan': did you mean ATan"),
         (lambda: tiny(neuron={"tau": 3.0}), "has no part: write {part: "),
