@@ -8,10 +8,13 @@ No part keeps state between calls, and none looks ahead in time unless it says `
 |-------------|---------------------------------------------|--------------------------------------------|
 | `neuron`    | `v_threshold=`, and `time_steps=` if taken  | current -> spikes, within its `levels`     |
 | `attention` | `dim, num_heads, neuron, bias=`             | spikes or counts -> current, same shape    |
+| `projection` | `in_dim, dim, bias=`                       | spikes or counts -> current, same size     |
 | `mlp`       | `dim, hidden_dim, neuron`                   | spikes or counts -> current, same shape    |
 | `position`  | `dim`                                       | spikes or counts -> current, same shape    |
 | `shortcut`  | `core, neuron, drop_path=`                  | stream -> stream, same shape               |
 | `stem`      | `in_channels, dim, neuron, strides`         | image or frames -> spikes, `H` over strides |
+| `downsampling` | `in_dim, dim, neuron, strides`           | stream -> stream, `H` over strides         |
+| `conv`      | `in_dim, dim, kernel_size, stride, bias=`   | spikes -> current, `H` over stride         |
 | `head`      | `dim, num_classes, neuron`                  | stream -> logits `[T, B, K]`               |
 """
 
@@ -29,6 +32,10 @@ class MakeAttention(Protocol):
     def __call__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = ...) -> nn.Module: ...
 
 
+class MakeProjection(Protocol):
+    def __call__(self, in_dim: int, dim: int, *, bias: bool = ...) -> nn.Module: ...
+
+
 class MakeMLP(Protocol):
     def __call__(self, dim: int, hidden_dim: int, neuron: MakeNeuron) -> nn.Module: ...
 
@@ -43,6 +50,16 @@ class MakeShortcut(Protocol):
 
 class MakeStem(Protocol):
     def __call__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int]) -> nn.Module: ...
+
+
+class MakeDownsampling(Protocol):
+    def __call__(self, in_dim: int, dim: int, neuron: MakeNeuron, strides: Sequence[int], /) -> nn.Module: ...
+
+
+class MakeConv(Protocol):
+    def __call__(
+        self, in_dim: int, dim: int, kernel_size: int = ..., stride: int = ..., *, bias: bool = ...
+    ) -> nn.Module: ...
 
 
 class MakeHead(Protocol):

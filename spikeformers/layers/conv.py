@@ -8,13 +8,17 @@ from spikeformers.layers.time import merge_time, split_time
 class ConvNorm(nn.Module):
     """A convolution, then batch norm, at every step: `[T, B, C_in, H, W] spikes -> [T, B, C, H', W'] current`.
 
-    Odd kernels are padded to keep the size, `stride` divides it. With kernel 1, the default, it is the papers' linear
-    layer on tokens. Batch statistics are shared by all steps, so nothing that depends on t has parameters.
+    Odd kernels are padded to keep the size, `stride` divides it; a kernel as wide as its stride cuts patches. With
+    kernel 1, the default, it is the papers' linear layer on tokens; `groups` of channels see only their own. Batch
+    statistics are shared by all steps, so nothing that depends on t has parameters.
     """
 
-    def __init__(self, in_dim: int, dim: int, kernel_size: int = 1, stride: int = 1, *, bias: bool = False):
+    def __init__(
+        self, in_dim: int, dim: int, kernel_size: int = 1, stride: int = 1, *, groups: int = 1, bias: bool = False
+    ):
         super().__init__()
-        self.conv = nn.Conv2d(in_dim, dim, kernel_size, stride, padding=kernel_size // 2, bias=bias)
+        padding = max(kernel_size - stride + 1, 0) // 2
+        self.conv = nn.Conv2d(in_dim, dim, kernel_size, stride, padding, groups=groups, bias=bias)
         self.norm = nn.BatchNorm2d(dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -25,3 +29,22 @@ class ConvNorm(nn.Module):
         return f"{self.conv.in_channels} -> {self.conv.out_channels}, {size} x {size}" + f", stride {stride}" * (
             stride > 1
         )
+
+
+class PooledConvNorm(ConvNorm):
+    """ConvNorm that pools where ConvNorm would stride: `[T, B, C_in, H, W] spikes -> [T, B, C, H', W'] current`.
+
+    With `stride` 2 a 3x3 max pool follows the norm, so that it is current, not spikes, of which the largest is kept:
+    the CML order, Zhou et al., arXiv:2305.05954.
+
+    Raises ValueError for other strides than 1 and 2.
+    """
+
+    def __init__(self, in_dim: int, dim: int, kernel_size: int = 1, stride: int = 1, *, bias: bool = False):
+        if stride not in (1, 2):
+            raise ValueError(f"a convolution with a pool cannot have stride {stride}: 1 keeps the size, 2 halves it")
+        super().__init__(in_dim, dim, kernel_size, bias=bias)
+        self.pool = nn.MaxPool2d(3, 2, padding=1) if stride == 2 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return split_time(self.pool(merge_time(super().forward(x))), x.shape[0])

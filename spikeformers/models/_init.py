@@ -9,3 +9,9 @@ def trunc_normal_convs(module: nn.Module, std: float) -> None:
         nn.init.trunc_normal_(conv.weight, std=std)
         if conv.bias is not None:
             nn.init.zeros_(conv.bias)
+
+
+def kaiming_normal_convs(module: nn.Module) -> None:
+    """Draws every convolution's weights as residual networks do, by their fan-out; it has no biases to set."""
+    for conv in (m for m in module.modules() if isinstance(m, nn.Conv2d)):
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")

@@ -21,10 +21,13 @@ _SLOTS = {
     "neuron": "spikeformers.neurons",
     "surrogate": "spikeformers.ops.surrogate",
     "attention": "spikeformers.layers.attention",
+    "projection": "spikeformers.layers.projection",
     "mlp": "spikeformers.layers.mlp",
     "position": "spikeformers.layers.position",
     "shortcut": "spikeformers.layers.shortcut",
     "stem": "spikeformers.layers.stem",
+    "downsampling": "spikeformers.layers.stem",  # a stem between stages
+    "conv": "spikeformers.layers.conv",
     "head": "spikeformers.layers.head",
 }
 
@@ -135,7 +138,7 @@ def _names(slot: str) -> list[str]:
     return [
         name
         for name, value in vars(module).items()
-        if inspect.isclass(value) and value.__module__.startswith(module.__name__) and not name.startswith("_")
+        if inspect.isclass(value) and value.__module__.startswith("spikeformers.") and not name.startswith("_")
     ]
 
 

@@ -22,7 +22,7 @@ from spikeformers.layers.head import Head
 from spikeformers.layers.mlp import MLP
 from spikeformers.layers.position import ConvPosition
 from spikeformers.layers.shortcut import SEWShortcut
-from spikeformers.layers.stem import SPS
+from spikeformers.layers.stem import CMLSPS, SPS
 from spikeformers.models._init import trunc_normal_convs
 from spikeformers.models._network import SpikingTransformer
 from spikeformers.models._registry import Published, register
@@ -48,9 +48,16 @@ SIZES = {
     "spikformer_2_256_cifar10dvs": dict(dim=256, depth=2, num_heads=16, num_classes=10, **_EVENTS),
     # 8 heads by the paper's section 4.2; the released code has no script for this set
     "spikformer_2_256_gesture": dict(dim=256, depth=2, num_heads=8, num_classes=11, **_EVENTS),
+    # on the CML stem; heads as above, not stated by the paper
+    "spikformer_cml_8_384": dict(dim=384, depth=8, num_heads=8, stem=CMLSPS),
+    "spikformer_cml_8_512": dict(dim=512, depth=8, num_heads=8, stem=CMLSPS),
+    "spikformer_cml_8_768": dict(dim=768, depth=8, num_heads=12, stem=CMLSPS),
+    "spikformer_cml_4_384_cifar10": dict(dim=384, depth=4, num_heads=12, stem=CMLSPS, **_CIFAR10),
+    "spikformer_cml_4_384_cifar100": dict(dim=384, depth=4, num_heads=12, stem=CMLSPS, **_CIFAR100),
 }
 
 _published = partial(Published, paper="arXiv:2209.15425")
+_published_cml = partial(Published, paper="arXiv:2305.05954")
 
 PUBLISHED = {
     "spikformer_8_384": _published(16_816_024, "ImageNet-1k", 70.24),
@@ -66,6 +73,11 @@ PUBLISHED = {
     "spikformer_4_384_cifar100": _published(9_359_380, "CIFAR-100", 77.86),
     "spikformer_2_256_cifar10dvs": _published(2_566_666, "CIFAR10-DVS", 80.9),
     "spikformer_2_256_gesture": _published(2_566_923, "DVS128 Gesture", 98.3),
+    "spikformer_cml_8_384": _published_cml(16_816_024, "ImageNet-1k", 72.73),
+    "spikformer_cml_8_512": _published_cml(29_689_384, "ImageNet-1k", 75.61),
+    "spikformer_cml_8_768": _published_cml(66_338_632, "ImageNet-1k", 77.34),
+    "spikformer_cml_4_384_cifar10": _published_cml(9_324_730, "CIFAR-10", 95.93),
+    "spikformer_cml_4_384_cifar100": _published_cml(9_359_380, "CIFAR-100", 79.65),
 }
 
 
@@ -121,8 +133,9 @@ def spikformer(
     )
 
 
-# How the released code (three copies: CIFAR, events, ImageNet) spells our keys.
+# How the released code (three copies: CIFAR, events, ImageNet; a fourth for CML) spells our keys.
 RENAMES = [
+    *((rf"^patch_embed\.block{i + 1}_(conv|bn)\.", rf"stem.stages.{i}.proj.\1.") for i in range(4)),  # CML's
     (r"^patch_embed\.proj_(conv|bn)\.", r"stem.stages.0.proj.\1."),
     (r"^patch_embed\.proj_(conv|bn)(\d)\.", r"stem.stages.\2.proj.\1."),
     (r"^patch_embed\.rpe_(conv|bn)\.", r"position.core.proj.\1."),

@@ -11,6 +11,7 @@ from spikeformers.neurons import LIF
 
 CALLS = {
     "attention": lambda part: part(8, 2, LIF, bias=True),
+    "projection": lambda part: part(8, 8, bias=True),
     "mlp": lambda part: part(8, 16, LIF),
     "position": lambda part: part(8),
     "shortcut": lambda part: part(ConvNorm(8, 8), LIF, drop_path=0.0),

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from spikeformers.layers.attention.heads import merge_heads, split_heads
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import MakeNeuron, MakeProjection
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.ops.spike_attention import spike_attention
 
@@ -15,23 +15,35 @@ class SSA(nn.Module):
         y = attn_neuron(scale q k^T v), threshold 0.5          0 or 1
         return ConvNorm(y)                                     current
 
-    `bias` is for the q, k, v convolutions; the output projection always has one. `scale` is a constant, whatever the
-    head width. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425, whose last neuron is the shortcut's here.
+    `bias` is for the q, k, v convolutions, `proj_bias` for the last; `projection` is what stands for all four.
+    `scale` is a constant, whatever the head width, and `attn_threshold` that of the neuron behind the products.
+    Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425, whose last neuron is the shortcut's here.
 
     Raises ValueError where `dim` is not a multiple of `num_heads`.
     """
 
-    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, scale: float = 0.125):
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        neuron: MakeNeuron,
+        *,
+        bias: bool = False,
+        proj_bias: bool = True,
+        scale: float = 0.125,
+        attn_threshold: float = 0.5,
+        projection: MakeProjection = ConvNorm,
+    ):
         super().__init__()
         if num_heads < 1 or dim % num_heads:
             raise ValueError(
                 f"dim {dim} is not a multiple of num_heads {num_heads}: give a number of heads that divides it"
             )
         self.num_heads, self.scale = num_heads, scale
-        self.q, self.k, self.v = (ConvNorm(dim, dim, bias=bias) for _ in range(3))
+        self.q, self.k, self.v = (projection(dim, dim, bias=bias) for _ in range(3))
         self.q_neuron, self.k_neuron, self.v_neuron = neuron(), neuron(), neuron()
-        self.attn_neuron = neuron(v_threshold=0.5)
-        self.proj = ConvNorm(dim, dim, bias=True)
+        self.attn_neuron = neuron(v_threshold=attn_threshold)
+        self.proj = projection(dim, dim, bias=proj_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]

@@ -9,14 +9,15 @@ from spikeformers.layers.conv import ConvNorm
 class MLP(nn.Module):
     """Two layers on every token with spikes between: `fc2(neuron(fc1(x)))`, `[T, B, C, H, W]` in, current out.
 
+    With a `kernel_size` above 1 they are convolutions, and see neighbours. `bias` is for both.
     Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425, whose last neuron is the shortcut's here.
     """
 
-    def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron):
+    def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, kernel_size: int = 1, bias: bool = True):
         super().__init__()
-        self.fc1 = ConvNorm(dim, hidden_dim, bias=True)
+        self.fc1 = ConvNorm(dim, hidden_dim, kernel_size, bias=bias)
         self.neuron = neuron()
-        self.fc2 = ConvNorm(hidden_dim, dim, bias=True)
+        self.fc2 = ConvNorm(hidden_dim, dim, kernel_size, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc2(self.neuron(self.fc1(x)))

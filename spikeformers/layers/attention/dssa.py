@@ -1,0 +1,71 @@
+"""Dual spike self-attention."""
+
+import torch
+from torch import Tensor, nn
+
+from spikeformers.layers.attention.heads import merge_heads, split_heads
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.conv import ConvNorm
+
+
+class DSSA(nn.Module):
+    """Tokens attend to patches, and the map itself spikes: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+
+        k, v = ConvNorm(x), a convolution of patches                 current, n = N / patch_size^2 of them
+        a = attn_neuron(x k^T / sqrt(D x_rate))                      0 or 1, N by n
+        y = out_neuron(a v / sqrt(n attn_rate))                      0 or 1
+        return ConvNorm(y)                                           current
+
+    Both products have spikes on one side, so that they only add; they cost 2 N n C additions a step. `x_rate` and
+    `attn_rate` are the mean squares of x and a, of 0 and 1 the share of ones, one a head; they average over training
+    with weight 0.001 for the newest batch, are updated before use and have no gradient. A rate that has seen no spike
+    counts as 1. `bias` is for the convolution of patches. SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302.
+
+    Raises ValueError where `dim` is not a multiple of `num_heads`, and, when called, for a height or width that is not
+    one of `patch_size`.
+    """
+
+    x_rate: Tensor
+    attn_rate: Tensor
+
+    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, patch_size: int = 1):
+        super().__init__()
+        if num_heads < 1 or dim % num_heads:
+            raise ValueError(
+                f"dim {dim} is not a multiple of num_heads {num_heads}: give a number of heads that divides it"
+            )
+        self.num_heads, self.patch_size = num_heads, patch_size
+        self.kv = ConvNorm(dim, 2 * dim, patch_size, stride=patch_size, bias=bias)
+        self.attn_neuron, self.out_neuron = neuron(), neuron()
+        self.proj = ConvNorm(dim, dim)
+        self.register_buffer("x_rate", torch.zeros(1, 1, num_heads, 1, 1))
+        self.register_buffer("attn_rate", torch.zeros(1, 1, num_heads, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(
+                f"a map of {height} x {width} is not a multiple of patch_size {self.patch_size}: resize the image"
+            )
+        k, v = split_heads(self.kv(x), self.num_heads).chunk(2, -1)  # T B M n D, of each head first k, then v
+        x = split_heads(x, self.num_heads)  # T B M N D
+        k = k * _scale(_updated(self.x_rate, x, self.training), k.shape[-1])
+        attn = self.attn_neuron(x @ k.transpose(-2, -1))  # T B M N n
+        v = v * _scale(_updated(self.attn_rate, attn, self.training), v.shape[-2])
+        return self.proj(self.out_neuron(merge_heads(attn @ v, height, width)))
+
+    def extra_repr(self) -> str:
+        return f"num_heads={self.num_heads}, patch_size={self.patch_size}"
+
+
+def _updated(rate: Tensor, spikes: Tensor, training: bool) -> Tensor:
+    """The running rate, in training after this batch is in it: the first spikes a head sees set it."""
+    if training:
+        seen = spikes.detach().square().mean((0, 1, 3, 4), keepdim=True, dtype=rate.dtype)
+        rate.copy_(torch.where(rate == 0, seen, torch.lerp(rate, seen, 0.001)))
+    return torch.where(rate == 0, 1, rate)
+
+
+def _scale(rate: Tensor, count: int) -> Tensor:
+    """What brings a sum of `count` products, a share `rate` of which is not 0, to the variance of one."""
+    return (rate * count).rsqrt()

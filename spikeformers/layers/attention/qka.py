@@ -1,0 +1,65 @@
+"""Query-key attention: masks made of queries."""
+
+from torch import Tensor, nn
+
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.conv import ConvNorm
+
+
+class QKTA(nn.Module):
+    """Queries choose which tokens of the keys stay: `[T, B, C, H, W] spikes or counts -> [T, B, C, H, W] current`.
+
+        q, k = neuron(ConvNorm(x))                                 0 or 1
+        y = k * attn_neuron(sum over a head's channels of q)       0 or 1, a token of a head kept or dropped; at 0.5
+        return ConvNorm(y)                                         current
+
+    Costs 2 N C additions and masks a step, linear in tokens and channels. `bias` is for the q, k convolutions.
+    QKFormer, Zhou et al., NeurIPS 2024, arXiv:2403.16552, whose last neuron is the shortcut's here.
+
+    Raises ValueError where `dim` is not a multiple of `num_heads`.
+    """
+
+    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):
+        super().__init__()
+        if num_heads < 1 or dim % num_heads:
+            raise ValueError(
+                f"dim {dim} is not a multiple of num_heads {num_heads}: give a number of heads that divides it"
+            )
+        self.num_heads = num_heads
+        self.q, self.k = (ConvNorm(dim, dim, bias=bias) for _ in range(2))
+        self.q_neuron, self.k_neuron = neuron(), neuron()
+        self.attn_neuron = neuron(v_threshold=0.5)
+        self.proj = ConvNorm(dim, dim, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q = self.q_neuron(self.q(x)).unflatten(2, (self.num_heads, -1))  # T B M D H W
+        k = self.k_neuron(self.k(x)).unflatten(2, (self.num_heads, -1))
+        mask = self.attn_neuron(q.sum(3, keepdim=True))  # T B M 1 H W
+        return self.proj((k * mask).flatten(2, 3))
+
+    def extra_repr(self) -> str:
+        return f"num_heads={self.num_heads}"
+
+
+class QKCA(nn.Module):
+    """Queries choose which channels of the keys stay: `[T, B, C, H, W] spikes or counts -> [T, B, C, H, W] current`.
+
+        q, k = neuron(ConvNorm(x))                                 0 or 1
+        y = k * attn_neuron(sum over tokens of q)                  0 or 1, a channel kept or dropped; threshold 0.5
+        return ConvNorm(y)                                         current
+
+    Costs as `QKTA`. The heads share nothing, so `num_heads` changes nothing. QKFormer, arXiv:2403.16552; not in the
+    released code.
+    """
+
+    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):
+        super().__init__()
+        self.q, self.k = (ConvNorm(dim, dim, bias=bias) for _ in range(2))
+        self.q_neuron, self.k_neuron = neuron(), neuron()
+        self.attn_neuron = neuron(v_threshold=0.5)
+        self.proj = ConvNorm(dim, dim, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k = self.q_neuron(self.q(x)), self.k_neuron(self.k(x))
+        mask = self.attn_neuron(q.sum((-2, -1), keepdim=True))  # T B C 1 1
+        return self.proj(k * mask)

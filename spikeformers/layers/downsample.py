@@ -1,0 +1,22 @@
+"""Between the stages of a hierarchical trunk."""
+
+from torch import Tensor, nn
+
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.conv import ConvNorm
+
+
+class MembraneDownsample(nn.Module):
+    """A neuron, then a 3x3 convolution and norm: `[T, B, C_in, H, W] current -> [T, B, C, H / s, W / s]`.
+
+    The convolution sees spikes, and the stream behind it is current again; sizes that `stride` does not divide are
+    rounded up. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
+    """
+
+    def __init__(self, in_dim: int, dim: int, neuron: MakeNeuron, stride: int = 2, *, bias: bool = True):
+        super().__init__()
+        self.neuron = neuron()
+        self.proj = ConvNorm(in_dim, dim, 3, stride, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.proj(self.neuron(x))

@@ -1,0 +1,18 @@
+"""Branches that begin small."""
+
+import torch
+from torch import Tensor, nn
+
+
+class LayerScale(nn.Module):
+    """`scale * core(x)`, a learned number a channel: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+
+    It folds into the norm at the end of the core. Touvron et al., ICCV 2021, arXiv:2103.17239.
+    """
+
+    def __init__(self, core: nn.Module, dim: int, init: float = 1e-6):
+        super().__init__()
+        self.core, self.scale = core, nn.Parameter(torch.full((dim,), init))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.core(x) * self.scale.view(-1, 1, 1)

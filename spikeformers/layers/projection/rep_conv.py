@@ -1,0 +1,42 @@
+"""A chain of convolutions that folds into one 3x3 convolution once trained."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.time import merge_time, split_time
+
+
+class RepConv(nn.Module):
+    """1x1 and norm, depthwise 3x3, 1x1 and norm, norm: `[T, B, C_in, H, W] spikes -> [T, B, C, H, W] current`.
+
+    With no activation inside it is one dense 3x3 convolution at inference. For that the border which the depthwise
+    convolution sees is what the first norm makes of 0. In training, too, it comes from the running statistics, those
+    that the norm has just updated, and no gradient goes through it. `bias` is for the last 1x1 convolution.
+    Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
+    """
+
+    def __init__(self, in_dim: int, dim: int, *, bias: bool = False):
+        super().__init__()
+        self.pointwise = ConvNorm(in_dim, in_dim)
+        self.depthwise = nn.Conv2d(in_dim, in_dim, 3, groups=in_dim, bias=False)
+        self.proj = ConvNorm(in_dim, dim, bias=bias)
+        self.norm = nn.BatchNorm2d(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = _with_border(merge_time(self.pointwise(x)), _of_zero(self.pointwise.norm))  # T B, C, H + 2, W + 2
+        y = self.proj(split_time(self.depthwise(y), x.shape[0]))
+        return split_time(self.norm(merge_time(y)), x.shape[0])
+
+
+@torch.no_grad()
+def _of_zero(norm: nn.BatchNorm2d) -> Tensor:
+    """What a norm makes of 0 by its running statistics, a number a channel: `[C]`."""
+    return norm.bias - norm.running_mean * norm.weight / (norm.running_var + norm.eps).sqrt()
+
+
+def _with_border(x: Tensor, border: Tensor) -> Tensor:
+    """`[..., C, H, W] -> [..., C, H + 2, W + 2]`, `border` a channel on all sides; `pad` takes one number only."""
+    frame = pad(x.new_zeros(x.shape[-2:]), (1, 1, 1, 1), value=1.0)
+    return pad(x, (1, 1, 1, 1)) + border.to(x.dtype).view(-1, 1, 1) * frame

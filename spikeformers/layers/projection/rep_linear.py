@@ -1,0 +1,24 @@
+"""A chain of linear layers that folds into one once trained."""
+
+from torch import Tensor, nn
+
+from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.time import merge_time, split_time
+
+
+class RepLinear(nn.Module):
+    """1x1 and norm, 1x1 and norm, norm: `[T, B, C_in, H, W] spikes -> [T, B, C, H, W] current`.
+
+    In between it is `ratio` times as wide as the input, without an activation, so that it is one linear layer at
+    inference. `bias` is for the last convolution. Spike-driven Transformer V3, Yao et al., arXiv:2411.16061.
+    """
+
+    def __init__(self, in_dim: int, dim: int, *, bias: bool = False, ratio: float = 1.5):
+        super().__init__()
+        self.expand = ConvNorm(in_dim, int(ratio * in_dim))
+        self.proj = ConvNorm(int(ratio * in_dim), dim, bias=bias)
+        self.norm = nn.BatchNorm2d(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.proj(self.expand(x))
+        return split_time(self.norm(merge_time(y)), x.shape[0])

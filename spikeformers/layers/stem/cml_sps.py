@@ -1,0 +1,40 @@
+"""Spiking patch splitting that pools before the neuron."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.stem.sps import SPS, check_size
+from spikeformers.layers.time import merge_time, split_time
+
+
+class CMLSPS(nn.Module):
+    """SPS with pool and neuron exchanged: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] spikes`.
+
+        stage(x) = neuron(max pool(ConvNorm(x))), the pool where the stride is 2
+
+    The gradient goes to the pixel of largest current, where among pooled spikes many tie. Same weights as SPS, and a
+    quarter of its neurons where it pools. Conv, max pool, LIF (CML), Zhou et al., Frontiers in Neuroscience 2024,
+    arXiv:2305.05954. Raises what `SPS` raises.
+    """
+
+    def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):
+        super().__init__()
+        sps = SPS(in_channels, dim, neuron, strides)
+        self.in_channels, self.stride = in_channels, sps.stride
+        self.stages = nn.Sequential(*(_Stage(stage) for stage in sps.stages))
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_size(x, self.stride)
+        return self.stages(x)
+
+
+class _Stage(nn.Module):
+    def __init__(self, stage: nn.Module):
+        super().__init__()
+        self.proj, self.pool, self.neuron = stage.proj, stage.pool, stage.neuron
+
+    def forward(self, x: Tensor) -> Tensor:
+        current = self.proj(x)
+        return self.neuron(split_time(self.pool(merge_time(current)), x.shape[0]))

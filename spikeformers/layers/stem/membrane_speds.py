@@ -1,0 +1,57 @@
+"""Patch embedding with a deformed shortcut for models whose stream is membrane current."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+from spikeformers.layers.contracts import MakeConv, MakeNeuron
+from spikeformers.layers.conv import ConvNorm, PooledConvNorm
+from spikeformers.layers.stem.speds import embedding_widths
+from spikeformers.layers.stem.sps import check_size
+
+
+class MembraneSPEDS(nn.Module):
+    """SPEDS that begins, not ends, with its neurons: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] current`.
+
+        spikes = neuron(lead(x))
+        return main(spikes) + side(spikes)                     current
+
+    The first convolution of `lead` sees the image as it is. `conv` makes the 3x3 convolutions and `side_conv` the 1x1
+    one: `PooledConvNorm` pools where its stride is 2, `ConvNorm` strides. Max-Former, Fang et al., NeurIPS 2025,
+    arXiv:2505.18608, which pools on both sides between stages. Raises what `SPEDS` raises.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        dim: int,
+        neuron: MakeNeuron,
+        strides: Sequence[int] = (2, 2, 1),
+        *,
+        lead: int = 1,
+        narrow: int = 2,
+        conv: MakeConv = PooledConvNorm,
+        side_conv: MakeConv = ConvNorm,
+    ):
+        super().__init__()
+        self.in_channels, self.stride = in_channels, prod(strides)
+        widths = embedding_widths(in_channels, dim, strides, lead, narrow)
+        convs = [
+            conv(before, after, 3, stride) for (before, after), stride in zip(pairwise(widths), strides, strict=True)
+        ]
+        self.lead, self.neuron = _with_neurons_between(convs[:lead], neuron), neuron()
+        self.main = _with_neurons_between(convs[lead:], neuron)
+        self.side = side_conv(widths[lead], dim, 1, prod(strides[lead:]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_size(x, self.stride)
+        spikes = self.neuron(self.lead(x))
+        return self.main(spikes) + self.side(spikes)
+
+
+def _with_neurons_between(convs: Sequence[nn.Module], neuron: MakeNeuron) -> nn.Sequential:
+    units = (OrderedDict(neuron=neuron(), proj=conv) if i else OrderedDict(proj=conv) for i, conv in enumerate(convs))
+    return nn.Sequential(*(nn.Sequential(unit) for unit in units))

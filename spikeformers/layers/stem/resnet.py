@@ -1,0 +1,49 @@
+"""The stem of a residual network: one convolution."""
+
+from collections.abc import Sequence
+from math import prod
+
+from torch import Tensor, nn
+
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.stem.sps import check_size
+from spikeformers.layers.time import merge_time, split_time
+
+
+class ResNetStem(nn.Module):
+    """Convolution, norm, neuron, max pool: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] spikes`.
+
+    `strides` are the convolution's and the 3x3 pool's; a pool of stride 1 is left out. He et al., CVPR 2016,
+    arXiv:1512.03385, with spikes by SEW-ResNet, Fang et al., NeurIPS 2021, arXiv:2102.04159.
+
+    Raises ValueError for other than two strides, and, when called, for a height or width that they do not divide.
+    """
+
+    def __init__(
+        self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2), *, kernel_size: int = 7
+    ):
+        super().__init__()
+        if len(strides) != 2 or min(strides) < 1:
+            raise ValueError(f"strides {tuple(strides)} are not two: give one for the convolution, one for the pool")
+        self.in_channels, self.stride = in_channels, prod(strides)
+        self.proj = ConvNorm(in_channels, dim, kernel_size, strides[0])
+        self.neuron = neuron()
+        self.pool = nn.MaxPool2d(3, strides[1], padding=1) if strides[1] > 1 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_size(x, self.stride)
+        spikes = self.neuron(self.proj(x))
+        return split_time(self.pool(merge_time(spikes)), x.shape[0])
+
+
+class MembraneResNetStem(ResNetStem):
+    """ResNetStem without its neuron: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] current`.
+
+    The prologue of SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302. Raises what `ResNetStem` raises.
+    """
+
+    def __init__(
+        self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2), *, kernel_size: int = 7
+    ):
+        super().__init__(in_channels, dim, nn.Identity, strides, kernel_size=kernel_size)

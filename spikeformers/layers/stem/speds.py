@@ -1,0 +1,75 @@
+"""Spiking patch embedding with a deformed shortcut."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.conv import ConvNorm, PooledConvNorm
+from spikeformers.layers.stem.sps import check_size
+
+
+class SPEDS(nn.Module):
+    """Convolutions beside a strided 1x1 one: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] counts of spikes`.
+
+        x = lead(x)
+        return main(x) + side_neuron(side(x))                  0, 1 or 2
+
+    Every convolution is followed by norm, a max pool of the current where its stride is 2, and a neuron; `side`, the
+    deformed shortcut, strides instead. There is one 3x3 convolution a stride, the first `lead` ahead of the shortcut;
+    widths double from `dim / narrow` up to `dim`. With `lead=0, narrow=1` it stands between stages, stream to stream.
+    QKFormer, Zhou et al., NeurIPS 2024, arXiv:2403.16552.
+
+    Raises ValueError for a `lead` that leaves no convolution beside the shortcut, a `dim` that is not a multiple of
+    `narrow`, strides other than 1 and 2, and, when called, for a size that they do not divide.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        dim: int,
+        neuron: MakeNeuron,
+        strides: Sequence[int] = (2, 2, 1),
+        *,
+        lead: int = 1,
+        narrow: int = 2,
+    ):
+        super().__init__()
+        self.in_channels, self.stride = in_channels, prod(strides)
+        widths = embedding_widths(in_channels, dim, strides, lead, narrow)
+        units = [
+            _spiking(PooledConvNorm(before, after, 3, stride), neuron)
+            for (before, after), stride in zip(pairwise(widths), strides, strict=True)
+        ]
+        self.lead, self.main = nn.Sequential(*units[:lead]), nn.Sequential(*units[lead:])
+        self.side, self.side_neuron = ConvNorm(widths[lead], dim, stride=prod(strides[lead:])), neuron()
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_size(x, self.stride)
+        x = self.lead(x)
+        return self.main(x) + self.side_neuron(self.side(x))
+
+
+def _spiking(proj: nn.Module, neuron: MakeNeuron) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(proj=proj, neuron=neuron()))
+
+
+def embedding_widths(in_channels: int, dim: int, strides: Sequence[int], lead: int, narrow: int) -> list[int]:
+    """Channels ahead of and behind every convolution: `[in_channels, dim / narrow, 2 dim / narrow, ..., dim]`.
+
+    Raises ValueError for what `SPEDS` cannot be made of.
+    """
+    if not 0 <= lead < len(strides):
+        raise ValueError(
+            f"lead {lead} of strides {tuple(strides)} leaves no convolution beside the shortcut: "
+            f"give 0 to {len(strides) - 1}, or more strides"
+        )
+    if narrow < 1 or dim % narrow:
+        raise ValueError(f"dim {dim} is not a multiple of narrow {narrow}, and the first width is their quotient")
+    widths = [in_channels, *(min(dim, (dim // narrow) << i) for i in range(len(strides)))]
+    if widths[-1] != dim:
+        raise ValueError(f"{len(strides)} widths from dim {dim} / narrow {narrow} end at {widths[-1]}: halve narrow")
+    return widths

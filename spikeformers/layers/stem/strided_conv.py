@@ -1,0 +1,28 @@
+"""One convolution from the image to the stream."""
+
+from collections.abc import Sequence
+from math import prod
+
+from torch import Tensor, nn
+
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.stem.sps import check_size
+
+
+class StridedConv(nn.Module):
+    """A 7x7 convolution with bias and norm, and no neuron: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] current`.
+
+    Its stride is the product of `strides`. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
+
+    Raises ValueError, when called, for a height or width that the stride does not divide.
+    """
+
+    def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2,)):
+        super().__init__()
+        self.in_channels, self.stride = in_channels, prod(strides)
+        self.proj = ConvNorm(in_channels, dim, 7, self.stride, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_size(x, self.stride)
+        return self.proj(x)

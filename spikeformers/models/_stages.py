@@ -1,0 +1,25 @@
+"""Hierarchical families in a flat trunk: `blocks` is stage after stage, with a down-sampling between any two."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def stage_renames(depths: Sequence[int]) -> list[tuple[str, str]]:
+    """Pairs for `re.sub` from released keys that count blocks per stage to ours: `stage2.0.` -> `blocks.2.`.
+
+    There `stage` and the `patch_embed` ahead of it count from 1; `patch_embed1` is the stem.
+    """
+    renames = [(r"^patch_embed1\.", "stem.")]
+    for number, depth in enumerate(depths):
+        start = sum(depths[:number]) + number
+        if number:
+            renames.append((rf"^patch_embed{number + 1}\.", f"blocks.{start - 1}."))
+        renames += [(rf"^stage{number + 1}\.{i}\.", f"blocks.{start + i}.") for i in range(depth)]
+    return renames
+
+
+def stem_convs(config: Mapping[str, Any]) -> list[str]:
+    """Our names of the convolutions of a model's `SPEDS` stem, in order: `stem.lead.0.proj`, `stem.main.0.proj`, ..."""
+    lead = config["stem"].get("lead", 1) if isinstance(config["stem"], dict) else 1
+    beside = len(config["strides"]) - lead
+    return [f"stem.lead.{i}.proj" for i in range(lead)] + [f"stem.main.{i}.proj" for i in range(beside)]

@@ -1,0 +1,20 @@
+"""Rounding to counts of spikes, 0 to `top`, straight through in the backward pass. Any shape, in the dtype of `x`."""
+
+import torch
+from torch import Tensor
+
+
+def round_half_even(x: Tensor, top: int) -> Tensor:
+    """`round(clamp(x, 0, top))`, ties to the even count; the derivative is 1 for `0 <= x <= top`, else 0."""
+    return _straight_through(x, x.clamp(0, top).round(), (x >= 0) & (x <= top))
+
+
+def round_half_up(x: Tensor, top: int) -> Tensor:
+    """`floor(clamp(x, 0, top) + 1/2)`, ties upwards; the derivative is 1 for `0 < x < top`, else 0."""
+    return _straight_through(x, (x.clamp(0, top) + 0.5).floor(), (x > 0) & (x < top))
+
+
+def _straight_through(x: Tensor, rounded: Tensor, passes: Tensor) -> Tensor:
+    # By a mask of our own: whether the derivative of `clamp` is 1 or 0 at its ends depends on the version of torch.
+    through = torch.where(passes, x, 0.0)
+    return rounded.detach() + (through - through.detach())  # adds an exact 0, and the derivative
