@@ -179,6 +179,7 @@ def _eval(words: list[str]) -> None:
     from spikeformers.models import read_checkpoint
     from spikeformers.training.evaluate import evaluate_checkpoint
 
+    console = _console(sys.stderr)
     scores = evaluate_checkpoint(
         read_checkpoint(asked.checkpoint, asked.model),
         asked.data,
@@ -186,7 +187,9 @@ def _eval(words: list[str]) -> None:
         batch_size=asked.batch_size,
         workers=asked.workers,
         skip_broken=asked.skip_broken,
-        shown=lambda batches: track(batches, "evaluating", console=_console(sys.stderr), transient=True),
+        shown=lambda batches: track(
+            batches, "evaluating", console=console, transient=True, disable=not console.is_terminal
+        ),
     )
     if asked.json:
         print(json.dumps(vars(scores)))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from spikeformers.data import eval_transform
 from spikeformers.models._checkpoint import Checkpoint, build_from, read_checkpoint
@@ -25,9 +25,12 @@ class Predictor:
         if not isinstance(checkpoint, Checkpoint):
             checkpoint = read_checkpoint(checkpoint)
         self.model = build_from(checkpoint, **overrides)
-        if "preprocess" not in checkpoint.settings:
-            raise ValueError(f"{checkpoint.path} does not say how its images are prepared: use one of a training run")
-        self.transform = eval_transform(**checkpoint.settings["preprocess"])
+        try:
+            self.transform = eval_transform(**checkpoint.settings["preprocess"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"{checkpoint.path} does not say how its images are prepared: use one of a training run"
+            ) from error
         self.classes = checkpoint.settings.get("classes") or [str(k) for k in range(self.model.num_classes)]
         if self.model.in_channels not in _MODES:
             raise ValueError(f"the model takes {self.model.in_channels} channels: images have 1 or 3")
@@ -50,6 +53,9 @@ class Predictor:
             raise FileNotFoundError(f"there is no image {image}")
         try:
             with Image.open(image) as opened:
-                return opened.convert(mode)
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+                stored, converted = opened.mode, opened.convert(mode)
+        except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and more
             raise ValueError(f"{image} is not an image that can be read: leave it out, or --skip-broken") from error
+        if stored.startswith(("I", "F")):  # Pillow clips these at 255: a 16-bit picture would come out white
+            raise ValueError(f"{image} has more than 8 bits a channel (mode {stored}): save it with 8 bits")
+        return converted

@@ -3,6 +3,7 @@
 import difflib
 import functools
 import inspect
+import json
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -135,6 +136,12 @@ def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
     config = {
         key: describe_part(slot, value) if (slot := slot_of(key)) else _plain(value) for key, value in arguments.items()
     }
+    try:
+        json.dumps(config)
+    except TypeError as error:
+        raise ValueError(
+            f"{name}: a settings file cannot hold what a part was given ({error}): name it instead"
+        ) from error
     model = builder(**{key: _with_time_steps(key, value, arguments) for key, value in arguments.items()})
     model.config = {"name": name, **config}
     return model

@@ -1,5 +1,6 @@
 """What happens around training: firing rates, the table of metrics, checkpoints, interruption, the progress bar."""
 
+import contextlib
 import csv
 import signal
 import time
@@ -14,13 +15,17 @@ from spikeformers.analysis import FiringRates
 
 
 class FiringRateLog(Callback):
-    """Logs `firing`, the share of outputs that are spikes, over all neurons and by block, read every tenth batch."""
+    """Logs `firing`, the share of outputs that are spikes, over all neurons and by block.
+
+    It is read every tenth batch, and in the first after a run resumes.
+    """
 
     def __init__(self, every: int = 10):
         self.every = every
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.rates = FiringRates(pl_module.model)  # pyright: ignore[reportArgumentType]
+        self.first = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.rates.clear()
@@ -28,7 +33,8 @@ class FiringRateLog(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if batch_idx % self.every == 0:
+        if batch_idx % self.every == 0 or self.first:
+            self.first = False
             self.rates.__enter__()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
@@ -121,20 +127,18 @@ class Interruption(Callback):
     def __init__(self, checkpoint: Path):
         self.checkpoint = checkpoint
         self.asked = False
+        self.before: Any = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        try:
+        with contextlib.suppress(ValueError):  # only the main thread may; elsewhere Ctrl-C does what it always does
             self.before = signal.signal(signal.SIGINT, self._ask)
-        except ValueError:  # only the main thread may; elsewhere Ctrl-C does what it always does
-            self.before = None
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         updated = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if (
-            self.asked and updated and not trainer.is_last_batch
-        ):  # after the last comes validation, and then a checkpoint
+        asked = trainer.strategy.reduce_boolean_decision(self.asked, all=False)  # all processes stop at the same step
+        if asked and updated and not trainer.is_last_batch:  # after the last comes validation, and then a checkpoint
             trainer.save_checkpoint(self.checkpoint)
             raise KeyboardInterrupt
 

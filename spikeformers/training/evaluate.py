@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from spikeformers.data import load_images
 from spikeformers.models import SpikingTransformer
 from spikeformers.models._checkpoint import Checkpoint, build_from
-from spikeformers.training.loaders import eval_loader
+from spikeformers.training.loaders import errors_of_workers, eval_loader
 from spikeformers.training.module import time_first
 
 
@@ -77,10 +77,14 @@ def evaluate_checkpoint(
     sets = load_images(name, root=root or trained_on.get("root", "data"), validation=0, skip_broken=skip_broken)
     if len(sets.classes) != model.num_classes:
         raise ValueError(f"{name} has {len(sets.classes)} classes, and the model tells {model.num_classes} apart")
+    for label, learnt in zip(sets.classes, settings.get("classes") or sets.classes, strict=True):
+        if label != learnt:
+            raise ValueError(f"{name} has the class {label!r} where {checkpoint.path} learnt {learnt!r}: rename it")
     if sets.channels != model.in_channels:
         raise ValueError(f"{name} has images of {sets.channels} channels, and the model takes {model.in_channels}")
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     preprocess = settings.get("preprocess") or {
         "image_size": model.image_size, "mean": sets.mean, "std": sets.std, "interpolation": sets.interpolation
     }  # fmt: skip
-    return evaluate(model, shown(eval_loader(sets.test, preprocess, batch_size, workers)))
+    with errors_of_workers():
+        return evaluate(model, shown(eval_loader(sets.test, preprocess, batch_size, workers)))

@@ -12,12 +12,19 @@ from typing import Any
 
 import torch
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from spikeformers.data import ImageSets
-from spikeformers.models import SpikingTransformer, create_model, load_checkpoint, save_pretrained
+from spikeformers.models import (
+    SpikingTransformer,
+    create_model,
+    load_checkpoint,
+    read_checkpoint,
+    save_pretrained,
+)
 from spikeformers.training.evaluate import Scores, evaluate
-from spikeformers.training.loaders import ImageLoaders, load_sets
+from spikeformers.training.loaders import ImageLoaders, errors_of_workers, load_sets
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.pictures import draw_curves, draw_predictions
@@ -26,6 +33,9 @@ from spikeformers.training.recipe_file import read_recipe
 from spikeformers.training.trainer import check_trainer, make_trainer, quiet_lightning
 
 logger = logging.getLogger("spikeformers")
+
+# Settings that a run may go on with others of: where it lies, and on what it runs.
+_FREE_TO_CHANGE = ("out", "run", "trainer.", "data.root")
 
 
 @dataclass(frozen=True)
@@ -72,34 +82,46 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     }
     module = TrainingModule(recipe, model, settings)
     _try_out(recipe, model)
-    folder = _claim_folder(recipe, resume)  # nothing is written before all of the above has held
+    folder = _folder_of(recipe)
     last = folder / "checkpoints" / "last.ckpt"
-    if resume and last.is_file():
-        logger.warning("going on with %s", last)
+    begun = resume and last.is_file()
+    if begun:
+        _check_same_run(recipe, last)
     with quiet_lightning():
-        trainer, best = make_trainer(recipe, folder, validated="val" in loaders.evaluated_each_epoch)
+        trainer = make_trainer(recipe, folder)
+        is_new = _claim(folder, recipe, resume)  # nothing is written before all of the above has held
+        if begun:
+            logger.warning("going on with %s", last)
         try:
-            ckpt_path = last if resume and last.is_file() else None
-            trainer.fit(module, datamodule=loaders, ckpt_path=ckpt_path, weights_only=True)
+            with errors_of_workers():
+                trainer.fit(module, datamodule=loaders, ckpt_path=last if begun else None, weights_only=True)
         except SystemExit:  # how Lightning passes on Ctrl-C, with the signal ignored from then on
+            if rank_zero_only.rank != 0:
+                raise
             signal.signal(signal.SIGINT, signal.default_int_handler)
             saved = f"{last} is saved, go on with --resume" if last.is_file() else "before there was anything to save"
             raise KeyboardInterrupt(f"interrupted: {saved}") from None
+        except MisconfigurationException as error:
+            raise ValueError(f"trainer {recipe.trainer} is refused by Lightning: {error}") from error
         finally:
-            if not last.is_file() and rank_zero_only.rank == 0:
+            if is_new and not last.is_file():
                 shutil.rmtree(folder)  # it holds settings and no step of training: its name is free again
     if rank_zero_only.rank != 0:
         raise SystemExit(0)  # the other processes of a distributed run end here
-    load_checkpoint(model, Path(best.best_model_path or last))
-    return _leave_results(folder, loaders, model.eval(), settings)
+    best = last.with_name("best.ckpt")
+    kept = best if best.is_file() else last
+    load_checkpoint(model, kept).to(trainer.strategy.root_device)  # the Trainer has moved it to the CPU
+    with errors_of_workers():
+        return _leave_results(folder, loaders, model.eval(), settings, read_checkpoint(kept).settings["epoch"])
 
 
 def _fitted_to(sets: ImageSets, model: dict[str, Any]) -> dict[str, Any]:
     """A recipe's model with the classes and channels of the images. Raises ValueError where it says others."""
-    for key, value in (("num_classes", len(sets.classes)), ("in_channels", sets.channels)):
-        if model.setdefault(key, value) != value:
+    ends = {"num_classes": len(sets.classes), "in_channels": sets.channels}
+    for key, value in ends.items():
+        if model.get(key, value) != value:
             raise ValueError(f"model.{key} is {model[key]}, and {sets.name} has {value}: leave it out of the recipe")
-    return model
+    return {**model, **ends}
 
 
 def _preprocess(recipe: Recipe, sets: ImageSets, model: SpikingTransformer) -> dict[str, Any]:
@@ -127,14 +149,38 @@ def _try_out(recipe: Recipe, model: SpikingTransformer) -> None:
         twin(torch.empty(1, model.in_channels, model.image_size, model.image_size))
 
 
-def _claim_folder(recipe: Recipe, resume: bool) -> Path:
+def _check_same_run(recipe: Recipe, last: Path) -> None:
+    """Raises ValueError for a checkpoint that began with other settings."""
+    began = _flat(read_checkpoint(last).settings.get("recipe", {}))
+    now = _flat(recipe.to_dict())
+    for name in {**began, **now}:
+        if began.get(name) != now.get(name) and not name.startswith(_FREE_TO_CHANGE):
+            raise ValueError(
+                f"{name} is {now.get(name)}, and {last.parent.parent} began with {began.get(name)}: a run goes on with "
+                "its own settings, in its settings.yaml; for others name another by --run NAME"
+            )
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _folder_of(recipe: Recipe) -> Path:
     run = recipe.run or ""
-    if Path(run).name != run or not run:
+    if Path(run).name != run or run in ("", ".."):
         raise ValueError(f"run {run!r} is not a name: give one word, and the folder it goes to with --out")
-    folder = Path(recipe.out) / run
+    return Path(recipe.out) / run
+
+
+def _claim(folder: Path, recipe: Recipe, resume: bool) -> bool:
+    """Makes the run's folder, with its settings inside; whether there was nothing in it before."""
     if rank_zero_only.rank != 0:
-        return folder
-    if folder.is_dir() and any(folder.iterdir()) and not resume:
+        return False
+    is_new = not (folder.is_dir() and any(folder.iterdir()))
+    if not (is_new or resume):
         raise ValueError(f"{folder} exists: go on with it by --resume, or name another by --run NAME")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -143,15 +189,15 @@ def _claim_folder(recipe: Recipe, resume: bool) -> Path:
         unfinished.replace(folder / "settings.yaml")
     except OSError as error:
         raise ValueError(f"{folder} cannot be written ({error.strerror}): choose another folder with --out") from error
-    return folder
+    return is_new
 
 
-def _leave_results(folder: Path, loaders: ImageLoaders, model: SpikingTransformer, settings: dict[str, Any]) -> Result:
+def _leave_results(
+    folder: Path, loaders: ImageLoaders, model: SpikingTransformer, settings: dict[str, Any], epoch: int
+) -> Result:
     with (folder / "metrics.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))
     on_test = [float(row["test_acc"]) for row in rows if row.get("test_acc")]
-    validated = [float(row["val_acc"]) for row in rows if row.get("val_acc")]
-    epoch = validated.index(max(validated)) + 1 if validated else len(rows)
     test = evaluate(model, loaders.eval_loader(loaders.sets.test))
     weights = save_pretrained(model, folder, **settings, epoch=epoch, test=asdict(test))
     result = Result(folder, weights, test, epoch, max(on_test, default=None))
@@ -168,7 +214,7 @@ def _show_predictions(
     folder: Path, loaders: ImageLoaders, model: SpikingTransformer, classes: list[str], title: str, shown: int = 32
 ) -> None:
     """Draws the first test images with what the model says, and leaves five of them as files to try `predict` on."""
-    batch = next(iter(loaders.eval_loader(loaders.sets.test)))[0][:shown]
+    batch = next(iter(loaders.eval_loader(loaders.sets.test)))[0][:shown].to(next(model.parameters()).device)
     with torch.inference_mode():
         confidences, labels = model(batch).softmax(-1).max(-1)
     images, truths = zip(*(loaders.sets.test[i] for i in range(len(batch))), strict=True)

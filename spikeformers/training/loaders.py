@@ -1,5 +1,10 @@
 """Loaders of a recipe's images, as Lightning wants them."""
 
+import math
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
@@ -43,11 +48,26 @@ class ImageLoaders(pl.LightningDataModule):
         splits = {"val": sets.validation, "test": sets.test if recipe.data.test_each_epoch else None}
         self.evaluated_each_epoch = [name for name, images in splits.items() if images is not None and _size(images)]
 
+    def steps_per_epoch(self) -> int:
+        """Batches that one process draws in an epoch. Raises ValueError where its share of the images gives none."""
+        trainer: Any = self.trainer
+        share = math.ceil(_size(self.sets.train) / trainer.world_size)
+        batches = share // self.recipe.batch_size
+        if not batches:
+            raise ValueError(
+                f"{self.sets.name} has {share} training images for each of {trainer.world_size} processes, fewer than "
+                f"batch_size {self.recipe.batch_size}: lower it"
+            )
+        limit = trainer.limit_train_batches
+        return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+
     def train_dataloader(self) -> StatefulDataLoader:
         recipe = self.recipe
         trainer: Any = self.trainer
         images = Augmented(self.sets.train, self.transform, recipe.seed)
         sampler = EpochSampler(images, num_replicas=trainer.world_size, rank=trainer.global_rank, seed=recipe.seed)
+        # Lightning says which epoch it is only after the first batches of a resumed run are drawn.
+        sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)
         # Stateful, so that a checkpoint from the middle of an epoch goes on with the next batch.
         return StatefulDataLoader(
             images,
@@ -56,6 +76,7 @@ class ImageLoaders(pl.LightningDataModule):
             drop_last=True,
             num_workers=recipe.data.workers,
             persistent_workers=recipe.data.workers > 0,
+            worker_init_fn=_leave_interrupts_to_the_main_process,
             pin_memory=trainer.strategy.root_device.type == "cuda",
         )
 
@@ -79,7 +100,22 @@ def load_sets(recipe: Recipe) -> ImageSets:
 def eval_loader(images: Dataset, preprocess: dict[str, Any], batch_size: int, workers: int) -> DataLoader:
     """Every image of a split once, in order, as `eval_transform(**preprocess)` gives it."""
     seen = Augmented(images, eval_transform(**preprocess), seed=0)
-    return DataLoader(seen, batch_size, num_workers=workers)
+    return DataLoader(seen, batch_size, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_main_process)
+
+
+@contextmanager
+def errors_of_workers() -> Iterator[None]:
+    """Raises what a loading process raised as its own ValueError, without the traceback that torch writes into it."""
+    try:
+        yield
+    except ValueError as error:
+        if told := re.match(r"Caught ValueError in DataLoader worker.*^ValueError: (.*)", str(error), re.DOTALL | re.M):
+            raise ValueError(told[1]) from error
+        raise
+
+
+def _leave_interrupts_to_the_main_process(worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all, and the step still wants its batch
 
 
 def _size(images: Dataset) -> int:

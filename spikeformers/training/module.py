@@ -1,5 +1,6 @@
 """One training step, as Lightning wants it."""
 
+import math
 import random
 from typing import Any
 
@@ -51,8 +52,9 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = make_optimizer(self.recipe, self.model)
-        updates = int(self.trainer.estimated_stepping_batches) // (self.trainer.max_epochs or 1)
-        schedule, _ = make_schedule(self.recipe, optimizer, max(updates, 1))
+        # Not the Trainer's estimated_stepping_batches: it makes the loaders before their state is restored.
+        steps = self.trainer.datamodule.steps_per_epoch()  # pyright: ignore[reportAttributeAccessIssue]
+        schedule, _ = make_schedule(self.recipe, optimizer, math.ceil(steps / self.recipe.accumulate))
         schedule.step_update(0) if self.recipe.schedule.per_update else schedule.step(0)
         interval = "step" if self.recipe.schedule.per_update else "epoch"
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
@@ -82,7 +84,9 @@ class TrainingModule(pl.LightningModule):
             loss = cross_entropy(
                 logits := self.model(time_first(x)), labels, label_smoothing=self.recipe.label_smoothing
             )
-        self._check_finite(loss, batch_idx)
+        # Reading the loss waits for the device: on an accelerator, only now and then.
+        if (loss.device.type == "cpu" or batch_idx % 20 == 0) and not torch.isfinite(loss):
+            raise _not_finite(f"the loss is {loss.item()}", f"at epoch {self.current_epoch}, step {batch_idx}")
         self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
         self.log("acc", percent_right(logits, labels), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
         return loss
@@ -97,20 +101,17 @@ class TrainingModule(pl.LightningModule):
         logits = self.evaluated(time_first(x))
         loss = cross_entropy(logits, labels)
         if not torch.isfinite(loss):
-            raise _not_finite(loss, f"in evaluation after epoch {self.current_epoch}")
+            raise _not_finite(f"the loss is {loss.item()}", f"in evaluation after epoch {self.current_epoch}")
         split = self.trainer.datamodule.evaluated_each_epoch[dataloader_idx]  # pyright: ignore[reportAttributeAccessIssue]
         how: Any = dict(batch_size=len(x), add_dataloader_idx=False, sync_dist=True)
         self.log(f"{split}_loss", loss, **how)
         self.log(f"{split}_acc", percent_right(logits, labels), prog_bar=split == "val", **how)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["spikeformers"] = self.settings
-
-    def _check_finite(self, loss: Tensor, batch_idx: int) -> None:
-        # Reading the loss waits for the device: on an accelerator, only now and then, and before anything is saved.
-        due = loss.device.type == "cpu" or batch_idx % 20 == 0 or self.trainer.is_last_batch
-        if due and not torch.isfinite(loss):
-            raise _not_finite(loss, f"at epoch {self.current_epoch}, step {batch_idx}")
+        for name, weight in checkpoint["state_dict"].items():
+            if not weight.isfinite().all():
+                raise _not_finite(f"{name} is not finite", f"at epoch {self.current_epoch}, update {self.global_step}")
+        checkpoint["spikeformers"] = {**self.settings, "epoch": self.current_epoch + 1}
 
 
 def time_first(x: Tensor) -> Tensor:
@@ -123,8 +124,8 @@ def percent_right(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.argmax(-1) == labels).float().mean() * 100
 
 
-def _not_finite(loss: Tensor, where: str) -> ValueError:
+def _not_finite(what: str, where: str) -> ValueError:
     return ValueError(
-        f"the loss is {loss.item()} {where}: training stopped, and the last checkpoint is from before; lower "
+        f"{what} {where}: training stopped, and the last checkpoint is from before; lower "
         "optimizer.lr, set clip_grad_norm 1.0, or use precision 32-true"
     )

@@ -10,6 +10,8 @@ from torch.optim import Optimizer
 
 from spikeformers.training.recipe import Recipe
 
+_SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly")  # timm's plateau wants a metric
+
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
     """The recipe's optimizer over a model's parameters; one-dimensional ones do not decay.
@@ -30,9 +32,11 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
 def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) -> tuple[Scheduler, int]:
     """The recipe's learning-rate schedule, and the number of epochs with its cool-down.
 
-    Raises ValueError for a name timm does not have, or a warm-up that leaves nothing.
+    Raises ValueError for another name, or a warm-up that leaves nothing.
     """
     settings = recipe.schedule
+    if settings.name not in _SCHEDULES:
+        raise ValueError(f"schedule.name {settings.name!r} is not one of {', '.join(_SCHEDULES)}")
     if settings.warmup_epochs >= recipe.epochs and settings.warmup_epochs > 0:
         raise ValueError(
             f"schedule.warmup_epochs {settings.warmup_epochs} is not below epochs {recipe.epochs}: "
@@ -49,8 +53,7 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) 
         step_on_epochs=not settings.per_update,
         updates_per_epoch=updates_per_epoch,
     )
-    if schedule is None:
-        raise ValueError(f"schedule.name {settings.name!r} is not one of timm's: cosine, step, multistep, poly, tanh")
+    assert schedule is not None  # which it is for the name "none" only
     return schedule, epochs
 
 

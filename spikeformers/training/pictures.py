@@ -35,7 +35,8 @@ def draw_curves(metrics: Path, file: Path, title: str) -> None:
     for i, column in enumerate(blocks):
         shade = 0.15 + 0.7 * i / max(len(blocks) - 1, 1)
         firing.plot(*curve(column), label=column.removeprefix("firing/"), color=(0.1, shade, 0.65))
-    firing.legend(frameon=False, ncols=1 + len(blocks) // 7)
+    if blocks:
+        firing.legend(frameon=False, ncols=1 + len(blocks) // 7)
     firing.set_ylim(bottom=0)
     for axis, name in ((losses, "cross-entropy"), (accuracies, "accuracy, %"), (firing, "firing rate")):
         axis.set_ylabel(name)

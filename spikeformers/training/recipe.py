@@ -5,6 +5,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from spikeformers.models._parts import describe_part, slot_of
+
 
 @dataclass
 class Data:
@@ -93,6 +95,8 @@ class Recipe:
         mixing = self.augment.mixup > 0 or self.augment.cutmix > 0
         if mixing and self.batch_size % 2:
             raise ValueError(f"batch_size {self.batch_size} is odd, and mixup pairs images: use an even one")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed {self.seed} is not in [0, 2**32)")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing {self.label_smoothing} is not in [0, 1)")
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
@@ -102,4 +106,11 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON types, for `read_recipe` to read again."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        model = {key: named_part(key, value) for key, value in self.model.items()}
+        return json.loads(json.dumps(dataclasses.asdict(dataclasses.replace(self, model=model))))
+
+
+def named_part(argument: str, value: Any) -> Any:
+    """A model's argument as a settings file writes it: a part by its name on disk, anything else as it is."""
+    slot = slot_of(argument)
+    return describe_part(slot, value) if slot and not isinstance(value, str | dict) else value

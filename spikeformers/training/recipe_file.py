@@ -15,8 +15,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser
 
-from spikeformers.models._parts import describe_part, slot_of
-from spikeformers.training.recipe import Recipe
+from spikeformers.training.recipe import Recipe, named_part
 
 
 def list_recipes() -> list[str]:
@@ -84,9 +83,7 @@ def _load(file: Traversable) -> dict[str, Any]:
 
 def _as_words(overrides: Mapping[str, Any]) -> Iterator[str]:
     for key, value in _leaves(overrides):
-        slot = slot_of(key.rpartition(".")[2])
-        if slot and not isinstance(value, str | dict):
-            value = describe_part(slot, value)
+        value = named_part(key.rpartition(".")[2], value)
         yield from _one_word_each([f"--{key}={value if isinstance(value, str) else json.dumps(value)}"])
 
 

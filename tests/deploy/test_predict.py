@@ -1,0 +1,143 @@
+"""What a checkpoint says of images."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import spikeformers as sf
+from spikeformers.deploy import Predictor
+
+PREPROCESS = {"image_size": 16, "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bilinear", "crop_pct": 1.0}
+
+
+@pytest.fixture
+def make_checkpoint(tmp_path, lively):
+    """Saves a small model that has something to say; gives the file."""
+
+    def make(in_channels=3, classes=("cat", "dog", "owl"), without="", **changes):
+        model = sf.create_model(
+            "spikformer", dim=16, depth=1, num_heads=2, strides=(2, 2, 1, 1), time_steps=2, image_size=16,
+            num_classes=len(classes), in_channels=in_channels,
+        )  # fmt: skip
+        lively(model, torch.rand(8, in_channels, 16, 16))
+        preprocess = {**PREPROCESS, "mean": [0.5] * in_channels, "std": [0.5] * in_channels}
+        settings = {"preprocess": preprocess, "classes": list(classes), **changes}
+        settings.pop(without, None)
+        return sf.save_pretrained(model, tmp_path / "weights.safetensors", **settings)
+
+    return make
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Files of several kinds that show noise."""
+    noise = np.random.default_rng(0)
+    files = []
+    kinds = (("RGB", "a.png"), ("L", "b.png"), ("RGBA", "c.png"), ("P", "d.gif"), ("RGB", "e.jpg"))
+    for i, (mode, name) in enumerate(kinds):
+        image = Image.fromarray(noise.integers(0, 256, (16 + i, 20, 3), np.uint8)).convert(mode)
+        image.save(tmp_path / name)
+        files.append(tmp_path / name)
+    return files
+
+
+def test_labels_with_confidence_most_confident_first(make_checkpoint, pictures):
+    predictor = Predictor(make_checkpoint())
+    said = predictor(pictures)
+    assert len(said) == len(pictures)
+    for row in said:
+        assert {label for label, _ in row} == {"cat", "dog", "owl"}
+        confidence = [p for _, p in row]
+        assert confidence == sorted(confidence, reverse=True)
+        assert sum(confidence) == pytest.approx(1)
+    assert len({row[0][1] for row in said}) > 1
+
+
+def test_confidence_is_the_softmax_of_the_models_logits(make_checkpoint, pictures):
+    file = make_checkpoint()
+    image = Image.open(pictures[0]).convert("RGB").resize((16, 16), Image.Resampling.BILINEAR, (2, 0, 18, 16))
+    x = (torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255 - 0.5) / 0.5
+    with torch.no_grad():
+        expected = sf.from_pretrained(file)(x[None]).softmax(-1)[0]
+    (said,) = Predictor(file)([pictures[0]])
+    assert dict(said) == pytest.approx(dict(zip(("cat", "dog", "owl"), expected.tolist(), strict=True)), abs=0.05)
+
+
+def test_one_image_is_told_as_in_a_batch(make_checkpoint, pictures):
+    predictor = Predictor(make_checkpoint())
+    together = predictor(pictures)
+    for picture, row in zip(pictures, together, strict=True):
+        (alone,) = predictor([picture])
+        assert dict(alone) == pytest.approx(dict(row), abs=1e-6)
+
+
+def test_paths_strings_and_images_are_the_same(make_checkpoint, pictures):
+    predictor = Predictor(str(make_checkpoint()))
+    a, b, c = predictor([pictures[2], str(pictures[2]), Image.open(pictures[2])])
+    assert a == b == c
+
+
+@pytest.mark.parametrize("top", [1, 2, 5])
+def test_top(make_checkpoint, pictures, top):
+    assert len(Predictor(make_checkpoint())(pictures[:1], top=top)[0]) == min(top, 3)
+
+
+def test_a_model_of_one_channel_sees_grey(make_checkpoint, pictures):
+    predictor = Predictor(make_checkpoint(in_channels=1))
+    grey = Image.open(pictures[0]).convert("L")
+    assert predictor([pictures[0]]) == predictor([grey])
+
+
+def test_classes_without_names_are_numbers(make_checkpoint, pictures):
+    (said,) = Predictor(make_checkpoint(without="classes"))(pictures[:1])
+    assert {label for label, _ in said} == {"0", "1", "2"}
+
+
+def png_with_a_broken_chunk(path):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 16, 16, 8, 2, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"nothing") + chunk(b"IEND", b""))
+
+
+def test_files_that_are_no_images_are_named(make_checkpoint, tmp_path, pictures):
+    predictor = Predictor(make_checkpoint())
+    whole = pictures[0].read_bytes()
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "short.png").write_bytes(whole[: len(whole) // 2])
+    png_with_a_broken_chunk(tmp_path / "chunk.png")
+    for name in ("text.png", "empty.png", "short.png", "chunk.png"):
+        with pytest.raises(ValueError, match=rf"{name} is not an image that can be read"):
+            predictor([pictures[0], tmp_path / name])
+    for missing in (tmp_path / "nowhere.png", tmp_path):
+        with pytest.raises(FileNotFoundError, match="there is no image"):
+            predictor([missing])
+
+
+def test_an_image_too_large_to_be_meant_is_refused(make_checkpoint, pictures, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(ValueError, match="is not an image that can be read"):
+        Predictor(make_checkpoint())(pictures[:1])
+
+
+def test_sixteen_bits_are_refused_rather_than_clipped(make_checkpoint, tmp_path):
+    Image.fromarray(np.full((16, 16), 40_000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match=r"deep\.png has more than 8 bits a channel"):
+        Predictor(make_checkpoint())([tmp_path / "deep.png"])
+
+
+def test_a_checkpoint_that_does_not_say_how_it_sees_is_refused(make_checkpoint):
+    for changes in ({"without": "preprocess"}, {"preprocess": {"image_size": 16}}, {"preprocess": "as usual"}):
+        with pytest.raises(ValueError, match=r"weights\.safetensors does not say how its images are prepared"):
+            Predictor(make_checkpoint(**changes))
+
+
+def test_a_model_of_events_takes_no_images(make_checkpoint):
+    with pytest.raises(ValueError, match="the model takes 2 channels: images have 1 or 3"):
+        Predictor(make_checkpoint(in_channels=2))

@@ -1,0 +1,487 @@
+"""The `spikeformers` command: what it prints, how it exits, and what it says of mistakes."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import spikeformers as sf
+from spikeformers import cli
+from spikeformers.models import list_models
+from spikeformers.training import list_recipes
+
+COMMANDS = ("list", "info", "recipes", "train", "eval", "predict")
+MODEL = [
+    "--model.dim=16",
+    "--model.depth=1",
+    "--model.num_heads=2",
+    "--model.strides=[2,2,1,1]",
+    "--model.time_steps=2",
+]
+TINY = [*MODEL, "--schedule.warmup_epochs=0", "--epochs=1", "--batch_size=6", "--trainer.limit_train_batches=2"]
+
+
+def spikeformers(*words):
+    """Runs the command in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as left:
+        cli.main([str(word) for word in words])
+    return SimpleNamespace(status=left.value.code, out=out.getvalue(), err=err.getvalue())
+
+
+def in_a_shell(*words, **kwargs):
+    """Runs the command in a process of its own."""
+    command = [sys.executable, "-c", "import sys; from spikeformers.cli import main; main()", *map(str, words)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, capture_output=True, text=True, env=environment, **kwargs)
+    return SimpleNamespace(status=run.returncode, out=run.stdout, err=run.stderr)
+
+
+def refused(ran, status=2):
+    """The one line that a mistake is answered with."""
+    assert ran.status == status, ran.err
+    (line,) = ran.err.splitlines()
+    assert line.startswith("spikeformers: ")
+    return line.removeprefix("spikeformers: ")
+
+
+def write_images(folder, classes=("ant", "bee"), size=(16, 16), mode="RGB"):
+    noise = np.random.default_rng(0)
+    for split, count in (("train", 10), ("test", 3)):
+        for name in classes:
+            (folder / split / name).mkdir(parents=True)
+            for i in range(count):
+                pixels = noise.integers(0, 256, (*size, 3), np.uint8)
+                Image.fromarray(pixels).convert(mode).save(folder / split / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path):
+    return write_images(tmp_path / "images")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of the command: what it printed, and its folder."""
+    folder = tmp_path_factory.mktemp("trained")
+    data = write_images(folder / "images")
+    ran = spikeformers("train", "digits", "--data", data, *TINY, "--out", folder / "runs", "--run", "insects")
+    ran.run, ran.data = folder / "runs" / "insects", data
+    return ran
+
+
+# ---- help
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",), ("help",)])
+def test_help_names_every_command(words):
+    ran = spikeformers(*words)
+    assert (ran.status, ran.err) == (0, "")
+    assert [line.split()[0] for line in ran.out.splitlines() if line.startswith("  ") and line[2] != " "] == [*COMMANDS]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_fits_a_screen_and_has_an_example(command):
+    ran = spikeformers(command, "--help")
+    assert (ran.status, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 120
+    assert any(line.strip().removeprefix("example: ").startswith(f"spikeformers {command}") for line in lines[1:])
+
+
+def test_version():
+    assert spikeformers("--version").out == f"spikeformers {sf.__version__}\n"
+
+
+def test_importing_the_command_is_light():
+    listing = "import sys, spikeformers.cli; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert "spikeformers" in loaded
+    assert not loaded & {"jsonargparse", "lightning", "matplotlib", "rich", "sklearn", "timm", "torchvision"}
+
+
+# ---- list, info, recipes
+
+
+def test_list():
+    ran = spikeformers("list")
+    assert ran.status == 0
+    for name in list_models():
+        assert name in ran.out
+    rows = [" ".join(line.split()) for line in ran.out.splitlines()]
+    assert "spikformer_4_384_cifar10 9,324,730 4 3 x 32 x 32 95.19 % CIFAR-10 arXiv:2209.15425" in rows
+
+
+def test_list_a_pattern():
+    for pattern in ("*cifar10", "4_384_cifar10"):
+        names = re.findall(r"^ *(spikformer\S+)", spikeformers("list", pattern).out, re.MULTILINE)
+        assert names == list_models(pattern)
+    assert "no model matches 'spikfromer': did you mean" in refused(spikeformers("list", "spikfromer"))
+
+
+def test_list_for_programs():
+    rows = json.loads(spikeformers("list", "8_512", "--json").out)
+    assert [row["name"] for row in rows] == ["spikformer_8_512"]
+    assert (rows[0]["parameters"], rows[0]["top1"], rows[0]["image_size"]) == (29_689_384, 73.38, 224)
+
+
+def test_info():
+    ran = spikeformers("info", "spikformer_4_256_cifar10")
+    model = sf.create_model("spikformer_4_256_cifar10")
+    total = sum(p.numel() for p in model.parameters())
+    head = next(line for line in ran.out.splitlines() if line.lstrip().startswith("spikformer_4_256_cifar10"))
+    assert head.split()[-1] == f"{total:,}"
+    described = json.loads(spikeformers("info", "spikformer_4_256_cifar10", "--json").out)
+    assert described["config"] == model.config
+    assert described["parts"][0]["parameters"] == total
+    assert sum(part["parameters"] for part in described["parts"] if part["depth"] == 1) == total
+
+
+def test_info_of_a_model_that_does_not_exist():
+    assert "there is no model 'spikformer_8_51': did you mean spikformer_8_512" in refused(
+        spikeformers("info", "spikformer_8_51")
+    )
+
+
+def test_recipes():
+    ran = spikeformers("recipes")
+    assert [line for line in ran.out.splitlines() if line and line[0] != " "] == list_recipes()
+    assert "Zhou et al., ICLR 2023" in ran.out
+    assert list(json.loads(spikeformers("recipes", "cifar", "--json").out)) == [
+        "spikformer_cifar10",
+        "spikformer_cifar100",
+    ]
+    assert "no recipe matches 'nothing': there are digits" in refused(spikeformers("recipes", "nothing"))
+
+
+# ---- train, eval, predict
+
+
+def test_train_ends_with_the_accuracy_and_what_to_try_next(trained):
+    assert trained.status == 0
+    results = json.loads((trained.run / "results.json").read_text())
+    top1 = results["test"]["top1"]
+    assert f"test accuracy {top1:.2f} % on 6 images, by the weights of epoch 1" in trained.out
+    tries = [line.strip() for line in trained.out.splitlines() if line.startswith("  spikeformers ")]
+    assert [line.split()[1] for line in tries] == ["predict", "eval", "train"]
+    assert tries[1] == f"spikeformers eval {trained.run}"
+    assert "weights.safetensors" in trained.out
+
+
+def test_the_commands_to_try_next_work(trained):
+    predict, evaluate, train = (
+        line.split()[1:] for line in trained.out.splitlines() if line.startswith("  spikeformers ")
+    )
+    *words, pattern = predict
+    assert spikeformers(*words, *sorted(Path(pattern).parent.glob(Path(pattern).name))).status == 0
+    assert spikeformers(*evaluate).status == 0
+    from spikeformers.training import read_recipe
+
+    assert read_recipe(train[1], train[2:]).model["neuron"] == "PLIF"
+
+
+@pytest.mark.parametrize("checkpoint", [".", "weights.safetensors", "checkpoints/best.ckpt", "checkpoints/last.ckpt"])
+def test_eval_gives_the_accuracy_of_the_run(trained, checkpoint):
+    results = json.loads((trained.run / "results.json").read_text())["test"]
+    ran = spikeformers("eval", trained.run / checkpoint, "--json")
+    assert (ran.status, json.loads(ran.out)) == (0, pytest.approx(results))
+
+
+def test_eval_for_people_and_in_other_batches(trained):
+    results = json.loads((trained.run / "results.json").read_text())["test"]
+    ran = spikeformers("eval", trained.run, "--batch-size", "4", "--workers", "1")
+    assert ran.out.startswith(f"top-1 {results['top1']:.2f} %, top-5 100.00 %, loss {results['loss']:.4f}, 6 images")
+
+
+def test_eval_on_another_folder(trained, tmp_path):
+    folder = write_images(tmp_path / "more")
+    shutil.copy(folder / "test" / "ant" / "0.png", folder / "test" / "ant" / "9.png")
+    assert json.loads(spikeformers("eval", trained.run, "--data", folder, "--json").out)["images"] == 7
+
+
+def test_predict(trained):
+    samples = sorted((trained.run / "samples").iterdir())
+    ran = spikeformers("predict", trained.run, *samples, "--json")
+    rows = json.loads(ran.out)
+    assert [row["file"] for row in rows] == [str(sample) for sample in samples]
+    for row in rows:
+        assert {said["label"] for said in row["top"]} == {"ant", "bee"}
+        assert sum(said["confidence"] for said in row["top"]) <= 1 + 1e-6
+    (one,) = json.loads(spikeformers("predict", trained.run, samples[0], "--top", "1", "--json").out)
+    assert one["top"] == rows[0]["top"][:1]
+    table = spikeformers("predict", trained.run, samples[0]).out
+    assert f"{rows[0]['top'][0]['label']} {rows[0]['top'][0]['confidence']:.1%}" in table
+    assert samples[0].name in table
+
+
+def test_predict_past_files_that_are_no_images(trained, tmp_path):
+    sample = next((trained.run / "samples").iterdir())
+    (tmp_path / "notes.txt").write_text("no image")
+    words = ("predict", trained.run, tmp_path / "notes.txt", sample, tmp_path / "nowhere.png", "--json")
+    assert refused(spikeformers(*words)).startswith(f"{tmp_path / 'notes.txt'} is not an image that can be read")
+    ran = spikeformers(*words, "--skip-broken")
+    assert (ran.status, [row["file"] for row in json.loads(ran.out)]) == (0, [str(sample)])
+    assert ran.err.startswith(f"2 of 3 files left out, the first: {tmp_path / 'notes.txt'}")
+
+
+def test_train_and_eval_past_an_image_that_is_none(trained, images, tmp_path, caplog):
+    for broken in (images / "train" / "ant" / "0.png", images / "test" / "ant" / "0.png"):
+        broken.write_text("no image")
+    words = ("train", "digits", "--data", images, *TINY, "--out", tmp_path, "--run", "r", "--data.skip_broken", "true")
+    assert spikeformers(*words).status == 0
+    assert "left out 2 broken image file(s)" in caplog.text
+    said = refused(spikeformers("eval", tmp_path / "r"))
+    assert said.startswith(f"{images / 'test' / 'ant' / '0.png'} cannot be read as an image")
+    assert json.loads(spikeformers("eval", tmp_path / "r", "--skip-broken", "--json").out)["images"] == 5
+
+
+def test_settings_of_a_run_are_a_recipe(trained, tmp_path):
+    words = ("train", trained.run / "settings.yaml", "--run", "again", "--out", tmp_path)
+    assert spikeformers(*words).status == 0
+    for name in ("results.json", "metrics.csv"):
+        before, after = (run / name for run in (trained.run, tmp_path / "again"))
+        if name == "metrics.csv":
+            before, after = (
+                [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file.open())]
+                for file in (before, after)
+            )
+        else:
+            before, after = before.read_text(), after.read_text()
+        assert before == after
+
+
+# ---- mistakes, in this process
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["trian"], "there is no command 'trian': did you mean train"),
+        (["list", "--jason"], "--jason"),
+        (["list", "a", "b"], "see spikeformers list --help"),
+        (["info"], "see spikeformers info --help"),
+        (["predict"], "see spikeformers predict --help"),
+        (["predict", "run"], "see spikeformers predict --help"),
+        (["predict", "run", "a.png", "--top", "many"], "top"),
+        (["predict", "run", "a.png", "--top", "0"], "--top 0 is below 1"),
+        (["eval", "nowhere"], "there is no checkpoint nowhere: give a run folder or a file of weights"),
+        (["train", "digit"], "there is no recipe 'digit': did you mean digits?"),
+        (["train", "mine.yaml"], "there is no recipe file mine.yaml"),
+        (["train", "--epochs", "3"], "train got --epochs where a recipe belongs"),
+        (["train", "digits", "--epoch", "3"], "there is no setting 'epoch': did you mean epochs"),
+        (["train", "digits", "--epochs"], "--epochs has no value"),
+        (["train", "digits", "--epochs", "many"], "epochs is 'many', where int belongs"),
+        (["train", "digits", "again"], "the word 'again' belongs to no field"),
+        (["train", "digits", "--model", "spikformer_8_51"], "there is no model 'spikformer_8_51'"),
+        (["train", "digits", "--model.num_heads", "5"], "dim 96 is not a multiple of num_heads 5"),
+        (
+            ["train", "digits", "--model.image_size", "18"],
+            "an image of 18 x 18 is not a multiple of the stem's stride 4",
+        ),
+        (["train", "digits", "--model.in_channels", "3"], "model.in_channels is 3, and digits has 1"),
+        (["train", "digits", "--model.neuron", "LIFF"], "there is no neuron 'LIFF': did you mean LIF"),
+        (["train", "digits", "--data", "digit"], "'digit' is no folder and no known image set; did you mean digits?"),
+        (["train", "digits", "--batch_size", "2000"], "digits has 1295 training images, fewer than batch_size 2000"),
+        (
+            ["train", "digits", "--precision", "16-mixed", "--trainer.accelerator", "cpu"],
+            "precision 16-mixed needs a GPU",
+        ),
+        (["train", "digits", "--trainer.strategy", "dpp"], "is refused by Lightning"),
+        (["train", "digits", "--trainer.accelerator", "abacus"], "is refused by Lightning"),
+        (["train", "digits", "--seed", "-1"], "seed -1 is not in [0, 2**32)"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line_and_leave_nothing(tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(spikeformers(*words))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "empty").mkdir()
+    ran = spikeformers("train", "digits", "--data", tmp_path / "empty", "--out", tmp_path / "runs")
+    assert "has no 'train' folder; lay it out as" in refused(ran)
+    (tmp_path / "empty" / "train").mkdir()
+    (tmp_path / "empty" / "test").mkdir()
+    ran = spikeformers("train", "digits", "--data", tmp_path / "empty", "--out", tmp_path / "runs")
+    assert "has no class folders" in refused(ran)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_class_folders_that_differ(images, tmp_path):
+    (images / "test" / "bee").rename(images / "test" / "wasp")
+    ran = spikeformers("train", "digits", "--data", images, "--out", tmp_path / "runs")
+    assert "only in train bee, only in test wasp" in refused(ran)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_data_that_is_not_the_checkpoints(trained, tmp_path):
+    three = write_images(tmp_path / "three", classes=("ant", "bee", "fly"))
+    assert "has 3 classes, and the model tells 2 apart" in refused(spikeformers("eval", trained.run, "--data", three))
+    other = write_images(tmp_path / "other", classes=("ant", "fly"))
+    said = refused(spikeformers("eval", trained.run, "--data", other))
+    assert f"{other} has the class 'fly' where" in said
+    assert "learnt 'bee'" in said
+
+
+def test_a_set_that_is_not_there_without_network(tmp_path, monkeypatch):
+    def no_network(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.datasets.utils.urllib.request.urlopen", no_network)
+    words = ("train", "spikformer_cifar10", "--precision", "32-true", "--data.root", tmp_path / "data")
+    assert f"cifar10 is not in '{tmp_path / 'data'}'" in refused(spikeformers(*words, "--out", tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_exists_and_a_file_in_the_way(trained, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in trained.run.rglob("*")}
+    words = ("train", "digits", "--data", trained.data, *TINY, "--run", "insects", "--out")
+    assert "exists: go on with it by --resume" in refused(spikeformers(*words, trained.run.parent))
+    assert {path: path.stat().st_mtime_ns for path in trained.run.rglob("*")} == before
+    (tmp_path / "file").write_text("mine")
+    said = refused(spikeformers(*words, tmp_path / "file"))
+    assert "cannot be written (Not a directory): choose another folder with --out" in said
+
+
+def test_resume_of_a_finished_run(trained):
+    words = ("train", "digits", "--data", trained.data, *TINY, "--run", "insects", "--out", trained.run.parent)
+    ran = spikeformers(*words, "--resume")
+    assert (ran.status, ran.out.splitlines()[-5:]) == (0, trained.out.splitlines()[-5:])
+    said = refused(spikeformers(*words, "--resume", "--model.dim=32"))
+    assert "model.dim is 32, and" in said
+
+
+# ---- checkpoints that are not what they should be
+
+
+class Hostile:
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.file}",)
+
+
+def test_checkpoints_that_are_damaged_or_hostile(trained, tmp_path):
+    weights = (trained.run / "weights.safetensors").read_bytes()
+    (tmp_path / "short.safetensors").write_bytes(weights[: len(weights) // 2])
+    (tmp_path / "text.safetensors").write_text("no weights")
+    checkpoint = (trained.run / "checkpoints" / "last.ckpt").read_bytes()
+    (tmp_path / "short.ckpt").write_bytes(checkpoint[: len(checkpoint) // 2])
+    (tmp_path / "empty.ckpt").write_bytes(b"")
+    torch.save({"state_dict": {"w": torch.zeros(1)}, "more": Hostile(tmp_path / "pwned")}, tmp_path / "hostile.ckpt")
+    (tmp_path / "folder").mkdir()
+    sample = next((trained.run / "samples").iterdir())
+    for name in ("short.safetensors", "text.safetensors", "short.ckpt", "empty.ckpt", "hostile.ckpt", "folder"):
+        for words in (("eval", tmp_path / name), ("predict", tmp_path / name, sample)):
+            assert str(tmp_path / name) in refused(spikeformers(*words))
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_weights_of_another_model(trained, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(trained.run / "weights.safetensors")
+    with safe_open(trained.run / "weights.safetensors", "pt") as file:
+        settings = json.loads(file.metadata()["spikeformers"])
+    settings["config"]["depth"] = 2
+    save_file(weights, tmp_path / "other.safetensors", {"spikeformers": json.dumps(settings)})
+    said = refused(spikeformers("eval", tmp_path / "other.safetensors"))
+    assert "does not fit spikformer: " in said
+    assert "missing (blocks.1.attn.core.q.conv.weight" in said
+
+    save_file(weights, tmp_path / "bare.safetensors")
+    said = refused(spikeformers("eval", tmp_path / "bare.safetensors", "--data", trained.data))
+    assert "does not say which model it holds: name it, by --model" in said
+    words = ("eval", tmp_path / "bare.safetensors", "--data", trained.data, "--model")
+    assert "does not fit spikformer_4_256_cifar10" in refused(spikeformers(*words, "spikformer_4_256_cifar10"))
+    assert "there is no model 'spikformer_4_25'" in refused(spikeformers(*words, "spikformer_4_25"))
+
+
+def test_a_checkpoint_may_not_name_parts_that_are_not_ours(trained, tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    part = tmp_path / "part.py"
+    part.write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'pwned')!r}).touch()\nclass N: pass")
+    with safe_open(trained.run / "weights.safetensors", "pt") as file:
+        settings = json.loads(file.metadata()["spikeformers"])
+    for key, value in (("neuron", f"{part}:N"), ("name", f"{part}:N")):
+        config = {**settings["config"], key: value}
+        weights = load_file(trained.run / "weights.safetensors")
+        save_file(weights, tmp_path / "w.safetensors", {"spikeformers": json.dumps({**settings, "config": config})})
+        assert f"{part}:N" in refused(spikeformers("eval", tmp_path / "w.safetensors"))
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_loss_that_is_not_finite(images, tmp_path):
+    words = ("train", "digits", "--data", images, *TINY, "--out", tmp_path / "runs", "--optimizer.lr", "1e30")
+    said = refused(spikeformers(*words, "--epochs", "9"))
+    assert re.match(r"the loss is nan (at epoch \d, step \d|in evaluation after epoch \d): training stopped", said)
+
+
+def test_ctrl_c_before_training(tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spikeformers.training.loaders.load_images", interrupted)
+    assert refused(spikeformers("train", "digits", "--out", tmp_path / "runs"), status=130) == "interrupted"
+    assert not (tmp_path / "runs").exists()
+
+
+# ---- mistakes, in a process of its own: one line on stderr, no traceback, nothing left
+
+
+def test_a_broken_image_met_in_training_by_a_loading_process(images, tmp_path):
+    broken = images / "train" / "bee" / "3.png"
+    broken.write_text("no image")
+    words = ("train", "digits", "--data", images, *TINY, "--data.workers", "2", "--out", tmp_path / "runs")
+    said = refused(in_a_shell(*words, "--trainer.limit_train_batches", "1.0", "--epochs", "9"))
+    assert said.startswith(f"{broken} cannot be read as an image")
+    assert not (tmp_path / "runs" / "digits").exists()
+
+
+def test_the_installed_command_answers_a_mistake_in_one_line():
+    command = Path(sys.executable).with_name("spikeformers")
+    run = subprocess.run([command, "trian"], capture_output=True, text=True)
+    ran = SimpleNamespace(status=run.returncode, err=run.stderr)
+    assert refused(ran).startswith("there is no command 'trian'")
+
+
+def test_two_processes_train_one_model(images, tmp_path):
+    """Over gloo on the CPU; the first process alone writes and speaks."""
+    words = ("train", "digits", "--data", images, *TINY, "--out", tmp_path, "--run", "two", "--epochs", "2")
+    switches = ("--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp")
+    command = Path(sys.executable).with_name("spikeformers")
+    run = subprocess.run(
+        [command, *map(str, (*words, *switches, "--batch_size", "4"))],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count("test accuracy") == 1
+    rows = list(csv.DictReader((tmp_path / "two" / "metrics.csv").open()))
+    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert torch.load(tmp_path / "two" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4
+    assert yaml.safe_load((tmp_path / "two" / "settings.yaml").read_text())["trainer"]["devices"] == 2
+    assert len(list((tmp_path / "two" / "tensorboard").glob("events*"))) == 1

@@ -1,0 +1,229 @@
+"""Settings and data that do not fit, and losses that are not finite: one line, and nothing half-written."""
+
+import logging
+import math
+
+import pytest
+import torch
+from PIL import Image
+
+from spikeformers.data import load_images
+from spikeformers.training import fit, read_recipe
+from spikeformers.training.module import TrainingModule
+
+
+@pytest.fixture
+def refused(train, tmp_path):
+    """What a recipe is refused with; nothing is left behind."""
+
+    def refused(kind=ValueError, **changes):
+        before = set(tmp_path.iterdir())
+        with pytest.raises(kind) as error:
+            train(**changes)
+        assert set(tmp_path.iterdir()) == before
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    return refused
+
+
+# ---- settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model": "spikformer_8_51"}, "there is no model 'spikformer_8_51': did you mean spikformer_8_512"),
+        ({"model.width": 3}, "spikformer takes no 'width': did you mean"),
+        ({"model.dim": "wide"}, "dim is 'wide', where int belongs"),
+        ({"model.neuron": "LIFF"}, "there is no neuron 'LIFF': did you mean LIF"),
+        ({"model.num_heads": 3}, "dim 16 is not a multiple of num_heads 3"),
+        ({"model.image_size": 18}, "an image of 18 x 18 is not a multiple of the stem's stride 4"),
+        ({"model.num_classes": 5}, "model.num_classes is 5, and "),
+        ({"model.in_channels": 1}, "model.in_channels is 1, and "),
+        ({"optimizer.name": "adamww"}, "optimizer.name 'adamww' is not one of timm's"),
+        ({"optimizer.args": {"beta": 1}}, "optimizer.args {'beta': 1} do not suit adamw"),
+        ({"schedule.name": "cosin"}, "schedule.name 'cosin' is not one of cosine"),
+        ({"schedule.warmup_epochs": 1}, "schedule.warmup_epochs 1 is not below epochs 1"),
+        ({"augment.rand_augment": "rand-m9-x1"}, "rand_augment 'rand-m9-x1' is not of the form"),
+        ({"augment.hflip": 2}, "hflip 2.0 is not a probability"),
+        ({"data.mean": [0.5]}, "data.mean has 1 numbers"),
+        ({"data.interpolation": "cubic"}, "interpolation 'cubic' is not known; did you mean bicubic"),
+        ({"data.validation": 1}, "validation 1.0 is not in 0 <= validation < 1"),
+        ({"batch_size": 64}, "training images, fewer than batch_size 64: lower it"),
+        ({"precision": "16-mixed", "trainer": {"accelerator": "cpu"}}, "precision 16-mixed needs a GPU"),
+        ({"trainer.device": 2}, "Lightning's Trainer takes no 'device': did you mean devices"),
+        ({"trainer.max_epochs": 2}, "trainer.max_epochs is not for a recipe: set epochs"),
+        ({"trainer.fast_dev_run": True}, "trainer.fast_dev_run is not for a recipe: the run needs its own"),
+        ({"trainer.strategy": "dpp"}, "trainer {'strategy': 'dpp'} is refused by Lightning"),
+        ({"trainer.accelerator": "abacus"}, "trainer {'accelerator': 'abacus'} is refused by Lightning"),
+        ({"trainer": {"accelerator": "cpu", "devices": 0}}, "is refused by Lightning"),
+        ({"trainer.limit_train_batches": 2.5}, "is refused by Lightning"),
+        ({"trainer.val_check_interval": 99}, "`val_check_interval` (99) must be less than or equal"),
+        ({"run": "a/b"}, "run 'a/b' is not a name: give one word, and the folder it goes to with --out"),
+        ({"run": ".."}, "run '..' is not a name"),
+    ],
+)
+def test_settings_that_do_not_fit(refused, changes, said):
+    assert said in refused(**changes)
+
+
+def test_sixteen_bit_floats_need_a_gpu(refused, monkeypatch):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    assert "use bf16-mixed or 32-true" in refused(precision="16-mixed")
+
+
+def test_a_run_that_exists(train):
+    run = train().run
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=r"run exists: go on with it by --resume, or name another by --run NAME"):
+        train()
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("where", ["out", "run", "above"])
+def test_a_file_in_the_way(train, tmp_path, where):
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("mine")
+    out = {"out": in_the_way, "run": tmp_path, "above": in_the_way / "deeper"}[where]
+    with pytest.raises(ValueError, match=r"cannot be written \(.*\): choose another folder with --out"):
+        train("file", out=str(out))
+    assert in_the_way.read_text() == "mine"
+
+
+# ---- data
+
+
+def test_a_folder_that_is_not_there(refused):
+    assert "'nowhere' is no folder and no known image set" in refused(FileNotFoundError, **{"data.name": "nowhere"})
+
+
+def test_an_empty_folder(refused, tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert "has no 'train' folder" in refused(FileNotFoundError, **{"data.name": str(tmp_path / "empty")})
+
+
+def test_class_folders_that_differ(refused, make_images):
+    folder = make_images()
+    (folder / "test" / "top").rename(folder / "test" / "bottom")
+    said = refused(**{"data.name": str(folder)})
+    assert "only in train top, only in test bottom" in said
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_an_image_that_is_none(train, make_images, tmp_path, caplog, workers, split):
+    folder = make_images()
+    broken = folder / split / "top" / "0.png"
+    broken.write_text("no image")
+    data = {"name": str(folder), "workers": workers, "validation": 0}
+    settings = {"data": data, "batch_size": 60 if split == "train" else 12}
+    with pytest.raises(ValueError) as error:
+        train(**settings)
+    assert str(error.value).startswith(f"{broken} cannot be read as an image")
+    assert len(str(error.value).splitlines()) == 1
+    assert (tmp_path / "run").exists() == (split == "test")  # what was trained before the test set was read
+
+    caplog.clear()
+    data["skip_broken"] = True
+    assert train("skipped", data=data).test.images == (12 if split == "train" else 11)
+    assert f"left out 1 broken image file(s) of {folder}, the first is {broken}" in caplog.text
+
+
+def test_a_known_set_without_network(refused, monkeypatch, tmp_path):
+    def no_network(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.datasets.utils.urllib.request.urlopen", no_network)
+    said = refused(FileNotFoundError, data={"name": "cifar10", "root": str(tmp_path)})
+    assert f"cifar10 is not in {str(tmp_path)!r} (" in said
+    assert "put the files there as torchvision.datasets.CIFAR10 expects them" in said
+
+
+# ---- losses that are not finite
+
+
+@pytest.fixture
+def blow_up(monkeypatch):
+    """Multiplies the learning rate by 1e30 before a step, given as (epoch, batch)."""
+
+    def blow_up(*moment):
+        training_step = TrainingModule.training_step
+
+        def step(self, batch, batch_idx):
+            if (self.current_epoch, batch_idx) == moment:
+                for group in self.trainer.optimizers[0].param_groups:
+                    group["lr"] = 1e30
+            return training_step(self, batch, batch_idx)
+
+        monkeypatch.setattr(TrainingModule, "training_step", step)
+
+    return blow_up
+
+
+def check_finite_checkpoint(run, epoch):
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["epoch"] == epoch
+    assert all(weight.isfinite().all() for weight in state["state_dict"].values())
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(train, blow_up, tmp_path, rows_of):
+    blow_up(1, 1)
+    with pytest.raises(ValueError, match=r"the loss is nan at epoch 1, step [23]: .* lower optimizer\.lr") as error:
+        train(epochs=3)
+    assert "\n" not in str(error.value)
+    check_finite_checkpoint(tmp_path / "run", 0)
+    assert len(rows_of(tmp_path / "run")) == 1
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("validation", "said"),
+    [(0.2, "the loss is nan in evaluation after epoch 1"), (0, "is not finite at epoch 1, update 8")],
+)
+def test_weights_lost_in_the_last_step_of_an_epoch_are_not_saved(
+    train, blow_up, tmp_path, validation, said, monkeypatch
+):
+    """The loss of that step was finite; its update was not."""
+    optimizer_step = TrainingModule.optimizer_step
+
+    def step(self, epoch, batch_idx, *args, **kwargs):
+        optimizer_step(self, epoch, batch_idx, *args, **kwargs)
+        if (epoch, batch_idx) == (1, 3):
+            self.model.head.linear.weight.data.fill_(math.nan)
+
+    monkeypatch.setattr(TrainingModule, "optimizer_step", step)
+    with pytest.raises(ValueError, match=said):
+        train(epochs=3, data={"validation": validation}, batch_size=12 if validation else 15)
+    check_finite_checkpoint(tmp_path / "run", 0)
+
+
+def test_a_loss_that_is_not_finite_before_any_checkpoint_leaves_nothing(refused, blow_up):
+    blow_up(0, 0)
+    assert "the loss is nan at epoch 0, step " in refused()
+
+
+# ---- what stays as it was
+
+
+def test_lightnings_log_level_is_put_back(train, blow_up):
+    chatter = logging.getLogger("lightning.pytorch")
+    level = chatter.level
+    blow_up(0, 0)
+    with pytest.raises(ValueError):
+        train()
+    assert chatter.level == level
+
+
+def test_a_recipe_is_left_as_it_was(recipe_file, tmp_path):
+    recipe = read_recipe(recipe_file, {"out": str(tmp_path)})
+    before = recipe.to_dict()
+    fit(recipe)
+    assert recipe.to_dict() == before
+
+
+def test_images_of_another_mode_are_converted(train, make_images):
+    folder = make_images()
+    Image.new("LA", (30, 20)).save(folder / "train" / "top" / "0.png")
+    assert load_images(str(folder)).channels == 3
+    assert train(data={"name": str(folder)}).test.images == 12

@@ -1,0 +1,301 @@
+"""Interruption and resumption: a run that was cut in two ends with the weights of one that was not, bit for bit."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from spikeformers.training import fit
+from spikeformers.training.module import TrainingModule
+
+# All that is drawn at random, and all that a checkpoint has to carry.
+LIVELY = {
+    "epochs": 3,
+    "augment": {"hflip": 0.5, "crop_scale": [0.5, 1.0], "rand_augment": "rand-m5-n1", "erase": 0.5, "mixup": 0.5},
+    "model.drop_path": 0.3,
+    "ema_decay": 0.9,
+    "label_smoothing": 0.1,
+    "schedule": {"warmup_epochs": 1},
+}
+
+
+class Crash(Exception):
+    pass
+
+
+@pytest.fixture
+def at_step(monkeypatch):
+    """Does something at the start of a step, given as (epoch, batch), of training or validation; lists the steps."""
+    steps, plans = [], {}
+
+    def watched(name):
+        method = getattr(TrainingModule, name)
+
+        def step(self, batch, batch_idx, *more):
+            if not self.trainer.sanity_checking:
+                steps.append((name, self.current_epoch, batch_idx))
+                plans.pop(steps[-1], lambda: None)()
+            return method(self, batch, batch_idx, *more)
+
+        monkeypatch.setattr(TrainingModule, name, step)
+
+    watched("training_step")
+    watched("validation_step")
+
+    def at_step(epoch, batch, action, name="training_step"):
+        steps.clear()
+        plans[name, epoch, batch] = action
+        return steps
+
+    return at_step
+
+
+def ctrl_c():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def crash():
+    raise Crash
+
+
+def trained(steps):
+    return [(epoch, batch) for name, epoch, batch in steps if name == "training_step"]
+
+
+def state_of(run, name="last"):
+    return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def same(a, b):
+    """Whether two nests of dicts, lists and tensors are equal to the bit."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def check_same_run(whole, cut):
+    for name in ("last", "best"):
+        a, b = state_of(whole, name), state_of(cut, name)
+        assert a["state_dict"]
+        for part in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers"):
+            assert same(a[part], b[part]), (name, part)
+    assert (whole / "results.json").read_text() == (cut / "results.json").read_text()
+
+
+def check_same_rows(whole, cut, halved=None):
+    """An epoch that was cut in two has the training means and firing rates of its second part."""
+    assert len(whole) == len(cut)
+    for row, other in zip(whole, cut, strict=True):
+        mean = {"seconds"}
+        if int(row["epoch"]) == halved:
+            mean |= {key for key in row if key in ("loss", "acc") or key.startswith("firing/")}
+        assert row.keys() == other.keys()
+        assert all(other.values())
+        assert {k: v for k, v in row.items() if k not in mean} == {k: v for k, v in other.items() if k not in mean}
+
+
+@pytest.fixture(scope="module")
+def whole(recipe_file, tmp_path_factory):
+    """The run that nothing interrupts."""
+    return fit(recipe_file, out=str(tmp_path_factory.mktemp("whole")), run="whole", **LIVELY).run
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("moment", [(0, 0), (1, 1)])
+def test_ctrl_c_within_an_epoch(train, whole, at_step, rows_of, tmp_path, workers, moment):
+    epoch, batch = moment
+    before = signal.getsignal(signal.SIGINT)
+    at_step(epoch, batch, ctrl_c)
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted: .*/cut/checkpoints/last\.ckpt is saved, .* --resume"):
+        train("cut", **LIVELY, **{"data.workers": workers})
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler is before
+    assert not (tmp_path / "cut" / "weights.safetensors").exists()
+    assert state_of(tmp_path / "cut")["global_step"] == 4 * epoch + batch + 1
+
+    steps = at_step(9, 9, crash)
+    train("cut", **LIVELY, **{"data.workers": workers}, resume=True)
+    assert trained(steps) == [(e, b) for e in range(3) for b in range(4) if (e, b) > moment]
+    check_same_run(whole, tmp_path / "cut")
+    check_same_rows(rows_of(whole), rows_of(tmp_path / "cut"), halved=epoch)
+
+
+@pytest.mark.parametrize(
+    ("name", "epoch", "batch"),
+    [("training_step", 1, 3), ("validation_step", 1, 0), ("training_step", 2, 0)],
+    ids=["last step", "validation", "first step"],
+)
+def test_ctrl_c_around_an_epochs_end(train, whole, at_step, rows_of, tmp_path, name, epoch, batch):
+    """After the last step comes validation and a checkpoint: it stops after the first step of the next epoch."""
+    at_step(epoch, batch, ctrl_c, name)
+    with pytest.raises(KeyboardInterrupt):
+        train("cut", **LIVELY)
+    assert [row["epoch"] for row in rows_of(tmp_path / "cut")] == ["0", "1"]
+    steps = at_step(9, 9, crash)
+    train("cut", **LIVELY, resume=True)
+    assert trained(steps) == [(2, 1), (2, 2), (2, 3)]
+    check_same_run(whole, tmp_path / "cut")
+    check_same_rows(rows_of(whole), rows_of(tmp_path / "cut"), halved=2)
+
+
+def test_ctrl_c_in_the_last_validation_lets_the_run_end(train, whole, at_step, tmp_path):
+    at_step(2, 0, ctrl_c, "validation_step")
+    train("late", **LIVELY)
+    check_same_run(whole, tmp_path / "late")
+
+
+def test_ctrl_c_twice(train, whole, at_step, rows_of, tmp_path):
+    """The second does not wait for the step: the checkpoint is that of the epoch before."""
+    at_step(1, 2, lambda: (ctrl_c(), ctrl_c()))
+    with pytest.raises(KeyboardInterrupt, match=r"last\.ckpt is saved"):
+        train("cut", **LIVELY)
+    steps = at_step(9, 9, crash)
+    train("cut", **LIVELY, resume=True)
+    assert trained(steps)[0] == (1, 0)
+    check_same_run(whole, tmp_path / "cut")
+    check_same_rows(rows_of(whole), rows_of(tmp_path / "cut"))
+
+
+def test_ctrl_c_twice_before_anything_is_saved_leaves_nothing(train, at_step, tmp_path):
+    at_step(0, 1, lambda: (ctrl_c(), ctrl_c()))
+    with pytest.raises(KeyboardInterrupt, match="interrupted: before there was anything to save"):
+        train("cut")
+    assert not (tmp_path / "cut").exists()
+
+
+def test_a_crash_goes_on_from_the_last_whole_epoch(train, whole, at_step, rows_of, tmp_path):
+    at_step(1, 2, crash)
+    with pytest.raises(Crash):
+        train("cut", **LIVELY)
+    steps = at_step(9, 9, crash)
+    train("cut", **LIVELY, resume=True)
+    assert trained(steps)[0] == (1, 0)
+    check_same_run(whole, tmp_path / "cut")
+    check_same_rows(rows_of(whole), rows_of(tmp_path / "cut"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"accumulate": 2, "batch_size": 6, "clip_grad_norm": 0.5},
+        {"trainer": {"limit_train_batches": 3}, "schedule": {"per_update": True}},
+        {"precision": "bf16-mixed", "data": {"validation": 0.36}},  # 13 in each class: 39 images, 3 batches and 3 over
+    ],
+    ids=["accumulating", "by update, limited", "bfloat16, images over"],
+)
+def test_other_settings(train, at_step, tmp_path, changes):
+    settings = {"epochs": 2, "augment": {"mixup": 0.5}, **changes}
+    whole = train("whole", **settings).run
+    at_step(0, 1, ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        train("cut", **settings)
+    at_step(1, 1, crash)
+    with pytest.raises(Crash):
+        train("cut", **settings, resume=True)
+    train("cut", **settings, resume=True)
+    check_same_run(whole, tmp_path / "cut")
+
+
+def test_a_finished_run_only_writes_its_results_again(train, whole, at_step, rows_of, tmp_path):
+    run = shutil.copytree(whole, tmp_path / "again")
+    (run / "weights.safetensors").unlink()
+    steps = at_step(9, 9, crash)
+    result = train("again", **LIVELY, resume=True)
+    assert steps == []
+    assert rows_of(run) == rows_of(whole)
+    kept, before = load_file(result.weights), load_file(whole / "weights.safetensors")
+    assert same(kept, before)
+
+
+def test_resuming_what_does_not_exist_starts_it(train, tmp_path):
+    assert train("new", resume=True).run == tmp_path / "new"
+
+
+def test_a_folder_that_was_there_is_never_removed(train, at_step, tmp_path):
+    """A run whose checkpoints were thrown away begins anew, and what else lies in its folder stays."""
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "notes.txt").write_text("mine")
+    at_step(0, 1, crash)
+    with pytest.raises(Crash):
+        train("cut", resume=True)
+    assert (tmp_path / "cut" / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_whose_folder_moved_keeps_its_best_epoch(train, at_step, tmp_path, monkeypatch):
+    scores = iter((10, 90, 50, 60))
+
+    def validation_step(self, batch, batch_idx, dataloader_idx=0):
+        self.log("val_acc", torch.tensor(float(next(scores))), batch_size=len(batch[0]))
+
+    monkeypatch.setattr(TrainingModule, "validation_step", validation_step)
+    at_step(3, 1, crash)
+    with pytest.raises(Crash):
+        train("here", epochs=4)
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert train("there", epochs=4, resume=True).epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model.dim": 32}, "model.dim is 32, and .*run began with 16: a run goes on with its own settings"),
+        ({"model.neuron": "PLIF"}, "model.neuron is PLIF, and .*run began with None"),
+        ({"optimizer.name": "sgd"}, "optimizer.name is sgd, and .*run began with adamw"),
+        ({"epochs": 5}, "epochs is 5, and .*run began with 3"),
+        ({"data.workers": 1}, "data.workers is 1, and .*run began with 0"),  # a loader's place in an epoch is theirs
+        ({"ema_decay": 0.9}, "ema_decay is 0.9, and .*run began with None"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_settings(finished, tmp_path, changes, said, train):
+    run = shutil.copytree(finished.run, tmp_path / "run")
+    changes = {"epochs": 3, "data.test_each_epoch": True, **changes}
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=said):
+        train(**changes, resume=True)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_goes_on_elsewhere(train, at_step, tmp_path):
+    """Switches of the Trainer are not other settings."""
+    at_step(0, 1, ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    train(resume=True, trainer={"log_every_n_steps": 1, "enable_progress_bar": False})
+
+
+def test_a_damaged_checkpoint_is_named(train, tmp_path):
+    last = train().run / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"last\.ckpt is not a readable checkpoint"):
+        train(resume=True)
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_loading_processes_too(recipe_file, tmp_path):
+    """A terminal interrupts the whole process group; the workers go on, for the step and the checkpoint need them."""
+    script = f"""
+        import os, signal
+        from spikeformers import cli
+        from spikeformers.training.module import TrainingModule
+        validation_step = TrainingModule.validation_step
+        def interrupted(self, batch, batch_idx):
+            if (self.current_epoch, batch_idx) == (0, 0):
+                os.killpg(0, signal.SIGINT)
+            return validation_step(self, batch, batch_idx)
+        TrainingModule.validation_step = interrupted
+        words = ["train", {recipe_file!r}, "--out", {str(tmp_path)!r}, "--run", "cut", "--epochs", "2"]
+        cli.main([*words, "--data.workers", "2", "--batch_size", "4"])
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, start_new_session=True
+    )
+    last = tmp_path / "cut" / "checkpoints" / "last.ckpt"
+    assert run.stderr.splitlines() == [f"spikeformers: interrupted: {last} is saved, go on with --resume"]
+    assert run.returncode == 130
+    assert state_of(tmp_path / "cut")["global_step"] == 13

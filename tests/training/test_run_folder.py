@@ -1,0 +1,156 @@
+"""What a finished run leaves behind."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import spikeformers as sf
+from spikeformers.analysis import FiringRates
+from spikeformers.data import load_images
+from spikeformers.models import read_checkpoint
+from spikeformers.training import fit
+from spikeformers.training.evaluate import evaluate
+from spikeformers.training.loaders import eval_loader
+from spikeformers.training.module import TrainingModule
+
+
+def test_everything_is_there_and_nothing_half_written(finished):
+    entries = {str(path.relative_to(finished.run)) for path in finished.run.rglob("*") if path.is_file()}
+    samples = {entry for entry in entries if entry.startswith("samples/")}
+    logs = {entry for entry in entries if entry.startswith("tensorboard/")}
+    assert len(samples) == 5
+    assert entries - samples - logs == {
+        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "curves.png", "metrics.csv", "predictions.png",
+        "results.json", "settings.yaml", "weights.safetensors",
+    }  # fmt: skip
+
+
+def test_the_weights_rebuild_the_model_and_score_the_same(finished, images):
+    model = sf.from_pretrained(finished.run)
+    assert not model.training
+    assert (model.config["dim"], model.num_classes, model.in_channels) == (16, 3, 3)
+    settings = read_checkpoint(finished.weights).settings
+    assert settings["classes"] == ["left", "right", "top"]
+    assert settings["preprocess"]["image_size"] == 16
+    assert settings["version"] == sf.__version__
+    test = load_images(str(images), validation=0).test
+    assert evaluate(model, eval_loader(test, settings["preprocess"], 12, 0)) == finished.test
+
+
+def test_one_row_an_epoch(finished, rows_of):
+    rows = rows_of(finished.run)
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert list(rows[0]) == [
+        "epoch", "lr", "loss", "acc", "val_loss", "val_acc", "test_loss", "test_acc",
+        "firing/stem", "firing/position", "firing/blocks.0", "seconds",
+    ]  # fmt: skip
+    for row in rows:
+        assert 0 <= float(row["val_acc"]) <= 100
+        assert all(0 < float(row[column]) < 1 for column in row if column.startswith("firing/"))
+
+
+def test_the_firing_rates_in_the_table_are_the_models(train, rows_of, monkeypatch):
+    """A step that fires at will, once: the rate of the one batch that was read."""
+    read = []
+    step = TrainingModule.training_step
+
+    def training_step(self, batch, batch_idx):
+        loss = step(self, batch, batch_idx)
+        with FiringRates(self.model) as rates, torch.no_grad():
+            self.model(batch[0])
+        read.append(rates.by_block())
+        return loss
+
+    monkeypatch.setattr(TrainingModule, "training_step", training_step)
+    (row,) = rows_of(train(trainer={"limit_train_batches": 1}).run)
+    assert {key: float(row[f"firing/{key}"]) for key in read[0]} == pytest.approx(read[0], rel=1e-4)
+
+
+def test_results(finished, rows_of):
+    results = json.loads((finished.run / "results.json").read_text())
+    rows = rows_of(finished.run)
+    validated = [float(row["val_acc"]) for row in rows]
+    assert results == {
+        "test": vars(finished.test),
+        "epoch": validated.index(max(validated)) + 1,
+        "best_on_test": max(float(row["test_acc"]) for row in rows),
+    }
+    assert (finished.epoch, finished.best_on_test) == (results["epoch"], results["best_on_test"])
+    assert finished.test.images == 12
+
+
+def test_the_pictures_show_something(finished):
+    curves = np.asarray(Image.open(finished.run / "curves.png").convert("RGB"))
+    for third in np.array_split(curves, 3, axis=1):  # loss, accuracy, firing rate
+        assert len(np.unique(third.reshape(-1, 3), axis=0)) > 20
+    grid = np.asarray(Image.open(finished.run / "predictions.png").convert("RGB"))
+    for eighth in np.array_split(grid[grid.shape[0] // 3 :], 8, axis=1)[:4]:  # 12 images, 8 across
+        assert len(np.unique(eighth.reshape(-1, 3), axis=0)) > 200
+
+
+def test_samples_are_test_images_with_their_label_in_the_name(finished, images):
+    classes = ("left", "right", "top")
+    test = load_images(str(images), validation=0).test
+    for i in range(5):
+        picture, label = test[i]
+        sample = finished.run / "samples" / f"{i + 1}-true-{classes[label]}.png"
+        assert np.array_equal(np.asarray(Image.open(sample)), np.asarray(picture))
+
+
+def test_tensorboard_has_the_curves(finished):
+    events = EventAccumulator(str(finished.run / "tensorboard")).Reload()
+    assert {"val_acc", "loss_epoch", "firing/blocks.0"} <= set(events.Tags()["scalars"])
+    assert len(events.Scalars("val_acc")) == 3
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """Makes validation accuracy follow a script, an epoch a number."""
+
+    def scripted(*accuracies):
+        def validation_step(self, batch, batch_idx, dataloader_idx=0):
+            self.log("val_acc", torch.tensor(float(accuracies[self.current_epoch])), batch_size=len(batch[0]))
+
+        monkeypatch.setattr(TrainingModule, "validation_step", validation_step)
+
+    return scripted
+
+
+def weights_of(checkpoint: Path):
+    state = torch.load(checkpoint, weights_only=True)
+    return state["epoch"], {key.removeprefix("model."): value for key, value in state["state_dict"].items()}
+
+
+def test_the_best_epoch_on_validation_is_kept_and_the_last_can_be_resumed(train, scripted):
+    scripted(10, 90, 50, 90)
+    result = train(epochs=4)
+    assert result.epoch == 2
+    best_epoch, best = weights_of(result.run / "checkpoints" / "best.ckpt")
+    last_epoch, last = weights_of(result.run / "checkpoints" / "last.ckpt")
+    assert (best_epoch, last_epoch) == (1, 3)
+    kept = load_file(result.weights)
+    assert all(torch.equal(kept[key], best[key]) for key in best)
+    assert not torch.equal(kept["head.linear.weight"], last["head.linear.weight"])
+
+
+def test_without_validation_the_last_epoch_is_kept(recipe_file, tmp_path, rows_of):
+    result = fit(recipe_file, out=str(tmp_path), epochs=2, data={"validation": 0})
+    assert result.epoch == 2
+    assert "val_acc" not in rows_of(result.run)[0]
+    assert not (result.run / "checkpoints" / "best.ckpt").exists()
+    kept, (_, last) = load_file(result.weights), weights_of(result.run / "checkpoints" / "last.ckpt")
+    assert all(torch.equal(kept[key], last[key]) for key in last)
+    assert (result.run / "curves.png").stat().st_size > 1000
+
+
+def test_class_names_with_slashes_and_one_test_image(train, make_images):
+    folder = make_images(classes=("a b", "ü"), train=20, test=1)
+    result = train(data={"name": str(folder)})
+    assert result.test.images == 2
+    assert {path.name for path in (result.run / "samples").iterdir()} == {"1-true-a b.png", "2-true-ü.png"}
