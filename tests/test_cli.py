@@ -131,13 +131,13 @@ def test_list():
 
 def test_list_a_pattern():
     for pattern in ("*cifar10", "4_384_cifar10"):
-        names = re.findall(r"^ *(spikformer\S+)", spikeformers("list", pattern).out, re.MULTILINE)
+        names = re.findall(r"^ *(\w+_cifar10+) ", spikeformers("list", pattern).out, re.MULTILINE)
         assert names == list_models(pattern)
     assert "no model matches 'spikfromer': did you mean" in refused(spikeformers("list", "spikfromer"))
 
 
 def test_list_for_programs():
-    rows = json.loads(spikeformers("list", "8_512", "--json").out)
+    rows = json.loads(spikeformers("list", "spikformer_8_512", "--json").out)
     assert [row["name"] for row in rows] == ["spikformer_8_512"]
     assert (rows[0]["parameters"], rows[0]["top1"], rows[0]["image_size"]) == (29_689_384, 73.38, 224)
 

@@ -13,7 +13,6 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from spikeformers.training.callbacks import Checkpoints, FiringRateLog, Interruption, MetricsTable, ProgressBar
 from spikeformers.training.optim import total_epochs

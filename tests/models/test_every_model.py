@@ -25,7 +25,7 @@ TINY = {
         "spikingresformer_gesture",
         dict(dims=(32, 32, 64), num_heads=(1, 1, 2), depths=(1, 1, 1), image_size=16, time_steps=2),
     ),
-    "sdt": ("sdt_2_256_cifar10", dict(dim=32, depth=2, num_heads=2, image_size=16, time_steps=2)),
+    "sdt": ("sdt_2_256_cifar10", dict(dim=64, depth=2, num_heads=2, image_size=16, time_steps=2)),
     "sdt_events": ("sdt_2_256_cifar10dvs", dict(dim=64, depth=2, num_heads=8, image_size=16, time_steps=2)),
     "sdt_v2": (
         "sdt_v2_15m",
@@ -89,7 +89,8 @@ def tiny(request, lively):
     size = model.image_size
     rates = torch.tensor([0.05, 0.4, 2.0]).view(3, 1, 1, 1) * torch.rand(4, 3, model.in_channels, size, size)
     clips = torch.poisson(rates)
-    x = clips if model.in_channels == 2 else torch.randn(3, model.in_channels, size, size)
+    images = torch.tensor([0.3, 1.0, 3.0]).view(3, 1, 1, 1) * torch.randn(3, model.in_channels, size, size)
+    x = clips if model.in_channels == 2 else images
     return lively(model, x), x
 
 
@@ -229,12 +230,10 @@ def test_wrong_inputs(name):
 
 
 @every_family
-@pytest.mark.parametrize("trained", [False, True])
-def test_export(tiny, trained):
+def test_export_after_training(tiny):
     model, x = tiny
-    if trained:
-        model.train()(x).sum().backward()
-        model.eval()
+    model.train()(x).sum().backward()
+    model.eval()
     batch = {x.ndim - 4: torch.export.Dim("batch")}
     program = torch.export.export(model, (x,), dynamic_shapes=(batch,))
     one = x[..., :2, :, :, :]
@@ -253,7 +252,12 @@ def test_onnx(tiny):
     assert torch.allclose(torch.from_numpy(logits), model(x), atol=1e-5)
 
 
-@every_family
+# Ten seconds a family: the flat one and the one with buffers every time, the others by hand.
+@pytest.mark.parametrize(
+    "tiny",
+    [pytest.param(n, marks=() if n in ("spikformer", "spikingresformer") else pytest.mark.slow) for n in FAMILIES],
+    indirect=True,
+)
 def test_compile(tiny):
     model, x = tiny
     results = []

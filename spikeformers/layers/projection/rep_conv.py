@@ -33,7 +33,7 @@ class RepConv(nn.Module):
 @torch.no_grad()
 def _of_zero(norm: nn.BatchNorm2d) -> Tensor:
     """What a norm makes of 0 by its running statistics, a number a channel: `[C]`."""
-    return norm.bias - norm.running_mean * norm.weight / (norm.running_var + norm.eps).sqrt()
+    return norm.bias - norm.running_mean * norm.weight / (norm.running_var + norm.eps).sqrt()  # pyright: ignore[reportOptionalOperand]
 
 
 def _with_border(x: Tensor, border: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Spiking patch splitting that pools before the neuron."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -31,7 +32,7 @@ class CMLSPS(nn.Module):
 
 
 class _Stage(nn.Module):
-    def __init__(self, stage: nn.Module):
+    def __init__(self, stage: Any):
         super().__init__()
         self.proj, self.pool, self.neuron = stage.proj, stage.pool, stage.neuron
 
