@@ -24,14 +24,10 @@ from spikeformers.models import list_models
 from spikeformers.training import list_recipes
 
 COMMANDS = ("list", "info", "recipes", "train", "eval", "predict")
-MODEL = [
-    "--model.dim=16",
-    "--model.depth=1",
-    "--model.num_heads=2",
-    "--model.strides=[2,2,1,1]",
-    "--model.time_steps=2",
-]
-TINY = [*MODEL, "--schedule.warmup_epochs=0", "--epochs=1", "--batch_size=6", "--trainer.limit_train_batches=2"]
+TINY = [
+    "--model.dim=16", "--model.depth=1", "--model.num_heads=2", "--model.strides=[2,2,1,1]", "--model.time_steps=2",
+    "--schedule.warmup_epochs=0", "--epochs=1", "--batch_size=6", "--trainer.limit_train_batches=2",
+]  # fmt: skip
 
 
 def spikeformers(*words):
@@ -339,6 +335,11 @@ def test_data_that_is_not_the_checkpoints(trained, tmp_path):
     said = refused(spikeformers("eval", trained.run, "--data", other))
     assert f"{other} has the class 'fly' where" in said
     assert "learnt 'bee'" in said
+    grey = sf.create_model("spikformer_4_256_cifar10", dim=32, depth=1, num_heads=2, in_channels=1, num_classes=2)
+    file = sf.save_pretrained(grey, tmp_path / "grey.safetensors")
+    said = refused(spikeformers("eval", file, "--data", trained.data))
+    assert "has images of 3 channels, and the model takes 1" in said
+    assert "does not say what it was trained on: give --data" in refused(spikeformers("eval", file))
 
 
 def test_a_set_that_is_not_there_without_network(tmp_path, monkeypatch):
@@ -467,6 +468,7 @@ def test_the_installed_command_answers_a_mistake_in_one_line():
     assert refused(ran).startswith("there is no command 'trian'")
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model(images, tmp_path):
     """Over gloo on the CPU; the first process alone writes and speaks."""
     words = ("train", "digits", "--data", images, *TINY, "--out", tmp_path, "--run", "two", "--epochs", "2")

@@ -84,6 +84,12 @@ class ImageLoaders(pl.LightningDataModule):
         splits = {"val": self.sets.validation, "test": self.sets.test}
         return [self.eval_loader(splits[name]) for name in self.evaluated_each_epoch]
 
+    def on_exception(self, exception: BaseException) -> None:
+        # Ends the loading processes now: the garbage collector would wait five seconds for each, some time later.
+        iterator: Any = getattr(getattr(self.trainer, "train_dataloader", None), "_iterator", None)
+        if hasattr(iterator, "_shutdown_workers"):
+            iterator._shutdown_workers()
+
     def eval_loader(self, images: Dataset) -> DataLoader:
         """Every image once, in order."""
         return eval_loader(images, self.preprocess, self.recipe.batch_size, self.recipe.data.workers)

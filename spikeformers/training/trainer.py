@@ -83,13 +83,15 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Keeps back Lightning's notes on devices it did not find, workers it would like and steps it did not log."""
-    chatter = logging.getLogger("lightning.pytorch")
-    level = chatter.level
-    chatter.setLevel(logging.ERROR)
+    chatter = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in chatter]
+    for logger in chatter:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning.*")
             warnings.filterwarnings("ignore", module="torch.*")
             yield
     finally:
-        chatter.setLevel(level)
+        for logger, level in zip(chatter, levels, strict=True):
+            logger.setLevel(level)

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import multiprocessing
 
 import pytest
 import torch
@@ -118,11 +119,14 @@ def test_an_image_that_is_none(train, make_images, tmp_path, caplog, workers, sp
     broken.write_text("no image")
     data = {"name": str(folder), "workers": workers, "validation": 0}
     settings = {"data": data, "batch_size": 60 if split == "train" else 12}
+    others = set(multiprocessing.active_children())
     with pytest.raises(ValueError) as error:
         train(**settings)
     assert str(error.value).startswith(f"{broken} cannot be read as an image")
     assert len(str(error.value).splitlines()) == 1
     assert (tmp_path / "run").exists() == (split == "test")  # what was trained before the test set was read
+    if split == "train":  # a loading process left alone would hold up this one for seconds
+        assert set(multiprocessing.active_children()) <= others
 
     caplog.clear()
     data["skip_broken"] = True

@@ -1,6 +1,7 @@
 """What a finished run leaves behind."""
 
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,15 @@ def test_without_validation_the_last_epoch_is_kept(recipe_file, tmp_path, rows_o
     kept, (_, last) = load_file(result.weights), weights_of(result.run / "checkpoints" / "last.ckpt")
     assert all(torch.equal(kept[key], last[key]) for key in last)
     assert (result.run / "curves.png").stat().st_size > 1000
+
+
+def test_a_run_in_a_thread(train):
+    """Only the main thread may catch Ctrl-C."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(train()))
+    thread.start()
+    thread.join()
+    assert results[0].test.images == 12
 
 
 def test_class_names_with_slashes_and_one_test_image(train, make_images):
