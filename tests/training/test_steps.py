@@ -16,7 +16,6 @@ from spikeformers.training.optim import make_optimizer, make_schedule
 # A model without norms and neurons, on which sums over a batch are exact enough to compare.
 LINEAR = """
 from torch import nn
-from spikeformers.layers.head import Head
 from spikeformers.models import SpikingTransformer
 
 class Stem(nn.Module):
@@ -28,9 +27,18 @@ class Stem(nn.Module):
     def forward(self, x):
         return self.conv(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
+class Head(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.num_classes = num_classes
+        self.linear = nn.Linear(4, num_classes)
+
+    def forward(self, x):
+        return self.linear(x.mean((-2, -1)))
+
 def linear(*, in_channels: int = 3, num_classes: int = 3, image_size: int = 16, time_steps: int = 1):
     return SpikingTransformer(
-        stem=Stem(in_channels), blocks=[], head=Head(4, num_classes), time_steps=time_steps, image_size=image_size
+        stem=Stem(in_channels), blocks=[], head=Head(num_classes), time_steps=time_steps, image_size=image_size
     )
 """
 
