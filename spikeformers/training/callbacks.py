@@ -96,18 +96,21 @@ class MetricsTable(Callback):
 class Checkpoints(Checkpoint):
     """Writes `last.ckpt` after each epoch, to resume from, and `best.ckpt` when `val_acc` was never as high.
 
+    Of epochs with the same accuracy, as small validation sets give, the one with the lowest `val_loss` is the best.
+
     Lightning's ModelCheckpoint writes `last` only when it writes `best`, and forgets the best score of a run whose
     folder was moved.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.best = float("-inf")
+        self.best = (float("-inf"), float("-inf"))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        accuracy = float(trainer.callback_metrics.get("val_acc", "-inf"))
-        if accuracy > self.best:
-            self.best = accuracy
+        metrics = trainer.callback_metrics
+        score = (float(metrics.get("val_acc", "-inf")), -float(metrics.get("val_loss", "inf")))
+        if score > self.best:
+            self.best = score
             trainer.save_checkpoint(self.folder / "best.ckpt")
         trainer.save_checkpoint(self.folder / "last.ckpt")
 
@@ -115,7 +118,7 @@ class Checkpoints(Checkpoint):
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        self.best = tuple(state_dict["best"])
 
 
 class Interruption(Callback):
