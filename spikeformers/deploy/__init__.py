@@ -1,5 +1,6 @@
 """Putting trained models to work."""
 
+from spikeformers.deploy.fold import fold
 from spikeformers.deploy.predict import Predictor
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "fold"]

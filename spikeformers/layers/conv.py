@@ -1,6 +1,9 @@
 """Convolution and batch norm, the pair that carries nearly all weights of a spiking transformer."""
 
+from typing import Self
+
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikeformers.layers.time import merge_time, split_time
 
@@ -24,11 +27,25 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return split_time(self.norm(self.conv(merge_time(x))), x.shape[0])
 
+    def folded(self) -> Self:
+        """This part with the norm in the convolution, as running statistics have it: for inference."""
+        self.conv, self.norm = fuse_conv_bn_eval(self.conv, self.norm), nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
+        return self
+
     def extra_repr(self) -> str:
         size, stride = self.conv.kernel_size[0], self.conv.stride[0]
         return f"{self.conv.in_channels} -> {self.conv.out_channels}, {size} x {size}" + f", stride {stride}" * (
             stride > 1
         )
+
+
+def one_convolution(weight: Tensor, bias: Tensor) -> ConvNorm:
+    """A folded `ConvNorm` with a weight `[C, C_in, k, k]` and a bias `[C]`: what a chain of layers folds into."""
+    dim, in_dim, kernel_size, _ = weight.shape
+    part = ConvNorm(in_dim, dim, kernel_size, bias=True).to(weight)
+    part.conv.weight, part.conv.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
+    part.norm = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
+    return part.eval()
 
 
 class PooledConvNorm(ConvNorm):

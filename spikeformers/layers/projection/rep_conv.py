@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.conv import ConvNorm, one_convolution
 from spikeformers.layers.time import merge_time, split_time
 
 
@@ -28,6 +29,18 @@ class RepConv(nn.Module):
         y = _with_border(merge_time(self.pointwise(x)), _of_zero(self.pointwise.norm))  # T B, C, H + 2, W + 2
         y = self.proj(split_time(self.depthwise(y), x.shape[0]))
         return split_time(self.norm(merge_time(y)), x.shape[0])
+
+    @torch.no_grad()
+    def folded(self) -> ConvNorm:
+        """The dense 3x3 convolution that this is by running statistics: for inference.
+
+        The border that the depthwise convolution sees is what the first layer makes of 0, its bias: so the dense one
+        is padded with 0.
+        """
+        first, last = self.pointwise.folded().conv, fuse_conv_bn_eval(self.proj.folded().conv, self.norm)
+        outer, middle, inner = last.weight.flatten(1), self.depthwise.weight[:, 0], first.weight.flatten(1)
+        weight = torch.einsum("oc,chw,ci->oihw", outer, middle, inner)
+        return one_convolution(weight, outer @ (middle.sum((1, 2)) * first.bias) + last.bias)  # pyright: ignore[reportOptionalOperand, reportOperatorIssue]
 
 
 @torch.no_grad()

@@ -1,8 +1,10 @@
 """A chain of linear layers that folds into one once trained."""
 
+import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.conv import ConvNorm, one_convolution
 from spikeformers.layers.time import merge_time, split_time
 
 
@@ -22,3 +24,10 @@ class RepLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.proj(self.expand(x))
         return split_time(self.norm(merge_time(y)), x.shape[0])
+
+    @torch.no_grad()
+    def folded(self) -> ConvNorm:
+        """The 1x1 convolution that this is by running statistics: for inference."""
+        first, last = self.expand.folded().conv, fuse_conv_bn_eval(self.proj.folded().conv, self.norm)
+        outer, inner = last.weight.flatten(1), first.weight.flatten(1)
+        return one_convolution((outer @ inner)[..., None, None], outer @ first.bias + last.bias)  # pyright: ignore[reportOptionalOperand, reportOperatorIssue]
