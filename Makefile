@@ -1,10 +1,10 @@
 # make demo    a Spikformer learns handwritten digits, in a few minutes, on any laptop
-# make test    the tests (make lint: style and types)
+# make test    the tests (make lint: style and types; make docs: the tables of models)
 PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= demo
 
-.PHONY: demo test lint wheel clean
+.PHONY: demo test lint docs wheel clean
 
 demo: .venv/installed
 	$(BIN)/spikeformers train digits --run $(RUN) --resume
@@ -16,6 +16,9 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+docs: .venv/installed-dev
+	$(BIN)/python docs/tables.py
 
 wheel: .venv/installed-dev
 	$(BIN)/python -m build --wheel

@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 from spikeformers import layers, neurons, ops
-from spikeformers.models import create_model, from_pretrained, list_models, load_checkpoint, save_pretrained
+from spikeformers.models import (
+    create_model,
+    from_pretrained,
+    list_models,
+    load_checkpoint,
+    push_to_hub,
+    save_pretrained,
+)
 
 if TYPE_CHECKING:
     from spikeformers import data, training
 
 __all__ = [
     "create_model", "data", "from_pretrained", "layers", "list_models", "load_checkpoint", "neurons", "ops",
-    "save_pretrained", "training",
+    "push_to_hub", "save_pretrained", "training",
 ]  # fmt: skip
 
 

@@ -1,13 +1,14 @@
-"""What the documents say, run: every Python block, every command's words, and the table of models."""
+"""What the documents say, run: every Python block, every command's words, and the tables of models."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
 import pytest
 
 import spikeformers as sf
-from spikeformers.models import describe_model, list_models
+from spikeformers.models import list_families, list_models
 from spikeformers.training import read_recipe
 
 ROOT = Path(__file__).parent.parent
@@ -26,6 +27,20 @@ def test_python_blocks_run_top_to_bottom(document, tmp_path, monkeypatch):
         exec(compile(block, document.name, "exec"), names)
 
 
+def test_excerpts_are_what_the_files_say():
+    """A block that begins with `# from FILE` is that file's text, `# ...` standing for what is left out."""
+    found = 0
+    for excerpt in (block for d in DOCUMENTS for language in ("python", "py") for block in blocks(d, language)):
+        first, _, rest = excerpt.partition("\n")
+        if first.startswith("# from "):
+            source = (ROOT / first.removeprefix("# from ")).read_text()
+            for piece in re.split(r"^ *# \.\.\.\n", rest, flags=re.MULTILINE):
+                assert piece in source, f"{first}:\n{piece}"
+                source = source[source.index(piece) :]
+                found += 1
+    assert found > 10
+
+
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if blocks(d, "bash")], ids=lambda d: d.name)
 def test_commands_exist_and_their_recipes_parse(document):
     for line in "".join(blocks(document, "bash")).splitlines():
@@ -40,17 +55,19 @@ def test_commands_exist_and_their_recipes_parse(document):
             assert command in ("list", "info", "recipes", "eval", "predict"), line
 
 
-def test_the_readme_lists_every_model_with_the_numbers_of_the_package():
-    lines = (ROOT / "README.md").read_text().splitlines()
-    rows = [line for line in lines if line.startswith("| `") and "arXiv" in line]
-    assert rows == [model_row(name) for name in list_models()] and rows
+def test_the_tables_of_models_are_the_packages_numbers():
+    tables = runpy.run_path(str(ROOT / "docs" / "tables.py"))
+    for document in tables["TABLES"]:
+        assert document.read_text() == tables["renewed"](document), f"{document.name} is out of date: make docs"
 
 
-def model_row(name: str) -> str:
-    says = describe_model(name)
-    size = f"{says['in_channels']} x {says['image_size']} x {says['image_size']}"
-    top1 = "-" if says["top1"] is None else f"{says['top1']:.2f} % {says['data']}"
-    return f"| `{name}` | {says['parameters']:,} | {says['time_steps']} | {size} | {top1} | {says['paper']} |"
+def test_every_family_and_every_size_has_its_row():
+    readme, models = ((ROOT / name).read_text() for name in ("README.md", "docs/models.md"))
+    families = re.findall(r"^\| \[.+\]\(spikeformers/models/(\w+)\.py\) ", readme, re.MULTILINE)
+    assert sorted(families) == sorted(list_families())
+    assert sorted(re.findall(r"^\| `(\w+)` ", models, re.MULTILINE)) == sorted(list_models())
+    row = "| `spikformer_4_384_cifar10` | 9,324,730 | 4 | 3 x 32 x 32 | 95.19 % CIFAR-10 |"
+    assert f"\n{row}\n" in models
 
 
 def test_links_lead_somewhere():

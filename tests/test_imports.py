@@ -25,7 +25,7 @@ MAY_IMPORT = {
 FREE = {"__init__", "cli", "__main__"}
 HEAVY = {
     "lightning", "pytorch_lightning", "timm", "torchvision", "matplotlib", "triton", "sklearn", "spikingjelly", "rich",
-    "jsonargparse", "onnx", "evlib",
+    "jsonargparse", "onnx", "evlib", "huggingface_hub",
 }  # fmt: skip
 
 

@@ -12,12 +12,23 @@ from spikeformers.models import (
     spikingformer,
     spikingresformer,
 )
-from spikeformers.models._checkpoint import from_pretrained, load_checkpoint, read_checkpoint, save_pretrained
+from spikeformers.models._checkpoint import from_pretrained, load_checkpoint, read_checkpoint
 from spikeformers.models._network import SpikingTransformer
-from spikeformers.models._registry import Published, create_model, describe_model, list_models, register
+from spikeformers.models._papers import PAPERS, Paper
+from spikeformers.models._registry import (
+    Published,
+    create_model,
+    describe_family,
+    describe_model,
+    list_families,
+    list_models,
+    register,
+)
+from spikeformers.models._save import push_to_hub, save_pretrained
 
 __all__ = [
-    "Published", "SpikingTransformer", "create_model", "describe_model", "from_pretrained", "list_models",
-    "load_checkpoint", "maxformer", "qkformer", "read_checkpoint", "register", "save_pretrained", "sdt", "sdt_v2",
-    "sdt_v3", "sdt_v3_large", "sew_resnet", "spikformer", "spikingformer", "spikingresformer",
+    "PAPERS", "Paper", "Published", "SpikingTransformer", "create_model", "describe_family", "describe_model",
+    "from_pretrained", "list_families", "list_models", "load_checkpoint", "maxformer", "push_to_hub", "qkformer",
+    "read_checkpoint", "register", "save_pretrained", "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large", "sew_resnet",
+    "spikformer", "spikingformer", "spikingresformer",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors with the settings that rebuild the model inside."""
+"""Reading weights: safetensors with the settings that rebuild the model inside, and what others published."""
 
 import json
 import logging
@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from spikeformers.models._hub import download, is_repository
 from spikeformers.models._network import SpikingTransformer
 from spikeformers.models._parts import find_part, slot_of
 from spikeformers.models._registry import build, find_family
@@ -20,7 +20,7 @@ from spikeformers.models._released import read_pickle, translate, unwrap
 logger = logging.getLogger("spikeformers")
 
 WEIGHTS = "weights.safetensors"
-_METADATA = "spikeformers"
+METADATA = "spikeformers"
 
 
 @dataclass(frozen=True)
@@ -36,22 +36,6 @@ class Checkpoint:
         """What `create_model` needs to rebuild the model, or nothing where the file does not say."""
         config = self.settings.get("config")
         return config if isinstance(config, dict) and isinstance(config.get("name"), str) else {}
-
-
-def save_pretrained(model: SpikingTransformer, path: str | Path, **settings: Any) -> Path:
-    """Writes a model's weights and `config`, with any further settings, as safetensors; returns the file.
-
-    `path` is a `.safetensors` file, or a folder for `weights.safetensors`. The file is whole or not there at all.
-    """
-    path = Path(path)
-    if path.suffix != ".safetensors":
-        path = path / WEIGHTS
-    path.parent.mkdir(parents=True, exist_ok=True)
-    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    unfinished = path.with_name(path.name + ".unfinished")
-    save_file(weights, unfinished, {_METADATA: json.dumps({"config": model.config, **settings})})
-    unfinished.replace(path)
-    return path
 
 
 def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
@@ -78,7 +62,7 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
 
 def _read_pickle(path: Path) -> Checkpoint:
     content = read_pickle(path)
-    settings = content.get(_METADATA)
+    settings = content.get(METADATA)
     return Checkpoint(path, unwrap(content, path), settings if isinstance(settings, dict) else {})
 
 
@@ -86,7 +70,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
     try:
         with safe_open(path, "pt") as file:
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-            settings = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+            settings = json.loads((file.metadata() or {}).get(METADATA, "{}"))
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a readable safetensors file ({error}): it may be damaged") from error
     return Checkpoint(path, unwrap(weights, path), settings if isinstance(settings, dict) else {})
@@ -113,14 +97,20 @@ def load_checkpoint(model: SpikingTransformer, path: str | Path) -> SpikingTrans
     return model
 
 
-def from_pretrained(path: str | Path, **overrides: Any) -> SpikingTransformer:
+def from_pretrained(path: str | Path, *, revision: str | None = None, **overrides: Any) -> SpikingTransformer:
     """Builds the model a checkpoint of ours describes, loads its weights, and returns it in eval mode.
 
-    `overrides` go to `create_model`. A file may name parts that are not ours; they are refused unless passed in here,
-    because to find them would run somebody's code.
+    `path` is a folder or file; where there is none, `owner/name` is a repository on the Hugging Face Hub, and
+    `revision` its branch, tag or commit. `overrides` go to `create_model`. A file may name parts that are not ours;
+    they are refused unless passed in here, because to find them would run somebody's code.
 
-    Raises what `load_checkpoint` raises, and ValueError for a file that does not describe its model.
+    Raises what `load_checkpoint` raises, ValueError for a file that does not describe its model, and FileNotFoundError
+    for a repository that is not there, or not a model of ours, and where the Hub cannot be reached.
     """
+    if not Path(path).exists() and is_repository(str(path)):
+        path = download(str(path), WEIGHTS, revision)
+    elif revision is not None:
+        raise ValueError(f"{path} has no revision {revision!r}: only a repository on the Hub, owner/name, has them")
     checkpoint = read_checkpoint(path)
     return build_from(checkpoint, **overrides)
 

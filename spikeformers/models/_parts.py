@@ -99,6 +99,11 @@ def describe_part(slot: str, part: Any) -> Any:
     return f"{file if named_by_file and file else getattr(part, '__module__', '__main__')}:{name}"
 
 
+def part_name(spec: Any) -> str:
+    """The bare name in what `describe_part` returns: `SSA` of a mapping for it, `Own` of `own.py:Own`."""
+    return (spec["part"] if isinstance(spec, dict) else spec).rpartition(":")[2]
+
+
 def load_object(name: str) -> Any:
     """What `package.module:Name` or `path/file.py:Name` names. Runs that module.
 

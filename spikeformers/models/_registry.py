@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spikeformers.models._network import SpikingTransformer
-from spikeformers.models._parts import describe_part, find_part, load_object, slot_of
+from spikeformers.models._parts import describe_part, find_part, load_object, part_name, slot_of
 
 Builder = Callable[..., SpikingTransformer]
 Renames = Sequence[tuple[str, str]]
@@ -69,6 +69,11 @@ def list_models(pattern: str = "*") -> list[str]:
     return [name for name in names if _matches(name, pattern)]
 
 
+def list_families() -> list[str]:
+    """The names of the builders, which are those of their files."""
+    return list(_FAMILIES)
+
+
 def find_family(name: str) -> Family:
     """The family of a size or builder name. Raises ValueError, with the close names, where there is none."""
     for builder_name, family in _FAMILIES.items():
@@ -87,6 +92,40 @@ def describe_model(name: str) -> dict[str, Any]:
     arguments = {**defaults, **family.sizes[name]}
     numbers = {key: arguments[key] for key in ("time_steps", "in_channels", "image_size", "num_classes")}
     return {"name": name, **numbers, **vars(family.published[name])}
+
+
+def describe_family(name: str) -> dict[str, Any]:
+    """What a table of families says of one, by the builder's or a size's name. Builds nothing.
+
+    `title` and `difference` are the first line of its file; `parts` the names in each slot, the builder's own first
+    and then those that sizes put there; `top1` the best published accuracy in percent on each set of data.
+    """
+    family = find_family(name)
+    published = list(family.published.values())
+    module = inspect.getmodule(family.builder)
+    title, _, difference = (inspect.getdoc(module) or "").partition("\n")[0].partition(": ")
+    defaults = {key: p.default for key, p in inspect.signature(family.builder).parameters.items()}
+    parts: dict[str, list[str]] = {}
+    for key, value in [*defaults.items(), *(item for size in family.sizes.values() for item in size.items())]:
+        if slot := slot_of(key):
+            names = parts.setdefault(slot, [])
+            names += {part_name(describe_part(slot, value))} - {*names}
+    top1: dict[str, float] = {}
+    for size in published:
+        if size.top1 is not None:
+            data = size.data.partition(",")[0]
+            top1[data] = max(size.top1, top1.get(data, 0.0))
+    return {
+        "name": family.builder.__name__,
+        "file": module and module.__file__,
+        "title": title or family.builder.__name__,
+        "difference": difference,
+        "parts": parts,
+        "sizes": list(family.sizes),
+        "parameters": sorted(size.parameters for size in published),
+        "top1": top1,
+        "papers": list(dict.fromkeys(size.paper for size in published)),
+    }
 
 
 def create_model(name: str, pretrained: str | None = None, **overrides: Any) -> SpikingTransformer:

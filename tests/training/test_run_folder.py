@@ -27,8 +27,8 @@ def test_everything_is_there_and_nothing_half_written(finished):
     logs = {entry for entry in entries if entry.startswith("tensorboard/")}
     assert len(samples) == 5
     assert entries - samples - logs == {
-        "checkpoints/best.ckpt", "checkpoints/last.ckpt", "curves.png", "metrics.csv", "predictions.png",
-        "results.json", "settings.yaml", "weights.safetensors",
+        "README.md", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.json", "curves.png", "metrics.csv",
+        "predictions.png", "results.json", "settings.yaml", "weights.safetensors",
     }  # fmt: skip
 
 
@@ -42,6 +42,12 @@ def test_the_weights_rebuild_the_model_and_score_the_same(finished, images):
     assert settings["version"] == sf.__version__
     test = load_images(str(images), validation=0).test
     assert evaluate(model, eval_loader(test, settings["preprocess"], 12, 0)) == finished.test
+
+
+def test_the_card_tells_what_came_out(finished):
+    card = (finished.run / "README.md").read_text()
+    assert f"| accuracy, measured | {finished.test.top1:.2f} % of 12 test images |" in card
+    assert read_checkpoint(finished.run).settings == json.loads((finished.run / "config.json").read_text())
 
 
 def test_one_row_an_epoch(finished, rows_of):

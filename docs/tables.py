@@ -1,0 +1,81 @@
+"""The tables of models in README.md and docs/models.md, from the package's own numbers. `make docs` writes them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from spikeformers.models import PAPERS, describe_family, describe_model, list_families
+
+ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- from docs/tables.py -->\n", "<!-- end -->\n"
+SLOTS = ("stem", "attention", "mlp", "shortcut", "neuron")
+DATA_WORDS = ("_cifar100", "_cifar10dvs", "_cifar10", "_gesture")  # what a name ends in, but for ImageNet
+
+
+def families() -> list[dict[str, Any]]:
+    """What the package says of each, the oldest first."""
+    return sorted(map(describe_family, list_families()), key=lambda says: says["papers"][0])
+
+
+def family_table() -> Iterator[str]:
+    """README's: one row a family."""
+    yield f"| family | {' · '.join(SLOTS)} | sizes | parameters | best published top-1, % | paper |"
+    yield "|---|---|---|---|---|---|"
+    for says in families():
+        parts = " · ".join(", ".join(says["parts"].get(slot, ["-"])) for slot in SLOTS)
+        top1 = ", ".join(f"{data} {best:.2f}" for data, best in says["top1"].items())
+        least, *_, most = says["parameters"]
+        cells = (
+            f"[{says['title']}](spikeformers/models/{says['name']}.py)",
+            parts,
+            " ".join(short_names(says)),
+            f"{least / 1e6:.1f} - {most / 1e6:.1f} M",
+            top1,
+            ", ".join(map(cited, says["papers"])),
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def size_tables() -> Iterator[str]:
+    """docs/models.md's: a section a family, one row a size."""
+    for says in families():
+        yield f"## {says['title']}\n"
+        yield f"{says['difference'][0].upper()}{says['difference'][1:]} {', '.join(map(cited, says['papers']))}.\n"
+        yield "| model | parameters | T | input | published top-1 |"
+        yield "|---|--:|--:|---|---|"
+        for size in map(describe_model, says["sizes"]):
+            shape = f"{size['in_channels']} x {size['image_size']} x {size['image_size']}"
+            top1 = "-" if size["top1"] is None else f"{size['top1']:.2f} % {size['data']}"
+            yield f"| `{size['name']}` | {size['parameters']:,} | {size['time_steps']} | {shape} | {top1} |"
+        yield ""
+
+
+def short_names(says: dict[str, Any]) -> list[str]:
+    """A family's sizes without its name and their data's: `8_512` of `spikformer_8_512`."""
+    family = os.path.commonprefix([says["name"], says["sizes"][0]])  # noqa: RUF071 - characters are meant
+    names = []
+    for name in says["sizes"]:
+        ending = next((word for word in DATA_WORDS if name.endswith(word)), "")
+        names.append(name.removesuffix(ending).removeprefix(family).strip("_"))
+    return list(dict.fromkeys(filter(None, names)))
+
+
+def cited(paper: str) -> str:
+    about = PAPERS[paper]
+    return f"[{paper if about.venue == 'arXiv' else f'{about.venue} {about.year}'}]({about.link})"
+
+
+TABLES = {ROOT / "README.md": family_table, ROOT / "docs" / "models.md": size_tables}
+
+
+def renewed(document: Path) -> str:
+    """A document's text with its table, between two comments, written anew."""
+    before, begin, rest = document.read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return "".join([before, begin, *(f"{line}\n" for line in TABLES[document]()), end, after])
+
+
+if __name__ == "__main__":
+    for document in TABLES:
+        document.write_text(renewed(document), encoding="utf-8")

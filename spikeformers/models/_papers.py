@@ -1,0 +1,138 @@
+"""The papers that families come from: what a model card and a table cite."""
+
+from dataclasses import dataclass
+
+# How a venue is spelt out, and the BibTeX entry and field it makes; arXiv's own papers have neither.
+_VENUES = {
+    "CVPR": ("inproceedings", "IEEE/CVF Conference on Computer Vision and Pattern Recognition"),
+    "ICLR": ("inproceedings", "International Conference on Learning Representations"),
+    "NeurIPS": ("inproceedings", "Advances in Neural Information Processing Systems"),
+    "TPAMI": ("article", "IEEE Transactions on Pattern Analysis and Machine Intelligence"),
+}
+_FIELDS = {"inproceedings": "booktitle", "article": "journal"}
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper on arXiv: its `id` there, its authors in order, and where and when it came out."""
+
+    id: str
+    title: str
+    authors: tuple[str, ...]
+    venue: str
+    year: int
+
+    @property
+    def link(self) -> str:
+        return f"https://arxiv.org/abs/{self.id}"
+
+    @property
+    def bibtex(self) -> str:
+        """Its entry, under first author, year and first word of the title: `zhou2023spikformer`."""
+        entry, venue = _VENUES.get(self.venue, ("misc", ""))
+        word = "".join(c for c in self.title.split()[0].partition("-")[0] if c.isalnum())
+        fields = {
+            "title": f"{{{self.title}}}",
+            "author": " and ".join(self.authors),
+            **({_FIELDS[entry]: venue} if venue else {}),
+            "year": str(self.year),
+            "eprint": self.id,
+            "archivePrefix": "arXiv",
+        }
+        lines = "".join(f"  {key} = {{{value}}},\n" for key, value in fields.items())
+        return f"@{entry}{{{self.authors[0].split()[-1]}{self.year}{word},\n".lower() + f"{lines}}}"
+
+
+def _papers(*papers: Paper) -> dict[str, Paper]:
+    return {f"arXiv:{paper.id}": paper for paper in papers}
+
+
+# By what `Published.paper` says.
+PAPERS = _papers(
+    Paper(
+        "2102.04159",
+        "Deep Residual Learning in Spiking Neural Networks",
+        ("Wei Fang", "Zhaofei Yu", "Yanqi Chen", "Tiejun Huang", "Timothée Masquelier", "Yonghong Tian"),
+        "NeurIPS",
+        2021,
+    ),
+    Paper(
+        "2209.15425",
+        "Spikformer: When Spiking Neural Network Meets Transformer",
+        ("Zhaokun Zhou", "Yuesheng Zhu", "Chao He", "Yaowei Wang", "Shuicheng Yan", "Yonghong Tian", "Li Yuan"),
+        "ICLR",
+        2023,
+    ),
+    Paper(
+        "2304.11954",
+        "Spikingformer: Spike-driven Residual Learning for Transformer-based Spiking Neural Network",
+        ("Chenlin Zhou", "Liutao Yu", "Zhaokun Zhou", "Zhengyu Ma", "Han Zhang", "Huihui Zhou", "Yonghong Tian"),
+        "arXiv",
+        2023,
+    ),
+    Paper(
+        "2305.05954",
+        "Enhancing the Performance of Transformer-based Spiking Neural Networks by SNN-optimized Downsampling with "
+        "Precise Gradient Backpropagation",
+        (
+            "Chenlin Zhou", "Han Zhang", "Zhaokun Zhou", "Liutao Yu", "Zhengyu Ma", "Huihui Zhou", "Xiaopeng Fan",
+            "Yonghong Tian",
+        ),
+        "arXiv",
+        2023,
+    ),
+    Paper(
+        "2307.01694",
+        "Spike-driven Transformer",
+        ("Man Yao", "Jiakui Hu", "Zhaokun Zhou", "Li Yuan", "Yonghong Tian", "Bo Xu", "Guoqi Li"),
+        "NeurIPS",
+        2023,
+    ),
+    Paper(
+        "2403.14302",
+        "SpikingResformer: Bridging ResNet and Vision Transformer in Spiking Neural Networks",
+        ("Xinyu Shi", "Zecheng Hao", "Zhaofei Yu"),
+        "CVPR",
+        2024,
+    ),
+    Paper(
+        "2403.16552",
+        "QKFormer: Hierarchical Spiking Transformer using Q-K Attention",
+        (
+            "Chenlin Zhou", "Han Zhang", "Zhaokun Zhou", "Liutao Yu", "Liwei Huang", "Xiaopeng Fan", "Li Yuan",
+            "Zhengyu Ma", "Huihui Zhou", "Yonghong Tian",
+        ),
+        "NeurIPS",
+        2024,
+    ),
+    Paper(
+        "2404.03663",
+        "Spike-driven Transformer V2: Meta Spiking Neural Network Architecture Inspiring the Design of Next-generation "
+        "Neuromorphic Chips",
+        (
+            "Man Yao", "Jiakui Hu", "Tianxiang Hu", "Yifan Xu", "Zhaokun Zhou", "Yonghong Tian", "Bo Xu", "Guoqi Li",
+        ),
+        "ICLR",
+        2024,
+    ),
+    Paper(
+        "2411.16061",
+        "Scaling Spike-driven Transformer with Efficient Spike Firing Approximation Training",
+        (
+            "Man Yao", "Xuerui Qiu", "Tianxiang Hu", "Jiakui Hu", "Yuhong Chou", "Keyu Tian", "Jianxing Liao",
+            "Luziwei Leng", "Bo Xu", "Guoqi Li",
+        ),
+        "TPAMI",
+        2025,
+    ),
+    Paper(
+        "2505.18608",
+        "Spiking Neural Networks Need High-Frequency Information",
+        (
+            "Yuetong Fang", "Deming Zhou", "Ziqing Wang", "Hongwei Ren", "Zecui Zeng", "Lusong Li", "Shibo Zhou",
+            "Renjing Xu",
+        ),
+        "NeurIPS",
+        2025,
+    ),
+)  # fmt: skip
