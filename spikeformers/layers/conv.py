@@ -1,11 +1,25 @@
 """Convolution and batch norm, the pair that carries nearly all weights of a spiking transformer."""
 
-from typing import Self
+from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from spikeformers.layers.norm import batch_norm, takes_once
 from spikeformers.layers.time import merge_time, split_time
+from spikeformers.ops.notes import Counts, note, noted
+from spikeformers.ops.spike_conv import spike_conv2d
+
+
+class SpikeConv2d(nn.Conv2d):
+    """`nn.Conv2d` that keeps a byte for each input in training, where they are noted to be spikes or counts of them."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if noted(input, Counts) is None or not torch.is_grad_enabled():
+            return super().forward(input)
+        settings: Any = (self.stride, self.padding, self.dilation, self.groups)
+        return spike_conv2d(input, self.weight, self.bias, *settings)
 
 
 class ConvNorm(nn.Module):
@@ -13,19 +27,29 @@ class ConvNorm(nn.Module):
 
     Odd kernels are padded to keep the size, `stride` divides it; a kernel as wide as its stride cuts patches. With
     kernel 1, the default, it is the papers' linear layer on tokens; `groups` of channels see only their own. Batch
-    statistics are shared by all steps, so nothing that depends on t has parameters.
+    statistics are shared by all steps, so nothing that depends on t has parameters. An input that is one image at all
+    steps (expanded over T) is computed once.
     """
+
+    norm: nn.BatchNorm2d
 
     def __init__(
         self, in_dim: int, dim: int, kernel_size: int = 1, stride: int = 1, *, groups: int = 1, bias: bool = False
     ):
         super().__init__()
         padding = max(kernel_size - stride + 1, 0) // 2
-        self.conv = nn.Conv2d(in_dim, dim, kernel_size, stride, padding, groups=groups, bias=bias)
+        self.conv = SpikeConv2d(in_dim, dim, kernel_size, stride, padding, groups=groups, bias=bias)
         self.norm = nn.BatchNorm2d(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return split_time(self.norm(self.conv(merge_time(x))), x.shape[0])
+        steps = x.shape[0]
+        if takes_once(self.norm, x):
+            y = batch_norm(self.norm, self.conv(x[0])[None], shown=steps)
+            return y.expand(steps, *y.shape[1:])
+        flat = merge_time(x)
+        if counts := noted(x, Counts):
+            note(flat, counts)
+        return batch_norm(self.norm, split_time(self.conv(flat), steps))
 
     def folded(self) -> Self:
         """This part with the norm in the convolution, as running statistics have it: for inference."""

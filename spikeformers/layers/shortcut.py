@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.drop_path import DropPath
+from spikeformers.ops.notes import Counts, note, noted
 
 
 class SEWShortcut(nn.Module):
@@ -20,7 +21,10 @@ class SEWShortcut(nn.Module):
         self.core, self.neuron, self.drop_path = core, neuron(), DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.drop_path(self.neuron(self.core(x)))
+        branch = self.drop_path(self.neuron(self.core(x)))
+        counts, more = noted(x, Counts), noted(branch, Counts)
+        both = [Counts(counts.most + more.most)] if counts and more and counts.most + more.most < 256 else []
+        return note(x + branch, *both)
 
 
 class MembraneShortcut(nn.Module):

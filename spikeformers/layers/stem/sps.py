@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.time import merge_time, split_time
+from spikeformers.ops.notes import Counts, note, noted
 
 
 class SPS(nn.Module):
@@ -48,7 +49,9 @@ class _Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         spikes = self.neuron(self.proj(x))
-        return split_time(self.pool(merge_time(spikes)), x.shape[0])
+        counts = noted(spikes, Counts)
+        pooled = split_time(self.pool(merge_time(spikes)), x.shape[0])
+        return note(pooled, counts) if counts else pooled
 
 
 def check_size(x: Tensor, stride: int) -> None:

@@ -40,7 +40,7 @@ def lif(
         raise ValueError("lif got a scalar: the first axis of its input is time, as in [T, ...]")
     if backend != "auto" and backend not in _BACKENDS:
         raise ValueError(f"lif has no backend {backend!r}: choose auto, {', '.join(_BACKENDS)}")
-    if backend == "auto":  # an exported graph is read by other tools: it gets the plain arithmetic
-        backend = "reference" if torch.compiler.is_exporting() else "recompute"
+    if backend == "auto":  # a compiler chooses by itself what to keep, and an exported graph is read by other tools
+        backend = "reference" if torch.compiler.is_compiling() else "recompute"
     compute: Any = _BACKENDS[backend]
     return compute(x, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate)

@@ -1,0 +1,49 @@
+"""Batch norm over feature maps of all steps, for what a spiking network asks of it besides."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeformers.layers.time import merge_time, split_time
+from spikeformers.ops.notes import Recipe, note
+
+
+def batch_norm(norm: Any, x: Tensor, *, shown: int = 1) -> Tensor:
+    """`norm` of current at every step, `[T, B, C, H, W] -> [T, B, C, H, W]`; statistics are shared by all steps.
+
+    `shown` says for how many steps an `x` of one step stands: what is normed is `x` that often, computed once. Where a
+    gradient will pass, the output notes how it was made (`spikeformers.ops.notes`).
+    """
+    kind = type(norm)  # a subclass may do more than we know
+    plain = kind is nn.BatchNorm2d and norm.training and norm.momentum is not None
+    if not plain or torch.compiler.is_compiling():
+        return split_time(norm(merge_time(x)), x.shape[0])
+    running: Any = norm.running_var
+    variance = running.clone() if shown > 1 else running
+    y, mean, inverse_std = torch.native_batch_norm(
+        merge_time(x), norm.weight, norm.bias, norm.running_mean, variance, True, norm.momentum, norm.eps
+    )
+    norm.num_batches_tracked.add_(1)
+    if shown > 1:  # the running variance is that of a population, which counts how many numbers there were
+        count, rest = x.numel() // x.shape[2], (1 - norm.momentum) * running
+        running.copy_(rest + (variance - rest) * (shown * (count - 1) / (shown * count - 1)))
+    y = split_time(y, x.shape[0])
+    if not y.requires_grad:
+        return y
+    scale = norm.weight.detach() * inverse_std
+    shift = norm.bias.detach() - mean * scale
+    return note(y, Recipe(x.detach(), scale.view(-1, 1, 1), shift.view(-1, 1, 1)))
+
+
+def takes_once(norm: nn.Module, x: Tensor) -> bool:
+    """Whether `batch_norm` can have an input that is the same at every step at one step only.
+
+    Not one that wants a gradient, which is each step's own.
+    """
+    if x.shape[0] == 1 or x.stride(0) != 0 or x.requires_grad:
+        return False
+    if not norm.training or isinstance(norm, nn.Identity):
+        return True
+    one_step = x.shape[1] * x.shape[3] * x.shape[4]
+    return type(norm) is nn.BatchNorm2d and norm.momentum is not None and one_step > 1
