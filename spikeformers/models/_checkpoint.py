@@ -79,7 +79,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
 def load_checkpoint(model: SpikingTransformer, path: str | Path) -> SpikingTransformer:
     """Loads weights, ours or in a family's released layout, into a model in place, and returns it.
 
-    A file for another `num_classes` leaves the model its new head, one for other `in_channels` its new first
+    A file for another `num_classes` leaves the model its new head, or none, one for other `in_channels` its new first
     convolution, and a log line says so. Everything else is strict.
 
     Raises what `read_checkpoint` raises, and ValueError where keys or shapes differ, naming the first ten.
@@ -130,6 +130,10 @@ def build_from(checkpoint: Checkpoint, **overrides: Any) -> SpikingTransformer:
 def _new_ends(model: SpikingTransformer, weights: Mapping[str, Tensor], path: Path) -> set[str]:
     """The keys a file cannot fill because it was made for other classes or channels."""
     kept: set[str] = set()
+    if model.num_classes == 0:
+        kept = {key for key in weights if key.startswith("head.") and key not in model.state_dict()}
+        if kept:
+            logger.warning("%s has a head: it is left out, for 0 classes", path)
     for name, layer in model.head.named_modules(prefix="head"):
         found = weights.get(f"{name}.weight")
         if not isinstance(layer, nn.Linear) or found is None or found.shape[1:] != layer.weight.shape[1:]:
