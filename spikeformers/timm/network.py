@@ -36,7 +36,8 @@ class TimmSpikingTransformer(SpikingTransformer):
             time_steps=model.time_steps,
             image_size=model.image_size,
         )
-        self.config = self._whole = model.config  # the second stays that of the files to read
+        self.config = self._whole = model.config  # the second stays, with the depth, for reading files of the whole
+        self._depth = len(model.blocks)
         self.grad_checkpointing = False
 
     @property
@@ -144,23 +145,23 @@ class TimmSpikingTransformer(SpikingTransformer):
         self.grad_checkpointing = enable
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """torch's, for our keys and for those of the family's released files, of which some leave out counters.
+        """torch's, for our keys and for those of the family's released files.
 
         What a file has for a head or blocks that were cut off is left out.
         """
         ours = self.state_dict()
         weights = translate(state_dict, find_family(self._whole["name"]), self._whole, ours)
-        counters = {key: value for key, value in ours.items() if key.endswith("num_batches_tracked")}
         weights = {key: value for key, value in weights.items() if key in ours or not self._is_cut(key)}
-        return super().load_state_dict({**counters, **weights}, strict, assign)
+        return super().load_state_dict(weights, strict, assign)
 
     def load_pretrained(self, path: str) -> None:
         """`load_checkpoint`: timm calls it for a file of `pretrained_cfg`."""
         load_checkpoint(self, path)
 
     def _is_cut(self, key: str) -> bool:
-        block = re.match(r"blocks\.(\d+)\.", key)
-        return int(block[1]) >= len(self.blocks) if block else key.startswith("head.") and self.num_classes == 0
+        if block := re.match(r"blocks\.(\d+)\.", key):
+            return len(self.blocks) <= int(block[1]) < self._depth
+        return key.startswith("head.") and self.num_classes == 0
 
     def _run(self, block: nn.Module, x: Tensor) -> Tensor:
         return recomputed(block, x) if self.grad_checkpointing and torch.is_grad_enabled() else block(x)

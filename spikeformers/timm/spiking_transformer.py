@@ -94,20 +94,18 @@ def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
                 raise ValueError(f"{name} takes no {key} but {_ONLY[key]!r}, and {value!r} was given: leave it out")
             continue
         key = _TIMM_NAMES.get(key, key)
-        if key in arguments:
-            raise ValueError(f"{key} and {_OUR_NAMES[key]} are one argument, and both were given: leave one out")
-        arguments[key] = value
+        if key == "img_size" and isinstance(value, tuple | list):
+            if len(set(value)) != 1:
+                raise ValueError(f"img_size {tuple(value)} is not square: give one side, calls take other shapes too")
+            value = value[0]
+        if arguments.setdefault(key, value) != value:
+            raise ValueError(f"{key} and {_OUR_NAMES[key]} are one argument, and two values were given: leave one out")
     return arguments
 
 
 def _build(name: str, **arguments: Any) -> TimmSpikingTransformer:
-    if isinstance(size := arguments.get("img_size"), tuple | list):
-        if len(set(size)) != 1:
-            raise ValueError(f"img_size {tuple(size)} is not square: give one side, the model takes other shapes too")
-        arguments["img_size"] = size[0]
-    return TimmSpikingTransformer(
-        create_model(name, **{_OUR_NAMES.get(key, key): value for key, value in arguments.items()})
-    )
+    ours = {_OUR_NAMES.get(key, key): value for key, value in arguments.items()}
+    return TimmSpikingTransformer(create_model(name, **ours))
 
 
 def _translated(weights: Mapping[str, Tensor], model: TimmSpikingTransformer) -> dict[str, Tensor]:
