@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from tiny_models import build
 from torch import nn
 
 torch.set_num_threads(1)  # tiny tensors: more threads only wait for each other
@@ -59,3 +60,15 @@ def parameters_without_gradient():
         return [name for name, p in named.items() if p.grad is None or not p.grad.isfinite().all()]
 
     return faulty
+
+
+@pytest.fixture
+def tiny(request, lively):
+    """A model in eval mode that spikes, and an input for it: a batch of 3 images, or of 3 clips of 4 steps."""
+    model = build(request.param)
+    size = model.image_size
+    rates = torch.tensor([0.05, 0.4, 2.0]).view(3, 1, 1, 1) * torch.rand(4, 3, model.in_channels, size, size)
+    clips = torch.poisson(rates)
+    images = torch.tensor([0.3, 1.0, 3.0]).view(3, 1, 1, 1) * torch.randn(3, model.in_channels, size, size)
+    x = clips if model.in_channels == 2 else images
+    return lively(model, x), x

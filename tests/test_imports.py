@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "models": MODEL_SIDE,
     "analysis": {*MODEL_SIDE, "analysis"},
     "deploy": {*MODEL_SIDE, "deploy", "data"},  # data: a model in use sees its inputs as in training
+    "timm": {*MODEL_SIDE, "timm", "data"},  # data: what images are normalised by
     "data": {"data"},
     "recipes": {"recipes"},
     "training": {*MODEL_SIDE, "data", "recipes", "training", "analysis"},

@@ -50,6 +50,11 @@ def known_image_sets() -> tuple[str, ...]:
     return ("digits", *_TORCHVISION)
 
 
+def image_traits(name: str) -> dict[str, Any]:
+    """Channels, image_size, mean, std and interpolation of a known set; of any other name, what a folder has."""
+    return _DIGITS if name == "digits" else _TORCHVISION[name][1] if name in _TORCHVISION else _FOLDER
+
+
 def load_images(
     name: str,
     *,

@@ -3,7 +3,9 @@
 Tensors are `[T, B, C, H, W]`. A slot of a model (`neuron=`, `attention=`, ...) takes something to *call* for a part,
 with the arguments below: a class, a function, or `functools.partial(SSA, scale=0.25)`. What comes back is a module.
 No part keeps state between calls, and none looks ahead in time unless it says `causal = False`. A stem also has
-`in_channels` and `stride`; a head has `num_classes`, and `forward_heads` for the logits of each of its heads apart.
+`in_channels` and `stride`; a head has `num_classes`, and `forward_heads` for the logits of each of its heads apart. To
+be given other classes it also has `reset(num_classes)`, `classifiers`, the names of its linear layers, `dim`, their
+width, and `pool(x)`, what they read.
 
 | slot        | is called with                              | maps                                       |
 |-------------|---------------------------------------------|--------------------------------------------|

@@ -5,7 +5,38 @@ from torch import Tensor, nn
 from spikeformers.layers.contracts import MakeNeuron
 
 
-class Head(nn.Module):
+class _LinearHead(nn.Module):
+    """What heads share: linear layers, named in `classifiers`, that can be made anew for other classes."""
+
+    classifiers: tuple[str, ...] = ("linear",)
+    linear: nn.Module
+    dim: int
+    bias: bool = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.pool(x))
+
+    def forward_heads(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The logits of each head apart, for losses: `[T, B, C, H, W] -> ([T, B, K], ...)`."""
+        return (self(x),)
+
+    def pool(self, x: Tensor) -> Tensor:
+        """What the linear layer reads: `[T, B, C, H, W] -> [T, B, C]`."""
+        raise NotImplementedError
+
+    def reset(self, num_classes: int) -> None:
+        """Fresh linear layers for so many classes; for 0 none, so that what they would read comes out.
+
+        Raises ValueError for fewer.
+        """
+        if num_classes < 0:
+            raise ValueError(f"num_classes {num_classes} is below 0: give as many as there are to name, 0 for features")
+        self.num_classes = num_classes
+        for name in self.classifiers:
+            self.add_module(name, _linear(self.dim, num_classes, self.bias) if num_classes else nn.Identity())
+
+
+class Head(_LinearHead):
     """Mean over space, then a linear layer, at every step: `[T, B, C, H, W] stream -> [T, B, K] logits`.
 
     It reads the stream as it is, without a neuron. Spikformer, arXiv:2209.15425.
@@ -13,18 +44,15 @@ class Head(nn.Module):
 
     def __init__(self, dim: int, num_classes: int, neuron: MakeNeuron, *, bias: bool = True):
         super().__init__()
-        self.num_classes = num_classes
-        self.linear = _linear(dim, num_classes, bias=bias)
+        self.dim, self.bias = dim, bias
+        self.reset(num_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x.mean((-2, -1)))
-
-    def forward_heads(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The logits of each head apart, for losses: `[T, B, C, H, W] -> ([T, B, K], ...)`."""
-        return (self(x),)
+    def pool(self, x: Tensor) -> Tensor:
+        """What the linear layer reads: `[T, B, C, H, W] -> [T, B, C]`."""
+        return x.mean((-2, -1))
 
 
-class SpikingHead(nn.Module):
+class SpikingHead(_LinearHead):
     """Mean over space, a neuron, a linear layer: `[T, B, C, H, W] stream -> [T, B, K] logits`.
 
     Spike-driven Transformer, arXiv:2307.01694.
@@ -32,29 +60,22 @@ class SpikingHead(nn.Module):
 
     def __init__(self, dim: int, num_classes: int, neuron: MakeNeuron):
         super().__init__()
-        self.num_classes = num_classes
-        self.neuron = neuron()
-        self.linear = _linear(dim, num_classes)
+        self.dim, self.neuron = dim, neuron()
+        self.reset(num_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.neuron(x.mean((-2, -1))))
-
-    def forward_heads(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The logits of each head apart, for losses: `[T, B, C, H, W] -> ([T, B, K], ...)`."""
-        return (self(x),)
+    def pool(self, x: Tensor) -> Tensor:
+        """What the linear layer reads: `[T, B, C, H, W] -> [T, B, C] spikes`."""
+        return self.neuron(x.mean((-2, -1)))
 
 
-class DistilledHead(nn.Module):
+class DistilledHead(SpikingHead):
     """SpikingHead with a second linear layer, which learns from a teacher: `[T, B, C, H, W] -> [T, B, K] logits`.
 
     The two share the neuron, and the answer is their average. Meta-SpikeFormer, arXiv:2404.03663, after DeiT.
     """
 
-    def __init__(self, dim: int, num_classes: int, neuron: MakeNeuron):
-        super().__init__()
-        self.num_classes = num_classes
-        self.neuron = neuron()
-        self.linear, self.linear_kd = _linear(dim, num_classes), _linear(dim, num_classes)
+    classifiers = ("linear", "linear_kd")
+    linear_kd: nn.Module
 
     def forward(self, x: Tensor) -> Tensor:
         by_labels, by_teacher = self.forward_heads(x)
@@ -62,7 +83,7 @@ class DistilledHead(nn.Module):
 
     def forward_heads(self, x: Tensor) -> tuple[Tensor, ...]:
         """The logits for the labels and for the teacher, for losses: `[T, B, C, H, W] -> ([T, B, K], [T, B, K])`."""
-        spikes = self.neuron(x.mean((-2, -1)))
+        spikes = self.pool(x)
         return self.linear(spikes), self.linear_kd(spikes)
 
 
@@ -77,10 +98,13 @@ class HalfSpikingHead(DistilledHead):
         mean = x.mean((-2, -1))
         return self.linear(mean), self.linear_kd(self.neuron(mean))
 
+    def pool(self, x: Tensor) -> Tensor:
+        """The average of what the two linear layers read: `[T, B, C, H, W] -> [T, B, C]`."""
+        mean = x.mean((-2, -1))
+        return (mean + self.neuron(mean)) / 2
 
-def _linear(dim: int, num_classes: int, *, bias: bool = True) -> nn.Linear:
-    if num_classes < 1:
-        raise ValueError(f"num_classes {num_classes} is below 1: a head needs a class to name")
+
+def _linear(dim: int, num_classes: int, bias: bool) -> nn.Linear:
     linear = nn.Linear(dim, num_classes, bias=bias)
     nn.init.trunc_normal_(linear.weight, std=0.02)
     if bias:

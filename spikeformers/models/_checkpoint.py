@@ -79,7 +79,7 @@ def _read_safetensors(path: Path) -> Checkpoint:
 def load_checkpoint(model: SpikingTransformer, path: str | Path) -> SpikingTransformer:
     """Loads weights, ours or in a family's released layout, into a model in place, and returns it.
 
-    A file for another `num_classes` leaves the model its new head, one for other `in_channels` its new first
+    A file for another `num_classes` leaves the model its new head, or none, one for other `in_channels` its new first
     convolution, and a log line says so. Everything else is strict.
 
     Raises what `read_checkpoint` raises, and ValueError where keys or shapes differ, naming the first ten.
@@ -90,7 +90,7 @@ def load_checkpoint(model: SpikingTransformer, path: str | Path) -> SpikingTrans
     if (name := model.config.get("name")) and ":" not in name:
         weights = translate(weights, find_family(name), model.config, ours)
     kept = {key for key in ours if key.endswith("num_batches_tracked")} - set(weights)  # some files leave them out
-    kept |= _new_ends(model, weights, checkpoint.path)
+    kept |= _new_ends(model, weights, checkpoint)
     weights = {key: value for key, value in weights.items() if key not in kept}
     _check_fit(model, ours, weights, kept, checkpoint)
     model.load_state_dict({**ours, **weights})
@@ -127,9 +127,14 @@ def build_from(checkpoint: Checkpoint, **overrides: Any) -> SpikingTransformer:
     return load_checkpoint(model, checkpoint.path).eval()
 
 
-def _new_ends(model: SpikingTransformer, weights: Mapping[str, Tensor], path: Path) -> set[str]:
+def _new_ends(model: SpikingTransformer, weights: Mapping[str, Tensor], checkpoint: Checkpoint) -> set[str]:
     """The keys a file cannot fill because it was made for other classes or channels."""
-    kept: set[str] = set()
+    path, kept, ours = checkpoint.path, set[str](), model.state_dict()
+    if model.num_classes == 0 and (kept := {key for key in weights if key.startswith("head.") and key not in ours}):
+        logger.warning("%s has a head: it is left out, for 0 classes", path)
+    if model.num_classes and checkpoint.config.get("num_classes") == 0:
+        kept = {key for key in ours if key.startswith("head.") and key not in weights}
+        logger.warning("%s has no classes: a new head for %d", path, model.num_classes)
     for name, layer in model.head.named_modules(prefix="head"):
         found = weights.get(f"{name}.weight")
         if not isinstance(layer, nn.Linear) or found is None or found.shape[1:] != layer.weight.shape[1:]:

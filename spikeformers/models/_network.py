@@ -45,7 +45,7 @@ class SpikingTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, averaged over time: `[B, C, H, W]` or `[T, B, C, H, W] -> [B, K]`."""
-        return self.forward_steps(x).mean(0)
+        return self.forward_head(self.forward_features(x))
 
     def forward_steps(self, x: Tensor) -> Tensor:
         """Logits at every step: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, K]`."""
@@ -57,7 +57,29 @@ class SpikingTransformer(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The stream behind the last block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""
-        return self.blocks(self.position(self.stem(self._sequence(x))))
+        return self.blocks(self.forward_stem(x))
+
+    def forward_stem(self, x: Tensor) -> Tensor:
+        """The stream ahead of the first block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""
+        return self.position(self.stem(self._sequence(x)))
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Logits, averaged over time, of what `forward_features` gives: `[T, B, D, H, W] -> [B, K]`.
+
+        With `pre_logits` what the last linear layer reads: `[T, B, D, H, W] -> [B, D]`.
+        """
+        return (self.head.pool(x) if pre_logits else self.head(x)).mean(0)  # pyright: ignore[reportCallIssue]
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Gives the model a fresh head for other classes, where the old one lies; with 0 it gives features `[B, D]`.
+
+        Raises ValueError for fewer.
+        """
+        last = list(self.parameters())[-1]  # the head's, or, where that has none, of the block before it
+        self.head.reset(num_classes)  # pyright: ignore[reportCallIssue]
+        self.head.to(last.device, last.dtype)
+        if "num_classes" in self.config:
+            self.config = {**self.config, "num_classes": num_classes}
 
     def _sequence(self, x: Tensor) -> Tensor:
         if x.ndim not in (4, 5):

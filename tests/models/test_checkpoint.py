@@ -76,6 +76,15 @@ def test_round_trip(tmp_path, lively, target):
     assert {file.name for file in path.parent.iterdir()} == {path.name, *beside}
 
 
+def test_a_saved_model_without_its_head(tmp_path, model, caplog):
+    features = sf.from_pretrained(sf.save_pretrained(model, tmp_path), num_classes=0)
+    assert torch.equal(features(X), model.forward_head(model.forward_features(X), pre_logits=True))
+    assert "has a head: it is left out, for 0 classes" in caplog.text
+    again = sf.from_pretrained(sf.save_pretrained(features, tmp_path), num_classes=3)
+    assert again(X).shape == (2, 3) and "has no classes: a new head for 3" in caplog.text
+    assert_same(again.blocks, model.blocks)
+
+
 def test_overrides_of_a_saved_model(tmp_path, model):
     sf.save_pretrained(model, tmp_path)
     assert sf.from_pretrained(tmp_path, time_steps=5).forward_steps(X).shape[0] == 5

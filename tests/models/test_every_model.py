@@ -6,92 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_models import FAMILIES, TINY, build
 from torch.nn.functional import cross_entropy
 
 import spikeformers as sf
 from spikeformers.models._registry import _FAMILIES, find_family
 
-# A tiny member or two of every family: the size it is cut from, and how.
-TINY = {
-    "spikformer": ("spikformer_4_384_cifar10", dict(dim=32, depth=2, num_heads=2, image_size=16, time_steps=2)),
-    "spikformer_events": ("spikformer_2_256_cifar10dvs", dict(dim=32, num_heads=2, image_size=32, time_steps=2)),
-    "spikingformer": ("spikingformer_4_384_cifar10", dict(dim=32, depth=2, num_heads=2, image_size=16, time_steps=2)),
-    "spikingformer_events": ("spikingformer_cml_2_256_gesture", dict(dim=32, num_heads=2, image_size=32, time_steps=2)),
-    "spikingresformer": (
-        "spikingresformer_ti_cifar10",
-        dict(dims=(32, 32, 64), num_heads=(1, 1, 2), depths=(1, 1, 1), image_size=16, time_steps=2),
-    ),
-    "spikingresformer_events": (
-        "spikingresformer_gesture",
-        dict(dims=(32, 32, 64), num_heads=(1, 1, 2), depths=(1, 1, 1), image_size=16, time_steps=2),
-    ),
-    "sdt": ("sdt_2_256_cifar10", dict(dim=64, depth=2, num_heads=2, image_size=16, time_steps=2)),
-    "sdt_events": ("sdt_2_256_cifar10dvs", dict(dim=64, depth=2, num_heads=8, image_size=16, time_steps=2)),
-    "sdt_v2": (
-        "sdt_v2_15m",
-        dict(dims=(8, 16, 32, 48), depths=(1, 1), num_heads=2, image_size=64, time_steps=2, num_classes=10),
-    ),
-    "sdt_v2_kd": (
-        "sdt_v2_55m_kd",
-        dict(dims=(8, 16, 32, 48), depths=(1, 1), num_heads=2, image_size=64, time_steps=2, num_classes=10),
-    ),
-    "sdt_v3": (
-        "sdt_v3_3m",
-        dict(dims=(8, 8, 16, 32), depths=(1, 1), num_heads=2, image_size=32, time_steps=2, num_classes=10),
-    ),
-    "sdt_v3_large": (
-        "sdt_v3_83m",
-        dict(dims=(8, 16, 32), depth=2, num_heads=2, layer_scale=0.5, image_size=64, time_steps=2, num_classes=10),
-    ),
-    "sdt_v3_large_kd": (
-        "sdt_v3_83m_d8_kd",
-        dict(dims=(8, 16, 32), depth=2, num_heads=2, layer_scale=0.5, image_size=64, time_steps=2, num_classes=10),
-    ),
-    "qkformer": (
-        "qkformer_4_384_cifar10",
-        dict(dims=(16, 32), depths=(1, 1), num_heads=4, image_size=16, time_steps=2),
-    ),
-    "qkformer_events": ("qkformer_2_256_cifar10dvs", dict(dims=(16, 32), num_heads=4, image_size=32, time_steps=2)),
-    "msqkformer": (
-        "msqkformer_10_384",
-        dict(dims=(16, 32, 64), depths=(1, 1, 1), num_heads=4, image_size=32, time_steps=2, num_classes=10),
-    ),
-    "maxformer": (
-        "maxformer_4_384_cifar10",
-        dict(dims=(16, 32, 64), depths=(1, 1, 1), num_heads=4, image_size=16, time_steps=2),
-    ),
-    "maxformer_events": ("maxformer_2_256_cifar10dvs", dict(dims=(32, 64), image_size=32, time_steps=2)),
-    "sew_resnet": (
-        "sew_resnet18_cifar10",
-        dict(dims=(32, 48), depths=(2, 1), stem_dim=32, image_size=16, time_steps=2),
-    ),
-    "sew_resnet_bottleneck": (
-        "sew_resnet50",
-        dict(dims=(32, 64), depths=(2, 1), stem_dim=32, image_size=16, time_steps=2, num_classes=10),
-    ),
-}
-FAMILIES = [name for name in TINY if name in _FAMILIES]  # one a family, for what takes seconds
-
 every_size = pytest.mark.parametrize("name", sf.list_models())
 every_tiny = pytest.mark.parametrize("tiny", TINY, indirect=True)
 every_family = pytest.mark.parametrize("tiny", FAMILIES, indirect=True)
-
-
-def build(name, **overrides):
-    base, numbers = TINY[name]
-    return sf.create_model(base, **{**numbers, **overrides})
-
-
-@pytest.fixture
-def tiny(request, lively):
-    """A model in eval mode that spikes, and an input for it: a batch of 3 images, or of 3 clips of 4 steps."""
-    model = build(request.param)
-    size = model.image_size
-    rates = torch.tensor([0.05, 0.4, 2.0]).view(3, 1, 1, 1) * torch.rand(4, 3, model.in_channels, size, size)
-    clips = torch.poisson(rates)
-    images = torch.tensor([0.3, 1.0, 3.0]).view(3, 1, 1, 1) * torch.randn(3, model.in_channels, size, size)
-    x = clips if model.in_channels == 2 else images
-    return lively(model, x), x
 
 
 def sequence(model, x):
