@@ -7,8 +7,10 @@ __version__ = "0.1.0"
 
 from spikeformers import layers, neurons, ops
 from spikeformers.models import (
+    compile,
     create_model,
     from_pretrained,
+    lean,
     list_models,
     load_checkpoint,
     push_to_hub,
@@ -16,16 +18,16 @@ from spikeformers.models import (
 )
 
 if TYPE_CHECKING:
-    from spikeformers import data, training
+    from spikeformers import data, deploy, training
 
 __all__ = [
-    "create_model", "data", "from_pretrained", "layers", "list_models", "load_checkpoint", "neurons", "ops",
-    "push_to_hub", "save_pretrained", "training",
+    "compile", "create_model", "data", "deploy", "from_pretrained", "layers", "lean", "list_models", "load_checkpoint",
+    "neurons", "ops", "push_to_hub", "save_pretrained", "training",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     # Lightning, timm and torchvision take seconds to import: they come with the first use of what needs them.
-    if name in ("data", "training"):
+    if name in ("data", "deploy", "training"):
         return importlib.import_module(f"spikeformers.{name}")
     raise AttributeError(f"module 'spikeformers' has no attribute {name!r}")

@@ -15,18 +15,20 @@ def batch_norm(norm: Any, x: Tensor, *, shown: int = 1) -> Tensor:
     `shown` says for how many steps an `x` of one step stands: what is normed is `x` that often, computed once. Where a
     gradient will pass, the output notes how it was made (`spikeformers.ops.notes`).
     """
-    kind = type(norm)  # a subclass may do more than we know
-    plain = kind is nn.BatchNorm2d and norm.training and norm.momentum is not None
-    if not plain or torch.compiler.is_compiling():
+    kind, momentum = (
+        type(norm),
+        getattr(norm, "momentum", None) if norm.training else None,
+    )  # a subclass may do more than we know
+    if kind is not nn.BatchNorm2d or momentum is None or torch.compiler.is_compiling():
         return split_time(norm(merge_time(x)), x.shape[0])
     running: Any = norm.running_var
     variance = running.clone() if shown > 1 else running
     y, mean, inverse_std = torch.native_batch_norm(
-        merge_time(x), norm.weight, norm.bias, norm.running_mean, variance, True, norm.momentum, norm.eps
+        merge_time(x), norm.weight, norm.bias, norm.running_mean, variance, True, momentum, norm.eps
     )
     norm.num_batches_tracked.add_(1)
     if shown > 1:  # the running variance is that of a population, which counts how many numbers there were
-        count, rest = x.numel() // x.shape[2], (1 - norm.momentum) * running
+        count, rest = x.numel() // x.shape[2], (1 - momentum) * running
         running.copy_(rest + (variance - rest) * (shown * (count - 1) / (shown * count - 1)))
     y = split_time(y, x.shape[0])
     if not y.requires_grad:

@@ -1,16 +1,22 @@
 """The frame every family fills: a stem, blocks over a stream of feature maps, a head that answers at every step."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor, nn
+
+
+def run_plain(part: nn.Module, x: Tensor) -> Tensor:
+    """`part(x)`."""
+    return part(x)
 
 
 class SpikingTransformer(nn.Module):
     """A spiking transformer: images `[B, C, H, W]` or sequences `[T, B, C, H, W]` -> logits `[B, K]`.
 
     An image is shown at each of `time_steps` steps; a sequence brings its own T. No state survives a call.
-    `image_size` is what the model was made for, and `config` what `create_model(**config)` needs to rebuild it.
+    `image_size` is what the model was made for, and `config` what `create_model(**config)` needs to rebuild it. `run`
+    is how the stem, the position part and the blocks are called; `lean` puts another way there.
 
     Raises ValueError, when called, for an input of another rank or number of channels.
     """
@@ -34,6 +40,7 @@ class SpikingTransformer(nn.Module):
         self.head = head
         self.time_steps, self.image_size = time_steps, image_size
         self.config: dict[str, Any] = {}
+        self.run: Callable[[nn.Module, Tensor], Tensor] = run_plain
 
     @property
     def in_channels(self) -> int:
@@ -57,11 +64,14 @@ class SpikingTransformer(nn.Module):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The stream behind the last block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""
-        return self.blocks(self.forward_stem(x))
+        x = self.forward_stem(x)
+        for block in self.blocks:
+            x = self.run(block, x)
+        return x
 
     def forward_stem(self, x: Tensor) -> Tensor:
         """The stream ahead of the first block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""
-        return self.position(self.stem(self._sequence(x)))
+        return self.run(self.position, self.run(self.stem, self._sequence(x)))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Logits, averaged over time, of what `forward_features` gives: `[T, B, D, H, W] -> [B, K]`.

@@ -6,13 +6,13 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from spikeformers.models import SpikingTransformer, load_checkpoint
+from spikeformers.models._lean import recomputed
+from spikeformers.models._network import run_plain
 from spikeformers.models._registry import find_family
 from spikeformers.models._released import translate
-from spikeformers.timm.recompute import recomputed
 from spikeformers.timm.stages import Stage, find_stages
 
 Indices = int | Sequence[int] | None  # timm's: so many from the end, those, or all
@@ -38,7 +38,6 @@ class TimmSpikingTransformer(SpikingTransformer):
         )
         self.config = self._whole = model.config  # the second stays, with the depth, for reading files of the whole
         self._depth = len(model.blocks)
-        self.grad_checkpointing = False
 
     @property
     def in_chans(self) -> int:
@@ -60,19 +59,13 @@ class TimmSpikingTransformer(SpikingTransformer):
     def feature_info(self) -> list[dict[str, Any]]:
         return [dict(num_chs=s.dim, reduction=s.reduction, module=f"blocks.{s.block}") for s in self.stages]
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        x = self.forward_stem(x)
-        for block in self.blocks:
-            x = self._run(block, x)
-        return x
-
     def forward_stages(self, x: Tensor, indices: Indices = None) -> list[Tensor]:
         """The stream behind each of the stages in `indices`, and no further: `[T, B, C, H, W]` each."""
         taken = [self.stages[i].block for i in self._take(indices)]
         ends = {}
         x = self.forward_stem(x)
         for number, block in enumerate(self.blocks[: max(taken) + 1]):
-            x = self._run(block, x)
+            x = self.run(block, x)
             if number in taken:
                 ends[number] = x
         return [ends[number] for number in taken]
@@ -100,7 +93,7 @@ class TimmSpikingTransformer(SpikingTransformer):
             return maps
         x = steps[taken.index(max(taken))]
         for block in () if stop_early else self.blocks[self.stages[max(taken)].block + 1 :]:
-            x = self._run(block, x)
+            x = self.run(block, x)
         return x, maps
 
     def prune_intermediate_layers(
@@ -141,8 +134,12 @@ class TimmSpikingTransformer(SpikingTransformer):
         return {f"{name}.{key}" for name, module in others.items() for key, _ in module.named_parameters(recurse=False)}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Whether blocks keep only their input for the backward pass, and are run again there."""
-        self.grad_checkpointing = enable
+        """Whether blocks keep only their input for the backward pass, and are run again there: `sf.lean`."""
+        self.run = recomputed if enable else run_plain
+
+    @property
+    def grad_checkpointing(self) -> bool:
+        return self.run is recomputed
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """torch's, for our keys and for those of the family's released files.
@@ -162,9 +159,6 @@ class TimmSpikingTransformer(SpikingTransformer):
         if block := re.match(r"blocks\.(\d+)\.", key):
             return len(self.blocks) <= int(block[1]) < self._depth
         return key.startswith("head.") and self.num_classes == 0
-
-    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
-        return recomputed(block, x) if self.grad_checkpointing and torch.is_grad_enabled() else block(x)
 
     def _take(self, indices: Indices) -> list[int]:
         count = len(self.stages)
