@@ -77,10 +77,29 @@ def unwrap(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     return weights
 
 
+def training_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the training that a container keeps beside the weights, as MAE's and timm's code write them."""
+    arguments = content.get("args")
+    arguments = vars(arguments) if isinstance(arguments, argparse.Namespace) else arguments
+    return {"model": content.get("arch", ""), **(arguments if isinstance(arguments, dict) else {})}
+
+
+def check_loadable(weights: Mapping[str, Tensor], family: Family, path: Path | str) -> None:
+    """Raises ValueError for a file that holds something other than a model of the family, such as its pre-training."""
+    for pattern, what in family.unloadable.items():
+        if any(re.match(pattern, key) for key in weights):
+            raise ValueError(f"{path} is {what}")
+
+
 def translate(
     weights: Mapping[str, Tensor], family: Family, config: Mapping[str, Any], ours: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """A released state dict under our keys: renamed, dead keys dropped, 1x1 weights given the rank of a convolution."""
+    """A released state dict under our keys: renamed, dead keys dropped, 1x1 weights given the rank of a convolution.
+
+    One that has our keys already, which all begin with the parts of a `SpikingTransformer`, keeps them.
+    """
+    if any(key.startswith("stem.") for key in weights):
+        return dict(weights)
     renames = family.renames(config) if callable(family.renames) else family.renames
     translated = {}
     for key, value in weights.items():
