@@ -4,9 +4,11 @@ An argument is doubled, the model is built again without storage, and wherever a
 says the value. What changes nothing in the layout, no file can tell.
 """
 
+import functools
 import inspect
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -30,8 +32,9 @@ def size_configs(family: Family) -> dict[str, Config]:
 
 def nearest_form(weights: Mapping[str, Tensor], family: Family) -> tuple[float, Config]:
     """The size whose kinds of keys are most like the file's, whatever their numbers, and the share that agree."""
-    forms = {json.dumps({**_form(config), "name": None}): config for config in reversed(size_configs(family).values())}
-    likeness = [(*_likeness(config, weights, family), config) for config in forms.values()]
+    forms = {json.dumps(_form(config)): config for config in reversed(size_configs(family).values())}
+    few = _few_of_each_kind(weights)
+    likeness = [(*_likeness(_shallow(config), few, family), config) for config in forms.values()]
     kinds, _, config = max(likeness, key=lambda triple: triple[:2])
     return kinds, config
 
@@ -39,13 +42,16 @@ def nearest_form(weights: Mapping[str, Tensor], family: Family) -> tuple[float, 
 def deduce(config: Config, weights: Mapping[str, Tensor], family: Family) -> Config:
     """The config with the file's numbers in place of its own, wherever keys and shapes tell them.
 
-    Heads, which no shape tells, come out as 1 each, so that they agree with any width.
+    Heads that no shape tells come out as 1 each, which agrees with any width.
     """
-    if "num_heads" in config:
-        config = {**config, "num_heads": _each(config["num_heads"], lambda _: 1)}
-    config = _with_depths(config, weights, family)
+    alike = [size for size in size_configs(family).values() if _form(size) == _form(config)]
+    best = min(alike, key=lambda size: difference(size, weights, family).faults)
+    one_head = {**best, "num_heads": _each(best["num_heads"], lambda _: 1)} if "num_heads" in best else best
+    if not difference(best, weights, family).faults:
+        return one_head if same_layout(layout(one_head), layout(best)) else best
+    config = _with_depths(one_head, weights, family)
     for argument, value in config.items():
-        if _is_number(value) and argument not in _DEPTHS:
+        if is_number(value) and argument not in _DEPTHS:
             config = {**config, argument: _read(argument, config, weights, family)}
     return _with_neuron(config, weights, family)
 
@@ -57,12 +63,19 @@ def difference(config: Config, weights: Mapping[str, Tensor], family: Family) ->
 
 
 def is_untold(argument: str, values: Iterable[Any], config: Config) -> bool:
-    """Whether some other of the values, or the doubled one, leaves keys and shapes as they are."""
-    value = config[argument]
-    tried = [other for other in values if other != value]
-    if _is_number(value):
-        tried.append(_each(value, lambda leaf: 2 * leaf))
-    return any(same_layout(layout({**config, argument: other}), layout(config)) for other in tried)
+    """Whether the doubled value, or where none can be built some other of the values, leaves keys and shapes alone."""
+    doubled = _doubled(config[argument])
+    if doubled != config[argument] and layout({**_shallow(config), argument: doubled}):
+        values = [doubled]
+    return any(not is_told(argument, value, config) for value in values if value != config[argument])
+
+
+def is_told(argument: str, value: Any, config: Config) -> bool:
+    """Whether keys and shapes tell this value of an argument from the config's own."""
+    if value == config[argument] or argument in _DEPTHS:
+        return value != config[argument]
+    shallow = _shallow(config)
+    return not same_layout(layout({**shallow, argument: value}), layout(shallow))
 
 
 def count_differing(one: Any, other: Any) -> int:
@@ -81,17 +94,29 @@ def _likeness(config: Config, weights: Mapping[str, Tensor], family: Family) -> 
     return len(ours & theirs) / len(ours | theirs), sum(kernels) / max(1, len(kernels))
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def _kind(key: str) -> str:
     return re.sub(r"^(\w+)\.\d+\.", r"\1.#.", key)  # blocks.3.attn -> blocks.#.attn
 
 
+def _few_of_each_kind(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Two keys of each kind, for a stage's first block may differ from those after it."""
+    counts: Counter[str] = Counter()
+    few = {}
+    for key, value in weights.items():
+        counts[_kind(key)] += 1
+        if counts[_kind(key)] <= 2:
+            few[key] = value
+    return few
+
+
 def _form(config: Config) -> Config:
-    """A config with its numbers' values left out but for zero, which stands for "none"."""
-    return {key: _each(value, bool) if _is_number(value) else value for key, value in config.items()}
+    """A config without its name and its numbers' values, but for zero, which stands for "none"."""
+    return {k: _each(value, bool) if is_number(value) else value for k, value in config.items() if k != "name"}
 
 
 def _with_depths(config: Config, weights: Mapping[str, Tensor], family: Family) -> Config:
-    """From the best of the sizes' depths, one block more or less as long as more keys fit."""
+    """One block more or less, stage by stage, as long as more keys fit."""
     argument = next((name for name in _DEPTHS if name in config), None)
     if argument is None:
         return config
@@ -102,8 +127,7 @@ def _with_depths(config: Config, weights: Mapping[str, Tensor], family: Family) 
             return float("inf")
         return len(wanted.keys() ^ translate(weights, family, changed, wanted).keys())
 
-    known = [size[argument] for size in size_configs(family).values()]
-    best = min((depths for depths in known if _alike(depths, config[argument])), key=strangers)
+    best = config[argument]
     for place in range(len(_leaves(best))):
         for step in (1, -1):
             while _leaves(best)[place] + step > 0:
@@ -115,9 +139,8 @@ def _with_depths(config: Config, weights: Mapping[str, Tensor], family: Family) 
 
 
 def _read(argument: str, config: Config, weights: Mapping[str, Tensor], family: Family) -> Any:
-    wanted = layout(config)
-    value = config[argument]
-    if wanted is None or same_layout(wanted, layout({**config, argument: _each(value, lambda leaf: 2 * leaf)})):
+    value, wanted = config[argument], layout(config)
+    if wanted is None or not is_told(argument, _doubled(value), config):
         return value
     found = translate(weights, family, config, wanted)
     for place, leaf in enumerate(_leaves(value)):
@@ -151,7 +174,7 @@ def _with_neuron(config: Config, weights: Mapping[str, Tensor], family: Family) 
     return min((c for c in tried if layout(c)), key=lambda c: difference(c, weights, family).faults)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     leaves = _leaves(value)
     return bool(leaves) and all(isinstance(leaf, int | float) and not isinstance(leaf, bool) for leaf in leaves)
 
@@ -164,9 +187,14 @@ def _each(value: Any, change: Callable[[Any], Any]) -> Any:
     return [change(leaf) for leaf in value] if isinstance(value, list) else change(value)
 
 
+def _shallow(config: Config) -> Config:
+    """With two blocks a stage, which tell as much of the other arguments as many."""
+    return {key: _each(value, lambda leaf: min(leaf, 2)) if key in _DEPTHS else value for key, value in config.items()}
+
+
+def _doubled(value: Any) -> Any:
+    return _each(value, lambda leaf: 2 * leaf) if is_number(value) else value
+
+
 def _replaced(value: Any, place: int, leaf: Any) -> Any:
     return [*value[:place], leaf, *value[place + 1 :]] if isinstance(value, list) else leaf
-
-
-def _alike(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and len(_leaves(one)) == len(_leaves(other))

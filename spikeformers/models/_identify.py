@@ -1,5 +1,6 @@
 """Which model a checkpoint holds, told by its keys and shapes, by its name and by what its training left inside."""
 
+import inspect
 import json
 import re
 from collections.abc import Mapping
@@ -15,12 +16,14 @@ from spikeformers.models._deduce import (
     count_differing,
     deduce,
     difference,
+    is_number,
+    is_told,
     is_untold,
     nearest_form,
     size_configs,
 )
-from spikeformers.models._layout import Difference, compare, layout, same_layout
-from spikeformers.models._registry import Family, build, find_family, list_families
+from spikeformers.models._layout import Difference, compare, layout
+from spikeformers.models._registry import Family, build, find_family, list_families, resolve
 from spikeformers.models._released import translate
 
 _SHOWN = 5
@@ -107,9 +110,9 @@ def spell(value: Any) -> str:
     """A value of a config as Python: lists as the tuples they stand for."""
     if value is ...:
         return "..."
-    return (
-        repr(tuple(value)) if isinstance(value, list) else json.dumps(value) if isinstance(value, str) else repr(value)
-    )
+    if isinstance(value, str):
+        return json.dumps(value)
+    return repr(tuple(value) if isinstance(value, list) else value)
 
 
 def _by_its_own_word(config: Config, weights: Mapping[str, Tensor]) -> Candidate:
@@ -122,8 +125,11 @@ def _by_its_own_word(config: Config, weights: Mapping[str, Tensor]) -> Candidate
         unchecked = Difference(0, [], [], [])
         return Candidate(name, "", {}, *numbers, unchecked, reasons=[f"it says so itself, unchecked, for {error}"])
     family = find_family(name)
-    size = size_configs(family).get(name, {})
-    overrides = {key: value for key, value in arguments.items() if key not in size or size[key] != value}
+    parameters = inspect.signature(family.builder).parameters
+    size = family.sizes.get(name, {})
+    needed = {a: arguments[a] for a, p in parameters.items() if p.default is p.empty and a not in size}
+    plain = resolve(name, needed)[2]
+    overrides = {a: arguments[a] for a in parameters if a in arguments and (a in needed or arguments[a] != plain[a])}
     fit = compare(wanted, weights)
     return Candidate(name, family.builder.__name__, overrides, *numbers, fit, reasons=["it says so itself"])
 
@@ -142,11 +148,12 @@ def _ranked_sizes(
     values = {argument: [size[argument] for size in sizes.values()] for argument in fitted}
     hidden = [a for a in fitted if a not in ("name", *_TRAINING_ONLY) and is_untold(a, values[a], fitted)]
     said = {a: value for a in hidden if (value := _said(checkpoint.training, a)) is not None}
-    heads_are_hidden = {"num_heads"} & set(hidden)  # where the size's own agree with no width of the file, too
+    told_numbers = {a for a in fitted if is_number(fitted[a])} - {*hidden, *_TRAINING_ONLY}
+    passed_over = {"name"} | {"num_heads"} & set(hidden)  # heads may also fail to agree with the file's width
 
     def told(size: Config) -> list[str]:
-        differing = [a for a in fitted if size[a] != fitted[a] and a not in ("name", *heads_are_hidden)]
-        return [a for a in differing if not same_layout(layout({**fitted, a: size[a]}), wanted)]
+        differing = [a for a in fitted if size[a] != fitted[a] and a not in passed_over]
+        return [a for a in differing if a in told_numbers or is_told(a, size[a], fitted)]
 
     far = {name: sum(count_differing(fitted[a], size[a]) for a in told(size)) for name, size in sizes.items()}
     ranked = []
@@ -161,8 +168,8 @@ def _ranked_sizes(
             name,
             family.builder.__name__,
             overrides,
-            fitted["num_classes"] if heads else None,
-            fitted["in_channels"],
+            fitted.get("num_classes") if heads else None,
+            fitted.get("in_channels"),
             heads,
             difference(fitted, weights, family),
             untold={a: size[a] if agrees or a != "num_heads" else None for a in hidden if a not in said},
@@ -175,8 +182,8 @@ def _ranked_sizes(
 
 def _built(candidate: Candidate) -> str:
     """What two sizes share that are one model, but for its heads, once they have the file's numbers."""
-    size = size_configs(find_family(candidate.family))[candidate.name]
-    return json.dumps({**size, **candidate.overrides, "name": candidate.family, "num_heads": None}, sort_keys=True)
+    config = resolve(candidate.name, candidate.overrides)[2]
+    return json.dumps({**config, "name": candidate.family, "num_heads": None}, sort_keys=True)
 
 
 def _said(training: Mapping[str, Any], argument: str) -> int | None:

@@ -1,6 +1,7 @@
 """Reading checkpoints that others published: their containers, without running anything they carry."""
 
 import argparse
+import functools
 import pathlib
 import pickle
 import re
@@ -100,15 +101,21 @@ def translate(
     """
     if any(key.startswith("stem.") for key in weights):
         return dict(weights)
-    renames = family.renames(config) if callable(family.renames) else family.renames
+    renames = tuple(family.renames(config) if callable(family.renames) else family.renames)
     translated = {}
     for key, value in weights.items():
         if key not in ours:
             if any(re.fullmatch(pattern, key) for pattern in family.dead_keys):
                 continue
-            for pattern, replacement in renames:
-                key = re.sub(pattern, replacement, key)
+            key = _renamed(key, renames)
         if key in ours and value.shape != (wanted := ours[key].shape) and (*value.shape, 1, 1)[: len(wanted)] == wanted:
             value = value.reshape(wanted)
         translated[key] = value
     return translated
+
+
+@functools.lru_cache(maxsize=1 << 16)  # to tell what a file holds is to read its keys many times
+def _renamed(key: str, renames: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in renames:
+        key = re.sub(pattern, replacement, key)
+    return key
