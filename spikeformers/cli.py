@@ -17,6 +17,7 @@ usage: spikeformers COMMAND ...
   eval CHECKPOINT         accuracy on a test set
   predict CHECKPOINT FILE...
                           what a trained model says of images
+  identify FILE           which model a file of weights holds
 
 Each has --help with an example. Start with:  spikeformers train digits
 """
@@ -63,7 +64,8 @@ def _run(words: list[str]) -> int:
         print(f"spikeformers {__version__}")
         return 0
     commands: dict[str, Callable[[list[str]], None]] = {
-        "list": _list, "info": _info, "recipes": _recipes, "train": _train, "eval": _eval, "predict": _predict
+        "list": _list, "info": _info, "recipes": _recipes, "train": _train, "eval": _eval, "predict": _predict,
+        "identify": _identify,
     }  # fmt: skip
     if words[0] not in commands:
         close = difflib.get_close_matches(words[0], commands, n=2) or commands
@@ -235,6 +237,36 @@ def _predict(words: list[str]) -> None:
         _show(table)
     if broken:
         print(f"{len(broken)} of {len(asked.files)} files left out, the first: {broken[0]}", file=sys.stderr)
+
+
+def _identify(words: list[str]) -> None:
+    parser = _parser(
+        "identify FILE",
+        "Which model a file of weights holds, likeliest first, why, and what keys and shapes do not tell.",
+        "spikeformers identify V3_19.0M_1x4.pth",
+    )
+    parser.add_argument("file", help="a run folder, a .safetensors or .ckpt, or a released file")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    asked = parser.parse_args(words)
+    from spikeformers.models import identify, read_checkpoint
+    from spikeformers.models._identify import spell
+
+    checkpoint = read_checkpoint(asked.file)
+    candidates = identify(checkpoint)
+    if asked.json:
+        print(json.dumps([candidate.describe() for candidate in candidates], indent=2))
+        return
+    print(f"{asked.file}: {len(checkpoint.weights)} keys, likeliest first\n")
+    for candidate in candidates:
+        print(f"{candidate.call}\n  {candidate.summary}")
+        for reason in candidate.reasons:
+            print(f"  {reason}")
+        if candidate.refusal:
+            print(f"  it cannot be loaded: it is {candidate.refusal}")
+        if candidate.untold:
+            values = (f"{k} {'must be given' if v is None else spell(v)}" for k, v in candidate.untold.items())
+            print(f"  keys and shapes do not tell: {', '.join(values)}")
+        print()
 
 
 def _parser(usage: str, says: str, example: str) -> Any:

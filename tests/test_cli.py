@@ -23,7 +23,7 @@ from spikeformers import cli
 from spikeformers.models import list_models
 from spikeformers.training import list_recipes
 
-COMMANDS = ("list", "info", "recipes", "train", "eval", "predict")
+COMMANDS = ("list", "info", "recipes", "train", "eval", "predict", "identify")
 TINY = [
     "--model.dim=16", "--model.depth=1", "--model.num_heads=2", "--model.strides=[2,2,1,1]", "--model.time_steps=2",
     "--schedule.warmup_epochs=0", "--epochs=1", "--batch_size=6", "--trainer.limit_train_batches=2",
@@ -397,6 +397,44 @@ def test_checkpoints_that_are_damaged_or_hostile(trained, tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
+def test_identify_prints_what_to_build_and_what_no_key_tells(trained, tmp_path):
+    ran = spikeformers("identify", trained.run)
+    assert ran.status == 0
+    assert 'create_model("spikformer", dim=16, depth=1' in ran.out
+    assert "it says so itself" in ran.out
+    assert "2 classes, 3 channels, no second head: every key and shape fits" in ran.out
+
+    model = sf.create_model("spikformer_2_384_cifar10", num_classes=7)
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "cml_2_384.pth")
+    ran = spikeformers("identify", tmp_path / "cml_2_384.pth")
+    assert ran.status == 0
+    assert "  keys and shapes do not tell: num_heads 12, strides (1, 1, 2, 2), image_size 32" in ran.out
+    rows = json.loads(spikeformers("identify", tmp_path / "cml_2_384.pth", "--json").out)
+    assert rows[0]["call"] == 'create_model("spikformer_2_384_cifar10", num_classes=7)'
+    assert (rows[0]["num_classes"], rows[0]["heads"], rows[0]["fit"]["missing"]) == (7, 1, [])
+    assert rows[0]["untold"]["num_heads"] == 12
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({}, "holds no weights: its entries are none"),
+        ([torch.ones(2)], "holds a list, where a dict of weights belongs"),
+        ({"w": torch.ones(2)}, "is like no model of spikeformers: it has 1 keys, w, ..."),
+        ({"w": torch.ones(2), "args": Hostile("pwned")}, "is refused: it asks to build posix.system"),
+    ],
+)
+def test_identify_of_files_that_hold_nothing(tmp_path, monkeypatch, content, said):
+    monkeypatch.chdir(tmp_path)
+    torch.save(content, "file.pth")
+    assert said in refused(spikeformers("identify", "file.pth"))
+    assert not Path("pwned").exists()
+    whole = Path("file.pth").read_bytes()
+    Path("file.pth").write_bytes(whole[: len(whole) // 2])
+    assert "file.pth is not a readable checkpoint" in refused(spikeformers("identify", "file.pth"))
+    assert "there is no checkpoint nowhere.pth" in refused(spikeformers("identify", "nowhere.pth"))
+
+
 def test_weights_of_another_model(trained, tmp_path):
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file
@@ -412,6 +450,7 @@ def test_weights_of_another_model(trained, tmp_path):
 
     save_file(weights, tmp_path / "bare.safetensors")
     said = refused(spikeformers("eval", tmp_path / "bare.safetensors", "--data", trained.data))
+    assert f"`spikeformers identify {tmp_path / 'bare.safetensors'}` says what it looks like" in said
     assert "does not say which model it holds: name it, by --model" in said
     words = ("eval", tmp_path / "bare.safetensors", "--data", trained.data, "--model")
     assert "does not fit spikformer_4_256_cifar10" in refused(spikeformers(*words, "spikformer_4_256_cifar10"))

@@ -5,6 +5,8 @@ from typing import TypeVar
 
 from torch import nn
 
+from spikeformers.models import SpikingTransformer
+
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -17,8 +19,8 @@ def fold(model: Model) -> Model:
     it was made of. Norms are folded as they stand, by their running statistics.
     """
     folded = copy.deepcopy(model).eval().requires_grad_(False)
-    if hasattr(folded, "config"):
-        folded.config = {}  # pyright: ignore[reportAttributeAccessIssue]
+    if isinstance(folded, SpikingTransformer):
+        folded.config = {}
     _fold_children(folded)
     return folded
 

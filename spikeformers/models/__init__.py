@@ -14,6 +14,7 @@ from spikeformers.models import (
 )
 from spikeformers.models._checkpoint import from_pretrained, load_checkpoint, read_checkpoint
 from spikeformers.models._compile import compile
+from spikeformers.models._identify import Candidate, identify
 from spikeformers.models._lean import lean
 from spikeformers.models._network import SpikingTransformer
 from spikeformers.models._papers import PAPERS, Paper
@@ -29,8 +30,8 @@ from spikeformers.models._registry import (
 from spikeformers.models._save import push_to_hub, save_pretrained
 
 __all__ = [
-    "PAPERS", "Paper", "Published", "SpikingTransformer", "compile", "create_model", "describe_family",
-    "describe_model", "from_pretrained", "lean", "list_families", "list_models", "load_checkpoint", "maxformer",
-    "push_to_hub", "qkformer", "read_checkpoint", "register", "save_pretrained", "sdt", "sdt_v2", "sdt_v3",
+    "PAPERS", "Candidate", "Paper", "Published", "SpikingTransformer", "compile", "create_model", "describe_family",
+    "describe_model", "from_pretrained", "identify", "lean", "list_families", "list_models", "load_checkpoint",
+    "maxformer", "push_to_hub", "qkformer", "read_checkpoint", "register", "save_pretrained", "sdt", "sdt_v2", "sdt_v3",
     "sdt_v3_large", "sew_resnet", "spikformer", "spikingformer", "spikingresformer",
 ]  # fmt: skip

@@ -12,10 +12,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from spikeformers.models._hub import download, is_repository
+from spikeformers.models._layout import compare
 from spikeformers.models._network import SpikingTransformer
 from spikeformers.models._parts import find_part, slot_of
 from spikeformers.models._registry import build, find_family
-from spikeformers.models._released import read_pickle, translate, unwrap
+from spikeformers.models._released import check_loadable, read_pickle, training_arguments, translate, unwrap
 
 logger = logging.getLogger("spikeformers")
 
@@ -25,11 +26,15 @@ METADATA = "spikeformers"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights by key, and what the file says of itself: `config`, `preprocess`, `classes`, ... or nothing."""
+    """Weights by key, and what the file says of itself: `config`, `preprocess`, `classes`, ... or nothing.
+
+    `training` holds the arguments that others' training code left in the file.
+    """
 
     path: Path
     weights: dict[str, Tensor]
     settings: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -63,7 +68,8 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
 def _read_pickle(path: Path) -> Checkpoint:
     content = read_pickle(path)
     settings = content.get(METADATA)
-    return Checkpoint(path, unwrap(content, path), settings if isinstance(settings, dict) else {})
+    settings = settings if isinstance(settings, dict) else {}
+    return Checkpoint(path, unwrap(content, path), settings, training_arguments(content))
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -88,11 +94,16 @@ def load_checkpoint(model: SpikingTransformer, path: str | Path) -> SpikingTrans
     ours = model.state_dict()
     weights = checkpoint.weights
     if (name := model.config.get("name")) and ":" not in name:
-        weights = translate(weights, find_family(name), model.config, ours)
+        family = find_family(name)
+        check_loadable(weights, family, path)
+        weights = translate(weights, family, model.config, ours)
     kept = {key for key in ours if key.endswith("num_batches_tracked")} - set(weights)  # some files leave them out
-    kept |= _new_ends(model, weights, checkpoint)
+    new_ends = _new_ends(model, weights, checkpoint)
+    kept |= {key for keys, _ in new_ends for key in keys}
     weights = {key: value for key, value in weights.items() if key not in kept}
     _check_fit(model, ours, weights, kept, checkpoint)
+    for _, what in new_ends:
+        logger.warning("%s %s", checkpoint.path, what)
     model.load_state_dict({**ours, **weights})
     return model
 
@@ -119,7 +130,8 @@ def build_from(checkpoint: Checkpoint, **overrides: Any) -> SpikingTransformer:
     """`from_pretrained` for a checkpoint that has been read."""
     if not checkpoint.config:
         raise ValueError(
-            f"{checkpoint.path} does not say which model it holds: name it, by --model or create_model(...)"
+            f"{checkpoint.path} does not say which model it holds: name it, by --model or create_model(...); "
+            f"`spikeformers identify {checkpoint.path}` says what it looks like"
         )
     trusted = {key: find_part(slot, value) if (slot := slot_of(key)) else value for key, value in overrides.items()}
     arguments = {key: value for key, value in checkpoint.config.items() if key != "name"}
@@ -127,31 +139,32 @@ def build_from(checkpoint: Checkpoint, **overrides: Any) -> SpikingTransformer:
     return load_checkpoint(model, checkpoint.path).eval()
 
 
-def _new_ends(model: SpikingTransformer, weights: Mapping[str, Tensor], checkpoint: Checkpoint) -> set[str]:
-    """The keys a file cannot fill because it was made for other classes or channels."""
-    path, kept, ours = checkpoint.path, set[str](), model.state_dict()
-    if model.num_classes == 0 and (kept := {key for key in weights if key.startswith("head.") and key not in ours}):
-        logger.warning("%s has a head: it is left out, for 0 classes", path)
+def _new_ends(
+    model: SpikingTransformer, weights: Mapping[str, Tensor], checkpoint: Checkpoint
+) -> list[tuple[set[str], str]]:
+    """The keys a file cannot fill because it was made for other classes or channels, and what to say of each end."""
+    ends: list[tuple[set[str], str]] = []
+    ours = model.state_dict()
+    if model.num_classes == 0 and (keys := {key for key in weights if key.startswith("head.") and key not in ours}):
+        ends.append((keys, "has a head: it is left out, for 0 classes"))
     if model.num_classes and checkpoint.config.get("num_classes") == 0:
-        kept = {key for key in ours if key.startswith("head.") and key not in weights}
-        logger.warning("%s has no classes: a new head for %d", path, model.num_classes)
+        keys = {key for key in ours if key.startswith("head.") and key not in weights}
+        ends.append((keys, f"has no classes: a new head for {model.num_classes}"))
     for name, layer in model.head.named_modules(prefix="head"):
         found = weights.get(f"{name}.weight")
         if not isinstance(layer, nn.Linear) or found is None or found.shape[1:] != layer.weight.shape[1:]:
             continue
         if len(found) != layer.out_features:
-            kept |= {f"{name}.{key}" for key in layer.state_dict()}
-            logger.warning("%s has %d classes: a new head for %d", path, len(found), layer.out_features)
+            keys = {f"{name}.{key}" for key in layer.state_dict()}
+            ends.append((keys, f"has {len(found)} classes: a new head for {layer.out_features}"))
     for name, layer in model.stem.named_modules(prefix="stem"):
         found = weights.get(f"{name}.weight")
         if isinstance(layer, nn.Conv2d) and found is not None and found.ndim == 4:
             same_otherwise = (found.shape[0], *found.shape[2:]) == (layer.weight.shape[0], *layer.weight.shape[2:])
             if found.shape[1] != layer.in_channels == model.in_channels and same_otherwise:
-                kept.add(f"{name}.weight")
-                logger.warning(
-                    "%s takes %d channels: a new first convolution for %d", path, found.shape[1], layer.in_channels
-                )
-    return kept
+                says = f"takes {found.shape[1]} channels: a new first convolution for {layer.in_channels}"
+                ends.append(({f"{name}.weight"}, says))
+    return ends
 
 
 def _check_fit(
@@ -161,21 +174,22 @@ def _check_fit(
     kept: set[str],
     checkpoint: Checkpoint,
 ) -> None:
-    missing = [key for key in ours if key not in weights and key not in kept]
-    unknown = [key for key in weights if key not in ours]
-    other = [
-        f"{key} {list(weights[key].shape)} for {list(ours[key].shape)}"
-        for key in ours
-        if key in weights and weights[key].shape != ours[key].shape
-    ]
-    faults = [
-        f"{len(keys)} {what} ({', '.join(keys[:10])}{f' and {len(keys) - 10} more' if len(keys) > 10 else ''})"
-        for what, keys in (("missing", missing), ("not the model's", unknown), ("of another shape", other))
-        if keys
-    ]
-    if faults:
-        held = checkpoint.config.get("name")
-        raise ValueError(
-            f"{checkpoint.path} does not fit {model.config.get('name', 'the model')}: {'; '.join(faults)}"
-            + (f". It holds a {held}" if held else "")
-        )
+    differences = compare(ours, weights, kept)
+    if differences.faults:
+        name = model.config.get("name", "the model")
+        raise ValueError(f"{checkpoint.path} does not fit {name}: {differences}{_what_it_holds(checkpoint, name)}")
+
+
+def _what_it_holds(checkpoint: Checkpoint, wanted: str) -> str:
+    """A sentence for the error of a file that holds another model."""
+    from spikeformers.models._identify import identify
+
+    if held := checkpoint.config.get("name"):
+        return f". It holds a {held}"
+    try:
+        likeliest = identify(checkpoint)[0]
+    except ValueError:  # like nothing here
+        return ""
+    if likeliest.name == wanted and not likeliest.overrides:
+        return ""
+    return f". It looks like {likeliest.refusal or likeliest.call}"

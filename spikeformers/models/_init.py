@@ -14,4 +14,6 @@ def trunc_normal_convs(module: nn.Module, std: float) -> None:
 def kaiming_normal_convs(module: nn.Module) -> None:
     """Draws every convolution's weights as residual networks do, by their fan-out; it has no biases to set."""
     for conv in (m for m in module.modules() if isinstance(m, nn.Conv2d)):
+        if conv.weight.is_meta:  # nothing to draw, and torch would load its compiler to do so
+            continue
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")

@@ -47,7 +47,7 @@ def find_part(slot: str, spec: Any, *, allow_foreign: bool = True) -> Any:
     if isinstance(spec, dict):
         arguments = {key: value for key, value in spec.items() if key != "part"}
         if "part" not in spec:
-            raise ValueError(f"{slot} {spec} has no part: write {{part: {_names(slot)[0]}, ...}}")
+            raise ValueError(f"{slot} {spec} has no part: write {{part: {part_names(slot)[0]}, ...}}")
         part = spec["part"]
         if isinstance(part, str):
             part = _find_named(slot, part, allow_foreign)
@@ -71,7 +71,7 @@ def _find_named(slot: str, name: str, allow_foreign: bool) -> Any:
         if not allow_foreign:
             raise _foreign(slot, name)
         return load_object(name)
-    if name not in (names := _names(slot)):
+    if name not in (names := part_names(slot)):
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
         raise ValueError(f"there is no {slot} {name!r}: did you mean {', '.join(close)}? Yours is file.py:Name")
     return getattr(importlib.import_module(_SLOTS[slot]), name)
@@ -91,7 +91,7 @@ def describe_part(slot: str, part: Any) -> Any:
         }
         return {"part": name, **changed} if changed else name
     name = getattr(part, "__qualname__", type(part).__qualname__)
-    if name in _names(slot) and getattr(importlib.import_module(_SLOTS[slot]), name) is part:
+    if name in part_names(slot) and getattr(importlib.import_module(_SLOTS[slot]), name) is part:
         return name
     module = sys.modules.get(getattr(part, "__module__", "__main__"))
     file = getattr(module, "__file__", None)
@@ -138,7 +138,8 @@ def _load_file(path: Path) -> Any:
     return sys.modules[key]
 
 
-def _names(slot: str) -> list[str]:
+def part_names(slot: str) -> list[str]:
+    """The names of our parts for a slot."""
     module = importlib.import_module(_SLOTS[slot])
     return [
         name

@@ -32,7 +32,9 @@ class Family:
     """A builder, its named sizes, what was published of them, and how its released checkpoints spell their keys.
 
     `renames` are pairs for `re.sub`, applied in order to a released key to give ours, or a function from a model's
-    config to them; `dead_keys` are patterns of released keys that no forward pass reads.
+    config to them; `dead_keys` are patterns of released keys that no forward pass reads. `clues` tell sizes of the same
+    keys and shapes apart: a pattern of a released key or a file's name, and one of the sizes' names it speaks for.
+    `unloadable` says, by a pattern of a key, what a file is that holds no model of the family.
     """
 
     builder: Builder
@@ -40,6 +42,8 @@ class Family:
     published: Mapping[str, Published] = field(default_factory=dict)
     renames: Renames | Callable[[Mapping[str, Any]], Renames] = ()
     dead_keys: Sequence[str] = ()
+    clues: Mapping[str, str] = field(default_factory=dict)
+    unloadable: Mapping[str, str] = field(default_factory=dict)
 
 
 _FAMILIES: dict[str, Family] = {}
@@ -52,6 +56,8 @@ def register(
     published: Mapping[str, Published] | None = None,
     renames: Renames | Callable[[Mapping[str, Any]], Renames] = (),
     dead_keys: Sequence[str] = (),
+    clues: Mapping[str, str] | None = None,
+    unloadable: Mapping[str, str] | None = None,
 ) -> None:
     """Makes every key of `sizes`, and the builder's own name, known to `create_model`; `Family` has the rest.
 
@@ -60,7 +66,7 @@ def register(
     name = builder.__name__
     for taken in {name, *sizes} & {*_FAMILIES, *list_models()}:
         raise ValueError(f"a model named {taken!r} is registered already: choose another name")
-    _FAMILIES[name] = Family(builder, sizes, published or {}, renames, dead_keys)
+    _FAMILIES[name] = Family(builder, sizes, published or {}, renames, dead_keys, clues or {}, unloadable or {})
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -148,6 +154,16 @@ def create_model(name: str, pretrained: str | None = None, **overrides: Any) -> 
 
 def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True) -> SpikingTransformer:
     """`create_model` without weights; `allow_foreign=False` refuses names of parts that are not ours."""
+    builder, arguments, config = resolve(name, overrides, allow_foreign=allow_foreign)
+    model = builder(**{key: _with_time_steps(key, value, arguments) for key, value in arguments.items()})
+    model.config = config
+    return model
+
+
+def resolve(
+    name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
+) -> tuple[Builder, dict[str, Any], dict[str, Any]]:
+    """The builder of a model, its arguments, and the config that spells them: all of `build` but building."""
     if ":" in name:
         if not allow_foreign:
             raise ValueError(f"the model {name!r} is not one of spikeformers: if you trust it, build it yourself")
@@ -181,9 +197,7 @@ def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
         raise ValueError(
             f"{name}: a settings file cannot hold what a part was given ({error}): name it instead"
         ) from error
-    model = builder(**{key: _with_time_steps(key, value, arguments) for key, value in arguments.items()})
-    model.config = {"name": name, **config}
-    return model
+    return builder, arguments, {"name": name, **config}
 
 
 def _with_time_steps(argument: str, part: Any, arguments: Mapping[str, Any]) -> Any:

@@ -1,6 +1,7 @@
 """Reading checkpoints that others published: their containers, without running anything they carry."""
 
 import argparse
+import functools
 import pathlib
 import pickle
 import re
@@ -77,19 +78,44 @@ def unwrap(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     return weights
 
 
+def training_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the training that a container keeps beside the weights, as MAE's and timm's code write them."""
+    arguments = content.get("args")
+    arguments = vars(arguments) if isinstance(arguments, argparse.Namespace) else arguments
+    return {"model": content.get("arch", ""), **(arguments if isinstance(arguments, dict) else {})}
+
+
+def check_loadable(weights: Mapping[str, Tensor], family: Family, path: Path | str) -> None:
+    """Raises ValueError for a file that holds something other than a model of the family, such as its pre-training."""
+    for pattern, what in family.unloadable.items():
+        if any(re.match(pattern, key) for key in weights):
+            raise ValueError(f"{path} is {what}")
+
+
 def translate(
     weights: Mapping[str, Tensor], family: Family, config: Mapping[str, Any], ours: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """A released state dict under our keys: renamed, dead keys dropped, 1x1 weights given the rank of a convolution."""
-    renames = family.renames(config) if callable(family.renames) else family.renames
+    """A released state dict under our keys: renamed, dead keys dropped, 1x1 weights given the rank of a convolution.
+
+    One that has our keys already, which all begin with the parts of a `SpikingTransformer`, keeps them.
+    """
+    if any(key.startswith("stem.") for key in weights):
+        return dict(weights)
+    renames = tuple(family.renames(config) if callable(family.renames) else family.renames)
     translated = {}
     for key, value in weights.items():
         if key not in ours:
             if any(re.fullmatch(pattern, key) for pattern in family.dead_keys):
                 continue
-            for pattern, replacement in renames:
-                key = re.sub(pattern, replacement, key)
+            key = _renamed(key, renames)
         if key in ours and value.shape != (wanted := ours[key].shape) and (*value.shape, 1, 1)[: len(wanted)] == wanted:
             value = value.reshape(wanted)
         translated[key] = value
     return translated
+
+
+@functools.lru_cache(maxsize=1 << 16)  # to tell what a file holds is to read its keys many times
+def _renamed(key: str, renames: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in renames:
+        key = re.sub(pattern, replacement, key)
+    return key

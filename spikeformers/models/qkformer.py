@@ -168,4 +168,6 @@ def renames(config: Mapping[str, Any]) -> Renames:
     ]
 
 
-register(qkformer, SIZES, published=PUBLISHED, renames=renames)
+CLUES = {r"patch_embed1\.rpe_": "^ms", r"patch_embed1\.proj_res_": "^qk"}  # the stem's shortcut, as each spells it
+
+register(qkformer, SIZES, published=PUBLISHED, renames=renames, clues=CLUES)

@@ -130,6 +130,7 @@ RENAMES = [
     (r"^head_lif\.", r"head.neuron."),
     (r"^head\.(weight|bias)$", r"head.linear.\1"),
 ]
+# Talking heads, in every released file, and two neurons that own something as PLIF: nothing ever calls them.
 DEAD_KEYS = [r"block\.\d+\.attn\.talking_heads\.weight", r"block\.\d+\.attn\.attn_lif\.w", r"patch_embed\.rpe_lif\.w"]
 
 register(sdt, SIZES, published=PUBLISHED, renames=RENAMES, dead_keys=DEAD_KEYS)

@@ -1,7 +1,9 @@
 """Spike-driven Transformer V2, Meta-SpikeFormer: four stages, convolutional then attentive, behind membrane shortcuts.
 
 The first two stages mix with separable convolutions, the last two, both at stride 16, with an SSA whose projections
-are chains of convolutions. It has no position part.
+are chains of convolutions. It has no position part. Before 25 March 2024 the released code read its first head from the
+mean itself, as V3's large sizes do (`head=HalfSpikingHead`); since then both heads read spikes, as here, which is what
+reproduces the accuracy of the released 55M file. That file, of a model with both heads, was trained with time_steps=4.
 
 Yao et al., "Spike-driven Transformer V2: Meta Spiking Neural Network Architecture Inspiring the Design of
 Next-generation Neuromorphic Chips", ICLR 2024, arXiv:2404.03663.

@@ -29,7 +29,10 @@ from spikeformers.models._registry import Published, register
 from spikeformers.models.sdt_v2 import stage_renames
 from spikeformers.neurons import IntegerHalfUp
 
-_83M, _171M = dict(dims=(128, 256, 512)), dict(dims=(196, 384, 768))  # the pre-training code has 192 for 196
+_83M, _171M = (
+    dict(dims=(128, 256, 512)),
+    dict(dims=(196, 384, 768)),
+)  # the pre-training code has 192: dims=(192, 384, 768)
 _D8 = dict(
     neuron=partial(IntegerHalfUp, max_count=8),
     head_neuron=partial(IntegerHalfUp, max_count=8, unit=1.0),
@@ -144,5 +147,18 @@ def renames(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 DEAD_KEYS = [r"block3\.\d+\.rep_conv\..+"]  # a branch of shapes that cannot run, in the 83M file
+CLUES = {"1x8": "_d8", r"\.rep_conv\.": "_83m"}  # files are named after T x D
+UNLOADABLE = {
+    r"(decoder_\w+|mask_token)\b": "a masked autoencoder's pre-training, without head and layer scales: "
+    "give a file that was fine-tuned from it"
+}
 
-register(sdt_v3_large, SIZES, published=PUBLISHED, renames=renames, dead_keys=DEAD_KEYS)
+register(
+    sdt_v3_large,
+    SIZES,
+    published=PUBLISHED,
+    renames=renames,
+    dead_keys=DEAD_KEYS,
+    clues=CLUES,
+    unloadable=UNLOADABLE,
+)

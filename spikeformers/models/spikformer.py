@@ -145,5 +145,6 @@ RENAMES = [
     (r"^head\.(weight|bias)$", r"head.linear.\1"),
 ]
 DEAD_KEYS = [r"block\.\d+\.norm[12]\.\w+", r"norm\.\w+", r"pos_embed"]  # LayerNorms and a position, never called
+CLUES = {r"patch_embed\.block1_": "_cml_", r"patch_embed\.proj_": r"spikformer_\d"}
 
-register(spikformer, SIZES, published=PUBLISHED, renames=RENAMES, dead_keys=DEAD_KEYS)
+register(spikformer, SIZES, published=PUBLISHED, renames=RENAMES, dead_keys=DEAD_KEYS, clues=CLUES)

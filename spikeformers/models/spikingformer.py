@@ -150,5 +150,6 @@ RENAMES = [
     (r"^head\.(weight|bias)$", r"head.linear.\1"),
 ]
 DEAD_KEYS = [r"block\.\d+\.norm[12]\.\w+"]  # LayerNorms, never called
+CLUES = {r"patch_embed\.block0_": r"spikingformer_\d", r"patch_embed\.proj1_": r"_cml_\w+_cifar100?$"}
 
-register(spikingformer, SIZES, published=PUBLISHED, renames=RENAMES, dead_keys=DEAD_KEYS)
+register(spikingformer, SIZES, published=PUBLISHED, renames=RENAMES, dead_keys=DEAD_KEYS, clues=CLUES)

@@ -156,6 +156,36 @@ def test_new_ends(tmp_path, model, caplog, other, new, says):
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in fresh.state_dict().items() if k not in new)
 
 
+V2 = dict(dims=(8, 16, 32, 48), depths=(1, 1), num_heads=2, image_size=64)
+
+
+def test_new_ends_of_two_heads(tmp_path, caplog):
+    path = sf.save_pretrained(sf.create_model("sdt_v2_15m_kd", **V2, num_classes=10), tmp_path)
+    fresh = sf.create_model("sdt_v2_15m_kd", **V2, num_classes=4, in_channels=2)
+    with caplog.at_level(logging.WARNING, logger="spikeformers"):
+        sf.load_checkpoint(fresh, path)
+    head = f"{path} has 10 classes: a new head for 4"
+    stem = f"{path} takes 3 channels: a new first convolution for 2"
+    assert [record.getMessage() for record in caplog.records] == [head, head, stem]
+
+
+def test_nothing_is_said_of_new_ends_where_the_rest_does_not_load(tmp_path, untouched, caplog):
+    path = sf.save_pretrained(tiny(num_classes=4, depth=2), tmp_path)
+    with pytest.raises(ValueError, match="does not fit"), caplog.at_level(logging.WARNING, logger="spikeformers"):
+        sf.load_checkpoint(untouched, path)
+    assert caplog.records == []
+
+
+def test_another_image_size(tmp_path, lively):
+    numbers = dict(dims=(32, 32, 64), num_heads=(1, 1, 2), depths=(1, 1, 1), time_steps=2)
+    x = torch.randn(2, 3, 16, 16)
+    model = lively(sf.create_model("spikingresformer_ti_cifar10", **numbers, image_size=16), x)
+    larger = sf.create_model("spikingresformer_ti_cifar10", **numbers, image_size=32)
+    assert_same(sf.load_checkpoint(larger, sf.save_pretrained(model, tmp_path)), model)
+    assert torch.equal(larger.eval()(x), model(x))  # nothing is kept of the size a model was made for
+    assert larger(torch.randn(2, 3, 32, 32)).isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("other", "says"),
     [
