@@ -23,7 +23,7 @@ from spikeformers import cli
 from spikeformers.models import list_models
 from spikeformers.training import list_recipes
 
-COMMANDS = ("list", "info", "recipes", "train", "eval", "predict", "identify")
+COMMANDS = ("list", "info", "recipes", "train", "eval", "predict", "identify", "bench")
 TINY = [
     "--model.dim=16", "--model.depth=1", "--model.num_heads=2", "--model.strides=[2,2,1,1]", "--model.time_steps=2",
     "--schedule.warmup_epochs=0", "--epochs=1", "--batch_size=6", "--trainer.limit_train_batches=2",
@@ -526,3 +526,18 @@ def test_two_processes_train_one_model(images, tmp_path):
     assert torch.load(tmp_path / "two" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4
     assert yaml.safe_load((tmp_path / "two" / "settings.yaml").read_text())["trainer"]["devices"] == 2
     assert len(list((tmp_path / "two" / "tensorboard").glob("events*"))) == 1
+
+
+def test_bench():
+    words = ["bench", "spikformer_4_384_cifar10", "--batch-size", 2, "--time-steps", 1, "--repeats", 1]
+    says = json.loads(spikeformers(*words, "--json").out)
+    assert [way["way"] for way in says["ways"]] == ["plain", "lean", "spikingjelly"]
+    plain, lean, _ = says["ways"]
+    assert lean["peak"] < plain["peak"]
+    assert 0 < says["products"]["evaluation"] < says["products"]["training"]
+    assert re.search(r"plain +[\d.]+ images/s +[\d.]+ images/s", spikeformers(*words, "--ways", "plain").out)
+    assert "no way 'fast' to run a model: choose of plain, lean" in refused(spikeformers(*words, "--ways", "fast"))
+    assert "--batch-size 0 is below 1" in refused(spikeformers("bench", "sdt_8_384", "--batch-size", 0))
+    assert "SpikingJelly has no sdt_2_256_cifar10" in refused(
+        spikeformers("bench", "sdt_2_256_cifar10", "--ways", "spikingjelly")
+    )

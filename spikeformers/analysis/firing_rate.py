@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import ExitStack
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -21,7 +23,9 @@ class FiringRates:
 
     def __init__(self, model: nn.Module):
         self.neurons = {name: module for name, module in model.named_modules() if hasattr(module, "levels")}
+        self._modules = list(model.modules())
         self._hooks: list[RemovableHandle] = []
+        self._plainly = ExitStack()
         self.clear()
 
     def clear(self) -> None:
@@ -33,6 +37,9 @@ class FiringRates:
         return bool(self._hooks)
 
     def __enter__(self) -> FiringRates:
+        if any(module._compiled_call_impl is not None for module in self._modules):
+            # what is compiled calls no hook that came later: meanwhile it runs as it is written
+            self._plainly.enter_context(torch.compiler.set_stance("force_eager"))
         for name, neuron in self.neurons.items():
 
             def count(_module: nn.Module, _inputs: tuple, spikes: Tensor, name: str = name) -> None:
@@ -46,6 +53,7 @@ class FiringRates:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        self._plainly.close()
 
     def by_neuron(self) -> dict[str, float]:
         """The rate of every neuron that was called."""

@@ -40,6 +40,8 @@ def parts_tree(model: SpikingTransformer) -> list[Part]:
         twin(image)
     for hook in hooks:
         hook.remove()
+    if len(twin.blocks):  # called one by one
+        shapes[twin.blocks] = shapes[twin.blocks[-1]]
     return [Part(0, "", type(twin).__name__, shapes.get(twin), _count(twin)), *_lines(twin, shapes, 1)]
 
 

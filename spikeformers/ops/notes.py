@@ -31,15 +31,15 @@ Note = TypeVar("Note", Recipe, Counts)
 
 
 def note(x: Tensor, *notes: Recipe | Counts) -> Tensor:
-    """Notes something on a tensor, and returns it."""
-    if not torch.compiler.is_compiling():
+    """Notes something on a tensor, where a gradient may pass, and returns it."""
+    if notes and torch.is_grad_enabled() and not torch.compiler.is_compiling():
         x._noted = (x._version, notes)  # pyright: ignore[reportAttributeAccessIssue]
     return x
 
 
 def noted(x: Tensor, kind: type[Note]) -> Note | None:
     """The note of a kind on a tensor that has not changed since, or None."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or not hasattr(x, "_noted"):
         return None
-    version, notes = getattr(x, "_noted", (None, ()))
-    return next((n for n in notes if isinstance(n, kind) and version == x._version), None)
+    version, notes = x._noted  # pyright: ignore[reportAttributeAccessIssue]
+    return next((n for n in notes if isinstance(n, kind)), None) if version == x._version else None

@@ -80,6 +80,8 @@ class Recipe:
     clip_grad_norm: float | None = None
     ema_decay: float | None = None  # average the weights, and evaluate with the average
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    memory: Literal["plain", "lean"] = "plain"  # lean runs blocks again in backward, rather than keep what they hold
+    compile: bool = False  # by torch.compile, at the first steps
     seed: int = 0
     trainer: dict[str, Any] = field(default_factory=dict)  # devices, num_nodes, strategy, ...
     out: str = "runs"  # where run folders go

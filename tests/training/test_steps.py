@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import spikeformers as sf
+from spikeformers.models._lean import recomputed
 from spikeformers.training import module as module_file
 from spikeformers.training import read_recipe
 from spikeformers.training.module import TrainingModule, time_first
@@ -228,3 +229,17 @@ def test_bfloat16_autocast_keeps_weights_in_float32(train, monkeypatch):
     assert {w.dtype for key, w in load_file(result.weights).items() if "num_batches" not in key} == {torch.float32}
     assert math.isfinite(result.test.loss)
     assert seen == {torch.bfloat16}
+
+
+def test_lean_and_compiled_are_switches_of_a_recipe(monkeypatch):
+    compiled = []
+    monkeypatch.setattr("spikeformers.training.module.compile", compiled.append)
+    recipe = read_recipe("digits", {"memory": "lean", "compile": True, "ema_decay": 0.9})
+    model = sf.create_model(**recipe.model)
+    module = TrainingModule(recipe, model, {})
+    assert model.run is recomputed and compiled == [model]
+    assert module.evaluated.run is not recomputed  # the average is never trained
+    plain = TrainingModule(read_recipe("digits"), sf.create_model(**recipe.model), {})
+    assert plain.model.run is not recomputed and compiled == [model]
+    with pytest.raises(ValueError, match="memory is 'thin', where"):
+        read_recipe("digits", {"memory": "thin"})

@@ -1,0 +1,171 @@
+"""How fast a model is and how much it keeps: ways of running it side by side, and the least that they could take.
+
+Measured are whole steps on random images: training is forward, cross-entropy and backward, evaluation is forward.
+"""
+
+import contextlib
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+_PRODUCTS = ("convolution", "convolution_backward", "mm", "addmm", "bmm", "baddbmm")
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One way of running a model: seconds a step (median), and MiB a training step holds at most, above the model."""
+
+    way: str
+    training: float
+    evaluation: float
+    peak: float
+    first: float  # seconds of both first steps, compilation included
+
+
+def bench(
+    ways: Mapping[str, nn.Module],
+    x: Tensor,
+    *,
+    bf16: bool = False,
+    repeats: int = 5,
+    after: Callable[[nn.Module], Any] = lambda model: None,
+) -> list[Speed]:
+    """Times several models on one input `x`, in turns, so that a noisy machine is noisy for all.
+
+    `after` is called between steps, outside of what is timed, with the model (SpikingJelly's need a reset).
+    """
+    seconds: dict[str, dict[bool, list[float]]] = {way: {True: [], False: []} for way in ways}
+    first = dict.fromkeys(ways, 0.0)
+    peaks = {}
+    for training in (True, False):
+        for way, model in ways.items():
+            model.train(training)
+            first[way] += _timed(model, x, training, bf16)
+            after(model)
+            if training:
+                peaks[way] = _peak(model, x, bf16)
+                after(model)
+        for _ in range(repeats):
+            for way, model in ways.items():
+                seconds[way][training].append(_timed(model, x, training, bf16))
+                after(model)
+    middle = {way: {mode: statistics.median(times) for mode, times in modes.items()} for way, modes in seconds.items()}
+    return [Speed(way, middle[way][True], middle[way][False], peaks[way], first[way]) for way in ways]
+
+
+def bare_products(model: nn.Module, x: Tensor, *, bf16: bool = False, repeats: int = 5) -> tuple[float, float]:
+    """Seconds of a step's matrix products and convolutions alone, of their shapes and layouts: training, evaluation."""
+    seconds = []
+    for training in (True, False):
+        model.train(training)
+        with _Products() as products:
+            _step(model, x, training, bf16)
+        seconds.append(sum(count * _alone(call, repeats) for call, count in products.calls.items()))
+    return seconds[0], seconds[1]
+
+
+def _step(model: nn.Module, x: Tensor, training: bool, bf16: bool) -> None:
+    autocast = torch.autocast(x.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
+    with autocast, torch.set_grad_enabled(training):
+        logits = model(x)
+        if not training:
+            return
+        logits = logits.mean(0) if logits.ndim == 3 else logits  # of SpikingJelly's, some answer at every step
+        loss = cross_entropy(logits, torch.arange(len(logits), device=x.device) % logits.shape[-1])
+    loss.backward()
+    model.zero_grad()
+
+
+def _timed(model: nn.Module, x: Tensor, training: bool, bf16: bool) -> float:
+    _wait(x)
+    start = time.perf_counter()
+    _step(model, x, training, bf16)
+    _wait(x)
+    return time.perf_counter() - start
+
+
+def _wait(x: Tensor) -> None:
+    if x.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _peak(model: nn.Module, x: Tensor, bf16: bool) -> float:
+    """MiB of tensors that are alive at once in a training step, above those before it; gradients are among them."""
+    if x.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        _step(model, x, True, bf16)
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
+        _step(model, x, True, bf16)
+    changes = [e for e in watched.profiler.kineto_results.events() if e.name() == "[memory]"]  # pyright: ignore[reportOptionalMemberAccess]
+    alive = most = 0
+    for event in sorted(changes, key=lambda e: e.start_ns()):
+        alive += event.nbytes()  # pyright: ignore[reportAttributeAccessIssue]
+        most = max(most, alive)
+    return most / 2**20
+
+
+class _Products(TorchDispatchMode):
+    """Notes the products that run inside, as the operator and its arguments, tensors by shape, stride and dtype."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[tuple[Any, tuple]] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in _PRODUCTS:
+            self.calls[func, tuple(map(_frozen, args))] += 1
+        return func(*args, **(kwargs or {}))
+
+
+@dataclass(frozen=True)
+class _Like:
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    def made(self) -> Tensor:
+        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device).normal_()
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return _Like(tuple(value.shape), value.stride(), value.dtype, value.device)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _alone(call: tuple[Any, tuple], repeats: int) -> float:
+    operator, arguments = call
+    made = tree_map_only(_Like, lambda like: like.made(), list(arguments))
+    devices = [argument for argument in made if isinstance(argument, Tensor)]
+    times = []
+    for _ in range(repeats + 1):
+        _wait(devices[0])
+        start = time.perf_counter()
+        operator(*made)
+        _wait(devices[0])
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
+
+
+@contextlib.contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Runs what is inside on so many CPU threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

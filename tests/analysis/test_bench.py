@@ -1,0 +1,67 @@
+"""What is timed and counted by a benchmark."""
+
+import copy
+
+import torch
+from torch import nn
+
+import spikeformers as sf
+from spikeformers.analysis import FiringRates, bare_products, bench
+from spikeformers.analysis.bench import _Products, _step
+
+
+def tiny():
+    return sf.create_model("spikformer_4_384_cifar10", dim=32, depth=2, num_heads=2, image_size=16, time_steps=2)
+
+
+def test_products_are_all_products_and_no_others():
+    model, x = tiny().eval(), torch.randn(3, 3, 16, 16)
+    with _Products() as products:
+        _step(model, x, False, False)
+    count = {}
+    for (operator, _), calls in products.calls.items():
+        name = operator.overloadpacket.__name__
+        count[name] = count.get(name, 0) + calls
+    convolutions = sum(isinstance(m, nn.Conv2d) for m in model.modules())
+    assert count == {"convolution": convolutions, "bmm": 2 * 2, "addmm": 1}
+    training, evaluation = bare_products(model, x, repeats=3)
+    assert 0 < evaluation < training
+
+
+def test_ways_side_by_side():
+    model, x = tiny(), torch.randn(4, 3, 16, 16)
+    calls = []
+    plain, lean = bench(
+        {"plain": model, "lean": sf.lean(copy.deepcopy(model))}, x, bf16=True, repeats=2, after=calls.append
+    )
+    assert (plain.way, lean.way) == ("plain", "lean")
+    assert 0 < plain.evaluation < plain.training
+    assert lean.peak < plain.peak
+    assert len(calls) == 2 * (1 + 1 + 2) + 2 * (1 + 2)  # two ways: first, peak and two timed; first and two timed
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_peak_is_what_is_alive_at_once():
+    class Holds(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(()))
+
+        def forward(self, x):
+            big = torch.ones(4, 1 << 20)  # 16 MiB, kept for the gradient of the weight
+            del x
+            return (big * self.weight)[:, :10]
+
+    (speed,) = bench({"holds": Holds()}, torch.ones(4, 1), repeats=1)
+    assert 32 <= speed.peak < 70  # the product, and gradients of that size
+
+
+def test_firing_rates_of_a_compiled_model():
+    model, x = tiny().eval(), torch.randn(2, 3, 16, 16)
+    with FiringRates(model) as plain:
+        model(x)
+    sf.compile(model, backend="eager")
+    model(x)
+    with FiringRates(model) as compiled:
+        model(x)
+    assert compiled.by_neuron() == plain.by_neuron() and len(compiled.by_neuron()) > 10
