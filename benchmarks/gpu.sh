@@ -13,7 +13,7 @@ command="import sys; from spikeformers.cli import main; main(sys.argv[1:])"
 
 timeout 120 python -m pytest -q -m gpu tests > "$out/tests.txt" 2>&1
 tail -n 1 "$out/tests.txt"
-timeout 240 python benchmarks/speed.py --large --compiled --batch-size 64 > "$out/speed.md" 2>&1
+for sizes in "" --large; do timeout 200 python benchmarks/speed.py $sizes --compiled --batch-size 64; done > "$out/speed.md" 2>&1
 tail -n 40 "$out/speed.md"
 for model in spikformer_4_384_cifar10 qkformer_4_384_cifar10 sdt_2_512_cifar10; do
     timeout --signal=INT "$seconds" python -c "$command" train spikformer_cifar10 --model "$model" --data "$data" \

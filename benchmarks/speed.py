@@ -1,7 +1,7 @@
 """How fast, and how lean, beside SpikingJelly: the tables of docs/performance.md.
 
 python benchmarks/speed.py            on a CPU, about ten minutes
-python benchmarks/speed.py --large    with the ImageNet sizes too
+python benchmarks/speed.py --large    the ImageNet sizes
 python benchmarks/speed.py --compiled with torch.compile, which takes minutes more to begin
 """
 
@@ -44,7 +44,7 @@ def main() -> None:
     )
     print(f"{device}, torch {torch.__version__}, Python {platform.python_version()}")
     with threads(asked.threads):
-        for name, batch_size in SMALL + (LARGE if asked.large else []):
+        for name, batch_size in LARGE if asked.large else SMALL:
             for bf16 in (True, False):
                 table(name, asked.batch_size or batch_size, ways, bf16=bf16, repeats=asked.repeats)
 

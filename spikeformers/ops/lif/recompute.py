@@ -2,8 +2,8 @@
 
 Not even that where the input says what it was made of (`spikeformers.ops.notes`), which is kept anyway.
 
-On a CPU fresh memory costs more than the arithmetic. So it works in place wherever nobody else looks, on 0.0 and 1.0
-rather than booleans, and takes a few samples at a time through all steps, as many as a core's cache holds.
+On a CPU memory costs more than the arithmetic. So it works in place wherever nobody else looks, on 0.0 and 1.0 rather
+than booleans, and takes a few samples at a time through all steps, as many as a core's cache holds.
 """
 
 from collections.abc import Iterator
@@ -20,25 +20,26 @@ from spikeformers.ops.surrogate import Surrogate
 _IN_CACHE = 1 << 16  # neurons at a time: a quarter of a megabyte a step
 
 
-def _charge(x_t: Tensor, v: Tensor, tau: float | Tensor, v_reset: float | None, decay_input: bool) -> Tensor:
-    """A new tensor with the membrane after one step's input."""
-    if decay_input and not v_reset and not isinstance(tau, Tensor):
-        return torch.lerp(v, x_t, 1 / tau)
-    over_rest = v - v_reset if v_reset else v
-    if decay_input:
-        return torch.sub(x_t, over_rest).div_(tau).add_(v)
-    return over_rest.div(tau).neg_().add_(v).add_(x_t)
-
-
-def _step(h: Tensor, v_threshold: float) -> Tensor:
-    return h.clone().ge_(v_threshold)
-
-
-def _reset_(h: Tensor, s: Tensor, v_threshold: float, v_reset: float | None) -> Tensor:
-    if v_reset is None:
-        return h.sub_(s, alpha=v_threshold)
-    h.addcmul_(h, s, value=-1)
-    return h.add_(s, alpha=v_reset) if v_reset else h
+def _membrane(
+    x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | None, decay_input: bool
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """The membrane after each step's charge, the spikes `[T, ...]` it gives, and, step by step, what it was before."""
+    charged, spikes = torch.empty_like(x), torch.empty_like(x)
+    v, before = at_rest(x, v_reset), []
+    for x_t, h, s in zip(x.unbind(0), charged.unbind(0), spikes.unbind(0), strict=True):
+        before.append(v)
+        over_rest = v - v_reset if v_reset else v
+        if not decay_input:
+            torch.sub(v, over_rest / tau, out=h).add_(x_t)
+        elif v_reset or isinstance(tau, Tensor):
+            torch.sub(x_t, over_rest, out=h).div_(tau).add_(v)
+        else:
+            torch.lerp(v, x_t, 1 / tau, out=h)
+        s.copy_(h).ge_(v_threshold)
+        v = torch.sub(h, s, alpha=v_threshold) if v_reset is None else torch.addcmul(h, h, s, value=-1)
+        if v_reset:
+            v.add_(s, alpha=v_reset)
+    return charged, spikes, before
 
 
 def _parts(x: Tensor, tau: float | Tensor) -> Iterator[slice]:
@@ -50,16 +51,16 @@ def _parts(x: Tensor, tau: float | Tensor) -> Iterator[slice]:
         yield slice(start, start + together)
 
 
-def _fire(x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | None, decay_input: bool) -> Tensor:
+def _fire(x: Tensor, *settings: Any) -> Tensor:
     spikes = torch.empty_like(x)  # in the memory format of x, which stacking would lose
-    for part in _parts(x, tau):
-        x_part, spikes_part = (x[:, part], spikes[:, part]) if x.ndim > 1 else (x, spikes)
-        v = at_rest(x_part, v_reset)
-        for t, x_t in enumerate(x_part.unbind(0)):
-            h = _charge(x_t.to(v.dtype), v, tau, v_reset, decay_input)
-            spikes_part[t] = s = _step(h, v_threshold)
-            v = _reset_(h, s, v_threshold, v_reset)
+    for part in _parts(x, settings[0]):
+        here = (slice(None), part) if x.ndim > 1 else slice(None)
+        spikes[here] = _membrane(_wide(x[here]), *settings)[1]
     return spikes
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
 
 
 class _LIF(torch.autograd.Function):
@@ -67,8 +68,7 @@ class _LIF(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, tau: float | Tensor, recipe: Recipe | None, *settings: Any) -> Tensor:
         ctx.save_for_backward(tau if isinstance(tau, Tensor) else None, *(recipe or (x, None, None)))
         ctx.tau, ctx.dtype, ctx.settings = None if isinstance(tau, Tensor) else tau, x.dtype, settings
-        v_threshold, v_reset, decay_input, _, _ = settings
-        return _fire(x, tau, v_threshold, v_reset, decay_input)
+        return _fire(x, tau, *settings[:3])
 
     @staticmethod
     @once_differentiable
@@ -83,15 +83,14 @@ class _LIF(torch.autograd.Function):
         grad_x = torch.empty_like(made_of, dtype=dtype)
         for part in _parts(made_of, tau):
             here = (slice(None), part) if made_of.ndim > 1 else slice(None)
-            x = [input_of(step) for step in made_of[here].unbind(0)]
-            _backward(x, grads[0][here], grad_x[here], tau, grad_tau, *ctx.settings)
+            x = _wide(input_of(made_of[here]))
+            grad_x[here] = _backward(x, grads[0][here], tau, grad_tau, *ctx.settings)
         return grad_x, grad_tau, *[None] * (len(ctx.settings) + 1)
 
 
 def _backward(
-    x: list[Tensor],
+    x: Tensor,
     grad: Tensor,
-    grad_x: Tensor,
     tau: float | Tensor,
     grad_tau: Tensor | None,
     v_threshold: float,
@@ -99,35 +98,25 @@ def _backward(
     decay_input: bool,
     detach_reset: bool,
     surrogate: Surrogate,
-) -> None:
-    """Writes `grad_x` and adds to `grad_tau`: forwards through the membrane, and then back."""
-    v = at_rest(x[0][None], v_reset)
-    before, charged, spikes = [], [], []  # the membrane ahead of each step, after its charge, and what it gave
-    for x_t in x:
-        h = _charge(x_t.to(v.dtype), v, tau, v_reset, decay_input)
-        before.append(v)
-        charged.append(h)
-        spikes.append(_step(h, v_threshold))
-        v = _reset_(h.clone(), spikes[-1], v_threshold, v_reset)
+) -> Tensor:
+    """The gradient of `x`; that of `tau` is added to `grad_tau`. Forwards through the membrane, and then back."""
+    charged, spikes, before = _membrane(x, tau, v_threshold, v_reset, decay_input)
+    slope = surrogate(charged - v_threshold)
+    grad_h = slope * grad if not detach_reset else slope.mul_(grad)
+    stays = None if v_reset is None else spikes.neg_().add_(1)  # of the membrane, after a hard reset
     grad_v: Tensor | None = None
     for t in reversed(range(len(x))):
-        h, s, v = charged.pop(), spikes.pop(), before.pop()
-        slope = surrogate(h - v_threshold)
-        if grad_v is not None and not detach_reset:
-            jump = v_threshold if v_reset is None else h - v_reset  # what a spike takes off the membrane
-            grad_h = slope * grad[t] - slope * jump * grad_v
-        else:
-            grad_h = slope * grad[t]
         if grad_v is not None:
-            grad_h.add_(grad_v)
-            if v_reset is not None:
-                grad_h.addcmul_(grad_v, s, value=-1)
-        grad_x[t] = grad_h / tau if decay_input else grad_h
+            if not detach_reset:
+                jump = v_threshold if v_reset is None else charged[t] - v_reset  # what a spike takes off the membrane
+                grad_h[t].sub_(slope[t] * jump * grad_v)
+            grad_h[t].add_(grad_v) if stays is None else grad_h[t].addcmul_(grad_v, stays[t])
         if grad_tau is not None:
-            over_rest = v - (v_reset or 0.0)
-            driven = x[t].to(h.dtype) - over_rest if decay_input else -over_rest
-            grad_tau -= (grad_h * driven / tau**2).sum_to_size(grad_tau.shape)
-        grad_v = grad_h.mul_(1 - 1 / tau)
+            over_rest = before[t] - (v_reset or 0.0)
+            driven = x[t] - over_rest if decay_input else -over_rest
+            grad_tau -= (grad_h[t] * driven / tau**2).sum_to_size(grad_tau.shape)
+        grad_v = grad_h[t] * (1 - 1 / tau)
+    return grad_h.div_(tau) if decay_input else grad_h
 
 
 def lif(
