@@ -42,21 +42,46 @@ def _membrane(
     return charged, spikes, before
 
 
-def _parts(x: Tensor, tau: float | Tensor) -> Iterator[slice]:
-    """Slices of the batch, axis 1, to take through time together; all of it on a GPU, and where `tau` has axes."""
-    whole = x.ndim < 2 or x.device.type != "cpu" or (isinstance(tau, Tensor) and tau.ndim > 0)
-    samples = 1 if x.ndim < 2 else x.shape[1]
-    together = samples if whole else max(1, _IN_CACHE // max(1, x[0, :1].numel()))
-    for start in range(0, samples, max(1, together)):
-        yield slice(start, start + together)
+def _rows(x: Tensor) -> Tensor:
+    """A view `[T, B H W, C]` of channels-last `[T, B, C, H, W]`, `[T, n]` of what is contiguous, else `x` as it is."""
+    if x.ndim > 1 and len(x) > 1 and x.stride(0) == 0:  # one image at all steps
+        return (once := _rows(x[:1])).expand(len(x), *once.shape[1:])
+    if x.ndim == 5 and (last := x.movedim(2, -1)).is_contiguous():
+        return last.flatten(1, 3)
+    return x.flatten(1) if x.ndim > 1 and x.is_contiguous() else x
 
 
-def _fire(x: Tensor, *settings: Any) -> Tensor:
-    spikes = torch.empty_like(x)  # in the memory format of x, which stacking would lose
-    for part in _parts(x, settings[0]):
-        here = (slice(None), part) if x.ndim > 1 else slice(None)
-        spikes[here] = _membrane(_wide(x[here]), *settings)[1]
+def _parts(x: Tensor, tau: float | Tensor) -> Iterator[Any]:
+    """Indices along axis 1 of what to take through time together: all on a GPU, and where `tau` has axes of its own."""
+    if x.ndim < 2 or x.device.type != "cpu" or (isinstance(tau, Tensor) and tau.ndim > 0):
+        yield slice(None)
+        return
+    together = max(1, _IN_CACHE // max(1, x[0, :1].numel()))
+    for start in range(0, x.shape[1], together):
+        yield slice(None), slice(start, start + together)
+
+
+def _fire(x: Tensor, tau: float | Tensor, *settings: Any) -> Tensor:
+    spikes = _empty_like(x, x.dtype)
+    x_rows, spike_rows = _alike(tau, x, spikes)
+    for part in _parts(x_rows, tau):
+        spike_rows[part] = _membrane(_wide(x_rows[part]), tau, *settings)[1]
     return spikes
+
+
+def _empty_like(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Room for a tensor of this shape, each step in the memory format of x, which stacking would lose."""
+    if x.ndim > 1 and len(x) > 1 and x.stride(0) == 0:
+        step = torch.empty_like(x[0], dtype=dtype)
+        return torch.empty_strided(x.shape, (step.numel(), *step.stride()), dtype=dtype, device=x.device)
+    return torch.empty_like(x, dtype=dtype)
+
+
+def _alike(tau: float | Tensor, *tensors: Tensor) -> list[Tensor]:
+    """Tensors of one shape as rows, where that is a view of each and `tau` has no axes; else as they are."""
+    rows = [_rows(x) for x in tensors]
+    same = len({tuple(row.shape) for row in rows}) == 1 and not (isinstance(tau, Tensor) and tau.ndim > 0)
+    return rows if same else list(tensors)
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -75,16 +100,19 @@ class _LIF(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         learned, made_of, scale, shift = ctx.saved_tensors
         tau, dtype = ctx.tau if learned is None else learned, ctx.dtype
-
-        def input_of(part: Tensor) -> Tensor:  # rounded as it was
-            return part if scale is None else torch.addcmul(shift, part.to(scale.dtype), scale).to(dtype)
-
         grad_tau = None if learned is None else torch.zeros_like(learned)
-        grad_x = torch.empty_like(made_of, dtype=dtype)
-        for part in _parts(made_of, tau):
-            here = (slice(None), part) if made_of.ndim > 1 else slice(None)
-            x = _wide(input_of(made_of[here]))
-            grad_x[here] = _backward(x, grads[0][here], tau, grad_tau, *ctx.settings)
+        grad_x = _empty_like(made_of, dtype)
+        grad = grads[0] if grads[0].stride() == grad_x.stride() else torch.empty_like(grad_x).copy_(grads[0])
+        by_channel = scale is None or made_of.movedim(2, -1).is_contiguous()
+        from_rows = _alike(tau, made_of, grad, grad_x) if by_channel else [made_of, grad, grad_x]
+        made_of_rows, grad_rows, grad_x_rows = from_rows
+        if scale is not None and made_of_rows.ndim == 3:
+            scale, shift = scale.flatten(), shift.flatten()  # channels are the last axis
+        for part in _parts(made_of_rows, tau):
+            x = made_of_rows[part]
+            if scale is not None:
+                x = torch.addcmul(shift, x.to(scale.dtype), scale).to(dtype)  # rounded as it was
+            grad_x_rows[part] = _backward(_wide(x), grad_rows[part], tau, grad_tau, *ctx.settings)
         return grad_x, grad_tau, *[None] * (len(ctx.settings) + 1)
 
 
