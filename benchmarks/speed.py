@@ -1,6 +1,6 @@
 """How fast, and how lean, beside SpikingJelly: the tables of docs/performance.md.
 
-python benchmarks/speed.py            on a CPU, about ten minutes
+python benchmarks/speed.py            on a CPU, about four minutes
 python benchmarks/speed.py --large    the ImageNet sizes
 python benchmarks/speed.py --compiled with torch.compile, which takes minutes more to begin
 """

@@ -17,7 +17,7 @@ def lean(model: Model) -> Model:
     """Makes training keep no more than the input of the stem, the position part and each block; returns the model.
 
     What they compute and their running statistics stay the same to the bit, gradients but for rounding; a training step
-    takes about a third longer. `docs/performance.md` has the figures.
+    takes about 40 % longer. `docs/performance.md` has the figures.
     """
     model.run = recomputed
     return model
