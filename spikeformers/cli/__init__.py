@@ -1,0 +1,62 @@
+"""The `spikeformers` command: one file a subcommand, which parses its words and calls one function.
+
+Importing this runs nothing.
+"""
+
+import difflib
+import logging
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+HELP = """\
+usage: spikeformers COMMAND ...
+
+  list [PATTERN]          the models, with parameters and published accuracy
+  info MODEL              the parts of a model, with shapes and parameters
+  recipes [PATTERN]       the recipes that come along
+  train RECIPE            train by a recipe, into runs/<name>/
+  eval CHECKPOINT         accuracy on a test set
+  predict CHECKPOINT FILE...
+                          what a trained model says of images
+  identify FILE           which model a file of weights holds
+  bench MODEL             speed and memory of a model on this machine
+
+Each has --help with an example. Start with:  spikeformers train digits
+"""
+
+_COMMANDS = ("list", "info", "recipes", "train", "eval", "predict", "identify", "bench")
+
+
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Runs one command and exits: 0 when it did what was asked, 2 after a user's mistake, 130 after Ctrl-C."""
+    words = [*(sys.argv[1:] if words is None else words)]  # not list(): the command of that name, once it is imported
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        sys.exit(_run(words))
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(_say(" ".join(str(error).split()), 2))
+    except KeyboardInterrupt as interrupt:
+        sys.exit(_say(str(interrupt) or "interrupted", 130))
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if words[0] == "--version":
+        from spikeformers import __version__
+
+        print(f"spikeformers {__version__}")
+        return 0
+    if words[0] not in _COMMANDS:
+        close = difflib.get_close_matches(words[0], _COMMANDS, n=2) or _COMMANDS
+        raise ValueError(f"there is no command {words[0]!r}: did you mean {', '.join(close)}?")
+    import_module(f"spikeformers.cli.{words[0].replace('-', '_')}").run(words[1:])
+    return 0
+
+
+def _say(message: str, status: int) -> int:
+    print(f"spikeformers: {message}", file=sys.stderr)
+    return status

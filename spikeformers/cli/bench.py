@@ -1,0 +1,48 @@
+"""Speed and memory on this machine."""
+
+import json
+
+from spikeformers.cli._terminal import make_parser, make_table, show
+
+
+def run(words: list[str]) -> None:
+    parser = make_parser(
+        "bench MODEL",
+        "Speed and memory of a model on this machine, and SpikingJelly's beside it where it is installed and has it.",
+        "spikeformers bench spikformer_4_384_cifar10 --bf16 --ways plain,lean,compiled,spikingjelly",
+    )
+    parser.add_argument("model", help="a name from `spikeformers list`")
+    parser.add_argument("--batch-size", type=int, default=16, help="images a step (16)")
+    parser.add_argument("--time-steps", type=int, help="the model's own, if not given")
+    parser.add_argument("--bf16", action="store_true", help="under bf16 autocast")
+    parser.add_argument(
+        "--ways", default="plain,lean,spikingjelly", help="plain, lean, compiled, spikingjelly, spikingjelly-compiled"
+    )
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--repeats", type=int, default=5, help="steps timed each way (5)")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    asked = parser.parse_args(words)
+    for name in ("batch_size", "repeats", "time_steps", "threads"):
+        if (value := getattr(asked, name)) is not None and value < 1:
+            raise ValueError(f"--{name.replace('_', '-')} {value} is below 1: nothing would be measured")
+    from spikeformers.analysis.bench import threads
+    from spikeformers.analysis.ways import bench_ways
+
+    settings = dict(batch_size=asked.batch_size, bf16=asked.bf16, repeats=asked.repeats)
+    overrides = {} if asked.time_steps is None else {"time_steps": asked.time_steps}
+    with threads(asked.threads):
+        speeds, (training, evaluation) = bench_ways(asked.model, asked.ways.split(","), **settings, **overrides)
+    if asked.json:
+        says = {"ways": [vars(speed) for speed in speeds], "products": {"training": training, "evaluation": evaluation}}
+        print(json.dumps({**vars(asked), **says}, indent=2))
+        return
+    table = make_table("way", "training", "evaluation", "peak of a step", "first steps", right=(1, 2, 3, 4))
+
+    def images(seconds: float) -> str:
+        return f"{asked.batch_size / seconds:.1f} images/s"
+
+    for speed in speeds:
+        peak = f"{speed.peak / asked.batch_size:.1f} MiB/image"
+        table.add_row(speed.way, images(speed.training), images(speed.evaluation), peak, f"{speed.first:.1f} s")
+    table.add_row("products alone", images(training), images(evaluation), "", "")
+    show(table)

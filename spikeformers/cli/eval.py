@@ -1,0 +1,40 @@
+"""Accuracy of a checkpoint."""
+
+import json
+import sys
+
+from spikeformers.cli._terminal import console_of, make_parser
+
+
+def run(words: list[str]) -> None:
+    parser = make_parser("eval CHECKPOINT", "Accuracy on a test set.", "spikeformers eval runs/digits")
+    parser.add_argument("checkpoint", help="a run folder, a .safetensors or .ckpt, or a released file")
+    parser.add_argument("--data", help="a known set or a folder; else the one it was trained on")
+    parser.add_argument("--root", help="where known sets lie (data/)")
+    parser.add_argument("--model", help="name of the model, for a file that does not say")
+    parser.add_argument("--batch-size", type=int, default=128, help="images at a time (128)")
+    parser.add_argument("--workers", type=int, default=0, help="loading processes (0)")
+    parser.add_argument("--skip-broken", action="store_true", help="leave out images that cannot be read")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    asked = parser.parse_args(words)
+    from rich.progress import track
+
+    from spikeformers.models import read_checkpoint
+    from spikeformers.training.evaluate import evaluate_checkpoint
+
+    console = console_of(sys.stderr)
+    scores = evaluate_checkpoint(
+        read_checkpoint(asked.checkpoint, asked.model),
+        asked.data,
+        root=asked.root,
+        batch_size=asked.batch_size,
+        workers=asked.workers,
+        skip_broken=asked.skip_broken,
+        shown=lambda batches: track(
+            batches, "evaluating", console=console, transient=True, disable=not console.is_terminal
+        ),
+    )
+    if asked.json:
+        print(json.dumps(vars(scores)))
+    else:
+        print(f"top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f}, {scores.images} images")

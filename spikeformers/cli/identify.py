@@ -1,0 +1,35 @@
+"""Which model a file of weights holds."""
+
+import json
+
+from spikeformers.cli._terminal import make_parser
+
+
+def run(words: list[str]) -> None:
+    parser = make_parser(
+        "identify FILE",
+        "Which model a file of weights holds, likeliest first, why, and what keys and shapes do not tell.",
+        "spikeformers identify V3_19.0M_1x4.pth",
+    )
+    parser.add_argument("file", help="a run folder, a .safetensors or .ckpt, or a released file")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    asked = parser.parse_args(words)
+    from spikeformers.models import identify, read_checkpoint
+    from spikeformers.models._identify import spell
+
+    checkpoint = read_checkpoint(asked.file)
+    candidates = identify(checkpoint)
+    if asked.json:
+        print(json.dumps([candidate.describe() for candidate in candidates], indent=2))
+        return
+    print(f"{asked.file}: {len(checkpoint.weights)} keys, likeliest first\n")
+    for candidate in candidates:
+        print(f"{candidate.call}\n  {candidate.summary}")
+        for reason in candidate.reasons:
+            print(f"  {reason}")
+        if candidate.refusal:
+            print(f"  it cannot be loaded: it is {candidate.refusal}")
+        if candidate.untold:
+            values = (f"{k} {'must be given' if v is None else spell(v)}" for k, v in candidate.untold.items())
+            print(f"  keys and shapes do not tell: {', '.join(values)}")
+        print()

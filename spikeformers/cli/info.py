@@ -1,0 +1,31 @@
+"""The parts of one model."""
+
+import json
+
+from spikeformers.cli._terminal import make_parser, make_table, show
+
+
+def run(words: list[str]) -> None:
+    parser = make_parser(
+        "info MODEL", "The parts of a model, with shapes and parameters.", "spikeformers info spikformer_8_512"
+    )
+    parser.add_argument("model", help="a name from `spikeformers list`")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    asked = parser.parse_args(words)
+    import torch
+
+    from spikeformers.analysis import parts_tree
+    from spikeformers.models import create_model
+
+    with torch.device("meta"):
+        model = create_model(asked.model)
+    parts = parts_tree(model)
+    if asked.json:
+        print(json.dumps({"config": model.config, "parts": [vars(part) for part in parts]}, indent=2))
+        return
+    table = make_table("part", "what it is", "output for one image", "parameters", right=(3,))
+    for part in parts:
+        shape = " ".join(map(str, part.shape)) if part.shape else ""
+        table.add_row("  " * part.depth + (part.name or asked.model), part.kind, shape, f"{part.parameters:,}")
+    show(table)
+    print("shapes: T B C H W in parts, T B K of the head, B K of the model; a line such as blocks 0-7 stands for all")

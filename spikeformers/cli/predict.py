@@ -1,0 +1,46 @@
+"""What a checkpoint says of files."""
+
+import json
+import sys
+
+from spikeformers.cli._terminal import make_parser, make_table, show
+
+
+def run(words: list[str]) -> None:
+    parser = make_parser(
+        "predict CHECKPOINT FILE...",
+        "What a trained model says of images.",
+        "spikeformers predict runs/digits seven.png",
+    )
+    parser.add_argument("checkpoint", help="a run folder, or a .safetensors or .ckpt of a run")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="images")
+    parser.add_argument("--top", type=int, default=5, help="classes to name (5)")
+    parser.add_argument(
+        "--skip-broken", action="store_true", help="go on past files that are no images, and count them"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+    asked = parser.parse_args(words)
+    if asked.top < 1:
+        raise ValueError(f"--top {asked.top} is below 1: name at least one class")
+    from spikeformers.deploy import Predictor
+
+    predictor = Predictor(asked.checkpoint)
+    said: dict[str, list[tuple[str, float]]] = {}
+    broken = []
+    for file in asked.files:
+        try:
+            said[file] = predictor([file], top=asked.top)[0]
+        except (ValueError, OSError) as error:
+            if not asked.skip_broken:
+                raise
+            broken.append(f"{error}")
+    if asked.json:
+        rows = [{"file": f, "top": [{"label": k, "confidence": p} for k, p in top]} for f, top in said.items()]
+        print(json.dumps(rows, indent=2))
+    else:
+        table = make_table("image", *(f"top {i + 1}" for i in range(min(asked.top, len(predictor.classes)))))
+        for file, top in said.items():
+            table.add_row(file, *(f"{label} {confidence:.1%}" for label, confidence in top))
+        show(table)
+    if broken:
+        print(f"{len(broken)} of {len(asked.files)} files left out, the first: {broken[0]}", file=sys.stderr)

@@ -1,0 +1,43 @@
+"""Training by a recipe."""
+
+HELP = """\
+usage: spikeformers train RECIPE [--model NAME] [--data NAME] [--any.field VALUE ...] [--run NAME] [--resume]
+
+Trains by a recipe (a name from `spikeformers recipes`, or a file, mine.yaml) and leaves weights, settings, metrics and
+pictures in runs/<recipe>/.
+
+  --model NAME        another model; its arguments are --model.time_steps 8, --model.neuron PLIF, ...
+  --data NAME         digits cifar10 cifar100 fashion_mnist mnist, or a folder: train/<class>/*, test/<class>/*
+  --epochs N  --batch_size N  --optimizer.lr X  --precision bf16-mixed  --seed N  --data.workers N ...
+                      any field of the recipe; a misspelt one is answered with those that are close
+  --trainer.devices N --trainer.num_nodes N --trainer.strategy ddp ...
+                      the switches of Lightning's Trainer
+  --run NAME          name of the run's folder in runs/ (or in --out FOLDER)
+  --resume            go on with that run from its last checkpoint
+
+  spikeformers train digits --epochs 5 --run short
+  spikeformers train spikformer_cifar10 --model spikformer_4_256_cifar10 --precision bf16-mixed
+"""
+
+
+def run(words: list[str]) -> None:
+    if not words or {"-h", "--help"} & set(words):
+        print(HELP, end="")
+        return
+    recipe_name, *words = words
+    if recipe_name.startswith("-"):
+        raise ValueError(f"train got {recipe_name} where a recipe belongs: spikeformers train RECIPE {recipe_name} ...")
+    resume = "--resume" in words
+    from spikeformers.training import fit, read_recipe
+
+    recipe = read_recipe(recipe_name, [word for word in words if word != "--resume"])
+    result = fit(recipe, resume=resume)
+    run = result.run
+    test = result.test
+    print(f"\ntest accuracy {test.top1:.2f} % on {test.images} images, by the weights of epoch {result.epoch}")
+    if result.best_on_test is not None:
+        print(f"best on test {result.best_on_test:.2f} %, over all epochs, as papers report; it chose nothing")
+    print(f"{run}/ holds {', '.join(sorted(entry.name for entry in run.iterdir() if entry.is_file()))}\n\nTry next:")
+    print(f"  spikeformers predict {run} {run}/samples/*.png")
+    print(f"  spikeformers eval {run}")
+    print(f"  spikeformers train {recipe_name} --model.neuron PLIF --run {run.name}-plif")
