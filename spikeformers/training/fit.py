@@ -30,6 +30,7 @@ from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.pictures import draw_curves, draw_predictions
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
+from spikeformers.training.start import check_start, start_from
 from spikeformers.training.trainer import check_trainer, make_trainer, quiet_lightning
 
 logger = logging.getLogger("spikeformers")
@@ -69,9 +70,12 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     elif overrides:
         raise ValueError(f"a Recipe is complete: change {', '.join(overrides)} in it, or give the recipe by name")
     check_trainer(recipe)
+    check_start(recipe)
     sets = load_sets(recipe)
     torch.manual_seed(recipe.seed)
     model = create_model(**_fitted_to(sets, recipe.model))
+    if recipe.start_from:
+        start_from(model, recipe.start_from)
     loaders = ImageLoaders(recipe, sets, _preprocess(recipe, sets, model))
     settings = {
         "config": model.config,

@@ -65,7 +65,13 @@ class ImageLoaders(pl.LightningDataModule):
         recipe = self.recipe
         trainer: Any = self.trainer
         images = Augmented(self.sets.train, self.transform, recipe.seed)
-        sampler = EpochSampler(images, num_replicas=trainer.world_size, rank=trainer.global_rank, seed=recipe.seed)
+        sampler = EpochSampler(
+            images,
+            num_replicas=trainer.world_size,
+            rank=trainer.global_rank,
+            seed=recipe.seed,
+            repeats=recipe.augment.repeats,
+        )
         # Lightning says which epoch it is only after the first batches of a resumed run are drawn.
         sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)
         # Stateful, so that a checkpoint from the middle of an epoch goes on with the next batch.

@@ -10,11 +10,12 @@ import torch
 from timm.data.mixup import Mixup
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from spikeformers.models import SpikingTransformer, compile, lean
+from spikeformers.training.losses import Objective
 from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.recipe import Recipe
+from spikeformers.training.teacher import Teacher, load_teacher
 
 
 class TrainingModule(pl.LightningModule):
@@ -37,6 +38,7 @@ class TrainingModule(pl.LightningModule):
             lean(model)
         if recipe.compile:
             compile(model)
+        self.objective = Objective(recipe, model, self._load_teacher())
         augment = recipe.augment
         self.mix: Mixup | None = None
         if augment.mixup > 0 or augment.cutmix > 0:
@@ -54,8 +56,19 @@ class TrainingModule(pl.LightningModule):
         """The model whose accuracy counts: the averaged one, where there is one."""
         return self.ema.module if self.ema is not None else self.model
 
+    def _load_teacher(self) -> Teacher | None:
+        if (name := self.recipe.distill.teacher) is None:
+            return None
+        preprocess = self.settings.get("preprocess", {})
+        seen = (preprocess["mean"], preprocess["std"]) if "mean" in preprocess else None
+        return load_teacher(name, self.model.num_classes, seen)
+
+    def on_fit_start(self) -> None:
+        if self.objective.teacher is not None:
+            self.objective.teacher.to(self.device)
+
     def configure_optimizers(self) -> Any:
-        optimizer = make_optimizer(self.recipe, self.model)
+        optimizer = make_optimizer(self.recipe, self.model, self.trainer.world_size)
         # Not the Trainer's estimated_stepping_batches: it makes the loaders before their state is restored.
         steps = self.trainer.datamodule.steps_per_epoch()  # pyright: ignore[reportAttributeAccessIssue]
         schedule, _ = make_schedule(self.recipe, optimizer, math.ceil(steps / self.recipe.accumulate))
@@ -79,15 +92,11 @@ class TrainingModule(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, labels = batch
-        off = self.recipe.augment.mix_off_epoch
+        targets, off = labels, self.recipe.augment.mix_off_epoch
         if self.mix is not None and (off is None or self.current_epoch < off):
             x, targets = self.mix(x, labels)
-            loss = cross_entropy(logits := self.model(time_first(x)), targets)
             labels = targets.argmax(-1)  # the image that weighs more
-        else:
-            loss = cross_entropy(
-                logits := self.model(time_first(x)), labels, label_smoothing=self.recipe.label_smoothing
-            )
+        loss, logits = self.objective(self.model, time_first(x), targets)
         # Reading the loss waits for the device: on an accelerator, only now and then.
         if (loss.device.type == "cpu" or batch_idx % 20 == 0) and not torch.isfinite(loss):
             raise _not_finite(f"the loss is {loss.item()}", f"at epoch {self.current_epoch}, step {batch_idx}")
@@ -102,8 +111,7 @@ class TrainingModule(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         x, labels = batch
-        logits = self.evaluated(time_first(x))
-        loss = cross_entropy(logits, labels)
+        loss, logits = self.objective.judge(self.evaluated, time_first(x), labels)
         if not torch.isfinite(loss):
             raise _not_finite(f"the loss is {loss.item()}", f"in evaluation after epoch {self.current_epoch}")
         split = self.trainer.datamodule.evaluated_each_epoch[dataloader_idx]  # pyright: ignore[reportAttributeAccessIssue]

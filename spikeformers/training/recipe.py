@@ -40,15 +40,40 @@ class Augment:
     mix_prob: float = 1.0  # of mixing a batch at all
     mix_switch_prob: float = 0.5  # of cutmix, where both are on
     mix_off_epoch: int | None = None  # from this epoch on nothing is mixed
+    repeats: int = 1  # an epoch shows an image so often, augmented anew, and so many times fewer images
+
+
+@dataclass
+class Loss:
+    """What logits are held against labels by; targets are smoothed by `label_smoothing`, and mixed with the images."""
+
+    name: Literal["mean", "tet"] = "mean"  # cross-entropy of the mean over steps, or the mean of every step's (TET)
+    tet_target: float = 1.0  # TET also draws every logit to this number,
+    tet_weight: float = 0.0  # with this share of the loss
+    firing_rate: float = 0.0  # every neuron's rate is drawn to this number,
+    firing_weight: float = 0.0  # by this factor of the squared distance; 0 leaves rates alone
+
+
+@dataclass
+class Distill:
+    """A teacher that is learnt from beside the labels, by a second head where the model has one. None by default."""
+
+    teacher: str | None = None  # a model of timm's with its weights, or a checkpoint of ours
+    name: Literal["hard", "soft"] = "hard"  # its likeliest class, or its probabilities
+    weight: float = 0.5  # of the teacher; the labels have the rest
+    temperature: float = 1.0  # softens the probabilities
 
 
 @dataclass
 class Optimizer:
-    """One of timm's optimizers; biases, norms and other one-dimensional weights never decay."""
+    """One of timm's optimizers."""
 
     name: str = "adamw"
     lr: float = 1e-3
+    lr_batch: int | None = None  # `lr` is for an update of so many images, and in proportion to it; null: as it is
     weight_decay: float = 0.05
+    decay_all: bool = False  # also biases, norms and other one-dimensional weights, which otherwise do not decay
+    layer_decay: float | None = None  # the rate of each layer is so much of that of the next one
     args: dict[str, Any] = field(default_factory=dict)  # its own, as betas or eps
 
 
@@ -62,6 +87,7 @@ class Schedule:
     min_lr: float = 1e-5
     cooldown_epochs: int = 0
     per_update: bool = False  # step after each update rather than each epoch
+    after_warmup: bool = False  # the curve begins where the warm-up ends, rather than lies under it
 
 
 @dataclass
@@ -71,8 +97,12 @@ class Recipe:
     model: dict[str, Any] = field(default_factory=dict)
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)
+    loss: Loss = field(default_factory=Loss)
+    distill: Distill = field(default_factory=Distill)
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
+    start_from: str | None = None  # a checkpoint whose weights are the first
+    start_needed: str | None = None  # says which; without it the recipe is refused
     epochs: int = 10
     batch_size: int = 128  # a device and step
     accumulate: int = 1  # steps an update
@@ -103,6 +133,25 @@ class Recipe:
             raise ValueError(f"label_smoothing {self.label_smoothing} is not in [0, 1)")
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay {self.ema_decay} is not in [0, 1): it is the share of the old average kept")
+        for key, value, low, high in (
+            ("distill.weight", self.distill.weight, 0, 1),
+            ("loss.tet_weight", self.loss.tet_weight, 0, 1),
+            ("loss.firing_rate", self.loss.firing_rate, 0, 1),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{key} {value} is not in [{low}, {high}]: it is a share")
+        if self.distill.temperature <= 0:
+            raise ValueError(f"distill.temperature {self.distill.temperature} is not above 0: 1 changes nothing")
+        if self.loss.firing_weight < 0:
+            raise ValueError(f"loss.firing_weight {self.loss.firing_weight} is below 0: 0 leaves rates alone")
+        if self.loss.firing_weight and self.compile:
+            raise ValueError("loss.firing_weight reads every neuron, which compiled models do not show: leave one out")
+        if self.optimizer.lr_batch is not None and self.optimizer.lr_batch < 1:
+            raise ValueError(f"optimizer.lr_batch {self.optimizer.lr_batch} is below 1: null takes lr as it is")
+        if self.optimizer.layer_decay is not None and not 0 < self.optimizer.layer_decay <= 1:
+            raise ValueError(f"optimizer.layer_decay {self.optimizer.layer_decay} is not in (0, 1]: 1 changes nothing")
+        if self.augment.repeats < 1:
+            raise ValueError(f"augment.repeats {self.augment.repeats} is below 1: 1 shows every image once")
         if self.optimizer.lr <= 0:
             raise ValueError(f"optimizer.lr {self.optimizer.lr} is not above 0")
 

@@ -171,6 +171,9 @@ class Fixed(nn.Module):
     def forward(self, x):
         return self.logits.expand(x.shape[-4], 4)
 
+    def forward_steps(self, x):
+        return self(x)[None]
+
 
 def loss_of(recipe, x, labels):
     return TrainingModule(recipe, Fixed(), {}).training_step((x, labels), 0).item()
