@@ -100,6 +100,7 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) 
         warmup_epochs=settings.warmup_epochs,
         warmup_lr=settings.warmup_lr,
         min_lr=settings.min_lr,
+        decay_rate=settings.decay_rate,
         cooldown_epochs=settings.cooldown_epochs,
         step_on_epochs=not settings.per_update,
         updates_per_epoch=updates_per_epoch,

@@ -87,6 +87,7 @@ class Schedule:
     min_lr: float = 1e-5
     cooldown_epochs: int = 0
     per_update: bool = False  # step after each update rather than each epoch
+    decay_rate: float = 0.1  # factor of step and multistep, power of poly
     after_warmup: bool = False  # the curve begins where the warm-up ends, rather than lies under it
 
 
