@@ -23,6 +23,7 @@ from spikeformers.models import (
     read_checkpoint,
     save_pretrained,
 )
+from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
 from spikeformers.training.evaluate import Scores, evaluate
 from spikeformers.training.loaders import ImageLoaders, errors_of_workers, load_sets
 from spikeformers.training.module import TrainingModule
@@ -48,7 +49,7 @@ class Result:
 
     run: Path
     weights: Path
-    test: Scores
+    test: Scores | None  # None of a model that learnt without labels
     epoch: int
     best_on_test: float | None  # the highest test accuracy of any epoch, as papers report; it chose nothing
 
@@ -116,12 +117,15 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     kept = best if best.is_file() else last
     load_checkpoint(model, kept).to(trainer.strategy.root_device)  # the Trainer has moved it to the CPU
     with errors_of_workers():
-        return _leave_results(folder, loaders, model.eval(), settings, read_checkpoint(kept).settings["epoch"])
+        leave = _leave_pretraining if isinstance(model, MaskedAutoencoder) else _leave_results
+        return leave(folder, loaders, model.eval(), settings, read_checkpoint(kept).settings["epoch"])
 
 
 def _fitted_to(sets: ImageSets, model: dict[str, Any]) -> dict[str, Any]:
     """A recipe's model with the classes and channels of the images. Raises ValueError where it says others."""
     ends = {"num_classes": len(sets.classes), "in_channels": sets.channels}
+    if model.get("num_classes") == 0:  # it learns without labels
+        del ends["num_classes"]
     for key, value in ends.items():
         if model.get(key, value) != value:
             raise ValueError(f"model.{key} is {model[key]}, and {sets.name} has {value}: leave it out of the recipe")
@@ -212,6 +216,16 @@ def _leave_results(
     draw_curves(folder / "metrics.csv", folder / "curves.png", name)
     _show_predictions(folder, loaders, model, settings["classes"], f"{name}: {test.top1:.2f} % of {test.images} right")
     return result
+
+
+def _leave_pretraining(
+    folder: Path, loaders: ImageLoaders, model: SpikingTransformer, settings: dict[str, Any], epoch: int
+) -> Result:
+    weights = save_pretrained(model, folder, **settings, epoch=epoch)
+    (folder / "results.json").write_text(json.dumps({"epoch": epoch}, indent=2) + "\n")
+    name = f"{settings['config']['name']} on {settings['recipe']['data']['name']}"
+    draw_curves(folder / "metrics.csv", folder / "curves.png", name)
+    return Result(folder, weights, None, epoch, None)
 
 
 def _show_predictions(

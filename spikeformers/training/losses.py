@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, mse_loss
 
 from spikeformers.models import SpikingTransformer
+from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.teacher import Teacher
 
@@ -119,3 +120,31 @@ class Objective:
         """The cross-entropy in evaluation, whatever was trained by, and the logits."""
         logits = model(x)
         return cross_entropy(logits, labels), logits
+
+
+class Reconstruction:
+    """The loss of a masked autoencoder, which asks for no labels and gives no logits."""
+
+    teacher = None
+
+    def __call__(self, model: MaskedAutoencoder, x: Tensor, targets: Tensor) -> tuple[Tensor, None]:
+        return model.reconstruct(x), None
+
+    def judge(self, model: MaskedAutoencoder, x: Tensor, labels: Tensor) -> tuple[Tensor, None]:
+        """The loss in evaluation, with the same patches hidden each time."""
+        return model.reconstruct(x, torch.Generator(x.device).manual_seed(0)), None
+
+
+def make_objective(recipe: Recipe, model: SpikingTransformer, teacher: Teacher | None) -> Any:
+    """What a model is trained by. Raises ValueError for what a masked autoencoder cannot be trained with."""
+    if not isinstance(model, MaskedAutoencoder):
+        return Objective(recipe, model, teacher)
+    mixing = recipe.augment.mixup > 0 or recipe.augment.cutmix > 0
+    for what, asked in (
+        ("memory lean", recipe.memory == "lean"),
+        ("distill.teacher", teacher is not None),
+        ("augment.mixup and cutmix", mixing),
+    ):
+        if asked:
+            raise ValueError(f"{what} is not for a masked autoencoder, which paints what it does not see: leave it out")
+    return Reconstruction()

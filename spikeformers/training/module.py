@@ -12,7 +12,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 
 from spikeformers.models import SpikingTransformer, compile, lean
-from spikeformers.training.losses import Objective
+from spikeformers.training.losses import make_objective
 from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.teacher import Teacher, load_teacher
@@ -38,7 +38,7 @@ class TrainingModule(pl.LightningModule):
             lean(model)
         if recipe.compile:
             compile(model)
-        self.objective = Objective(recipe, model, self._load_teacher())
+        self.objective = make_objective(recipe, model, self._load_teacher())
         augment = recipe.augment
         self.mix: Mixup | None = None
         if augment.mixup > 0 or augment.cutmix > 0:
@@ -101,7 +101,9 @@ class TrainingModule(pl.LightningModule):
         if (loss.device.type == "cpu" or batch_idx % 20 == 0) and not torch.isfinite(loss):
             raise _not_finite(f"the loss is {loss.item()}", f"at epoch {self.current_epoch}, step {batch_idx}")
         self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
-        self.log("acc", percent_right(logits, labels), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
+        if logits is not None:
+            right = percent_right(logits, labels)
+            self.log("acc", right, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
         return loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -117,7 +119,8 @@ class TrainingModule(pl.LightningModule):
         split = self.trainer.datamodule.evaluated_each_epoch[dataloader_idx]  # pyright: ignore[reportAttributeAccessIssue]
         how: Any = dict(batch_size=len(x), add_dataloader_idx=False, sync_dist=True)
         self.log(f"{split}_loss", loss, **how)
-        self.log(f"{split}_acc", percent_right(logits, labels), prog_bar=split == "val", **how)
+        if logits is not None:
+            self.log(f"{split}_acc", percent_right(logits, labels), prog_bar=split == "val", **how)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, weight in checkpoint["state_dict"].items():
