@@ -137,6 +137,7 @@ def sdt_v3_mae(
     depth: int = 12,
     num_heads: int = 8,
     mlp_ratio: float = 4,
+    drop_path: float = 0.0,
     mask_ratio: float = 0.5,
     decoder_dim: int = 256,
     decoder_depth: int = 4,
@@ -167,9 +168,9 @@ def sdt_v3_mae(
     if num_classes:
         raise ValueError(f"num_classes {num_classes} is not 0: a masked autoencoder learns without labels")
     encoder = large.sdt_v3_large(
-        dims=dims, depth=depth, num_heads=num_heads, mlp_ratio=mlp_ratio, layer_scale=None, in_channels=in_channels,
-        num_classes=0, image_size=image_size, time_steps=time_steps, neuron=neuron, stem=stem, conv_mlp=conv_mlp,
-        attention=attention, mlp=mlp, shortcut=shortcut,
+        dims=dims, depth=depth, num_heads=num_heads, mlp_ratio=mlp_ratio, drop_path=drop_path, layer_scale=None,
+        in_channels=in_channels, num_classes=0, image_size=image_size, time_steps=time_steps, neuron=neuron,
+        stem=stem, conv_mlp=conv_mlp, attention=attention, mlp=mlp, shortcut=shortcut,
     )  # fmt: skip
     visible = Visible()
     for part in (encoder.stem, *list(encoder.blocks)[:-depth]):

@@ -30,7 +30,7 @@ class TrainingModule(pl.LightningModule):
     def __init__(self, recipe: Recipe, model: SpikingTransformer, settings: dict[str, Any]):
         super().__init__()
         self.recipe, self.settings = recipe, settings
-        self.model = model.to(memory_format=torch.channels_last)  # a 1x1 convolution is then one matrix product
+        self.model = channels_last(model)
         self.ema: ModelEmaV3 | None = None
         if recipe.ema_decay is not None:
             self.ema = ModelEmaV3(model, decay=recipe.ema_decay).requires_grad_(False)
@@ -127,6 +127,17 @@ class TrainingModule(pl.LightningModule):
             if not weight.isfinite().all():
                 raise _not_finite(f"{name} is not finite", f"at epoch {self.current_epoch}, update {self.global_step}")
         checkpoint["spikeformers"] = {**self.settings, "epoch": self.current_epoch + 1}
+
+
+def channels_last(model: SpikingTransformer) -> SpikingTransformer:
+    """Lays out a model's convolutions so that a 1x1 one is one matrix product; returns the model.
+
+    torch's own `model.to` refuses tensors of other ranks, such as the rates that DSSA keeps.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
+    return model
 
 
 def time_first(x: Tensor) -> Tensor:

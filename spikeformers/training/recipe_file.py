@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import itertools
 import json
 import logging
@@ -70,8 +71,7 @@ def read_recipe(name: str, overrides: Mapping[str, Any] | Sequence[str] = ()) ->
         settings, words = _with_size(settings, words, name)
     for key in [*(key for key, _ in _leaves(settings)), *(word.removeprefix("--").partition("=")[0] for word in words)]:
         _check_known(key)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Recipe)
+    parser = _parser()
     try:
         parsed = parser.parse_args(words, namespace=parser.parse_object(settings))
     except Exception as error:  # jsonargparse has several kinds, each of several lines
@@ -79,6 +79,13 @@ def read_recipe(name: str, overrides: Mapping[str, Any] | Sequence[str] = ()) ->
     recipe = Recipe(**vars(parser.instantiate(parsed)))
     recipe.run = recipe.run or Path(name).stem
     return recipe
+
+
+@functools.cache
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Recipe)
+    return parser
 
 
 def _load(file: Traversable) -> dict[str, Any]:
@@ -189,6 +196,7 @@ def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield name, value
 
 
+@functools.cache
 def _fields(cls: type = Recipe, prefix: str = "") -> tuple[set[str], set[str], set[str]]:
     """Dotted names in a recipe: groups of fields, groups open to any name inside, and plain fields."""
     groups, open_groups, plain = set(), set(), set()
