@@ -144,10 +144,11 @@ def _step_by_step(x: Tensor) -> Tensor:
 def fire(x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | None, decay_input: bool) -> Tensor:
     """The spikes of `spikeformers.ops.lif.lif`."""
     x = _step_by_step(x)
+    launch: Any = _forward
     spikes = torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=x.device)
     if x.numel():
         neurons = x[0].numel()
-        _forward[(triton.cdiv(neurons, _BLOCK),)](
+        launch[(triton.cdiv(neurons, _BLOCK),)](
             x, spikes, tau, v_threshold, v_reset or 0.0, neurons,
             T=len(x), LEARNED=isinstance(tau, Tensor), DECAY=decay_input, HARD=v_reset is not None, BLOCK=_BLOCK,
         )  # fmt: skip
@@ -177,9 +178,10 @@ def gradients(
     if scale is not None:
         channels = x.shape[2]
         pixels = 1 if x[0].is_contiguous(memory_format=torch.channels_last) else x[0, 0, 0].numel()
+    launch: Any = _backward
     blocks = triton.cdiv(neurons, _BLOCK)
     by_block = torch.empty(blocks if grad_tau is not None else 0, dtype=torch.float32, device=x.device)
-    _backward[(blocks,)](
+    launch[(blocks,)](
         x, x if scale is None else scale, x if shift is None else shift, grad, grad_x, by_block,
         tau, v_threshold, v_reset or 0.0, _sharpness(surrogate), neurons, channels, pixels,
         T=len(x), LEARNED=grad_tau is not None, MADE=scale is not None, DECAY=decay_input, HARD=v_reset is not None,
