@@ -38,6 +38,6 @@ def run(words: list[str]) -> None:
     if result.best_on_test is not None:
         print(f"best on test {result.best_on_test:.2f} %, over all epochs, as papers report; it chose nothing")
     print(f"{run}/ holds {', '.join(sorted(entry.name for entry in run.iterdir() if entry.is_file()))}\n\nTry next:")
-    print(f"  spikeformers predict {run} {run}/samples/*.png")
+    print(f"  spikeformers predict {run} {run}/samples/*")
     print(f"  spikeformers eval {run}")
     print(f"  spikeformers train {recipe_name} --model.neuron PLIF --run {run.name}-plif")

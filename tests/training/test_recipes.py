@@ -90,7 +90,7 @@ def test_every_recipe_says_where_it_comes_from_and_builds(name):
 
 
 def test_the_shipped_recipes_are_the_demo_and_the_published_ones():
-    assert list_recipes() == sorted(["digits", *PUBLISHED])
+    assert list_recipes() == sorted(["digits", "nmnist", *PUBLISHED])
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
