@@ -7,6 +7,7 @@ torchvision, timm, scikit-learn and evlib wait for their use.
 
 from .events import EventSets, known_event_sets, load_events
 from .images import ImageSets, known_image_sets, load_images
+from .inputs import input_reader
 from .sampling import Augmented, EpochSampler
 from .sets import known_sets, load_sets
 from .transforms import eval_transform, train_transform
@@ -17,6 +18,7 @@ __all__ = [
     "EventSets",
     "ImageSets",
     "eval_transform",
+    "input_reader",
     "known_event_sets",
     "known_image_sets",
     "known_sets",

@@ -73,7 +73,8 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     torch.manual_seed(recipe.seed)
     model = create_model(**_fitted_to(sets, recipe.model))
     preprocess = sets.preprocess(asdict(recipe.data), image_size=model.image_size, time_steps=model.time_steps)
-    loaders = Loaders(recipe, sets, preprocess)
+    with errors_of_workers():
+        loaders = Loaders(recipe, sets, preprocess)
     settings = {
         "config": model.config,
         "preprocess": preprocess,

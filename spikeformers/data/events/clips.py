@@ -1,8 +1,7 @@
 """Recordings as clips of frames, kept on disk once they are made."""
 
-import hashlib
+import contextlib
 import itertools
-import json
 import logging
 import os
 import sys
@@ -16,9 +15,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .frames import Framing
+from .prepared import PreparedFrames, read_frames
 from .recording import Recording, read_events
-
-_FORMAT = 1  # of what readers and framing give: another number makes every clip anew
 
 
 class Clips(Dataset):
@@ -42,19 +40,18 @@ class Clips(Dataset):
         skip_broken: bool = False,
     ):
         self.framing, self.cache = framing, cache
-        self.items: list[tuple[Recording, int]] = [recordings[i] for i in range(len(recordings))]
+        self.items: list[tuple[Recording | PreparedFrames, int]] = [recordings[i] for i in range(len(recordings))]
         self.skipped: tuple[str, ...] = ()
         if cache is not None:
             broken = self._fill(workers)
             if broken and not skip_broken:
-                path, reason = next(iter(broken.items()))
-                said = reason if path in reason else f"{path}: {reason}"
+                reason = next(iter(broken.values()))
                 raise ValueError(
-                    f"{len(broken)} of {len(self.items)} recordings cannot be used, the first: {said}; mend or delete "
-                    "it, or leave such out by skip_broken=True (--data.skip_broken true on the command line)"
+                    f"{reason}; {len(broken)} of {len(self.items)} recordings are broken: mend or delete them, or "
+                    "leave them out by skip_broken=True (--data.skip_broken true on the command line)"
                 )
-            self.items = [item for item in self.items if item[0].path not in broken]
-            self.skipped = tuple(broken)
+            self.items = [item for item in self.items if item[0] not in broken]
+            self.skipped = tuple(recording.path for recording in broken)
             if broken:
                 logging.getLogger("spikeformers").warning(
                     "left out %d broken recording(s), the first: %s", len(broken), next(iter(broken.values()))
@@ -66,59 +63,52 @@ class Clips(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         recording, label = self.items[index]
         if self.cache is None:
-            frames = self.framing(recording.events())
+            frames = recording.frames(self.framing)
         else:
-            with np.load(self._file_of(recording)) as file:
-                frames = file["frames"]
+            frames = read_frames(recording.clip_file(self.cache, self.framing))
         return torch.from_numpy(frames.astype(np.float32)), label
 
-    def _fill(self, workers: int) -> dict[str, str]:
-        """Makes what is missing; path and reason of what cannot be made."""
-        missing = [recording for recording, _ in self.items if not self._file_of(recording).is_file()]
+    def _fill(self, workers: int) -> dict[Any, str]:
+        """Makes what is missing; which cannot be made, and why."""
+        missing = [recording for recording, _ in self.items if not self.file_of(recording).is_file()]
         if not missing:
             return {}
         by_file = [list(group) for _, group in itertools.groupby(missing, lambda recording: recording.path)]
-        making = DataLoader(_Making(self, by_file), batch_size=None, num_workers=workers)  # pyright: ignore
-        return {path: reason for path, reason in _shown(making, len(by_file)) if reason}
+        making = DataLoader(_Making(self, by_file), batch_size=None, num_workers=workers)
+        made = zip(by_file, _shown(making, len(by_file)), strict=True)
+        return {item: why for items, reasons in made for item, why in zip(items, reasons, strict=True) if why}
 
-    def _file_of(self, recording: Recording) -> Path:
+    def file_of(self, recording: Recording | PreparedFrames) -> Path:
+        """Where the clip of a recording lies."""
         assert self.cache is not None
-        how = [_FORMAT, self.framing.by, self.framing.time_steps, *self.framing.sensor]
-        status = Path(recording.path).stat()
-        which = [
-            str(Path(recording.path).absolute()),
-            status.st_size,
-            status.st_mtime_ns,
-            recording.start,
-            recording.end,
-        ]
-        digest = hashlib.sha256(json.dumps([how, which]).encode()).hexdigest()
-        height, width = self.framing.sensor
-        return (
-            self.cache / f"{self.framing.time_steps}x{height}x{width}-by-{self.framing.by}" / digest[:2] / digest[2:34]
-        )
+        return recording.clip_file(self.cache, self.framing)
 
 
 class _Making(Dataset):
-    """Item i makes the clips of one file, and is its path and, where that went wrong, the reason."""
+    """Item i makes the clips of one file, and is a list of reasons why not, empty where all went well."""
 
-    def __init__(self, clips: Clips, by_file: list[list[Recording]]):
+    def __init__(self, clips: Clips, by_file: list[list[Any]]):
         self.clips, self.by_file = clips, by_file
 
     def __len__(self) -> int:
         return len(self.by_file)
 
-    def __getitem__(self, index: int) -> tuple[str, str]:
+    def __getitem__(self, index: int) -> list[str]:
         recordings = self.by_file[index]
-        path = recordings[0].path
         try:
-            events = read_events(path)
-            made = [self.clips.framing(recording.within(events)) for recording in recordings]
+            events = read_events(recordings[0].path)
         except (ValueError, OSError, ImportError) as error:
-            return path, str(error)
-        for recording, frames in zip(recordings, made, strict=True):
-            _write(self.clips._file_of(recording), frames)
-        return path, ""
+            return [str(error)] * len(recordings)
+        reasons = []
+        for recording in recordings:
+            try:
+                frames = recording.framed(self.clips.framing, events)
+            except ValueError as error:
+                reasons.append(str(error))
+            else:
+                _write(self.clips.file_of(recording), frames)
+                reasons.append("")
+        return reasons
 
 
 def _write(file: Path, frames: np.ndarray) -> None:
@@ -135,10 +125,11 @@ def _write(file: Path, frames: np.ndarray) -> None:
             "data.cache"
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
 
 
-def _shown(making: DataLoader, files: int) -> Iterator[tuple[str, str]]:
+def _shown(making: DataLoader, files: int) -> Iterator[list[str]]:
     from rich.console import Console
     from rich.progress import track
 

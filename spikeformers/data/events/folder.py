@@ -4,20 +4,21 @@ from pathlib import Path
 
 from torch.utils.data import Dataset
 
+from .prepared import PreparedFrames
 from .recording import EXTENSIONS, Recording, is_recording
 
 
 class Recordings(Dataset):
     """A labelled set of recordings; item i is (`Recording`, label)."""
 
-    def __init__(self, items: list[tuple[Recording, int]]):
+    def __init__(self, items: list[tuple[Recording | PreparedFrames, int]]):
         self.items = items
         self.targets = [label for _, label in items]
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> tuple[Recording, int]:
+    def __getitem__(self, index: int) -> tuple[Recording | PreparedFrames, int]:
         return self.items[index]
 
     def of(self, indices: list[int]) -> "Recordings":
@@ -35,14 +36,18 @@ def find_splits(folder: Path) -> dict[str, Path]:
 
 def holds_recordings(folder: Path) -> bool:
     """Whether the first class folder, of train where there is one, has a recording in it."""
-    classes = [entry for entry in find_splits(folder).get("train", folder).iterdir() if entry.is_dir()]
+    parts = find_splits(folder).get("train", folder).iterdir()
+    classes = [entry for entry in parts if entry.is_dir() and not entry.name.startswith(".")]
     return any(is_recording(file) for file in min(classes).iterdir()) if classes else False
 
 
-def list_recordings(split: Path, classes: tuple[str, ...] | None = None) -> tuple[Recordings, tuple[str, ...]]:
+def list_recordings(
+    split: Path, classes: tuple[str, ...] | None = None, kind: type[Recording] | type[PreparedFrames] = Recording
+) -> tuple[Recordings, tuple[str, ...]]:
     """The recordings in `split/<class>/`, class after class and each in the order of file names, and the classes.
 
-    Raises FileNotFoundError where there are no classes or one is empty, ValueError where they are not `classes`.
+    `kind` makes one of a path. Raises FileNotFoundError where there are no classes or one is empty, ValueError where
+    they are not `classes`.
     """
     found = tuple(sorted(entry.name for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
     if not found:
@@ -57,5 +62,5 @@ def list_recordings(split: Path, classes: tuple[str, ...] | None = None) -> tupl
             raise FileNotFoundError(
                 f"{split / name} holds no recording ({' '.join(EXTENSIONS)}); add some, or remove that class"
             )
-        items += [(Recording(str(file)), label) for file in files]
+        items += [(kind(str(file)), label) for file in files]
     return Recordings(items), classes or found

@@ -5,8 +5,6 @@ from typing import Literal
 
 import numpy as np
 
-from .recording import Events
-
 
 @dataclass(frozen=True)
 class Framing:
@@ -22,18 +20,27 @@ class Framing:
     time_steps: int
     sensor: tuple[int, int]  # height, width
 
-    def __call__(self, events: Events) -> np.ndarray:
-        """`[N]` events -> counts `[T, 2, H, W]`, darker and brighter, in the smallest unsigned type that holds them."""
+    @property
+    def name(self) -> str:
+        """All of it in a word."""
         height, width = self.sensor
-        for axis, column, size in (("x", events.x, width), ("y", events.y, height)):
+        return f"{self.time_steps}x{height}x{width}-by-{self.by}"
+
+    def __call__(self, t: np.ndarray, x: np.ndarray, y: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """`[N]` events, in the order of time -> counts `[T, 2, H, W]`, darker and brighter.
+
+        They are of the smallest unsigned type that holds them.
+        """
+        height, width = self.sensor
+        for axis, column, size in (("x", x, width), ("y", y, height)):
             if column.min() < 0 or column.max() >= size:
                 outside = column.min() if column.min() < 0 else column.max()
                 raise ValueError(
                     f"an event at {axis} = {outside} lies outside the sensor of {height} x {width} pixels: "
                     "set data.sensor to its height and width"
                 )
-        step = self._steps(events.t)
-        place = ((step * 2 + events.p) * height + events.y) * width + events.x
+        step = self._steps(t)
+        place = ((step * 2 + p) * height + y) * width + x
         counts = np.bincount(place, minlength=self.time_steps * 2 * height * width)
         return counts.astype(np.min_scalar_type(counts.max())).reshape(self.time_steps, 2, height, width)
 

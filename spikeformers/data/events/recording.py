@@ -1,5 +1,7 @@
 """A recording of an event camera: where it lies, and the events in it."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -7,6 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from .frames import Framing
+
+_FORMAT = 1  # of what readers and frames make of a file: another number makes every clip anew
 
 # How files end, and the module of this folder whose `read` reads them.
 _READERS = {
@@ -43,6 +49,28 @@ class Recording:
         """Its events. Raises what `read_events` raises, and ValueError for a part in which there are none."""
         return self.within(read_events(self.path))
 
+    def frames(self, framing: Framing) -> np.ndarray:
+        """Its counts `[T, 2, H, W]`. Raises ValueError, naming the file, where they cannot be made."""
+        return self.framed(framing, read_events(self.path))
+
+    def framed(self, framing: Framing, events: Events) -> np.ndarray:
+        """Its counts, given the events of the whole file."""
+        try:
+            return framing(*self.within(events))
+        except ValueError as error:
+            raise ValueError(f"{self.path} cannot be cut into frames: {error}") from error
+
+    def clip_file(self, cache: Path, framing: Framing) -> Path:
+        """Where its frames lie in a cache, by all that they depend on."""
+        status = Path(self.path).stat()
+        source = [str(Path(self.path).absolute()), status.st_size, status.st_mtime_ns, self.start, self.end]
+        digest = hashlib.sha256(json.dumps([_FORMAT, framing.name, source]).encode()).hexdigest()
+        return cache / framing.name / digest[:2] / f"{digest[2:34]}.npz"
+
+    def keep(self, file: str) -> None:
+        """Writes its events to `file`, which is given without its `.npz`."""
+        np.savez_compressed(f"{file}.npz", **self.events()._asdict())
+
     def within(self, events: Events) -> Events:
         """Of the events of the whole file, those of this recording."""
         if self.start is None and self.end is None:
@@ -50,7 +78,7 @@ class Recording:
         first = 0 if self.start is None else np.searchsorted(events.t, self.start)
         last = len(events.t) if self.end is None else np.searchsorted(events.t, self.end)
         if first >= last:
-            raise ValueError(f"{self.path} has no event in {self.start} <= t < {self.end} microseconds")
+            raise ValueError(f"there is no event in {self.start} <= t < {self.end} microseconds")
         return Events(*(column[first:last] for column in events))
 
 

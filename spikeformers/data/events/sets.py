@@ -15,6 +15,7 @@ from .clips import Clips
 from .folder import Recordings, find_splits, list_recordings
 from .frames import Framing
 from .named import NAMED
+from .prepared import PreparedFrames, framing_of, is_prepared
 from .recording import Recording
 from .transforms import augmenting_clip_transform, clip_transform
 
@@ -33,6 +34,7 @@ class EventSets:
     classes: tuple[str, ...]
     channels: int  # 2: darker and brighter; 3: their sum, too
     sensor: tuple[int, int]  # height, width
+    framed: Framing | None = None  # how frames that lie ready were cut
     kind: ClassVar[str] = "recordings"
 
     def preprocess(self, settings: Mapping[str, Any], *, image_size: int, time_steps: int) -> dict[str, Any]:
@@ -70,21 +72,27 @@ class EventSets:
         transform = augmenting_clip_transform(**preprocess, **augment)
         return Augmented(self._clips(split, preprocess, settings), transform, seed)
 
-    def picture(self, item: Recording) -> Image.Image:
+    def picture(self, item: Recording | PreparedFrames) -> Image.Image:
         """All events of a recording in one picture: brighter in red, darker in blue."""
-        dark, bright = Framing("number", 1, self.sensor)(item.events())[0].astype(float)
+        dark, bright = item.frames(Framing("number", 1, self.sensor)).astype(float).sum(0)
         off, on = (np.minimum(1, counts / max(1.0, np.quantile(counts, 0.99))) for counts in (dark, bright))
         pixels = np.stack([1 - off, 1 - np.maximum(off, on), 1 - on], -1)
         return Image.fromarray((255 * pixels).astype(np.uint8))
 
-    def keep(self, item: Recording, file: Path) -> None:
+    def keep(self, item: Recording | PreparedFrames, file: Path) -> None:
         """Writes the events of a recording to `file`, which is given without its `.npz`, for `predict` to read."""
-        np.savez_compressed(f"{file}.npz", **item.events()._asdict())
+        item.keep(str(file))
 
     def _clips(self, split: Dataset, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Clips:
+        how = framing(preprocess)
+        if self.framed not in (None, how):
+            raise ValueError(
+                f"{self.name} holds frames {self.framed.name}, and {how.name} are asked for: set model.time_steps "
+                f"{self.framed.time_steps} and data.frames_by {self.framed.by}, or give the recordings themselves"
+            )
         return Clips(
             split,
-            framing(preprocess),
+            how,
             cache=Path(settings["cache"]) if settings.get("cache") else None,
             workers=settings.get("workers", 0),
             skip_broken=settings.get("skip_broken", False),
@@ -115,7 +123,8 @@ def load_events(
 ) -> EventSets:
     """The event set called `name`, whose files lie, or are put, under `root`, or the one in the folder `name`.
 
-    A folder holds `train/<class>/<recording>` and the same under `val`, `test` or both, or nothing but class folders.
+    A folder holds `train/<class>/<recording>` and the same under `val`, `test` or both, or nothing but class folders;
+    one called `frames_number_<T>_split_by_<number or time>` holds frames, as SpikingJelly makes them.
     Where there is no test part, the last `test` of each class in the order of file names becomes it, as in the papers
     on CIFAR10-DVS; with `split_seed` that share is drawn at random. `validation` is the share of every class that
     `seed` cuts from training. `sensor` is height and width, and None finds it in the recordings of a folder.
@@ -127,9 +136,10 @@ def load_events(
             raise ValueError(f"{what} {share} is not in 0 <= {what} < 1; 0.1 cuts off a tenth")
     if name in NAMED:
         parts, classes, size = NAMED[name](Path(root).expanduser(), download)
+        framed = None
     else:
-        parts, classes = _read_folder(Path(name).expanduser())
-        size = None
+        parts, classes, framed = _read_folder(Path(name).expanduser())
+        size = framed and framed.sensor
     train = parts["train"]
     train, tested = (train, parts["test"]) if "test" in parts else _cut_test(train, test, split_seed)
     kept, cut = stratified_split(train.targets, validation, seed)
@@ -142,21 +152,20 @@ def load_events(
     else:
         validated = Subset(train, cut)
     height, width = sensor or size or _sensor_of(train)
-    return EventSets(name, Subset(train, kept), validated, tested, classes, channels, (height, width))
+    return EventSets(name, Subset(train, kept), validated, tested, classes, channels, (height, width), framed)
 
 
-def _read_folder(folder: Path) -> tuple[dict[str, Recordings], tuple[str, ...]]:
+def _read_folder(folder: Path) -> tuple[dict[str, Recordings], tuple[str, ...], Framing | None]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{str(folder)!r} is no folder and no known set; known are {', '.join(NAMED)}")
+    kind = PreparedFrames if is_prepared(folder) else Recording
     splits = find_splits(folder)
-    if "train" not in splits:
-        recordings, classes = list_recordings(folder)
-        return {"train": recordings}, classes
-    train, classes = list_recordings(splits["train"])
-    parts = {name: list_recordings(splits[name], classes)[0] for name in ("val", "test") if name in splits}
+    train, classes = list_recordings(splits.get("train", folder), kind=kind)
+    parts = {name: list_recordings(splits[name], classes, kind)[0] for name in ("val", "test") if name in splits}
     if "val" in parts and "test" not in parts:
         parts = {"test": parts["val"]}
-    return {"train": train, **parts}, classes
+    first = train[0][0]
+    return {"train": train, **parts}, classes, framing_of(folder, first) if isinstance(first, PreparedFrames) else None
 
 
 def _cut_test(recordings: Recordings, share: float, seed: int | None) -> tuple[Recordings, Recordings]:
