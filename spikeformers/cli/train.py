@@ -7,7 +7,8 @@ Trains by a recipe (a name from `spikeformers recipes`, or a file, mine.yaml) an
 pictures in runs/<recipe>/.
 
   --model NAME        another model; its arguments are --model.time_steps 8, --model.neuron PLIF, ...
-  --data NAME         digits cifar10 cifar100 fashion_mnist mnist, or a folder: train/<class>/*, test/<class>/*
+  --data NAME         digits cifar10 cifar100 fashion_mnist mnist cifar10dvs dvs128_gesture n_caltech101 nmnist, or a
+                      folder of images or event recordings: train/<class>/*, test/<class>/*
   --epochs N  --batch_size N  --optimizer.lr X  --precision bf16-mixed  --seed N  --data.workers N ...
                       any field of the recipe; a misspelt one is answered with those that are close
   --trainer.devices N --trainer.num_nodes N --trainer.strategy ddp ...
