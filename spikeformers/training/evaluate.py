@@ -80,6 +80,12 @@ def evaluate_checkpoint(
     if data is not None:  # its own split and sensor, and not those of what it was trained on
         learnt_with |= {key: getattr(Data(), key) for key in ("sensor", "test", "split_seed")}
     sets = load_sets(learnt_with, seed=0, validation=0)
+    preprocess = settings.get("preprocess") or sets.preprocess(
+        learnt_with, image_size=model.image_size, time_steps=model.time_steps
+    )
+    learnt = "recordings" if "frames_by" in preprocess else "images"
+    if learnt != sets.kind:
+        raise ValueError(f"{name} has {sets.kind}, and {checkpoint.path} learnt from {learnt}: give others by --data")
     if len(sets.classes) != model.num_classes:
         raise ValueError(f"{name} has {len(sets.classes)} classes, and the model tells {model.num_classes} apart")
     for label, learnt in zip(sets.classes, settings.get("classes") or sets.classes, strict=True):
@@ -88,10 +94,6 @@ def evaluate_checkpoint(
     if sets.channels != model.in_channels:
         raise ValueError(f"{name} has {sets.kind} of {sets.channels} channels, and the model takes {model.in_channels}")
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    size = {"image_size": model.image_size, "time_steps": model.time_steps}
-    preprocess = settings.get("preprocess") or sets.preprocess(learnt_with, **size)
-    if ("frames_by" in preprocess) != (sets.kind == "recordings"):
-        raise ValueError(f"{name} has {sets.kind}, and {checkpoint.path} was trained on something else: give --data")
     if "time_steps" in preprocess:
         preprocess = {**preprocess, "time_steps": model.time_steps}
     with errors_of_workers():
