@@ -34,6 +34,8 @@ NOTHING = {
     "precision": "16-mixed",
     "start_needed": None,
     "model.drop_path": 0.0,
+    "augment.clip_ops": {},
+    "augment.clip_ops_drawn": 1,
     "processes": 1,
 }
 IMAGENET = {
@@ -236,6 +238,43 @@ RESFORMER_TRANSFER = {
 
 MAXFORMER_CIFAR = {**QKFORMER_CIFAR, "lr": 1.5e-3, "augment.cutmix": 0.5}
 
+# ---- event cameras: sections 1.7 and 2.7, and 2.7, 3.6, 4.7 and 6.1 of the other sheet
+
+EVENTS = {"data.frames_by": "number", "data.channels": 2, "data.test": 0.1, "data.split_seed": None}
+CIFAR10_DVS = {**EVENTS, "data.name": "cifar10dvs", "model.image_size": 128, "model.time_steps": 16}
+GESTURE = {**EVENTS, "data.name": "dvs128_gesture", "model.image_size": 128, "model.time_steps": 16}
+SNN_WIDE = {
+    **adamw(1e-3, 0.06),
+    **cosine(96, 10, 1e-5, 1e-5, 10),
+    "batch_size": 16,
+    "augment.clip_ops": {
+        "identity": 0, "shear_x": 0.3, "translate_x": 5, "translate_y": 5, "rotate": 30, "cutout": 0.11
+    },
+    "augment.mixup": 0.5,
+    "augment.mix_prob": 0.5,
+    "augment.mix_off_epoch": 75,
+}  # fmt: skip
+SDT_EVENTS = {"augment.hflip": 0.0, "seed": 42}
+RESFORMER_EVENTS = {
+    **SPIKINGRESFORMER,
+    "data.channels": 3,
+    "augment.clip_ops": {"roll": 64 // 3, "rotate": 30, "cutout_side": 1 / 3},
+    "epochs": 300,
+    "batch_size": 8,
+    "optimizer.weight_decay": 0.05,
+    "model.image_size": 64,
+    "label_smoothing": 0.0,  # of one-hot targets, without effect
+}
+RESFORMER_EVENTS_TRANSFER = {
+    **RESFORMER_EVENTS,
+    "augment.clip_ops": {"roll": 128 // 3, "rotate": 30, "cutout_side": 1 / 3},
+    "epochs": 100,
+    "batch_size": 48,
+    "model.image_size": 128,
+    "model.time_steps": 10,
+    "start_needed": "the weights of spikingresformer_imagenet",
+}
+
 # ---- SEW-ResNet has no sheet: but for the epochs these are ours
 
 SEW_RESNET = {
@@ -356,6 +395,43 @@ PUBLISHED = {
         "augment.cutmix": 1.0,
         "augment.mix_prob": 0.5,
     },
+    "spikformer_cifar10dvs": {**CIFAR10_DVS, **SNN_WIDE, "seed": 2021},
+    "spikformer_gesture": {**GESTURE, **SNN_WIDE, "epochs": 200},
+    "sdt_cifar10dvs": {
+        **CIFAR10_DVS,
+        **SDT_EVENTS,
+        **adamw(7.5e-3, 1e-4),
+        **cosine(200, 10, 1e-3, 3e-4, 10),
+        "batch_size": 32,
+        "model.time_steps": 10,
+        "model.image_size": 64,
+        "loss.name": "tet",
+        "loss.tet_target": 1.0,
+        "loss.tet_weight": 1e-3,
+    },
+    "sdt_gesture": {
+        **GESTURE,
+        **SDT_EVENTS,
+        **cosine(200, 10, 1e-6, 1e-5, 10),
+        "optimizer.name": "lamb",
+        "optimizer.weight_decay": 0.06,
+        "lr": 3e-4,
+        "batch_size": 16,
+    },
+    "qkformer_cifar10dvs": {**CIFAR10_DVS, **SNN_WIDE, "lr": 5e-3},
+    "qkformer_gesture": {**GESTURE, **SNN_WIDE, "epochs": 192, "schedule.min_lr": 2e-5},
+    "spikingformer_cifar10dvs": {**CIFAR10_DVS, **SNN_WIDE},
+    "spikingformer_gesture": {**GESTURE, **SNN_WIDE, "epochs": 192},
+    "maxformer_cifar10dvs": {**CIFAR10_DVS, **SNN_WIDE, "lr": 5e-3, "augment.cutmix": 0.1},
+    "maxformer_gesture": {
+        **GESTURE, **SNN_WIDE, "epochs": 150, "schedule.min_lr": 2e-5, "augment.cutmix": 0.1
+    },
+    "spikingresformer_cifar10dvs": {**CIFAR10_DVS, **RESFORMER_EVENTS, "model.time_steps": 16, "lr": 5e-4},
+    "spikingresformer_gesture": {**GESTURE, **RESFORMER_EVENTS, "model.time_steps": 16, "lr": 1e-4},
+    "spikingresformer_cifar10dvs_transfer": {
+        **CIFAR10_DVS, **RESFORMER_EVENTS_TRANSFER, "lr": 4e-5, "optimizer.weight_decay": 0.01
+    },
+    "spikingresformer_gesture_transfer": {**GESTURE, **RESFORMER_EVENTS_TRANSFER, "lr": 1e-4},
     "sew_resnet_imagenet": {**SEW_RESNET, "data.crop_pct": 224 / 256, "augment.crop_scale": (0.08, 1.0)},
     "sew_resnet_cifar10": {**CIFAR10, **SEW_RESNET, "augment.crop_scale": (0.25, 1.0)},
 }  # fmt: skip
@@ -440,4 +516,14 @@ SIZES = {
     },
     "sew_resnet_imagenet": {f"sew_resnet{n}": {} for n in (18, 34, 50, 101, 152)},
     "sew_resnet_cifar10": {"sew_resnet18_cifar10": {}},
+    **{
+        f"{family}_{data}": {f"{family}_2_256_{data}": {}}
+        for family in ("spikformer", "sdt", "qkformer", "maxformer") for data in ("cifar10dvs", "gesture")
+    },
+    **{
+        f"spikingformer_{data}": {f"spikingformer_2_256_{data}": {}, f"spikingformer_cml_2_256_{data}": {}}
+        for data in ("cifar10dvs", "gesture")
+    },
+    **{f"spikingresformer_{data}": {f"spikingresformer_{data}": {}} for data in ("cifar10dvs", "gesture")},
+    **{f"spikingresformer_{data}_transfer": {"spikingresformer_s": {}} for data in ("cifar10dvs", "gesture")},
 }  # fmt: skip

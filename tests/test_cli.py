@@ -483,7 +483,7 @@ def test_ctrl_c_before_training(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spikeformers.training.loaders.load_images", interrupted)
+    monkeypatch.setattr("spikeformers.data.sets.load_images", interrupted)
     assert refused(spikeformers("train", "digits", "--out", tmp_path / "runs"), status=130) == "interrupted"
     assert not (tmp_path / "runs").exists()
 

@@ -7,7 +7,8 @@ Trains by a recipe (a name from `spikeformers recipes`, or a file, mine.yaml) an
 pictures in runs/<recipe>/.
 
   --model NAME        another model; its arguments are --model.time_steps 8, --model.neuron PLIF, ...
-  --data NAME         digits cifar10 cifar100 fashion_mnist mnist, or a folder: train/<class>/*, test/<class>/*
+  --data NAME         digits cifar10 cifar100 fashion_mnist mnist cifar10dvs dvs128_gesture n_caltech101 nmnist, or a
+                      folder of images or event recordings: train/<class>/*, test/<class>/*
   --epochs N  --batch_size N  --optimizer.lr X  --precision bf16-mixed  --seed N  --data.workers N ...
                       any field of the recipe; a misspelt one is answered with those that are close
   --trainer.devices N --trainer.num_nodes N --trainer.strategy ddp ...
@@ -41,6 +42,6 @@ def run(words: list[str]) -> None:
     if result.best_on_test is not None:
         print(f"best on test {result.best_on_test:.2f} %, over all epochs, as papers report; it chose nothing")
     print(f"{run}/ holds {', '.join(sorted(entry.name for entry in run.iterdir() if entry.is_file()))}\n\nTry next:")
-    print(f"  spikeformers predict {run} {run}/samples/*.png")
+    print(f"  spikeformers predict {run} {run}/samples/*")
     print(f"  spikeformers eval {run}")
     print(f"  spikeformers train {recipe_name} --model.neuron PLIF --run {run.name}-plif")

@@ -60,6 +60,10 @@ class Augmented(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
+    def source(self, index: int) -> tuple[Any, int]:
+        """What item `index` is made of, and its label."""
+        return getattr(self.dataset, "items", self.dataset)[index]
+
     def __getitem__(self, item: int | tuple[int, ...]) -> tuple[torch.Tensor, int]:
         epoch, index, *copy = item if isinstance(item, tuple) else (0, item)
         image, label = self.dataset[index]

@@ -7,12 +7,12 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from timm.data.mixup import Mixup
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 
 from spikeformers.models import SpikingTransformer, compile, lean
 from spikeformers.training.losses import make_objective
+from spikeformers.training.mixup import Mixup
 from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.teacher import Teacher, load_teacher

@@ -10,7 +10,7 @@ from spikeformers.models._parts import describe_part, slot_of
 
 @dataclass
 class Data:
-    """Which images, and how they are read."""
+    """Which images or event recordings, and how they are read. Of recordings, model.time_steps frames are made."""
 
     name: str = "digits"  # a known set, or a folder with train/<class>/* and val|test/<class>/*
     root: str = "data"  # where known sets lie, or are downloaded to
@@ -21,22 +21,35 @@ class Data:
     interpolation: str | None = None  # bilinear, bicubic
     crop_pct: float = 1.0  # share of the resized image that evaluation looks at
     workers: int = 2  # loading processes
-    skip_broken: bool = False  # leave out images that cannot be read, and count them
+    skip_broken: bool = False  # leave out images or recordings that cannot be read, and count them
+    # of event recordings only; frames are counts, resized to model.image_size by `interpolation` (null: bilinear)
+    frames_by: Literal["number", "time"] = "number"  # frames of as many events, or of as many microseconds
+    channels: Literal[2, 3] = 2  # darker and brighter; 3: and their sum
+    sensor: tuple[int, int] | None = None  # height and width in pixels; null takes the set's own
+    test: float = 0.1  # share of every class to test on, where the set has no split of its own
+    split_seed: int | None = None  # draws that share; null takes the last files of each class by name, as papers do
+    cache: str | None = "data/frames"  # folder where frames are kept, made once by `workers`; null makes them each time
 
 
 @dataclass
 class Augment:
-    """What happens to training images; the defaults do nothing."""
+    """What happens to training images and clips; the defaults do nothing."""
 
-    hflip: float = 0.0  # probability
+    hflip: float = 0.0  # probability; of a clip all frames are flipped
+    # Clips only: the changes one of which is drawn for each, the same for all its frames, with their largest strengths:
+    # identity 0, roll, translate_x and translate_y in pixels, rotate in degrees, shear_x and shear_y in radians, cutout
+    # in shares of the area (a random square), cutout_side in shares of the sides (of just that size).
+    clip_ops: dict[str, float] = field(default_factory=dict)
+    clip_ops_drawn: int = 1  # how many different ones are drawn
+    # Images only, up to mixup:
     crop_scale: tuple[float, float] = (1.0, 1.0)  # area of a random crop; (1, 1) crops nothing
     crop_ratio: tuple[float, float] = (1.0, 1.0)  # its width over height
     rand_augment: str | None = None  # timm's notation, as rand-m9-n1-mstd0.4-inc1
     rand_augment_ops: list[str] = field(default_factory=list)  # only these operations; empty is timm's whole list
     erase: float = 0.0  # probability of random erasing
     erase_mode: Literal["const", "rand", "pixel"] = "const"
-    mixup: float = 0.0  # alpha of the beta distribution; 0 is off
-    cutmix: float = 0.0
+    mixup: float = 0.0  # alpha of the beta distribution; 0 is off; two clips are mixed frame by frame
+    cutmix: float = 0.0  # the same box in all frames
     mix_prob: float = 1.0  # of mixing a batch at all
     mix_switch_prob: float = 0.5  # of cutmix, where both are on
     mix_off_epoch: int | None = None  # from this epoch on nothing is mixed

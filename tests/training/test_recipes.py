@@ -1,10 +1,11 @@
 """Recipes: the shipped ones against the papers' numbers, and what is read, overridden and refused."""
 
-import inspect
 import logging
 import math
+from dataclasses import asdict
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -13,16 +14,18 @@ from published_recipes import NOTHING, PUBLISHED, SIZES
 from torch import nn
 
 import spikeformers as sf
-from spikeformers.data import ImageSets
+from spikeformers.data import EventSets, ImageSets
+from spikeformers.data.events import known_event_sets
+from spikeformers.data.events.recording import Recording
 from spikeformers.models._registry import find_family, resolve
 from spikeformers.training import Recipe, fit, list_recipes, read_recipe
-from spikeformers.training.loaders import ImageLoaders
+from spikeformers.training.loaders import Loaders
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import learning_rate, make_optimizer, make_schedule, total_epochs
 from spikeformers.training.recipe_file import recipe_head, recipe_sizes
 from spikeformers.training.trainer import check_trainer, quiet_lightning
 
-OURS = ("digits", "fashion_mnist")  # not after a paper
+OURS = ("digits", "fashion_mnist", "nmnist")  # not after a paper
 A_MODEL = sf.create_model("spikformer", dim=8, depth=1, num_heads=1)
 EVERY_SIZE = [(name, size) for name, sizes in SIZES.items() for size in sizes]
 
@@ -69,6 +72,8 @@ def test_the_published_numbers(name, size):
     for field in ("augment.crop_ratio", "data.crop_pct", "data.mean", "data.std"):
         if field in expected:
             assert value_of(recipe, field) == pytest.approx(expected.pop(field), abs=6e-6), field
+    changes = expected.pop("augment.clip_ops")
+    assert recipe.augment.clip_ops == pytest.approx(changes, abs=1e-6)
     assert {field: value_of(recipe, field) for field in expected} == expected
     assert make_schedule(recipe, make_optimizer(recipe, A_MODEL), 10)[1] == total_epochs(recipe)
     recipe.precision = "bf16-mixed"
@@ -134,8 +139,9 @@ SHRUNK = {
     "sdt_v3": dict(dims=[8, 8, 16, 16], depths=[1, 1], num_heads=2),
     "sdt_v3_large": dict(dims=[8, 8, 16], depth=1, num_heads=2),
     "sdt_v3_mae": dict(dims=[8, 8, 16], depth=1, num_heads=2, decoder_dim=8, decoder_depth=1, decoder_num_heads=2),
-    "qkformer": dict(dims=[8, 16], depths=[1, 1], num_heads=2),
+    "qkformer": dict(dims=[16, 32], depths=[1, 1], num_heads=2),
     "maxformer": dict(dims=[16, 32, 64], depths=[1, 1, 1], num_heads=4),
+    "maxformer_events": dict(dims=[32, 64], num_heads=4),
     "spikingresformer": dict(dims=[8, 8, 16], num_heads=[1, 1, 2], depths=[1, 1, 1]),
     "sew_resnet": dict(dims=[16, 16], depths=[1, 1], stem_dim=16),
 }
@@ -162,16 +168,31 @@ def made_up_images(classes):
                      interpolation="bicubic", skipped=())  # fmt: skip
 
 
-def two_steps(recipe):
-    """Trains two steps of two images, as `fit` would but for its folder, and gives the losses."""
-    recipe.batch_size, recipe.accumulate, recipe.precision, recipe.data.workers = 2, 1, "32-true", 0
+@pytest.fixture(scope="session")
+def made_up_events(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("events")
+    items = []
+    for i in range(6):
+        t, (x, y), p = np.arange(400) * 100, np.random.default_rng(i).integers(0, 40, (2, 400)), np.arange(400) % 2
+        np.savez(folder / f"{i}.npz", t=t, x=x, y=y, p=p)
+        items.append((Recording(str(folder / f"{i}.npz")), i % 3))
+
+    def made_up_events(channels):
+        parts = dict(train=items[:4], validation=items[4:], test=items[4:])
+        return EventSets("made up", **parts, classes=("a", "b", "c"), channels=channels, sensor=(40, 40))
+
+    return made_up_events
+
+
+def two_steps(recipe, sets):
+    """Trains two steps of two images or clips, as `fit` would but for its folder, and gives the losses."""
+    recipe.batch_size, recipe.accumulate, recipe.precision = 2, 1, "32-true"
+    recipe.data.workers, recipe.data.cache = 0, None
     recipe.schedule.warmup_epochs = 0  # at its start the rate is 0
     learns = recipe.model.get("num_classes") != 0
-    model = sf.create_model(**{**recipe.model, **({"num_classes": 3} if learns else {})})
-    data = recipe.data
-    preprocess = dict(
-        image_size=model.image_size, mean=data.mean, std=data.std, interpolation="bicubic", crop_pct=data.crop_pct
-    )
+    ends = {"in_channels": sets.channels, **({"num_classes": 3} if learns else {})}
+    model = sf.create_model(**{**recipe.model, **ends})
+    preprocess = sets.preprocess(asdict(recipe.data), image_size=model.image_size, time_steps=model.time_steps)
     module = TrainingModule(recipe, model, {"preprocess": preprocess})
     before = [p.detach().clone() for p in model.parameters()]
     losses = []
@@ -179,14 +200,18 @@ def two_steps(recipe):
     with quiet_lightning():
         trainer = pl.Trainer(
             fast_dev_run=2, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
-            use_distributed_sampler=False, **({"gradient_clip_val": recipe.clip_grad_norm}),
+            use_distributed_sampler=False, gradient_clip_val=recipe.clip_grad_norm,
         )  # fmt: skip
-        trainer.fit(module, datamodule=ImageLoaders(recipe, made_up_images(3), preprocess))
+        trainer.fit(module, datamodule=Loaders(recipe, sets, preprocess))
     assert all(p.isfinite().all() for p in model.parameters())
     moved = [not torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True)]
     assert sum(moved) > len(moved) / 2
     assert ("val_acc" in trainer.callback_metrics) == learns
     return losses
+
+
+def sets_for(recipe, made_up_events):
+    return made_up_events(recipe.data.channels) if recipe.data.name in known_event_sets() else made_up_images(3)
 
 
 @pytest.fixture
@@ -195,22 +220,24 @@ def without_downloads(monkeypatch):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_published_recipe_trains_when_made_small(name, without_downloads):
+def test_a_published_recipe_trains_when_made_small(name, without_downloads, made_up_events):
     recipe = read_recipe(name)
-    model = find_family(recipe.model["name"]).builder
-    recipe.model |= {**SHRUNK[model.__name__], "image_size": 32, "time_steps": min(recipe.model["time_steps"], 2)}
-    losses = two_steps(recipe)
+    family = find_family(recipe.model["name"]).builder.__name__
+    small = SHRUNK[family]
+    if recipe.data.name in known_event_sets():
+        small = SHRUNK.get(f"{family}_events", small)
+    recipe.model |= {**small, "image_size": 32, "time_steps": min(recipe.model["time_steps"], 2)}
+    losses = two_steps(recipe, sets_for(recipe, made_up_events))
     assert len(losses) == 2 and all(0 < loss < 5 for loss in losses)  # log 3 is 1.1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), EVERY_SIZE)
-def test_a_published_recipe_trains_at_full_width(name, size, without_downloads):
+def test_a_published_recipe_trains_at_full_width(name, size, without_downloads, made_up_events):
     recipe = read_recipe(name, {"model": {"name": size}})
-    parameters = inspect.signature(find_family(size).builder).parameters
-    if "image_size" in parameters and recipe.data.name == "imagenet":
+    if recipe.data.name == "imagenet":
         recipe.model["image_size"] = 64
-    assert all(math.isfinite(loss) for loss in two_steps(recipe))
+    assert all(math.isfinite(loss) for loss in two_steps(recipe, sets_for(recipe, made_up_events)))
 
 
 # ---- sizes
