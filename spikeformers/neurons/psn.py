@@ -1,6 +1,7 @@
 """The parallel spiking neuron, which sees all steps at once."""
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -47,5 +48,6 @@ def mixed_over_time(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
     """`weight x + bias` along time, at least in fp32, autocast or not: `[T, T], [T, ...], [T, 1] or [] -> [T, n]`."""
     flat = x.reshape(len(x), x[0].numel())
     dtype = torch.promote_types(x.dtype, torch.float32)
-    with torch.autocast(x.device.type, enabled=False):
+    exactly = nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)  # meta tensors have none
+    with exactly:
         return torch.addmm(bias.to(dtype), weight.to(dtype), flat.to(dtype))

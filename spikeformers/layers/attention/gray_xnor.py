@@ -3,12 +3,11 @@
 import torch
 from torch import Tensor
 
-from spikeformers.layers.attention.ssa import SSA
-from spikeformers.layers.attention.xnor import with_complement
+from spikeformers.layers.attention.xnor import XNORSSA, with_complement
 from spikeformers.ops.spike_attention import spike_attention
 
 
-class GrayXNOR(SSA):
+class GrayXNOR(XNORSSA):
     """XNORSSA whose q and k carry the Gray codes of row and column: `[T, B, C, H, W] spikes -> current, same shape`.
 
         code(i) = bits of i xor (i >> 1)                           of the row, then of the column
@@ -17,7 +16,7 @@ class GrayXNOR(SSA):
 
     Tokens whose indices differ by a power of two are a constant number of bits apart, wherever they are. Costs what
     `XNORSSA` costs at D + ceil(log2 H) + ceil(log2 W) channels a head. It takes any size of image. Gray-PE, Lv et al.,
-    NeurIPS 2025, arXiv:2501.16745. Arguments and errors are those of `SSA`; it wants binary neurons.
+    NeurIPS 2025, arXiv:2501.16745. Arguments and errors are those of `XNORSSA`.
     """
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:

@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor
 
-from spikeformers.layers.attention.ssa import SSA
-from spikeformers.layers.attention.xnor import with_complement
+from spikeformers.layers.attention.xnor import XNORSSA, with_complement
 
 
-class LogXNOR(SSA):
+class LogXNOR(XNORSSA):
     """XNORSSA with a whole number added where tokens are near: `[T, B, C, H, W] spikes -> current, same shape`.
 
         bias[i, j] = max(0, ceil(log2((N - 1) / (|i - j| + 1))))

@@ -12,6 +12,8 @@ class NoShortcut(nn.Module):
     The control that a residual style has to beat; it is `SEWShortcut` without its addition, and the stream is binary.
     """
 
+    wants_spikes = True
+
     def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
         super().__init__()
         self.core, self.neuron, self.drop_path = core, neuron(), DropPath(drop_path)

@@ -14,6 +14,8 @@ class SEWShortcut(nn.Module):
     and QKFormer.
     """
 
+    wants_spikes = True
+
     def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
         super().__init__()
         self.core, self.neuron, self.drop_path = core, neuron(), DropPath(drop_path)

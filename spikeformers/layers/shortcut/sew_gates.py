@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from spikeformers.layers.binary import check_binary
 from spikeformers.layers.contracts import MakeNeuron
 
 
@@ -16,10 +17,13 @@ class SEWAndShortcut(nn.Module):
     than 0 and 1.
     """
 
+    wants_spikes = True
+
     def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
         super().__init__()
+        _check_no_drop_path(self, drop_path)
         self.core, self.neuron = core, neuron()
-        _check_binary(type(self).__name__, self.neuron, drop_path)
+        check_binary(self, self.neuron)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.neuron(self.core(x))
@@ -32,21 +36,21 @@ class SEWIandShortcut(nn.Module):
     al., NeurIPS 2021, arXiv:2102.04159. Raises what `SEWAndShortcut` raises.
     """
 
+    wants_spikes = True
+
     def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
         super().__init__()
+        _check_no_drop_path(self, drop_path)
         self.core, self.neuron = core, neuron()
-        _check_binary(type(self).__name__, self.neuron, drop_path)
+        check_binary(self, self.neuron)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * (1 - self.neuron(self.core(x)))
 
 
-def _check_binary(name: str, neuron: nn.Module, drop_path: float) -> None:
+def _check_no_drop_path(part: nn.Module, drop_path: float) -> None:
     if drop_path > 0:
+        name = type(part).__name__
         raise ValueError(
             f"drop_path {drop_path} scales a branch, and {name} takes spikes: set it to 0, or use SEWShortcut"
         )
-    levels = getattr(neuron, "levels", (0.0, 1.0))
-    if set(levels) != {0.0, 1.0}:
-        kind = type(neuron).__name__
-        raise ValueError(f"{name} takes spikes of 0 and 1, and {kind} has the levels {levels}: use a binary neuron")

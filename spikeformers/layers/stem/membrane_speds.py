@@ -24,6 +24,8 @@ class MembraneSPEDS(nn.Module):
     arXiv:2505.18608, which pools on both sides between stages. Raises what `SPEDS` raises.
     """
 
+    emits_spikes = False
+
     def __init__(
         self,
         in_channels: int,

@@ -14,6 +14,8 @@ class MembraneSPS(nn.Module):
     Spike-driven Transformer, Yao et al., NeurIPS 2023, arXiv:2307.01694. Raises what `SPS` raises.
     """
 
+    emits_spikes = False
+
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):
         super().__init__()
         sps = SPS(in_channels, dim, neuron, strides)

@@ -43,6 +43,8 @@ class MembraneResNetStem(ResNetStem):
     The prologue of SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302. Raises what `ResNetStem` raises.
     """
 
+    emits_spikes = False
+
     def __init__(
         self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2), *, kernel_size: int = 7
     ):

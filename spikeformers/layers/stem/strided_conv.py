@@ -18,6 +18,8 @@ class StridedConv(nn.Module):
     Raises ValueError, when called, for a height or width that the stride does not divide.
     """
 
+    emits_spikes = False
+
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2,)):
         super().__init__()
         self.in_channels, self.stride = in_channels, prod(strides)
