@@ -10,7 +10,8 @@ class LIF(nn.Module):
     """Leaky integrate-and-fire with a fixed time constant: `[T, ...] current -> [T, ...] spikes`.
 
     `tau` is in steps (1 forgets at once), `v_reset=None` makes the reset soft; `spikeformers.ops.lif.lif` has the
-    formula. Defaults are those of Spikformer (arXiv:2209.15425) and its descendants.
+    formula. Three element-wise operations a neuron and step, one of them the decay. Defaults are those of Spikformer
+    (arXiv:2209.15425) and its descendants.
 
     Raises ValueError where `tau` is below 1 or the threshold is not above the reset.
     """

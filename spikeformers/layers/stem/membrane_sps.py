@@ -11,7 +11,8 @@ from spikeformers.layers.stem.sps import SPS, check_size
 class MembraneSPS(nn.Module):
     """SPS without its last neuron: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] current`.
 
-    Spike-driven Transformer, Yao et al., NeurIPS 2023, arXiv:2307.01694. Raises what `SPS` raises.
+    Costs what SPS costs. Spike-driven Transformer, Yao et al., NeurIPS 2023, arXiv:2307.01694. Raises what `SPS`
+    raises.
     """
 
     emits_spikes = False

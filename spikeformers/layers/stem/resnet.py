@@ -14,8 +14,9 @@ from spikeformers.layers.time import merge_time, split_time
 class ResNetStem(nn.Module):
     """Convolution, norm, neuron, max pool: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] spikes`.
 
-    `strides` are the convolution's and the 3x3 pool's; a pool of stride 1 is left out. He et al., CVPR 2016,
-    arXiv:1512.03385, with spikes by SEW-ResNet, Fang et al., NeurIPS 2021, arXiv:2102.04159.
+    kernel_size^2 C_in C multiplications a pixel of the convolution's output: it sees the image. `strides` are the
+    convolution's and the 3x3 pool's; a pool of stride 1 is left out. He et al., CVPR 2016, arXiv:1512.03385, with
+    spikes by SEW-ResNet, Fang et al., NeurIPS 2021, arXiv:2102.04159.
 
     Raises ValueError for other than two strides, and, when called, for a height or width that they do not divide.
     """
