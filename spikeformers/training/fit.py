@@ -18,6 +18,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from spikeformers.data import EventSets, ImageSets, load_sets
 from spikeformers.models import (
     SpikingTransformer,
+    check_model,
     create_model,
     load_checkpoint,
     read_checkpoint,
@@ -135,7 +136,8 @@ def _fitted_to(sets: ImageSets | EventSets, model: dict[str, Any]) -> dict[str, 
 
 
 def _try_out(recipe: Recipe, model: SpikingTransformer) -> None:
-    """Raises what would else be raised after the run folder is made: names timm lacks, sizes that do not fit."""
+    """Raises what would else be raised after the run folder is made: for parts, for names timm lacks, for sizes."""
+    check_model(model)
     make_schedule(recipe, make_optimizer(recipe, model), 1)
     with torch.device("meta"), torch.no_grad():
         twin = create_model(**model.config).eval()
