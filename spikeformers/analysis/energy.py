@@ -26,6 +26,9 @@ class Costs:
         return (self.ac * ac + self.mac * mac) * 1e-9
 
 
+HOROWITZ = Costs()
+
+
 @dataclass(frozen=True)
 class Energy:
     """What one sample costs by a convention: accumulations, multiply-accumulates and mJ."""
@@ -33,7 +36,7 @@ class Energy:
     convention: str
     ac: float
     mac: float
-    costs: Costs = Costs()
+    costs: Costs
 
     @property
     def millijoules(self) -> float:
@@ -52,7 +55,7 @@ class Convention:
     paper: str
     count: Callable[[Layer], Operations]
 
-    def energy(self, layers: Iterable[Layer], samples: int, costs: Costs = Costs()) -> Energy:
+    def energy(self, layers: Iterable[Layer], samples: int, costs: Costs = HOROWITZ) -> Energy:
         """What one of `samples` costs on average."""
         counted = [self.count(layer) for layer in layers]
         ac, mac = (sum(column) / samples for column in zip(*counted, strict=True)) if counted else (0.0, 0.0)

@@ -7,12 +7,15 @@ from math import prod
 import torch
 from torch import Tensor
 
+from spikeformers.analysis.operands import total
+
 
 @lru_cache(maxsize=4096)
 def reached(size: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[int, ...]:
-    """For each input along one axis the outputs that see it, counted once a tap: `reached(4, 3, 1, 1, 1) == (2, 3, 3, 2)`.
+    """For each input along one axis the outputs that see it, counted once a tap.
 
-    Taps that lie in the padding see nothing, so that the edges reach fewer outputs than the middle.
+    `reached(4, 3, 1, 1, 1) == (2, 3, 3, 2)`: taps that lie in the padding see nothing, so that the edges reach fewer
+    outputs than the middle.
     """
     outputs = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
     seen = [0] * size
@@ -25,7 +28,9 @@ def reached(size: int, kernel: int, stride: int, padding: int, dilation: int) ->
 
 
 @lru_cache(maxsize=4096)
-def reached_transposed(size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[int, ...]:
+def reached_transposed(
+    size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int
+) -> tuple[int, ...]:
     """`reached` for a transposed convolution: taps that fall outside of the output are lost."""
     places = ([i * stride - padding + tap * dilation for tap in range(kernel)] for i in range(size))
     return tuple(sum(0 <= place < outputs for place in row) for row in places)
@@ -52,19 +57,14 @@ def conv_fan_out(
 
 
 def spread(amount: Tensor, channels: int, axes: Sequence[tuple[int, ...]]) -> int:
-    """Multiplications that `amount` takes part in, `[N, C, *space]` of booleans or counts: an exact integer."""
+    """Multiplications that `amount` takes part in, `[N, C, *space]` of whole numbers: an exact integer."""
     if all(len(set(axis)) == 1 for axis in axes):
         return total(amount) * channels * prod(axis[0] for axis in axes)
-    by_place = amount.sum((0, 1), dtype=torch.float64 if amount.is_floating_point() else torch.int64)
-    weights = torch.ones((), dtype=by_place.dtype, device=amount.device)
+    by_place = amount.sum((0, 1)).double()
+    weights = torch.ones((), dtype=torch.float64, device=amount.device)
     for axis in axes:
-        weights = weights[..., None] * torch.tensor(axis, dtype=by_place.dtype, device=amount.device)
-    return int((by_place * weights).sum()) * channels
-
-
-def total(amount: Tensor) -> int:
-    """The sum of booleans or counts, exactly."""
-    return int(amount.sum(dtype=torch.float64) if amount.is_floating_point() else amount.sum())
+        weights = weights[..., None] * torch.tensor(axis, dtype=torch.float64, device=amount.device)
+    return round(float((by_place * weights).sum())) * channels
 
 
 def meetings(left: Tensor, right: Tensor) -> int:
@@ -72,5 +72,9 @@ def meetings(left: Tensor, right: Tensor) -> int:
 
     Each of the K inner places brings together all that is in a column on the left with all in a row on the right.
     """
-    columns, rows = left.sum(-2, dtype=torch.float64), right.sum(-1, dtype=torch.float64)
-    return int((columns * rows).sum())
+    return round(float((left.sum(-2).double() * right.sum(-1).double()).sum()))
+
+
+def coincidences(left: Tensor, right: Tensor) -> int:
+    """Multiplications of two tensors, element by element, neither side of which is 0, weighed by counts."""
+    return total(left * right)

@@ -26,10 +26,9 @@ class NeuronActivity:
         """A new batch begins, with step 0."""
         self._step = 0
 
-    def add(self, spikes: Tensor, steps: int, samples: int) -> None:
-        """Takes in `[T, B, ...]` or `[T B, ...]`, all `steps` at once, or `[B, ...]`, one step after another."""
-        fired = spikes.detach() != 0
-        by_place = fired.reshape(steps, samples, -1).sum(1, dtype=torch.int64)  # T neurons
+    def add(self, spikes: Tensor, steps: int, samples: int) -> int:
+        """Takes in `[T, B, ...]`, all `steps` at once, or `[B, ...]`, one step after another; how many fired."""
+        by_place = _fired(spikes.detach(), steps, samples)  # T neurons
         by_step, by_neuron = by_place.sum(1), by_place.sum(0)
         first, self._step = self._step, self._step + steps
         if self.by_step is None or self.by_neuron is None:
@@ -39,6 +38,7 @@ class NeuronActivity:
         self.by_step[first : self._step] += by_step
         self.by_neuron += by_neuron
         self.samples += samples if first == 0 else 0
+        return int(by_step.sum())
 
     @property
     def neurons(self) -> int:
@@ -72,6 +72,18 @@ class NeuronActivity:
         return {key: getattr(self, key) for key in numbers}
 
 
+def _fired(spikes: Tensor, steps: int, samples: int) -> Tensor:
+    """How many samples each neuron fired for at each step: `[T, B, ...] -> [T, ...]`, the rest in one row."""
+    fired = spikes if spikes.dtype in (torch.float32, torch.float64) else spikes.float()
+    fired = fired.abs().sign()
+    if steps * samples != spikes[..., None].shape[0] * spikes[..., None].shape[1]:
+        return fired.reshape(steps, samples, -1).sum(1).long()
+    axes = sorted(range(2, spikes.ndim), key=lambda axis: -spikes.stride(axis))  # along memory, where sums are fast
+    by_place = fired.permute(0, 1, *axes).sum(1)
+    back = [0, *(1 + axes.index(axis) for axis in range(2, spikes.ndim))]
+    return by_place.permute(back).reshape(steps, -1).long()
+
+
 def is_neuron(module: nn.Module) -> bool:
     """Whether a module is a layer of neurons: one that declares `levels`, or one of SpikingJelly's."""
     return hasattr(module, "levels") or (hasattr(module, "v_threshold") and hasattr(module, "surrogate_function"))
@@ -92,5 +104,7 @@ def units_of(model: nn.Module) -> tuple[float, ...]:
     """What one spike of each kind of neuron in a model is worth, 1 among them, the largest first."""
     units = {1.0}
     for module in model.modules():
-        units |= {min(abs(level) for level in levels if level) for levels in [getattr(module, "levels", ())] if any(levels)}
+        units |= {
+            min(abs(level) for level in levels if level) for levels in [getattr(module, "levels", ())] if any(levels)
+        }
     return tuple(sorted(units, reverse=True))

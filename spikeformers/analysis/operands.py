@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_ROW = 2**16  # numbers of at most 256 that float32 adds exactly
+
 
 @dataclass
 class Operand:
@@ -50,7 +52,7 @@ class Operand:
             self.unit = min(self.unit, other.unit) if self.most else other.unit
         self.most = max(self.most, other.most)
         self.negative |= other.negative
-        self.example = other.example if self.example is None else self.example
+        self.example = max((e for e in (self.example, other.example) if e is not None), default=None)
 
     def describe(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
@@ -59,11 +61,11 @@ class Operand:
 
 @dataclass
 class Seen:
-    """One tensor and what it holds: where it is not 0, and `counts` of spikes where they are not 0 and 1 only."""
+    """One tensor and what it holds: 1 where it is not 0, and `counts` of spikes where those are not the same."""
 
     operand: Operand
     nonzero: Tensor
-    counts: Tensor | None
+    counts: Tensor | None = None
 
     @property
     def spikes(self) -> Tensor:
@@ -73,38 +75,49 @@ class Seen:
 def look(x: Tensor, units: Sequence[float]) -> Seen:
     """Finds out what a tensor holds, trying `units` from the largest on; spikes are counted in the smallest of them."""
     x = x.detach()
-    nonzero = x != 0
-    operand = Operand(elements=x.numel(), nonzeros=int(nonzero.sum()))
-    if not x.numel():
-        return Seen(operand, nonzero, None)
-    if not x.is_floating_point():
+    if x.dtype not in (torch.float32, torch.float64):
         x = x.float()
-    operand.unit = next((unit for unit in units if _made_of(x, unit)), None)
+    operand = Operand(elements=x.numel())
+    if not x.numel():
+        return Seen(operand, x)
+    flat = in_memory_order(x)
+    low, high = (float(bound) for bound in flat.aminmax())
+    # between 0 and 1 no term of this sum is below 0, so that it is 0 for 0 and 1 alone
+    binary = low >= 0 and high <= 1 and _whole(flat[:256], 1.0) and float((flat * (1 - flat)).sum()) == 0
+    operand.unit = 1.0 if binary else next((unit for unit in units if _made_of(flat, unit)), None)
+    nonzero = x if binary else x.abs().sign()
+    operand.nonzeros = total(nonzero)
     if operand.unit is None:
-        counts = x / units[-1]
-        operand.example = float(x[counts != counts.round()][0])
-        return Seen(operand, nonzero, None)
-    low, high = (round(float(bound) / units[-1]) for bound in x.aminmax())
-    operand.most, operand.negative = max(high, -low), low < 0
+        counts = flat / units[-1]
+        operand.example = float(flat[counts != counts.round()].max())
+        return Seen(operand, nonzero)
+    operand.most, operand.negative = round(max(high, -low) / units[-1]), low < 0
     if operand.most <= 1:
         operand.spikes = operand.nonzeros
-        return Seen(operand, nonzero, None)
+        return Seen(operand, nonzero)
     counts = (x / units[-1]).round().abs()
-    operand.spikes = int(counts.sum(dtype=torch.float64))
+    counts = counts.double() if operand.most > 256 else counts
+    operand.spikes = total(counts)
     return Seen(operand, nonzero, counts)
 
 
-def _made_of(x: Tensor, unit: float) -> bool:
-    return _whole(_a_few(x), unit) and _whole(x, unit)  # real numbers show at once
+def total(amount: Tensor) -> int:
+    """The sum of whole numbers, exactly."""
+    flat = in_memory_order(amount)
+    rows = [flat[i : i + _ROW].sum() for i in range(0, len(flat), _ROW)]
+    return sum(map(int, torch.stack(rows).tolist())) if rows else 0
+
+
+def in_memory_order(x: Tensor) -> Tensor:
+    """A tensor's numbers in a row, `[...] -> [N]`, without a copy where its memory has no gaps, whatever its format."""
+    order = sorted(range(x.ndim), key=lambda axis: -x.stride(axis))
+    return x.permute(order).reshape(-1)
+
+
+def _made_of(flat: Tensor, unit: float) -> bool:
+    return _whole(flat[:256], unit) and _whole(flat, unit)  # real numbers show at once
 
 
 def _whole(x: Tensor, unit: float) -> bool:
     counts = x if unit == 1 else x / unit
     return bool(torch.equal(counts, counts.round()))
-
-
-def _a_few(x: Tensor) -> Tensor:
-    """A few of a tensor's numbers, whatever its strides are."""
-    while x.ndim > 1 and x.shape[0] == 1:
-        x = x[0]
-    return x[0] if x.ndim > 1 else x

@@ -8,9 +8,9 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from spikeformers.analysis.energy import CONVENTIONS, Convention, Costs, Energy, find_convention
+from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Convention, Costs, Energy, find_convention
 from spikeformers.analysis.neuron_activity import NeuronActivity
 from spikeformers.analysis.synaptic_ops import Counter, Layer
 from spikeformers.models import SpikingTransformer
@@ -25,7 +25,7 @@ class Profile:
     steps: int
     layers: list[Layer]
     activity: list[NeuronActivity]
-    costs: Costs = Costs()
+    costs: Costs = HOROWITZ
 
     def total(self, convention: str | Convention = "strict", costs: Costs | None = None) -> Energy:
         """What one input costs. Raises ValueError for an unknown convention."""
@@ -74,14 +74,14 @@ class Profile:
         return table.getvalue()
 
 
-def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = Costs(), name: str | None = None) -> Profile:
+def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ, name: str | None = None) -> Profile:
     """Runs a model on batches and counts what it does; the model is left as it was.
 
         profile(model, loader).total("strict").millijoules
 
     A batch is what the model takes, images `[B, ...]` or sequences `[T, B, C, H, W]`, alone or first in a tuple, with
-    labels behind it. It may be any model of ours or of plain PyTorch with SpikingJelly's neurons, whose state is cleared
-    between batches. It runs in eval mode, uncompiled, in its own precision.
+    labels behind it. It may be any model of ours, or of plain PyTorch with SpikingJelly's neurons, whose state is
+    cleared between batches. It runs in eval mode, uncompiled, in its own precision.
 
     Raises ValueError where there is no batch.
     """

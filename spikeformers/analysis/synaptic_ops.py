@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from spikeformers.analysis.fan_out import conv_fan_out, meetings, spread, total
+from spikeformers.analysis.fan_out import coincidences, conv_fan_out, meetings, spread
 from spikeformers.analysis.neuron_activity import NeuronActivity, is_neuron, leaks, steps_of, units_of
-from spikeformers.analysis.operands import Operand, Seen, look
+from spikeformers.analysis.operands import Operand, Seen, look, total
 
 
 @dataclass
@@ -24,8 +24,8 @@ class Layer:
     """One operation of a model with all that it did, over any number of batches.
 
     `name` is the module that does it and, where that does several, which of them. `op` is `convolution`, `linear`,
-    `product` (of two activations), `mask` (element by element), `sum`, `add`, `pool`, `bias` (what a folded norm leaves)
-    or `neuron` (an update; `left` is what comes out). `right` is None where the other side is weights.
+    `product` (of two activations), `mask` (element by element), `sum`, `add`, `pool`, `bias` (what a folded norm
+    leaves) or `neuron` (an update; `left` is what comes out). `right` is None where the other side is weights.
     """
 
     name: str
@@ -74,6 +74,10 @@ class Counter(TorchDispatchMode):
         self._bias: tuple[int, str, int] | None = None
         self._last_product: str | None = None
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and PyTorch's guard against it costs more than the counting
+
     # ---- around a batch
 
     @contextmanager
@@ -99,17 +103,15 @@ class Counter(TorchDispatchMode):
 
     def _enter(self, name: str) -> Callable[[nn.Module, Any], None]:
         def enter(module: nn.Module, inputs: Any) -> None:
-            if module in self._chains and not self._quiet:
-                self._stack.append((name, module))
-                self._ordinals.append(defaultdict(int))
-                with _paused(self):
-                    self._count_chain(inputs[0], *self._chains[module])
-                self._stack.pop()
-                self._ordinals.pop()
             self._stack.append((name, module))
             self._ordinals.append(defaultdict(int))
             self._sources.append({})
-            self._quiet += self._quiet > 0 or is_neuron(module) or module in self._chains
+            opaque = is_neuron(module) or module in self._chains
+            if opaque and not self._quiet:
+                self.__exit__(None, None, None)  # nothing inside is seen, and nothing slows down
+                if module in self._chains:
+                    self._count_chain(inputs[0], *self._chains[module])
+            self._quiet += self._quiet > 0 or opaque
 
         return enter
 
@@ -117,18 +119,22 @@ class Counter(TorchDispatchMode):
         name, _ = self._stack.pop()
         self._ordinals.pop()
         self._sources.pop()
-        self._quiet -= self._quiet > 0
-        if is_neuron(module) and not self._quiet and isinstance(output, Tensor):
-            with _paused(self):
-                self._count_neuron(name, module, output)
+        if not self._quiet:
+            return
+        self._quiet -= 1
+        if self._quiet:
+            return
+        if is_neuron(module) and isinstance(output, Tensor):
+            self._count_neuron(name, module, output)
             if self._sources:
                 self._sources[-1][output.untyped_storage().data_ptr()] = name.rpartition(".")[2].removesuffix("_neuron")
+        self.__enter__()
 
     # ---- what happens inside
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
-        if self._quiet or not self._stack:
+        if not self._stack:
             return output
         name = func.overloadpacket.__name__
         if count := _COUNTED.get(name.removesuffix("_") if name in ("add_", "mul_", "sub_") else name):
@@ -139,8 +145,8 @@ class Counter(TorchDispatchMode):
         name, module = self._stack[-1]
         self._ordinals[-1][op] += 1
         ordinal = self._ordinals[-1][op]
-        alone = op in ("convolution", "linear", "bias") and ordinal == 1
-        label = name if alone else ".".join(filter(None, (name, f"{op}{ordinal}")))
+        own = "" if op in ("convolution", "linear") and ordinal == 1 else op if op == "bias" else f"{op}{ordinal}"
+        label = ".".join(filter(None, (name, own)))
         if (layer := self.layers.get((label, op))) is None:
             layer = self.layers[label, op] = Layer(label, op, attention=hasattr(module, "attn_neuron"))
         return layer
@@ -162,11 +168,13 @@ class Counter(TorchDispatchMode):
         pointer = x.untyped_storage().data_ptr()
         return next((known[pointer] for known in reversed(self._sources) if pointer in known), "")
 
-    def _with_weights(self, op: str, seen: Seen, macs: int, spread_of: Callable[[Tensor], int], rows: int) -> None:
+    def _with_weights(
+        self, op: str, seen: Seen, macs: int, dense: int, spread_of: Callable[[Tensor], int], rows: int
+    ) -> None:
         layer = self._layer(op)
         layer.left.add(seen.operand)
         layer.macs += macs
-        layer.dense += spread_of(torch.ones_like(seen.nonzero))
+        layer.dense += dense
         hits = spread_of(seen.nonzero)
         layer.hits += hits
         layer.left_events += hits if seen.counts is None else spread_of(seen.counts)
@@ -180,7 +188,8 @@ class Counter(TorchDispatchMode):
         channels, axes = conv_fan_out(x.shape, weight.shape, y.shape, stride, padding, dilation, transposed, groups)
         taps = prod(weight.shape[2:])
         macs = x.numel() * channels * taps if transposed else y.numel() * weight.shape[1] * taps
-        self._with_weights("convolution", self._look(x), macs, lambda a: spread(a, channels, axes), x.shape[0])
+        dense = x.shape[0] * x.shape[1] * channels * prod(map(sum, axes))
+        self._with_weights("convolution", self._look(x), macs, dense, lambda a: spread(a, channels, axes), len(x))
         self._count_bias(y, bias)
 
     def _count_chain(self, x: Tensor, channels: int, kernel: int, in_channels: int) -> None:
@@ -190,7 +199,8 @@ class Counter(TorchDispatchMode):
         reach, axes = conv_fan_out(flat.shape, shape, flat.shape, (1,), (pad,), (1,), False, 1)
         outputs = flat.numel() // in_channels * channels
         macs = outputs * in_channels * kernel**2
-        self._with_weights("convolution", self._look(flat), macs, lambda a: spread(a, reach, axes), len(flat))
+        dense = len(flat) * in_channels * reach * prod(map(sum, axes))
+        self._with_weights("convolution", self._look(flat), macs, dense, lambda a: spread(a, reach, axes), len(flat))
         self._add("bias", outputs)
 
     def _count_matmul(self, y: Tensor, args: Any, kwargs: Any) -> None:
@@ -200,7 +210,8 @@ class Counter(TorchDispatchMode):
         if self._is_weight(left) or self._is_weight(right):
             x, width = (right, left.shape[-2]) if self._is_weight(left) else (left, right.shape[-1])
             rows = x.numel() // x.shape[-2 if x is right else -1]
-            self._with_weights("linear", self._look(x), x.numel() * width, lambda a: total(a) * width, rows)
+            macs = x.numel() * width
+            self._with_weights("linear", self._look(x), macs, macs, lambda a: total(a) * width, rows)
         else:
             a, b = look(left, self.units), look(right, self.units)
             self._two_sided("product", a, b, left, right, left.numel() * right.shape[-1], meetings)
@@ -215,10 +226,10 @@ class Counter(TorchDispatchMode):
         a, b, c = (look(x, self.units) for x in (q, k, v))
         b.nonzero, b.counts = b.nonzero.mT, None if b.counts is None else b.counts.mT
         self._two_sided("product", a, b, q, k, q.numel() * k.shape[-2], meetings)
-        weights = torch.ones(*q.shape[:-1], k.shape[-2], dtype=torch.bool, device=q.device)  # a softmax leaves no zero
+        weights = q.new_ones(*q.shape[:-1], k.shape[-2])  # a softmax leaves no zero
         attention = Operand(weights.numel(), weights.numel(), unit=None, example=1 / k.shape[-2])
         macs = weights.numel() * v.shape[-1]
-        self._two_sided("product", Seen(attention, weights, None), c, q.new_empty(0), v, macs, meetings)
+        self._two_sided("product", Seen(attention, weights), c, q.new_empty(0), v, macs, meetings)
 
     def _two_sided(
         self, op: str, a: Seen, b: Seen, left: Tensor, right: Tensor, macs: int, meet: Callable[[Tensor, Tensor], int]
@@ -244,14 +255,13 @@ class Counter(TorchDispatchMode):
         # a real number a channel or a head is a constant, which folds into weights
         if any(s.operand.unit is None and s.operand.elements < y.numel() for s in (a, b)):
             return
-        self._two_sided("mask", a, b, left, right, y.numel(), _coincide)
+        self._two_sided("mask", a, b, left, right, y.numel(), coincidences)
 
     def _count_add(self, y: Tensor, args: Any, kwargs: Any) -> None:
         left, right = args[:2]
         if self._is_weight(left) or self._is_weight(right) or left.numel() != right.numel():
             return
-        a, b = look(left, self.units), look(right, self.units)
-        self._two_sided("add", a, b, left, right, y.numel(), _coincide)
+        self._add("add", y.numel()).hits -= y.numel() - int(torch.logical_and(left, right).count_nonzero())
 
     def _count_sum(self, y: Tensor, args: Any, kwargs: Any) -> None:
         if not isinstance(args[0], Tensor) or self._is_weight(args[0]):
@@ -300,10 +310,9 @@ class Counter(TorchDispatchMode):
         activity = self.activity.get(name)
         if activity is None:
             activity = self.activity[name] = NeuronActivity(name, type(neuron).__name__)
-        activity.add(spikes, steps_of(neuron, spikes), self._in_batch)
         layer = self.layers.setdefault((name, "neuron"), Layer(name, "neuron", leaks=leaks(neuron)))
-        seen = look(spikes, self.units)
-        layer.left.add(seen.operand)
+        fired = activity.add(spikes, steps_of(neuron, spikes), self._in_batch)
+        layer.left.add(Operand(spikes.numel(), fired, fired, most=int(fired > 0)))
         layer.macs += spikes.numel()
         layer.dense += spikes.numel()
         layer.hits += spikes.numel()
@@ -313,7 +322,7 @@ class Counter(TorchDispatchMode):
         names = getattr(head, "classifiers", None)
         last = {f"head.{name}" for name in names} if names else {self._last_product}
         for layer in self.layers.values():
-            if layer.name in last and layer.op in ("linear", "convolution"):
+            if layer.name in last and not layer.role:
                 layer.role = "classifier"
 
 
@@ -342,10 +351,6 @@ _COUNTED: dict[str, Callable[..., None]] = {
 }
 
 
-def _coincide(left: Tensor, right: Tensor) -> int:
-    return total(left & right if left.dtype == right.dtype == torch.bool else left * right)
-
-
 def _is_chain(module: nn.Module) -> bool:
     """Whether a part is several linear layers that fold into one at inference."""
     return hasattr(module, "folded") and sum(isinstance(m, nn.Conv2d) for m in module.modules()) > 1
@@ -359,16 +364,6 @@ def _folded_shape(module: Any) -> tuple[int, int, int]:
 
 def _device(model: nn.Module) -> str:
     return next((p.device.type for p in model.parameters()), "cpu")
-
-
-@contextmanager
-def _paused(mode: Counter) -> Iterator[None]:
-    """Counts in a hook without being counted; within `__torch_dispatch__` the mode is off anyway."""
-    mode._quiet += 1
-    try:
-        yield
-    finally:
-        mode._quiet -= 1
 
 
 @contextmanager
