@@ -167,7 +167,9 @@ def _draw(
         draw.draw_maps(frames, relevant[:, i, None], path)
         for drawn in maps:
             name = drawn.name.removesuffix(".core")
-            path = add("attention", f"attention-{i + 1}-{name}.png", f"{name}: {drawn.shows}", f"attention of {name}", of)
+            path = add(
+                "attention", f"attention-{i + 1}-{name}.png", f"{name}: {drawn.shows}", f"attention of {name}", of
+            )
             draw.draw_maps(frames, drawn.values[:, i].cpu(), path)
     return pictures
 
@@ -191,7 +193,9 @@ def _spikes_of(model: SpikingTransformer, neuron: str, x: Tensor) -> Tensor:
 def block_of(name: str) -> str:
     """The part of a model that a layer belongs to: `stem`, `blocks.3`, `head`."""
     words = name.split(".")
-    return ".".join(words[:2]) if words[0] == "blocks" else words[0] if len(words) > 1 or name[:1].isdigit() else "model"
+    return (
+        ".".join(words[:2]) if words[0] == "blocks" else words[0] if len(words) > 1 or name[:1].isdigit() else "model"
+    )
 
 
 def _page(report: Report, pictures: dict[str, list[Picture]], folder: Path) -> str:
@@ -199,9 +203,13 @@ def _page(report: Report, pictures: dict[str, list[Picture]], folder: Path) -> s
 
     templates = Path(__file__).parent / "page"
     environment = Environment(
-        loader=FileSystemLoader(templates), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    environment.filters |= {"si": _si, "data_uri": lambda file: _data_uri(folder / file)}
+    environment.filters |= {"si": _si, "joules": _joules, "data_uri": lambda file: _data_uri(folder / file)}
     totals = {name: report.profile.total(name) for name in CONVENTIONS}
     layers = report.profile.by_layer(report.convention)
     blocks: dict[str, float] = {}
@@ -218,6 +226,7 @@ def _page(report: Report, pictures: dict[str, list[Picture]], folder: Path) -> s
         totals=totals,
         layers=layers,
         blocks=blocks,
+        busiest=max((rate for layer in report.profile.activity for rate in layer.rates), default=0) or 1,
         verdict=verdict(report.findings),
         pictures=pictures,
         inputs=inputs,
@@ -227,6 +236,14 @@ def _page(report: Report, pictures: dict[str, list[Picture]], folder: Path) -> s
 def _data_uri(file: Path) -> str:
     kind = {".svg": "image/svg+xml", ".png": "image/png"}[file.suffix]
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+def _joules(millijoules: float) -> str:
+    """An energy with the unit that suits it: `13.66 mJ`, `2.642 µJ`."""
+    for size, unit in ((1.0, "mJ"), (1e-3, "µJ"), (1e-6, "nJ")):
+        if millijoules >= size:
+            return f"{millijoules / size:.4g} {unit}"
+    return f"{millijoules * 1e9:.4g} pJ"
 
 
 def _si(count: float) -> str:

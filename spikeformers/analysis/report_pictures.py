@@ -82,7 +82,9 @@ def draw_maps(x: Tensor, maps: Tensor, file: Path) -> None:
     """Maps `[T, M, h, w]` over their frames `[T, C, H, W]`: a row a head, a column a step; the brightest is the largest."""
     most = float(maps.max()) or 1.0
     frames = [_picture(frame) for frame in x]
-    _mosaic([[_laid_over(frame, maps[t, m] / most) for t, frame in enumerate(frames)] for m in range(maps.shape[1])], file)
+    _mosaic(
+        [[_laid_over(frame, maps[t, m] / most) for t, frame in enumerate(frames)] for m in range(maps.shape[1])], file
+    )
 
 
 def _picture(frame: Tensor) -> np.ndarray:
@@ -99,7 +101,9 @@ def _picture(frame: Tensor) -> np.ndarray:
 def _laid_over(picture: np.ndarray, heat: Tensor) -> np.ndarray:
     heat = interpolate(heat[None, None].float(), (_PIXELS, _PIXELS), mode="bilinear")[0, 0].clamp(0, 1).numpy()
     pale = 0.55 * picture.mean(-1, keepdims=True) + 0.2
-    return pale * (1 - 0.75 * heat[..., None]) + 0.75 * heat[..., None] * colormaps["inferno"](0.25 + 0.75 * heat)[..., :3]
+    return (
+        pale * (1 - 0.75 * heat[..., None]) + 0.75 * heat[..., None] * colormaps["inferno"](0.25 + 0.75 * heat)[..., :3]
+    )
 
 
 def _mosaic(rows: Sequence[Sequence[np.ndarray]], file: Path) -> None:

@@ -62,7 +62,7 @@ def _sentences(findings: list[Finding]) -> Iterator[str]:
             yield f"The first convolution, {finding.layer.name}, multiplies the image, {_in_words(finding.layer.left)}."
     if counts := [finding for finding in within if finding.verdict == "counts"]:
         most = max(finding.layer.left.most for finding in counts)
-        yield f"{_products(counts)} of counts of spikes, up to {most}: each is that many additions or one multiplication."
+        yield f"{_products(counts)} of counts of spikes, up to {most}: as many additions each, or one multiplication."
         yield "Shortcuts that add spikes (SEW) and integer neurons make counts."
     if real := [finding for finding in within if finding.verdict == "multiplications"]:
         yield f"{_products(real)} of real numbers, there {_in_words(real[0].layer.left)}: multiplications in full."
