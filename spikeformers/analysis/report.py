@@ -88,10 +88,8 @@ def write_report(
     else:
         answers = anytime(model, progress(batches, "reading out"), convention=convention, costs=costs)
         refused, top1 = "", answers[-1].top1
-    report = Report(
-        title or found.model, about or {}, found, audit(found), [*firing_advice(found.activity)], answers, refused, top1,
-        convention,
-    )  # fmt: skip
+    name, advice = title or found.model, list(firing_advice(found.activity))
+    report = Report(name, about or {}, found, audit(found), advice, answers, refused, top1, convention)
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     (unfinished / PICTURES).mkdir(parents=True)
@@ -181,7 +179,11 @@ def _class_of(label: int, classes: Sequence[str]) -> str:
 @torch.no_grad()
 def _spikes_of(model: SpikingTransformer, neuron: str, x: Tensor) -> Tensor:
     caught: list[Tensor] = []
-    hook = model.get_submodule(neuron).register_forward_hook(lambda module, inputs, output: caught.append(output))
+
+    def catch(module: torch.nn.Module, inputs: Any, output: Tensor) -> None:
+        caught.append(output)
+
+    hook = model.get_submodule(neuron).register_forward_hook(catch)
     try:
         with torch.compiler.set_stance("force_eager"):
             model.eval()(x)
