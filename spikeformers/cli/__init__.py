@@ -22,11 +22,13 @@ usage: spikeformers COMMAND ...
                           what a trained model says of images
   identify FILE           which model a file of weights holds
   bench MODEL             speed and memory of a model on this machine
+  analyze MODEL           what a model costs, how it fires and where it looks, as a page
+  compare-energy MODEL... operations and energy of models side by side
 
 Each has --help with an example. Start with:  spikeformers train digits
 """
 
-_COMMANDS = ("list", "info", "recipes", "train", "eval", "predict", "identify", "bench")
+_COMMANDS = ("list", "info", "recipes", "train", "eval", "predict", "identify", "bench", "analyze", "compare-energy")
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:

@@ -125,6 +125,7 @@ class Recipe:
     ema_decay: float | None = None  # average the weights, and evaluate with the average
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     memory: Literal["plain", "lean"] = "plain"  # lean runs blocks again in backward, rather than keep what they hold
+    profile_every: int = 500  # steps between counts of operations and energy in TensorBoard; 0 is never
     compile: bool = False  # by torch.compile, at the first steps
     seed: int = 0
     trainer: dict[str, Any] = field(default_factory=dict)  # devices, num_nodes, strategy, ...
@@ -141,6 +142,8 @@ class Recipe:
         mixing = self.augment.mixup > 0 or self.augment.cutmix > 0
         if mixing and self.batch_size % 2:
             raise ValueError(f"batch_size {self.batch_size} is odd, and mixup pairs images: use an even one")
+        if self.profile_every < 0:
+            raise ValueError(f"profile_every {self.profile_every} is below 0: give a number of steps, or 0 for never")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed {self.seed} is not in [0, 2**32)")
         if not 0 <= self.label_smoothing < 1:
