@@ -588,6 +588,6 @@ def test_compare_energy(trained, images, tmp_path):
     assert rows[0]["top1_of"] == "test" and rows[1]["top1_of"] == "published"
     with (tmp_path / "energy.csv").open() as table:
         written = list(csv.DictReader(table))
-    assert [float(row["mj_strict"]) for row in written][0] == rows[0]["mj_strict"]
+    assert float(written[0]["mj_strict"]) == rows[0]["mj_strict"]
     assert f"{rows[0]['mj_strict']:.4g} mJ" in ran.out and f"{rows[0]['parameters']:,}" in ran.out
     assert "published: of a model that was trained" in ran.out

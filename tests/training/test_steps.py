@@ -22,7 +22,7 @@ from spikeformers.models import SpikingTransformer
 class Stem(nn.Module):
     def __init__(self, in_channels):
         super().__init__()
-        self.in_channels = in_channels
+        self.in_channels, self.stride = in_channels, 4
         self.conv = nn.Conv2d(in_channels, 4, 4, 4)
 
     def forward(self, x):
