@@ -159,11 +159,13 @@ def test_info_of_a_model_that_does_not_exist():
 def test_recipes():
     ran = spikeformers("recipes")
     assert [line for line in ran.out.splitlines() if line and line[0] != " "] == list_recipes()
-    assert "Zhou et al., ICLR 2023" in ran.out
-    assert list(json.loads(spikeformers("recipes", "cifar", "--json").out)) == [
-        "spikformer_cifar10",
-        "spikformer_cifar100",
-    ]
+    assert "Spikformer on CIFAR-10, as its authors trained it." in ran.out and "Paper:" not in ran.out
+    told = spikeformers("recipes", "spikformer_cifar").out
+    assert "Zhou et al., ICLR 2023" in told
+    assert "Models:    spikformer_4_384_cifar100, spikformer_4_256_cifar100, spikformer_2_384_cifar100" in told
+    listed = json.loads(spikeformers("recipes", "qkformer_cifar", "--json").out)
+    assert list(listed) == ["qkformer_cifar10", "qkformer_cifar100", "qkformer_cifar10dvs"]
+    assert listed["qkformer_cifar10"]["models"][0] == "qkformer_4_384_cifar10"
     assert "no recipe matches 'nothing': there are digits" in refused(spikeformers("recipes", "nothing"))
 
 

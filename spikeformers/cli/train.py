@@ -6,9 +6,11 @@ usage: spikeformers train RECIPE [--model NAME] [--data NAME] [--any.field VALUE
 Trains by a recipe (a name from `spikeformers recipes`, or a file, mine.yaml) and leaves weights, settings, metrics and
 pictures in runs/<recipe>/.
 
-  --model NAME        another model; its arguments are --model.time_steps 8, --model.neuron PLIF, ...
+  --model NAME        another model, one of the recipe's sizes; arguments are --model.time_steps 8, --model.neuron PLIF
   --data NAME         digits cifar10 cifar100 fashion_mnist mnist cifar10dvs dvs128_gesture n_caltech101 nmnist, or a
                       folder of images or event recordings: train/<class>/*, test/<class>/*
+  --start_from CKPT   begin with the weights of a run or a file: for more time steps, larger images, other classes, or
+                      after pre-training
   --epochs N  --batch_size N  --optimizer.lr X  --precision bf16-mixed  --seed N  --data.workers N ...
                       any field of the recipe; a misspelt one is answered with those that are close
   --trainer.devices N --trainer.num_nodes N --trainer.strategy ddp ...
@@ -18,6 +20,7 @@ pictures in runs/<recipe>/.
 
   spikeformers train digits --epochs 5 --run short
   spikeformers train spikformer_cifar10 --model spikformer_4_256_cifar10 --precision bf16-mixed
+  spikeformers train sdt_v2_imagenet_t4 --data FOLDER --start_from runs/sdt_v2_imagenet
 """
 
 

@@ -154,7 +154,7 @@ DEAD_KEYS = [r"block3\.\d+\.rep_conv\..+"]  # a branch of shapes that cannot run
 CLUES = {"1x8": "_d8", r"\.rep_conv\.": "_83m"}  # files are named after T x D
 UNLOADABLE = {
     r"(decoder_\w+|mask_token)\b": "a masked autoencoder's pre-training, without head and layer scales: "
-    "give a file that was fine-tuned from it"
+    "give a file that was fine-tuned from it, or fine-tune it by --start_from"
 }
 
 register(
