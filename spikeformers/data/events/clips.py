@@ -4,8 +4,6 @@ import contextlib
 import itertools
 import logging
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .frames import Framing
 from .prepared import PreparedFrames, read_frames
+from .progress import shown
 from .recording import Recording, read_events
 
 
@@ -75,7 +74,7 @@ class Clips(Dataset):
             return {}
         by_file = [list(group) for _, group in itertools.groupby(missing, lambda recording: recording.path)]
         making = DataLoader(_Making(self, by_file), batch_size=None, num_workers=workers)
-        made = zip(by_file, _shown(making, len(by_file)), strict=True)
+        made = zip(by_file, shown(making, "making frames"), strict=True)
         return {item: why for items, reasons in made for item, why in zip(items, reasons, strict=True) if why}
 
     def file_of(self, recording: Recording | PreparedFrames) -> Path:
@@ -127,11 +126,3 @@ def _write(file: Path, frames: np.ndarray) -> None:
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
-
-
-def _shown(making: DataLoader, files: int) -> Iterator[list[str]]:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(file=sys.stderr)
-    yield from track(making, "making frames", files, console=console, transient=True, disable=not console.is_terminal)

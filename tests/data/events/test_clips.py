@@ -1,7 +1,9 @@
 """Clips and where they are kept."""
 
+import io
 import logging
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -108,6 +110,17 @@ def test_two_processes_make_the_same(recordings, tmp_path):
         {p.relative_to(tmp_path / name): p.read_bytes() for p in files_in(tmp_path / name)} for name in ("one", "two")
     )
     assert one == two
+
+
+def test_a_bar_shows_how_far_it_is_where_somebody_looks(recordings, tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    Clips(recordings, FRAMING, cache=tmp_path / "cache")
+    assert "making frames" in sys.stderr.getvalue() and "100%" in sys.stderr.getvalue()
 
 
 def test_a_broken_recording_among_many_is_named_and_counted(recordings, tmp_path, caplog):

@@ -18,9 +18,10 @@ def test_every_format_of_ours(write_recording, events, tmp_path, ending):
     assert table(read_events(write_recording(tmp_path / f"a{ending}", events))) == events
 
 
-@pytest.mark.parametrize("ending", [".raw", ".h5"])
+@pytest.mark.parametrize("ending", [".aedat4", ".raw", ".h5"])
 def test_formats_through_evlib(write_recording, events, tmp_path, ending):
     pytest.importorskip("evlib")
+    pytest.importorskip("h5py")
     assert table(read_events(write_recording(tmp_path / f"a{ending}", events))) == events
 
 

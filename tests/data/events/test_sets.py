@@ -201,6 +201,22 @@ def test_a_folder_is_one_of_recordings_if_its_first_class_holds_any(make_folder,
     assert load_sets({**settings, "name": str(tmp_path / "images"), "validation": 0}, seed=0).kind == "images"
 
 
+def test_the_sensor_is_looked_for_and_told(make_folder, caplog, tmp_path):
+    folder = make_folder()
+    (folder / "train" / "left" / "000.bin").write_bytes(b"broken")
+    for workers in (0, 1):
+        assert load_events(str(folder), workers=workers).sensor == (8, 10)
+        assert f"all recordings of {folder} fit 8 x 10 pixels: data.sensor [8, 10]" in caplog.text
+        caplog.clear()
+    assert load_events(str(folder), sensor=(9, 12)).sensor == (9, 12) and not caplog.text
+
+
+def test_names_of_both_kinds_are_suggested():
+    for wrong, right in (("nmnits", "nmnist"), ("cifar10-dvs", "cifar10dvs"), ("digit", "digits")):
+        with pytest.raises(FileNotFoundError, match=f"no known set; did you mean .*{right}"):
+            load_sets({**vars(Data()), "name": wrong}, seed=0)
+
+
 def test_wrong_layouts(make_folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="is no folder and no known set; known are cifar10dvs"):
         load_events(str(tmp_path / "nowhere"))
