@@ -1,11 +1,15 @@
 """What all tests share. Test files cannot import each other: helpers are fixtures that return functions."""
 
 import copy
+import os
 
 import pytest
 import torch
 from tiny_models import build
 from torch import nn
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # kernels on the CPU; read when triton is first imported
 
 torch.set_num_threads(1)  # tiny tensors: more threads only wait for each other
 

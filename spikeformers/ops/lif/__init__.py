@@ -1,14 +1,16 @@
 """Leaky integrate-and-fire over time: one definition, several ways to compute it."""
 
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from spikeformers.ops.lif import recompute, reference
+from spikeformers.ops.lif import recompute, reference, rows
 from spikeformers.ops.surrogate import Sigmoid, Surrogate
 
-_BACKENDS = {"reference": reference.lif, "recompute": recompute.lif}
+_BACKENDS = ("reference", "recompute", "triton")
+_HAS_TRITON = find_spec("triton") is not None
 
 
 def lif(
@@ -32,15 +34,33 @@ def lif(
 
     The membrane is fp32 (fp64 for fp64 input), whatever dtype `x` has and `s` takes. `tau` is in steps; a tensor
     must broadcast against `x[0]` and gets a gradient. With `detach_reset` no gradient flows through the reset.
-    Backends: "reference" keeps every intermediate for backward, "recompute" only `x`, "auto" picks.
+    Backends: "reference" keeps every intermediate for backward, "recompute" only `x`, "triton" does the same in one
+    kernel each way on a GPU, "auto" picks.
 
-    Raises ValueError for an unknown backend and for an `x` without a time axis.
+    Raises ValueError for an unknown backend, for what "triton" cannot take, and for an `x` without a time axis.
     """
     if x.ndim == 0:
         raise ValueError("lif got a scalar: the first axis of its input is time, as in [T, ...]")
     if backend != "auto" and backend not in _BACKENDS:
         raise ValueError(f"lif has no backend {backend!r}: choose auto, {', '.join(_BACKENDS)}")
-    if backend == "auto":  # a compiler chooses by itself what to keep, and an exported graph is read by other tools
-        backend = "reference" if torch.compiler.is_compiling() else "recompute"
-    compute: Any = _BACKENDS[backend]
-    return compute(x, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate)
+    if backend == "auto":
+        backend = _choose(x, tau, surrogate)
+    way: Any = rows
+    if backend == "triton":
+        from spikeformers.ops.lif import triton
+
+        if refused := triton.cannot_take(x, tau, surrogate):
+            raise ValueError(f"lif by Triton cannot be had: {refused}; backend='auto' picks another way")
+        way = triton
+    settings = (x, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate)
+    return reference.lif(*settings) if backend == "reference" else recompute.lif(way, *settings)
+
+
+def _choose(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str:
+    if torch.compiler.is_compiling():
+        return "reference"  # a compiler chooses by itself what to keep, and an exported graph is read by other tools
+    if not (x.is_cuda and _HAS_TRITON):
+        return "recompute"
+    from spikeformers.ops.lif import triton
+
+    return "recompute" if triton.cannot_take(x, tau, surrogate) else "triton"
