@@ -31,6 +31,14 @@ def test_evlib_that_is_missing_is_asked_for(write_recording, events, tmp_path, m
         read_events(write_recording(tmp_path / "a.raw", events))
 
 
+@pytest.mark.parametrize(("ending", "reader"), [(".bin", "load_ATIS_bin"), (".aedat", "load_aedat_v3")])
+def test_spikingjelly_reads_alike(write_recording, events, tmp_path, ending, reader):
+    utils = pytest.importorskip("spikingjelly.datasets.utils")
+    file = write_recording(tmp_path / f"a{ending}", events)
+    theirs = getattr(utils, reader)(str(file))
+    assert all(np.array_equal(ours, theirs[name]) for name, ours in read_events(file)._asdict().items())
+
+
 def test_bytes_of_one_n_mnist_event(tmp_path):
     (tmp_path / "a.bin").write_bytes(bytes([33, 7, 0b1000_0001, 0x02, 0x03]))
     assert table(read_events(tmp_path / "a.bin")) == [(0x01_02_03, 33, 7, 1)]
