@@ -77,7 +77,7 @@ def evaluate_checkpoint(
         )
     asked = {"name": name, "skip_broken": skip_broken, "workers": workers} | ({"root": str(root)} if root else {})
     learnt_with = {**asdict(Data()), **trained_on, **asked}
-    if data is not None:  # its own split, and not that of what it was trained on
+    if name != trained_on.get("name"):  # its own split, and not that of what it was trained on
         learnt_with |= {key: getattr(Data(), key) for key in ("test", "split_seed")}
     learnt_with["sensor"] = (settings.get("preprocess") or {}).get("sensor")  # that the model knows: none is looked for
     if learnt_with["cache"] and not Path(learnt_with["cache"]).is_dir():  # it was trained elsewhere

@@ -94,7 +94,7 @@ class EventSets:
         return Clips(
             split,
             how,
-            cache=Path(settings["cache"]) if settings.get("cache") else None,
+            cache=Path(settings["cache"]) if settings.get("cache") and not self.framed else None,
             workers=settings.get("workers", 0),
             skip_broken=settings.get("skip_broken", False),
         )

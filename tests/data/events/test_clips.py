@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from spikeformers.data.events import Framing, Recording
-from spikeformers.data.events import clips as clips_file
+from spikeformers.data.events import recording as recording_file
 from spikeformers.data.events.clips import Clips
 from spikeformers.data.events.folder import Recordings, list_recordings
 
@@ -30,8 +30,8 @@ def recordings(make_folder):
 def reads(monkeypatch):
     """The paths that are read in this process."""
     seen = []
-    read = clips_file.read_events
-    monkeypatch.setattr(clips_file, "read_events", lambda path: seen.append(path) or read(path))
+    read = recording_file.read_events
+    monkeypatch.setattr(recording_file, "read_events", lambda path: seen.append(path) or read(path))
     return seen
 
 
@@ -129,6 +129,8 @@ def test_a_broken_recording_among_many_is_named_and_counted(recordings, tmp_path
     with pytest.raises(ValueError, match=r"train/left/003\.bin .*6 bytes .*; 2 of 12 recordings are broken") as told:
         Clips(recordings, FRAMING, cache=tmp_path / "cache")
     assert "skip_broken" in str(told.value) and "\n" not in str(told.value)
+    assert len(Clips(recordings, FRAMING, cache=None, skip_broken=True)) == 10
+    caplog.clear()
     with caplog.at_level(logging.WARNING):
         kept = Clips(recordings, FRAMING, cache=tmp_path / "cache", skip_broken=True)
     assert len(kept) == 10 and kept.skipped == tuple(recordings[i][0].path for i in (3, 7))

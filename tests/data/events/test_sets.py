@@ -258,6 +258,17 @@ def test_spikingjellys_frames_are_read_as_they_are(prepared, tmp_path):
     assert sets.picture(sets.test[3][0]).size == (6, 6)
 
 
+def test_of_spikingjellys_frames_a_broken_file_is_named_or_left_out(prepared, tmp_path):
+    file = prepared / "test" / "1" / "0.npz"
+    file.write_bytes(file.read_bytes()[:100])
+    sets = load_events(str(prepared), validation=0)
+    preprocess = sets.preprocess(SETTINGS, image_size=6, time_steps=3)
+    with pytest.raises(ValueError, match=r"test/1/0\.npz cannot be read as frames"):
+        sets.prepared(sets.test, preprocess, {})[2]
+    clips = sets.prepared(sets.test, preprocess, {"cache": str(tmp_path / "cache"), "skip_broken": True})
+    assert [clips[i][1] for i in range(len(clips))] == [0, 0, 1]
+
+
 @pytest.mark.parametrize("changes", [{"time_steps": 4}, {"frames_by": "time"}])
 def test_frames_of_another_number_are_refused(prepared, changes):
     sets = load_events(str(prepared), validation=0)
