@@ -11,8 +11,9 @@ from typing import Any
 from torch import nn
 
 from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Convention, Costs, Energy, find_convention
+from spikeformers.analysis.model_counter import Counter
 from spikeformers.analysis.neuron_activity import NeuronActivity
-from spikeformers.analysis.synaptic_ops import Counter, Layer
+from spikeformers.analysis.synaptic_ops import Layer
 from spikeformers.models import SpikingTransformer
 
 

@@ -38,7 +38,7 @@ from spikeformers.training.trainer import check_trainer, make_trainer, quiet_lig
 logger = logging.getLogger("spikeformers")
 
 # Settings that a run may go on with others of: where it lies, and on what it runs.
-_FREE_TO_CHANGE = ("out", "run", "trainer.", "data.root", "data.cache")
+_FREE_TO_CHANGE = ("out", "run", "trainer.", "data.root", "data.cache", "profile_every")
 
 
 @dataclass(frozen=True)

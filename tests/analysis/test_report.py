@@ -15,7 +15,8 @@ from tiny_models import build
 
 import spikeformers as sf
 from spikeformers.analysis import CONVENTIONS
-from spikeformers.analysis.report import block_of, write_report
+from spikeformers.analysis.report import write_report
+from spikeformers.analysis.report_page import block_of
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -237,6 +237,19 @@ def test_bare_products_of_a_users_own_model():
     assert (found["product3"].hits, found["product4"].left.kind) == (5, "real")
 
 
+def test_in_place_or_not():
+    class Adds(nn.Module):
+        def forward(self, x, y=None):
+            y = x.flip(0) * 1
+            y += x
+            return y.mul_(x)
+
+    x = torch.tensor([[1.0, 0, 1, 0], [0, 0, 1, 0]])
+    found = layers(Adds(), x)
+    assert found["add1"].hits == 2  # the third column, of both
+    assert found["mask1"].hits == 3  # wherever x is
+
+
 @pytest.mark.parametrize("step_mode", ["m", "s"])
 def test_plain_pytorch_with_neurons_of_spikingjelly(step_mode):
     from spikingjelly.activation_based import functional, layer, neuron
