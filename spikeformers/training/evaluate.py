@@ -1,7 +1,7 @@
 """Accuracy of a model on a labelled set."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from spikeformers.data import load_sets
 from spikeformers.models import SpikingTransformer
 from spikeformers.models._checkpoint import Checkpoint, build_from
 from spikeformers.training.loaders import errors_of_workers, eval_loader
 from spikeformers.training.module import time_first
-from spikeformers.training.recipe import Data
+from spikeformers.training.test_set import TestSet
 
 
 @dataclass(frozen=True)
@@ -68,38 +67,8 @@ def evaluate_checkpoint(
     Raises what building and reading raise, and ValueError where the set's classes or channels are not the model's.
     """
     model = build_from(checkpoint, **overrides)
-    settings = checkpoint.settings
-    trained_on = settings.get("recipe", {}).get("data", {})
-    name = data or trained_on.get("name")
-    if name is None:
-        raise ValueError(
-            f"{checkpoint.path} does not say what it was trained on: give --data, a set's name or a folder"
-        )
-    asked = {"name": name, "skip_broken": skip_broken, "workers": workers} | ({"root": str(root)} if root else {})
-    learnt_with = {**asdict(Data()), **trained_on, **asked}
-    if name != trained_on.get("name"):  # its own split, and not that of what it was trained on
-        learnt_with |= {key: getattr(Data(), key) for key in ("test", "split_seed")}
-    learnt_with["sensor"] = (settings.get("preprocess") or {}).get("sensor")  # that the model knows: none is looked for
-    if learnt_with["cache"] and not Path(learnt_with["cache"]).is_dir():  # it was trained elsewhere
-        learnt_with["cache"] = Data().cache
-    sets = load_sets(learnt_with, seed=0, validation=0)
-    preprocess = settings.get("preprocess") or sets.preprocess(
-        learnt_with, image_size=model.image_size, time_steps=model.time_steps
-    )
-    learnt = "recordings" if "frames_by" in preprocess else "images"
-    if learnt != sets.kind:
-        raise ValueError(f"{name} has {sets.kind}, and {checkpoint.path} learnt from {learnt}: give others by --data")
-    if len(sets.classes) != model.num_classes:
-        raise ValueError(f"{name} has {len(sets.classes)} classes, and the model tells {model.num_classes} apart")
-    for label, learnt in zip(sets.classes, settings.get("classes") or sets.classes, strict=True):
-        if label != learnt:
-            raise ValueError(f"{name} has the class {label!r} where {checkpoint.path} learnt {learnt!r}: rename it")
-    if sets.channels != model.in_channels:
-        raise ValueError(f"{name} has {sets.kind} of {sets.channels} channels, and the model takes {model.in_channels}")
+    where: Any = dict(root=root, workers=workers, skip_broken=skip_broken)
+    test = TestSet(str(checkpoint.path), checkpoint.settings, data, **where).prepared(model)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    if "time_steps" in preprocess:
-        preprocess = {**preprocess, "time_steps": model.time_steps}
     with errors_of_workers():
-        return evaluate(
-            model, shown(eval_loader(sets.prepared(sets.test, preprocess, learnt_with), batch_size, workers))
-        )
+        return evaluate(model, shown(eval_loader(test, batch_size, workers)))

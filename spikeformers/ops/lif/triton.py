@@ -14,7 +14,7 @@ from spikeformers.ops.surrogate import ATan, Sigmoid, Surrogate, Triangle
 
 _BLOCK = 1024
 _SURROGATES = {Sigmoid: 0, ATan: 1, Triangle: 2}
-INTERPRETED = triton.knobs.runtime.interpret
+INTERPRETED = triton.knobs.runtime.interpret  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def cannot_take(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str | None:
