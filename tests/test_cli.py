@@ -295,7 +295,7 @@ def test_settings_of_a_run_are_a_recipe(trained, tmp_path):
         ),
         (["train", "digits", "--model.in_channels", "3"], "model.in_channels is 3, and digits has 1"),
         (["train", "digits", "--model.neuron", "LIFF"], "there is no neuron 'LIFF': did you mean LIF"),
-        (["train", "digits", "--data", "digit"], "'digit' is no folder and no known image set; did you mean digits?"),
+        (["train", "digits", "--data", "digit"], "'digit' is no folder and no known set; did you mean digits?"),
         (["train", "digits", "--batch_size", "2000"], "digits has 1295 training images, fewer than batch_size 2000"),
         (
             ["train", "digits", "--precision", "16-mixed", "--trainer.accelerator", "cpu"],

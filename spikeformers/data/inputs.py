@@ -21,7 +21,7 @@ def input_reader(preprocess: Mapping[str, Any], channels: int) -> Callable[[Any]
 
     What it returns raises FileNotFoundError where there is no such file and ValueError, naming it, for a broken one.
 
-    Raises KeyError or TypeError where `preprocess` does not say all, ValueError for images of 2 or so channels.
+    Raises KeyError or TypeError where `preprocess` does not say all, ValueError for `channels` that images do not have.
     """
     if "frames_by" in preprocess:
         return _clip_reader(preprocess)

@@ -1,5 +1,6 @@
 """A labelled set by name or folder, of images or of event recordings."""
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,12 @@ def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | Non
     how: dict[str, Any] = {"root": settings["root"], "seed": seed}
     how["validation"] = settings["validation"] if validation is None else validation
     folder = Path(name).expanduser()
-    known = known_event_sets()
-    if name in known or (name not in known_image_sets() and folder.is_dir() and holds_recordings(folder)):
+    if name not in known_sets() and not folder.is_dir():
+        close = difflib.get_close_matches(name.lower(), known_sets())
+        remedy = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known_sets())}"
+        raise FileNotFoundError(f"{name!r} is no folder and no known set; {remedy}")
+    if name in known_event_sets() or (name not in known_image_sets() and holds_recordings(folder)):
+        how["workers"] = settings["workers"]
         asked = {key: settings[key] for key in ("channels", "sensor", "test", "split_seed") if key in settings}
         return load_events(name, **how, **asked)
     return load_images(name, **how, skip_broken=settings["skip_broken"])

@@ -77,8 +77,11 @@ def evaluate_checkpoint(
         )
     asked = {"name": name, "skip_broken": skip_broken, "workers": workers} | ({"root": str(root)} if root else {})
     learnt_with = {**asdict(Data()), **trained_on, **asked}
-    if data is not None:  # its own split and sensor, and not those of what it was trained on
-        learnt_with |= {key: getattr(Data(), key) for key in ("sensor", "test", "split_seed")}
+    if name != trained_on.get("name"):  # its own split, and not that of what it was trained on
+        learnt_with |= {key: getattr(Data(), key) for key in ("test", "split_seed")}
+    learnt_with["sensor"] = (settings.get("preprocess") or {}).get("sensor")  # that the model knows: none is looked for
+    if learnt_with["cache"] and not Path(learnt_with["cache"]).is_dir():  # it was trained elsewhere
+        learnt_with["cache"] = Data().cache
     sets = load_sets(learnt_with, seed=0, validation=0)
     preprocess = settings.get("preprocess") or sets.preprocess(
         learnt_with, image_size=model.image_size, time_steps=model.time_steps

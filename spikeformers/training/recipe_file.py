@@ -206,7 +206,7 @@ def _fields(cls: type = Recipe, prefix: str = "") -> tuple[set[str], set[str], s
             groups |= {prefix + name} | inner[0]
             open_groups |= inner[1]
             plain |= inner[2]
-        elif typing.get_origin(hint) is dict:
+        elif typing.get_origin(hint) is dict and typing.get_args(hint)[1] is Any:  # one of numbers is a single value
             open_groups.add(prefix + name)
         else:
             plain.add(prefix + name)

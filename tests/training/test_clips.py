@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+from spikeformers.cli import main
 from spikeformers.deploy import Predictor
 from spikeformers.models import read_checkpoint
 from spikeformers.training import fit
@@ -107,6 +108,20 @@ def test_a_recording_is_predicted_as_evaluation_sees_it(done, folder):
         predictor([done.run / "settings.yaml"])
 
 
+def test_the_command_line_evaluates_and_predicts_recordings(done, folder, capsys):
+    def said(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        assert ended.value.code == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert said("eval", done.run, "--json") == vars(done.test)
+    assert said("eval", done.run, "--time-steps", 6, "--json")["loss"] != pytest.approx(done.test.loss)
+    file = folder / "test" / "left" / "0.bin"
+    (row,) = said("predict", done.run, file, "--json")
+    assert row["file"] == str(file) and {top["label"] for top in row["top"]} == {"left", "right"}
+
+
 def test_a_run_is_a_function_of_its_seed(recipe_of, done, without_pictures):
     weights = [read_checkpoint(fit(recipe_of(**how), run="again").run).weights for how in ({}, {"workers": 1})]
     first = read_checkpoint(done.run).weights
@@ -195,7 +210,3 @@ def test_cutmix_pastes_one_box_of_the_other_clip(clips):
     assert torch.equal(other, other[:1, :1].expand_as(other)) and other.any()
     assert torch.equal(mixed, torch.where(mixed != clips, clips.flip(0), clips))
     assert targets[0, 5].item() == pytest.approx(other[0, 0].double().mean().item())
-
-
-def test_settings_of_a_run_are_json(done):
-    assert json.loads((done.run / "results.json").read_text())["test"]["images"] == 4

@@ -349,6 +349,12 @@ def test_a_name_for_model_replaces_it_and_one_for_data_renames_it():
         assert (recipe.data.name, recipe.data.workers) == ("cifar10", 0)
 
 
+def test_a_policy_of_clips_is_replaced_as_a_whole():
+    for overrides in ({"augment": {"clip_ops": {"roll": 5}}}, ["--augment.clip_ops", '{"roll": 5}']):
+        assert read_recipe("nmnist", overrides).augment.clip_ops == {"roll": 5}
+    assert read_recipe("nmnist", ["--augment.clip_ops", "{}"]).augment.clip_ops == {}
+
+
 def test_arguments_follow_a_models_name():
     recipe = read_recipe("digits", ["--model", "spikformer_8_512", "--model.depth", "2", "--model.neuron=IF"])
     assert recipe.model == {"name": "spikformer_8_512", "depth": 2, "neuron": "IF"}

@@ -4,8 +4,6 @@ import contextlib
 import itertools
 import logging
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .frames import Framing
-from .prepared import PreparedFrames, read_frames
-from .recording import Recording, read_events
+from .prepared import read_frames
+from .progress import shown
+from .recording import Recording
 
 
 class Clips(Dataset):
@@ -24,7 +23,7 @@ class Clips(Dataset):
 
     With a `cache`, a folder, all clips are made first, by `workers` processes, and lie there from then on: one file a
     clip, under a name that tells the recording's place, size and date and all settings, and there only once it is
-    whole. Whatever is there already is not made again. Without one, every clip is made anew each time.
+    whole. Whatever is there already is not made again. Without one, every clip is made anew each time it is asked for.
 
     Raises ValueError for recordings that cannot be read, naming the first, or, with `skip_broken`, leaves them out and
     says how many: `skipped` names them.
@@ -40,9 +39,9 @@ class Clips(Dataset):
         skip_broken: bool = False,
     ):
         self.framing, self.cache = framing, cache
-        self.items: list[tuple[Recording | PreparedFrames, int]] = [recordings[i] for i in range(len(recordings))]
+        self.items: list[tuple[Any, int]] = [recordings[i] for i in range(len(recordings))]
         self.skipped: tuple[str, ...] = ()
-        if cache is not None:
+        if cache is not None or skip_broken:
             broken = self._fill(workers)
             if broken and not skip_broken:
                 reason = next(iter(broken.values()))
@@ -62,23 +61,20 @@ class Clips(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         recording, label = self.items[index]
-        if self.cache is None:
-            frames = recording.frames(self.framing)
-        else:
-            frames = read_frames(recording.clip_file(self.cache, self.framing))
+        frames = recording.frames(self.framing) if self.cache is None else read_frames(self.file_of(recording))
         return torch.from_numpy(frames.astype(np.float32)), label
 
     def _fill(self, workers: int) -> dict[Any, str]:
-        """Makes what is missing; which cannot be made, and why."""
-        missing = [recording for recording, _ in self.items if not self.file_of(recording).is_file()]
+        """Makes what is missing, or only tries to where nothing is kept; which cannot be made, and why."""
+        missing = [recording for recording, _ in self.items if not (self.cache and self.file_of(recording).is_file())]
         if not missing:
             return {}
         by_file = [list(group) for _, group in itertools.groupby(missing, lambda recording: recording.path)]
         making = DataLoader(_Making(self, by_file), batch_size=None, num_workers=workers)
-        made = zip(by_file, _shown(making, len(by_file)), strict=True)
+        made = zip(by_file, shown(making, "making frames"), strict=True)
         return {item: why for items, reasons in made for item, why in zip(items, reasons, strict=True) if why}
 
-    def file_of(self, recording: Recording | PreparedFrames) -> Path:
+    def file_of(self, recording: Recording) -> Path:
         """Where the clip of a recording lies."""
         assert self.cache is not None
         return recording.clip_file(self.cache, self.framing)
@@ -96,17 +92,18 @@ class _Making(Dataset):
     def __getitem__(self, index: int) -> list[str]:
         recordings = self.by_file[index]
         try:
-            events = read_events(recordings[0].path)
+            opened = recordings[0].opened()
         except (ValueError, OSError, ImportError) as error:
             return [str(error)] * len(recordings)
         reasons = []
         for recording in recordings:
             try:
-                frames = recording.framed(self.clips.framing, events)
+                frames = recording.framed(self.clips.framing, opened)
             except ValueError as error:
                 reasons.append(str(error))
             else:
-                _write(self.clips.file_of(recording), frames)
+                if self.clips.cache is not None:
+                    _write(self.clips.file_of(recording), frames)
                 reasons.append("")
         return reasons
 
@@ -127,11 +124,3 @@ def _write(file: Path, frames: np.ndarray) -> None:
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
-
-
-def _shown(making: DataLoader, files: int) -> Iterator[list[str]]:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(file=sys.stderr)
-    yield from track(making, "making frames", files, console=console, transient=True, disable=not console.is_terminal)

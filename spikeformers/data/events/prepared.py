@@ -18,13 +18,17 @@ class PreparedFrames:
 
     path: str
 
-    def frames(self, framing: Framing) -> np.ndarray:
-        """Its frames; they are cut already, and `framing` changes nothing. Raises ValueError for a broken file."""
+    def opened(self) -> np.ndarray:
+        """What is in its file. Raises ValueError, naming it, for a broken one."""
         return read_frames(Path(self.path))
 
-    def clip_file(self, cache: Path, framing: Framing) -> Path:
-        """Where its frames lie: they are there."""
-        return Path(self.path)
+    def framed(self, framing: Framing, frames: np.ndarray) -> np.ndarray:
+        """Its frames, given what is in its file: they are cut already."""
+        return frames
+
+    def frames(self, framing: Framing) -> np.ndarray:
+        """Its frames `[T, 2, H, W]`."""
+        return self.framed(framing, self.opened())
 
     def keep(self, file: str) -> None:
         """Copies it to `file`, which is given without its ending."""

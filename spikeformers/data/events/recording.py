@@ -47,11 +47,15 @@ class Recording:
 
     def events(self) -> Events:
         """Its events. Raises what `read_events` raises, and ValueError for a part in which there are none."""
-        return self.within(read_events(self.path))
+        return self.within(self.opened())
+
+    def opened(self) -> Events:
+        """What is in its file, of which it may be a part. Raises what `read_events` raises."""
+        return read_events(self.path)
 
     def frames(self, framing: Framing) -> np.ndarray:
         """Its counts `[T, 2, H, W]`. Raises ValueError, naming the file, where they cannot be made."""
-        return self.framed(framing, read_events(self.path))
+        return self.framed(framing, self.opened())
 
     def framed(self, framing: Framing, events: Events) -> np.ndarray:
         """Its counts, given the events of the whole file."""

@@ -17,6 +17,7 @@ from .frames import Framing
 from .named import NAMED
 from .prepared import PreparedFrames, framing_of, is_prepared
 from .recording import Recording
+from .sensor import measure_sensor
 from .transforms import augmenting_clip_transform, clip_transform
 
 
@@ -93,7 +94,7 @@ class EventSets:
         return Clips(
             split,
             how,
-            cache=Path(settings["cache"]) if settings.get("cache") else None,
+            cache=Path(settings["cache"]) if settings.get("cache") and not self.framed else None,
             workers=settings.get("workers", 0),
             skip_broken=settings.get("skip_broken", False),
         )
@@ -119,6 +120,7 @@ def load_events(
     sensor: tuple[int, int] | None = None,
     test: float = 0.1,
     split_seed: int | None = None,
+    workers: int = 0,
     download: bool = True,
 ) -> EventSets:
     """The event set called `name`, whose files lie, or are put, under `root`, or the one in the folder `name`.
@@ -127,7 +129,8 @@ def load_events(
     one called `frames_number_<T>_split_by_<number or time>` holds frames, as SpikingJelly makes them.
     Where there is no test part, the last `test` of each class in the order of file names becomes it, as in the papers
     on CIFAR10-DVS; with `split_seed` that share is drawn at random. `validation` is the share of every class that
-    `seed` cuts from training. `sensor` is height and width, and None finds it in the recordings of a folder.
+    `seed` cuts from training. `sensor` is height and width; None lets `workers` processes find it in what a folder has
+    to train on.
 
     Raises FileNotFoundError where recordings are missing, ValueError where a share or the classes are wrong.
     """
@@ -151,7 +154,7 @@ def load_events(
         )
     else:
         validated = Subset(train, cut)
-    height, width = sensor or size or _sensor_of(train)
+    height, width = sensor or size or measure_sensor(name, train, workers)
     return EventSets(name, Subset(train, kept), validated, tested, classes, channels, (height, width), framed)
 
 
@@ -174,15 +177,3 @@ def _cut_test(recordings: Recordings, share: float, seed: int | None) -> tuple[R
     if not part:
         raise ValueError(f"a share of {share} leaves none of {len(targets)} recordings to test on: raise data.test")
     return recordings.of(rest), recordings.of(part)
-
-
-def _sensor_of(split: Any) -> tuple[int, int]:
-    """Height and width that hold all events of a split."""
-    height = width = 1
-    for i in range(len(split)):
-        try:
-            events = split[i][0].events()
-        except ValueError:
-            continue  # it is named when its frames are made
-        height, width = max(height, int(events.y.max()) + 1), max(width, int(events.x.max()) + 1)
-    return height, width

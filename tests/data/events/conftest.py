@@ -50,6 +50,22 @@ def evt2(events):
     return b"% evt 2.0\n% format EVT2;height=8;width=10\n% end\n" + struct.pack(f"<{len(words)}I", *words)
 
 
+def aedat4(*packets):
+    """AEDAT 4 without compression: a header, then a FlatBuffers table with a vector of events a packet."""
+    table, vector = 16, 28  # where the table and its vector begin; the vtable is at 8
+    stream = b'<node name="0"><attr key="typeIdentifier" type="string">EVTS</attr></node>'
+    info = b'<dv><node name="outInfo">' + stream + b"</node></dv>"
+    head = struct.pack("<I4s5H", 24, b"IOHE", 10, 24, 4, 8, 16).ljust(24, b"\0")
+    head += struct.pack("<iiqII", 16, 0, -1, 8, 0) + struct.pack("<I", len(info)) + info + b"\0"
+    out = b"#!AER-DAT4.0\r\n" + struct.pack("<I", len(head)) + head
+    for events in packets:
+        body = struct.pack("<I4s3H", table, b"EVTS", 6, 8, 4).ljust(table, b"\0")
+        body += struct.pack("<iII", table - 8, vector - table - 4, 0) + struct.pack("<I", len(events))
+        body += b"".join(struct.pack("<qhhB3x", *event) for event in events)
+        out += struct.pack("<iiI", 0, len(body) + 4, len(body)) + body
+    return out
+
+
 def structured(events):
     return np.array([(t, x, y, p) for t, x, y, p in events], [("t", "i8"), ("x", "u2"), ("y", "u2"), ("p", "i1")])
 
@@ -62,6 +78,8 @@ def write(path, events):
             path.write_bytes(atis_bin(events))
         case ".aedat":
             path.write_bytes(aedat3(events))
+        case ".aedat4":
+            path.write_bytes(aedat4(events[:2], events[2:]))
         case ".raw":
             path.write_bytes(evt2(events))
         case ".npy":

@@ -1,14 +1,16 @@
 """Clips and where they are kept."""
 
+import io
 import logging
 import os
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from spikeformers.data.events import Framing, Recording
-from spikeformers.data.events import clips as clips_file
+from spikeformers.data.events import recording as recording_file
 from spikeformers.data.events.clips import Clips
 from spikeformers.data.events.folder import Recordings, list_recordings
 
@@ -28,8 +30,8 @@ def recordings(make_folder):
 def reads(monkeypatch):
     """The paths that are read in this process."""
     seen = []
-    read = clips_file.read_events
-    monkeypatch.setattr(clips_file, "read_events", lambda path: seen.append(path) or read(path))
+    read = recording_file.read_events
+    monkeypatch.setattr(recording_file, "read_events", lambda path: seen.append(path) or read(path))
     return seen
 
 
@@ -110,12 +112,25 @@ def test_two_processes_make_the_same(recordings, tmp_path):
     assert one == two
 
 
+def test_a_bar_shows_how_far_it_is_where_somebody_looks(recordings, tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    Clips(recordings, FRAMING, cache=tmp_path / "cache")
+    assert "making frames" in sys.stderr.getvalue() and "100%" in sys.stderr.getvalue()
+
+
 def test_a_broken_recording_among_many_is_named_and_counted(recordings, tmp_path, caplog):
     for i in (3, 7):
         type(tmp_path)(recordings[i][0].path).write_bytes(b"123456")
     with pytest.raises(ValueError, match=r"train/left/003\.bin .*6 bytes .*; 2 of 12 recordings are broken") as told:
         Clips(recordings, FRAMING, cache=tmp_path / "cache")
     assert "skip_broken" in str(told.value) and "\n" not in str(told.value)
+    assert len(Clips(recordings, FRAMING, cache=None, skip_broken=True)) == 10
+    caplog.clear()
     with caplog.at_level(logging.WARNING):
         kept = Clips(recordings, FRAMING, cache=tmp_path / "cache", skip_broken=True)
     assert len(kept) == 10 and kept.skipped == tuple(recordings[i][0].path for i in (3, 7))

@@ -18,9 +18,10 @@ def test_every_format_of_ours(write_recording, events, tmp_path, ending):
     assert table(read_events(write_recording(tmp_path / f"a{ending}", events))) == events
 
 
-@pytest.mark.parametrize("ending", [".raw", ".h5"])
+@pytest.mark.parametrize("ending", [".aedat4", ".raw", ".h5"])
 def test_formats_through_evlib(write_recording, events, tmp_path, ending):
     pytest.importorskip("evlib")
+    pytest.importorskip("h5py")
     assert table(read_events(write_recording(tmp_path / f"a{ending}", events))) == events
 
 
@@ -28,6 +29,14 @@ def test_evlib_that_is_missing_is_asked_for(write_recording, events, tmp_path, m
     monkeypatch.setitem(sys.modules, "evlib", None)
     with pytest.raises(ImportError, match=r'a\.raw needs evlib to be read: pip install "spikeformers\[events\]"'):
         read_events(write_recording(tmp_path / "a.raw", events))
+
+
+@pytest.mark.parametrize(("ending", "reader"), [(".bin", "load_ATIS_bin"), (".aedat", "load_aedat_v3")])
+def test_spikingjelly_reads_alike(write_recording, events, tmp_path, ending, reader):
+    utils = pytest.importorskip("spikingjelly.datasets.utils")
+    file = write_recording(tmp_path / f"a{ending}", events)
+    theirs = getattr(utils, reader)(str(file))
+    assert all(np.array_equal(ours, theirs[name]) for name, ours in read_events(file)._asdict().items())
 
 
 def test_bytes_of_one_n_mnist_event(tmp_path):

@@ -201,6 +201,22 @@ def test_a_folder_is_one_of_recordings_if_its_first_class_holds_any(make_folder,
     assert load_sets({**settings, "name": str(tmp_path / "images"), "validation": 0}, seed=0).kind == "images"
 
 
+def test_the_sensor_is_looked_for_and_told(make_folder, caplog, tmp_path):
+    folder = make_folder()
+    (folder / "train" / "left" / "000.bin").write_bytes(b"broken")
+    for workers in (0, 1):
+        assert load_events(str(folder), workers=workers).sensor == (8, 10)
+        assert f"all recordings of {folder} fit 8 x 10 pixels: data.sensor [8, 10]" in caplog.text
+        caplog.clear()
+    assert load_events(str(folder), sensor=(9, 12)).sensor == (9, 12) and not caplog.text
+
+
+def test_names_of_both_kinds_are_suggested():
+    for wrong, right in (("nmnits", "nmnist"), ("cifar10-dvs", "cifar10dvs"), ("digit", "digits")):
+        with pytest.raises(FileNotFoundError, match=f"no known set; did you mean .*{right}"):
+            load_sets({**vars(Data()), "name": wrong}, seed=0)
+
+
 def test_wrong_layouts(make_folder, tmp_path):
     with pytest.raises(FileNotFoundError, match="is no folder and no known set; known are cifar10dvs"):
         load_events(str(tmp_path / "nowhere"))
@@ -240,6 +256,17 @@ def test_spikingjellys_frames_are_read_as_they_are(prepared, tmp_path):
     assert label == 1 and x.shape == (3, 2, 6, 6) and x[:, 1, 1].unique().tolist() == [301.0] and x.sum() == 3 * 6 * 301
     assert not (tmp_path / "cache").exists()
     assert sets.picture(sets.test[3][0]).size == (6, 6)
+
+
+def test_of_spikingjellys_frames_a_broken_file_is_named_or_left_out(prepared, tmp_path):
+    file = prepared / "test" / "1" / "0.npz"
+    file.write_bytes(file.read_bytes()[:100])
+    sets = load_events(str(prepared), validation=0)
+    preprocess = sets.preprocess(SETTINGS, image_size=6, time_steps=3)
+    with pytest.raises(ValueError, match=r"test/1/0\.npz cannot be read as frames"):
+        sets.prepared(sets.test, preprocess, {})[2]
+    clips = sets.prepared(sets.test, preprocess, {"cache": str(tmp_path / "cache"), "skip_broken": True})
+    assert [clips[i][1] for i in range(len(clips))] == [0, 0, 1]
 
 
 @pytest.mark.parametrize("changes", [{"time_steps": 4}, {"frames_by": "time"}])
