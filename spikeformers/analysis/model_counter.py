@@ -47,18 +47,19 @@ class Counter(Operations, TorchDispatchMode):
             for name, module in self.model.named_modules():
                 on.callback(module.register_forward_pre_hook(self._enter(name)).remove)
                 on.callback(module.register_forward_hook(self._leave, always_call=True).remove)
-            if any(m._compiled_call_impl is not None for m in self.model.modules()) or hasattr(self.model, "_orig_mod"):
+            if any(m._compiled_call_impl is not None for m in self.model.modules()):
                 on.enter_context(torch.compiler.set_stance("force_eager"))
             on.enter_context(torch.autocast(_device(self.model), enabled=False))
             on.enter_context(_no_fast_path())
+            on.enter_context(torch.inference_mode(False))  # in it some operations are not taken apart
             on.enter_context(torch.no_grad())
             on.enter_context(self)
             yield
         self.begin(0)  # lets go of what it has seen last
         self._name_classifier()
 
-    def _enter(self, name: str) -> Callable[[nn.Module, Any], None]:
-        def enter(module: nn.Module, inputs: Any) -> None:
+    def _enter(self, name: str) -> Callable[[nn.Module, Any], Any]:
+        def enter(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
             self.stack.append(Place(name, module))
             opaque = is_neuron(module) or module in self._chains
             if opaque and not self._depth:
@@ -66,6 +67,10 @@ class Counter(Operations, TorchDispatchMode):
                 if module in self._chains:
                     self.count_chain(inputs[0], *self._chains[module])
             self._depth += self._depth > 0 or opaque
+            x = inputs[0] if inputs else None
+            if isinstance(x, Tensor) and x.ndim == 5 and x.shape[0] > 1 and x.stride(0) == 0:
+                return x.contiguous(), *inputs[1:]  # one image at all steps: computed at each, not once
+            return None
 
         return enter
 

@@ -14,7 +14,6 @@ from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Convention, Cost
 from spikeformers.analysis.model_counter import Counter
 from spikeformers.analysis.neuron_activity import NeuronActivity
 from spikeformers.analysis.synaptic_ops import Layer
-from spikeformers.models import SpikingTransformer
 
 
 @dataclass(frozen=True)
@@ -86,6 +85,7 @@ def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ
 
     Raises ValueError where there is no batch.
     """
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     counter = Counter(model)
     training = [module for module in model.modules() if module.training]
     model.eval()
@@ -94,8 +94,6 @@ def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ
         for batch in batches:
             x = batch[0] if isinstance(batch, tuple | list) else batch
             x = x if device is None else x.to(device)
-            if isinstance(model, SpikingTransformer):
-                x = model._sequence(x).contiguous()  # so that what is the same at all steps is still computed at each
             clear_states(model)
             with counter.batch(x.shape[1] if x.ndim == 5 else len(x)):
                 model(x)

@@ -210,9 +210,9 @@ class Operations:
 
     def count_pool(self, y: Any, args: Any, kwargs: Any) -> None:
         x, kernel, stride, padding = [*args, (), ()][:4]
-        kernel, shape = (1, 1, *kernel), y[0].shape if isinstance(y, tuple) else y.shape
-        _, axes = conv_fan_out(x.shape, kernel, shape, stride or kernel[2:], padding or (0,), (1,), False, 1)
-        self._add("pool", y[0].numel() * prod(kernel), look(x, self.units), lambda amount: spread(amount, 1, axes))
+        kernel, y = (1, 1, *kernel), y[0] if isinstance(y, tuple) else y
+        _, axes = conv_fan_out(x.shape, kernel, y.shape, stride or kernel[2:], padding or (0,), (1,), False, 1)
+        self._add("pool", y.numel() * prod(kernel), look(x, self.units), lambda amount: spread(amount, 1, axes))
 
     def count_global_pool(self, y: Any, args: Any, kwargs: Any) -> None:
         self._add("pool", args[0].numel(), look(args[0], self.units))

@@ -49,7 +49,24 @@ def test_counts_are_those_of_the_plain_model_however_it_runs(model):
     sf.compile(model, backend="eager")
     model(x)
     assert counts(profile(model, [x])) == plain
+    assert counts(profile(torch.compile(model, backend="eager"), [x])) == plain
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_a_model_of_ours_inside_of_ones_own(model):
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inside = model
+
+        def forward(self, x):
+            return self.inside(x).softmax(-1)
+
+    x = torch.randn(2, 3, 16, 16)
+    with torch.inference_mode():
+        found = counts(profile(Own(), [x.clone()]))
+    plain = {(f"inside.{name}", op): numbers for (name, op), numbers in counts(profile(model, [x])).items()}
+    assert found == plain
 
 
 def test_counting_changes_nothing(model):
