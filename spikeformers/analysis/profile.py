@@ -65,7 +65,8 @@ class Profile:
         writer.writerow(columns)
         for layer in self.layers:
             right = layer.right
-            row: list[Any] = [layer.name, layer.op, layer.role, layer.macs // self.samples, layer.left.kind]
+            kind = layer.left.kind if layer.left.elements else ""
+            row: list[Any] = [layer.name, layer.op, layer.role, layer.macs // self.samples, kind]
             row += [f"{layer.left.rate:.6g}", layer.left.most, right.kind if right else "weights"]
             row += [f"{right.rate:.6g}" if right else ""]
             for convention in CONVENTIONS.values():

@@ -114,6 +114,16 @@ def test_a_chain_that_folds_is_one_convolution(chain, size):
     assert layer.macs == 2 * 6 * 25 * 4 * size**2
 
 
+@pytest.mark.parametrize(
+    ("pool", "windows"), [(nn.MaxPool2d(3, 2, 1), 4), (nn.AvgPool2d(2), 1), (nn.MaxPool2d(2, 1), 4)]
+)
+def test_a_spike_is_seen_by_each_window_that_holds_it(pool, windows):
+    x = torch.zeros(1, 1, 4, 4)
+    x[0, 0, 1, 1] = 1
+    (layer,) = layers(nn.Sequential(pool), x).values()
+    assert (layer.name, layer.op, layer.hits) == ("0.pool1", "pool", windows)
+
+
 # ---- attention: two channels or four, three tokens, one head or two
 
 Q = ("101", "110")
