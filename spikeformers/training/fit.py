@@ -23,7 +23,9 @@ from spikeformers.models import (
     read_checkpoint,
     save_pretrained,
 )
+from spikeformers.training.checkpoint_file import LAST, newest_whole, set_aside_newer
 from spikeformers.training.evaluate import Scores, evaluate
+from spikeformers.training.interruption import Terminated
 from spikeformers.training.loaders import ImageLoaders, errors_of_workers, load_sets
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import make_optimizer, make_schedule
@@ -35,7 +37,7 @@ from spikeformers.training.trainer import check_trainer, make_trainer, quiet_lig
 logger = logging.getLogger("spikeformers")
 
 # Settings that a run may go on with others of: where it lies, and on what it runs.
-_FREE_TO_CHANGE = ("out", "run", "trainer.", "data.root")
+_FREE_TO_CHANGE = ("out", "run", "trainer.", "data.root", "save_minutes", "keep", "stop_if_unsaved")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     from its last checkpoint, or starts it where there is none.
 
     Raises ValueError or FileNotFoundError, in one line, for settings or data that do not fit, for a run that exists
-    and, naming the place, for a loss that is not finite; KeyboardInterrupt after Ctrl-C, with a checkpoint saved.
+    and, naming the place, for a loss that is not finite; OSError where a checkpoint cannot be written;
+    KeyboardInterrupt after Ctrl-C, and SystemExit with status 143 after SIGTERM or SLURM's warning, with one saved.
     """
     if isinstance(recipe, str):
         recipe = read_recipe(recipe, overrides)
@@ -83,24 +86,28 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     module = TrainingModule(recipe, model, settings)
     _try_out(recipe, model)
     folder = _folder_of(recipe)
-    last = folder / "checkpoints" / "last.ckpt"
-    begun = resume and last.is_file()
+    last = folder / "checkpoints" / LAST
+    begun = newest_whole(last.parent) if resume else None
     if begun:
-        _check_same_run(recipe, last)
+        _check_same_run(recipe, begun)
     with quiet_lightning():
         trainer = make_trainer(recipe, folder)
         is_new = _claim(folder, recipe, resume)  # nothing is written before all of the above has held
         if begun:
-            logger.warning("going on with %s", last)
+            set_aside_newer(begun)
+            logger.warning("going on with %s", begun)
         try:
             with errors_of_workers():
-                trainer.fit(module, datamodule=loaders, ckpt_path=last if begun else None, weights_only=True)
+                trainer.fit(module, datamodule=loaders, ckpt_path=begun, weights_only=True)
         except SystemExit:  # how Lightning passes on Ctrl-C, with the signal ignored from then on
             if rank_zero_only.rank != 0:
                 raise
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            saved = f"{last} is saved, go on with --resume" if last.is_file() else "before there was anything to save"
-            raise KeyboardInterrupt(f"interrupted: {saved}") from None
+            raise KeyboardInterrupt(f"interrupted: {_saved(last)}") from None
+        except Terminated:
+            if rank_zero_only.rank == 0:
+                logger.warning("terminated: %s", _saved(last))
+            raise SystemExit(143) from None  # what a shell reports of a process that SIGTERM ended
         except MisconfigurationException as error:
             raise ValueError(f"trainer {recipe.trainer} is refused by Lightning: {error}") from error
         finally:
@@ -159,6 +166,10 @@ def _check_same_run(recipe: Recipe, last: Path) -> None:
                 f"{name} is {now.get(name)}, and {last.parent.parent} began with {began.get(name)}: a run goes on with "
                 "its own settings, in its settings.yaml; for others name another by --run NAME"
             )
+
+
+def _saved(last: Path) -> str:
+    return f"{last} is saved, go on with --resume" if last.is_file() else "before there was anything to save"
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
