@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikeformers.layers.norm import batch_norm, takes_once
+from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
 from spikeformers.ops.notes import Counts, note, noted
 from spikeformers.ops.spike_conv import spike_conv2d
@@ -85,7 +86,7 @@ class PooledConvNorm(ConvNorm):
         if stride not in (1, 2):
             raise ValueError(f"a convolution with a pool cannot have stride {stride}: 1 keeps the size, 2 halves it")
         super().__init__(in_dim, dim, kernel_size, bias=bias)
-        self.pool = nn.MaxPool2d(3, 2, padding=1) if stride == 2 else nn.Identity()
+        self.pool = MaxPool(3, 2, padding=1) if stride == 2 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         return split_time(self.pool(merge_time(super().forward(x))), x.shape[0])

@@ -1,5 +1,6 @@
 """Memory for time: parts that are run again in the backward pass, rather than kept."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
+from spikeformers.layers.chain import Chain
 from spikeformers.models._network import SpikingTransformer
 from spikeformers.ops.notes import Counts, note, noted
 
@@ -14,22 +16,30 @@ Model = TypeVar("Model", bound=SpikingTransformer)
 
 
 def lean(model: Model) -> Model:
-    """Makes training keep no more than the input of the stem, the position part and each block; returns the model.
+    """Makes training keep the last block, and of each other block and each stage of the stem its input only.
 
-    What they compute and their running statistics stay the same to the bit, gradients but for rounding; a training step
-    takes about 40 % longer. `docs/performance.md` has the figures.
+    Returns the model. What it computes and its running statistics stay the same to the bit, gradients but for rounding;
+    a training step takes about a third longer. `docs/performance.md` has the figures.
     """
-    model.run = recomputed
+    set_run(model, recomputed)
     return model
+
+
+def set_run(model: SpikingTransformer, run: Callable[[nn.Module, Tensor], Tensor]) -> None:
+    """Has the stem, the position part and the blocks of a model, and what they are chains of, called by `run`."""
+    model.run = run
+    for chain in (module for module in model.modules() if isinstance(module, Chain)):
+        chain.run = run
 
 
 def recomputed(part: nn.Module, x: Tensor) -> Tensor:
     """`part(x)`, of which only `x` is kept for the backward pass. Running statistics count it once.
 
     The second run starts from the statistics that the first one found, so that it computes the same, and works on
-    copies of them.
+    copies of them. A part that has chains is run as it is: they run their own parts again, one at a time.
     """
-    if not torch.is_grad_enabled() or isinstance(part, nn.Identity):
+    has_chains = any(isinstance(child, Chain) for child in part.children())
+    if not torch.is_grad_enabled() or isinstance(part, nn.Identity) or has_chains:
         return part(x)
     found = {name: buffer.clone() for name, buffer in part.named_buffers()} if part.training else {}
     counts = [counts] if (counts := noted(x, Counts)) else []

@@ -5,10 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-
-def run_plain(part: nn.Module, x: Tensor) -> Tensor:
-    """`part(x)`."""
-    return part(x)
+from spikeformers.layers.chain import run_plain
 
 
 class SpikingTransformer(nn.Module):
@@ -65,9 +62,9 @@ class SpikingTransformer(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """The stream behind the last block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""
         x = self.forward_stem(x)
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             x = self.run(block, x)
-        return x
+        return self.blocks[-1:](x)  # whose backward comes at once: nothing is gained by running it another way
 
     def forward_stem(self, x: Tensor) -> Tensor:
         """The stream ahead of the first block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from spikeformers.layers.chain import run_plain
 from spikeformers.models import SpikingTransformer, load_checkpoint
-from spikeformers.models._lean import recomputed
-from spikeformers.models._network import run_plain
+from spikeformers.models._lean import recomputed, set_run
 from spikeformers.models._registry import find_family
 from spikeformers.models._released import translate
 from spikeformers.timm.stages import Stage, find_stages
@@ -135,7 +135,7 @@ class TimmSpikingTransformer(SpikingTransformer):
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Whether blocks keep only their input for the backward pass, and are run again there: `sf.lean`."""
-        self.run = recomputed if enable else run_plain
+        set_run(self, recomputed if enable else run_plain)
 
     @property
     def grad_checkpointing(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from spikeformers.layers.chain import Chain
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.stem.sps import SPS, check_size
 from spikeformers.layers.time import merge_time, split_time
@@ -24,7 +25,7 @@ class CMLSPS(nn.Module):
         super().__init__()
         sps = SPS(in_channels, dim, neuron, strides)
         self.in_channels, self.stride = in_channels, sps.stride
-        self.stages = nn.Sequential(*(_Stage(stage) for stage in sps.stages))
+        self.stages = Chain(*(_Stage(stage) for stage in sps.stages))
 
     def forward(self, x: Tensor) -> Tensor:
         check_size(x, self.stride)

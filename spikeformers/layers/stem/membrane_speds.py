@@ -7,6 +7,7 @@ from math import prod
 
 from torch import Tensor, nn
 
+from spikeformers.layers.chain import Chain
 from spikeformers.layers.contracts import MakeConv, MakeNeuron
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
 from spikeformers.layers.stem.speds import embedding_widths
@@ -52,6 +53,6 @@ class MembraneSPEDS(nn.Module):
         return self.main(spikes) + self.side(spikes)
 
 
-def _with_neurons_between(convs: Sequence[nn.Module], neuron: MakeNeuron) -> nn.Sequential:
+def _with_neurons_between(convs: Sequence[nn.Module], neuron: MakeNeuron) -> Chain:
     units = (OrderedDict(neuron=neuron(), proj=conv) if i else OrderedDict(proj=conv) for i, conv in enumerate(convs))
-    return nn.Sequential(*(nn.Sequential(unit) for unit in units))
+    return Chain(*(nn.Sequential(unit) for unit in units))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.stem.sps import check_size
 from spikeformers.layers.time import merge_time, split_time
 
@@ -29,7 +30,7 @@ class ResNetStem(nn.Module):
         self.in_channels, self.stride = in_channels, prod(strides)
         self.proj = ConvNorm(in_channels, dim, kernel_size, strides[0])
         self.neuron = neuron()
-        self.pool = nn.MaxPool2d(3, strides[1], padding=1) if strides[1] > 1 else nn.Identity()
+        self.pool = MaxPool(3, strides[1], padding=1) if strides[1] > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         check_size(x, self.stride)

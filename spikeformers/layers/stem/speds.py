@@ -7,6 +7,7 @@ from math import prod
 
 from torch import Tensor, nn
 
+from spikeformers.layers.chain import Chain
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
 from spikeformers.layers.stem.sps import check_size
@@ -44,7 +45,7 @@ class SPEDS(nn.Module):
             _spiking(PooledConvNorm(before, after, 3, stride), neuron)
             for (before, after), stride in zip(pairwise(widths), strides, strict=True)
         ]
-        self.lead, self.main = nn.Sequential(*units[:lead]), nn.Sequential(*units[lead:])
+        self.lead, self.main = Chain(*units[:lead]), Chain(*units[lead:])
         self.side, self.side_neuron = ConvNorm(widths[lead], dim, stride=prod(strides[lead:])), neuron()
 
     def forward(self, x: Tensor) -> Tensor:

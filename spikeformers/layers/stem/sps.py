@@ -5,8 +5,10 @@ from math import prod
 
 from torch import Tensor, nn
 
+from spikeformers.layers.chain import Chain
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
 from spikeformers.ops.notes import Counts, note, noted
 
@@ -31,7 +33,7 @@ class SPS(nn.Module):
         self.in_channels, self.stride = in_channels, prod(strides)
         widths = [in_channels, *(dim >> i for i in reversed(range(len(strides))))]
         stages = zip(widths[:-1], widths[1:], strides, strict=True)
-        self.stages = nn.Sequential(*(_Stage(before, after, neuron, stride) for before, after, stride in stages))
+        self.stages = Chain(*(_Stage(before, after, neuron, stride) for before, after, stride in stages))
 
     def forward(self, x: Tensor) -> Tensor:
         check_size(x, self.stride)
@@ -45,7 +47,7 @@ class _Stage(nn.Module):
             raise ValueError(f"a stem stage cannot have stride {stride}: 1 keeps the size, 2 halves it")
         self.proj = ConvNorm(in_dim, dim, 3)
         self.neuron = neuron()
-        self.pool = nn.MaxPool2d(3, 2, padding=1) if stride == 2 else nn.Identity()
+        self.pool = MaxPool(3, 2, padding=1) if stride == 2 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         spikes = self.neuron(self.proj(x))

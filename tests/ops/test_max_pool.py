@@ -1,0 +1,48 @@
+"""Max pooling against torch's: values, gradients to the same pixel, and what is kept."""
+
+import pytest
+import torch
+from torch.nn.functional import max_pool2d as torchs
+
+from spikeformers.layers.pool import MaxPool
+from spikeformers.ops.max_pool import max_pool2d
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("size", "settings"), [((8, 8), (3, 2, 1)), ((7, 9), (3, 1, 1)), ((1, 1), (3, 2, 1)), ((6, 4), (2, 2, 0))]
+)
+def test_values_and_gradients_are_torchs(channels_last, dtype, size, settings):
+    x = (torch.rand(2, 5, *size) < 0.4).to(dtype)  # spikes: many ties, of which the first gets the gradient
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    results = []
+    for pool in (max_pool2d, torchs):
+        x = x.detach().requires_grad_()
+        y = pool(x, *settings)
+        results.append((y, *torch.autograd.grad((y * torch.arange(y.numel()).view(y.shape)).sum(), x)))
+    for ours, expected in zip(*results, strict=True):
+        assert torch.equal(ours, expected)
+        assert size == (1, 1) or ours.stride() == expected.stride()  # those of one pixel mean nothing
+
+
+def test_a_map_of_more_pixels_than_two_bytes_count():
+    x = torch.zeros(1, 1, 260, 260, requires_grad=True)
+    with torch.no_grad():
+        x[0, 0, 259, 258] = 1
+    max_pool2d(x, 2, 2, 0)[0, 0, -1, -1].backward()
+    assert x.grad[0, 0, 259, 258] == 1 == x.grad.sum()
+
+
+def test_what_backward_keeps():
+    x = torch.randn(2, 4, 16, 16, requires_grad=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.nbytes) or t, lambda t: t):
+        y = MaxPool(3, 2, padding=1)(x)
+    assert sum(kept) == 2 * y.numel()
+
+
+def test_without_a_gradient_it_is_torchs():
+    x = torch.randn(2, 4, 8, 8)
+    assert torch.equal(MaxPool(3, 2, padding=1)(x), torchs(x, 3, 2, 1))
