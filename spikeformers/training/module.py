@@ -12,6 +12,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from spikeformers.layers.synchronised import synchronise
 from spikeformers.models import SpikingTransformer, compile, lean
 from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.recipe import Recipe
@@ -33,6 +34,8 @@ class TrainingModule(pl.LightningModule):
         self.ema: ModelEmaV3 | None = None
         if recipe.ema_decay is not None:
             self.ema = ModelEmaV3(model, decay=recipe.ema_decay).requires_grad_(False)
+        if recipe.sync_norm:
+            synchronise(model)
         if recipe.memory == "lean":
             lean(model)
         if recipe.compile:

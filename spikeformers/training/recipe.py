@@ -100,6 +100,8 @@ class Recipe:
                 raise ValueError(f"{key} {getattr(self, key)} is below 1: nothing would be trained")
         if self.keep < 0 or self.save_minutes < 0:
             raise ValueError(f"keep {self.keep} or save_minutes {self.save_minutes} is below 0")
+        if self.sync_norm and self.compile:
+            raise ValueError("sync_norm and compile do not go together: norms that wait for others are not compiled")
         mixing = self.augment.mixup > 0 or self.augment.cutmix > 0
         if mixing and self.batch_size % 2:
             raise ValueError(f"batch_size {self.batch_size} is odd, and mixup pairs images: use an even one")
