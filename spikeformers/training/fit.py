@@ -5,7 +5,7 @@ import json
 import logging
 import shutil
 import signal
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from spikeformers.data import ImageSets
+from spikeformers.data.readable import Readable
 from spikeformers.models import (
     SpikingTransformer,
     create_model,
@@ -30,6 +31,7 @@ from spikeformers.training.loaders import ImageLoaders, errors_of_workers, load_
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.pictures import draw_curves, draw_predictions
+from spikeformers.training.provenance import note_start
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
 from spikeformers.training.trainer import check_trainer, make_trainer, quiet_lightning
@@ -73,6 +75,13 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
         raise ValueError(f"a Recipe is complete: change {', '.join(overrides)} in it, or give the recipe by name")
     check_trainer(recipe)
     sets = load_sets(recipe)
+    if recipe.data.skip_broken:
+        sets = replace(
+            sets,
+            train=Readable(sets.train),
+            validation=Readable(sets.validation, counted=False),
+            test=Readable(sets.test, counted=False),
+        )
     torch.manual_seed(recipe.seed)
     model = create_model(**_fitted_to(sets, recipe.model))
     loaders = ImageLoaders(recipe, sets, _preprocess(recipe, sets, model))
@@ -198,6 +207,7 @@ def _claim(folder: Path, recipe: Recipe, resume: bool) -> bool:
         unfinished = folder / "settings.yaml.unfinished"
         unfinished.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False))
         unfinished.replace(folder / "settings.yaml")
+        note_start(folder, recipe)
     except OSError as error:
         raise ValueError(f"{folder} cannot be written ({error.strerror}): choose another folder with --out") from error
     return is_new
@@ -214,7 +224,9 @@ def _leave_results(
     result = Result(folder, weights, test, epoch, max(on_test, default=None))
 
     scores = {"test": asdict(test), "epoch": epoch, "best_on_test": result.best_on_test}
-    (folder / "results.json").write_text(json.dumps(scores, indent=2) + "\n")
+    unfinished = folder / "results.json.unfinished"
+    unfinished.write_text(json.dumps(scores, indent=2) + "\n")
+    unfinished.replace(folder / "results.json")
     name = f"{settings['config']['name']} on {settings['recipe']['data']['name']}"
     draw_curves(folder / "metrics.csv", folder / "curves.png", name)
     _show_predictions(folder, loaders, model, settings["classes"], f"{name}: {test.top1:.2f} % of {test.images} right")

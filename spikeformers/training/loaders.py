@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from spikeformers.data import Augmented, EpochSampler, ImageSets, eval_transform, load_images, train_transform
+from spikeformers.data.shares import Share
 from spikeformers.training.recipe import Recipe
 
 
@@ -82,7 +83,9 @@ class ImageLoaders(pl.LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader]:
         splits = {"val": self.sets.validation, "test": self.sets.test}
-        return [self.eval_loader(splits[name]) for name in self.evaluated_each_epoch]
+        trainer: Any = self.trainer
+        shares = (Share(splits[name], trainer.global_rank, trainer.world_size) for name in self.evaluated_each_epoch)
+        return [self.eval_loader(share) for share in shares]
 
     def on_exception(self, exception: BaseException) -> None:
         # Ends the loading processes now: the garbage collector would wait five seconds for each, some time later.

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from timm.data.mixup import Mixup
 from timm.utils.model_ema import ModelEmaV3
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torchmetrics import MeanMetric
 
+from spikeformers.data.shares import NOT_COUNTED
 from spikeformers.layers.synchronised import synchronise
 from spikeformers.models import SpikingTransformer, compile, lean
 from spikeformers.training.optim import make_optimizer, make_schedule
@@ -40,6 +42,10 @@ class TrainingModule(pl.LightningModule):
             lean(model)
         if recipe.compile:
             compile(model)
+        # Lightning's own means count images as whole numbers a process, and round their average down.
+        self.means = nn.ModuleDict(
+            {f"{split}_{what}": MeanMetric() for split in ("val", "test") for what in ("loss", "acc")}
+        )
         augment = recipe.augment
         self.mix: Mixup | None = None
         if augment.mixup > 0 or augment.cutmix > 0:
@@ -106,13 +112,15 @@ class TrainingModule(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         x, labels = batch
         logits = self.evaluated(time_first(x))
-        loss = cross_entropy(logits, labels)
-        if not torch.isfinite(loss):
+        losses = cross_entropy(logits, labels, ignore_index=NOT_COUNTED, reduction="none")  # B
+        if not (loss := losses.mean()).isfinite():
             raise _not_finite(f"the loss is {loss.item()}", f"in evaluation after epoch {self.current_epoch}")
         split = self.trainer.datamodule.evaluated_each_epoch[dataloader_idx]  # pyright: ignore[reportAttributeAccessIssue]
-        how: Any = dict(batch_size=len(x), add_dataloader_idx=False, sync_dist=True)
-        self.log(f"{split}_loss", loss, **how)
-        self.log(f"{split}_acc", percent_right(logits, labels), prog_bar=split == "val", **how)
+        right = (logits.argmax(-1) == labels) * 100.0
+        for name, values in ((f"{split}_loss", losses), (f"{split}_acc", right)):
+            mean: Any = self.means[name]
+            mean.update(values.float(), (labels != NOT_COUNTED).float())
+            self.log(name, mean, prog_bar=name == "val_acc", add_dataloader_idx=False, batch_size=len(x))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, weight in checkpoint["state_dict"].items():

@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from spikeformers.training.callbacks import FiringRateLog, MetricsTable, ProgressBar
 from spikeformers.training.checkpoint_file import WholeFiles
 from spikeformers.training.checkpoints import Checkpoints
+from spikeformers.training.health import Health
 from spikeformers.training.interruption import Interruption
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.recipe import Recipe
@@ -59,11 +60,13 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
 
     Raises ValueError for settings that Lightning refuses, such as devices that are not there.
     """
+    firing = FiringRateLog()
     checkpoints = Checkpoints(
         folder / "checkpoints", keep=recipe.keep, minutes=recipe.save_minutes, stop=recipe.stop_if_unsaved
     )
     callbacks: list[Callback] = [
-        FiringRateLog(),
+        firing,
+        Health(firing),
         MetricsTable(folder / "metrics.csv"),
         Interruption(checkpoints),
         checkpoints,
