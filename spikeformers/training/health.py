@@ -16,7 +16,7 @@ SILENT, ALWAYS = 1e-4, 0.98  # shares of outputs that are spikes
 
 
 class Health(Callback):
-    """Warns of an exploding loss within some twenty steps, and at each epoch's end of neurons newly silent or saturated.
+    """Warns of an exploding loss within some twenty steps, and at each epoch's end of neurons newly silent or stuck.
 
     A loss explodes when its running mean is above twice that of guessing and above twice what it was at its lowest; one
     that is not finite stops the run elsewhere. Each warning names where, and what usually helps.

@@ -67,7 +67,7 @@ def like(run: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> 
 
 def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     versions = [{"python": start["python"], **start["packages"]} for start in (then, now)]
-    pairs = [(name, *(those.get(name) for those in versions)) for name in _COMPARED]
+    pairs = [(name, versions[0].get(name), versions[1].get(name)) for name in _COMPARED]
     pairs += [(f"the git commit of {where}", then["git"][where], commit) for where, commit in now["git"].items()]
     return [pair for pair in pairs if pair[1] != pair[2]]
 

@@ -35,14 +35,14 @@ def saturate(module):
 def test_a_neuron_that_is_silent_or_saturated_is_named_once(train, before_step, caplog, harm, said):
     before_step((1, 0), harm)
     train(epochs=3)
-    lines = [line for line in caplog.messages if "blocks.0.mlp" in line]
+    lines = [line for line in caplog.messages if "blocks.0.mlp.core.neuron" in line]
     (line,) = lines
     assert line.startswith("epoch 1: ") and said in line and "optimizer.lr" in line
 
 
 def test_a_healthy_neuron_is_not_named(train, caplog):
     train(epochs=2)
-    assert not any("blocks.0.mlp" in line or "explodes" in line for line in caplog.messages)
+    assert not any("blocks.0.mlp.core" in line or "explodes" in line for line in caplog.messages)
 
 
 def explode(module):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def test_commits_are_told(tmp_path, recipe_file, monkeypatch):
 
 
 def like_file(recipe_file, folder):
-    (folder / "settings.yaml").write_text(open(recipe_file).read())
+    (folder / "settings.yaml").write_text(Path(recipe_file).read_text())
     return like(folder)
 
 
