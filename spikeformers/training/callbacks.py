@@ -1,6 +1,7 @@
 """What a run shows of itself: firing rates, the table of metrics, the progress bar."""
 
 import csv
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
 from spikeformers.analysis import FiringRates
+
+logger = logging.getLogger("spikeformers")
 
 
 class FiringRateLog(Callback):
@@ -83,6 +86,12 @@ class MetricsTable(Callback):
             {"epoch": trainer.current_epoch, "lr": f"{self.lr:.4g}", **epoch_means, "seconds": f"{seconds:.1f}"}
         )
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
+        try:
+            self._write(columns)
+        except OSError as error:  # a full disk: whether that ends the run is said where checkpoints are written
+            logger.warning("%s could not be written (%s); its rows wait for the next epoch", self.file, error)
+
+    def _write(self, columns: list[str]) -> None:
         unfinished = self.file.with_name(self.file.name + ".unfinished")
         with unfinished.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns)

@@ -130,15 +130,25 @@ def test_a_full_disk_stops_with_the_last_checkpoint_whole(train, at_step, tmp_pa
 
 
 @on_linux
-def test_or_goes_on_and_counts(train, at_step, tmp_path, caplog):
+def test_or_goes_on_and_counts(train, at_step, rows_of, tmp_path, caplog):
     folder = tmp_path / "run" / "checkpoints"
-    for epoch in (1, 2):
-        at_step(epoch, 1, lambda: (folder / "new.ckpt.unfinished").symlink_to("/dev/full"))
+
+    def fill():
+        (folder / "new.ckpt.unfinished").symlink_to("/dev/full")
+        (folder.parent / "metrics.csv.unfinished").symlink_to("/dev/full")
+
+    def refill():
+        (folder.parent / "metrics.csv.unfinished").unlink()
+        (folder / "new.ckpt.unfinished").symlink_to("/dev/full")
+
+    at_step(1, 1, fill)
+    at_step(2, 1, refill)
     run = train(epochs=4, stop_if_unsaved=False).run
     assert "training goes on, and 1 could not be saved so far" in caplog.text
     assert "training goes on, and 2 could not be saved so far" in caplog.text
     assert [step_of(folder / f"last{back}.ckpt") for back in ("", "-1")] == [16, 4]
-    assert run == tmp_path / "run"
+    assert "metrics.csv could not be written" in caplog.text
+    assert len(rows_of(run)) == 4
 
 
 # ---- signals

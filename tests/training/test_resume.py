@@ -289,6 +289,7 @@ def test_ctrl_c_in_a_terminal_reaches_the_loading_processes_too(recipe_file, tmp
         [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, start_new_session=True
     )
     last = tmp_path / "cut" / "checkpoints" / "last.ckpt"
-    assert run.stderr.splitlines() == [f"spikeformers: interrupted: {last} is saved, go on with --resume"]
+    said = [line for line in run.stderr.splitlines() if "never fires" not in line]  # which the tiny model may
+    assert said == [f"spikeformers: interrupted: {last} is saved, go on with --resume"]
     assert run.returncode == 130
     assert state_of(tmp_path / "cut")["global_step"] == 13
