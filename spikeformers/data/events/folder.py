@@ -44,10 +44,9 @@ def holds_recordings(folder: Path) -> bool:
 def list_recordings(
     split: Path, classes: tuple[str, ...] | None = None, kind: type[Recording] | type[PreparedFrames] = Recording
 ) -> tuple[Recordings, tuple[str, ...]]:
-    """The recordings in `split/<class>/`, class after class and each in the order of file names, and the classes.
+    """The recordings in all class folders of `split`, as `recordings_of` lists them, and the classes.
 
-    `kind` makes one of a path. Raises FileNotFoundError where there are no classes or one is empty, ValueError where
-    they are not `classes`.
+    Raises FileNotFoundError where there are no classes or one is empty, ValueError where they are not `classes`.
     """
     found = tuple(sorted(entry.name for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
     if not found:
@@ -55,12 +54,22 @@ def list_recordings(
     if classes is not None and set(classes) != set(found):
         differing = sorted(set(classes) ^ set(found))
         raise ValueError(f"{split} has other classes than the training part: {', '.join(differing[:3])} is in one only")
+    return recordings_of(split, classes or found, kind), classes or found
+
+
+def recordings_of(
+    split: Path, classes: tuple[str, ...], kind: type[Recording] | type[PreparedFrames] = Recording
+) -> Recordings:
+    """The recordings in `split/<class>/`, class after class and each in the order of file names.
+
+    `kind` makes one of a path. Raises FileNotFoundError where a class is empty.
+    """
     items = []
-    for label, name in enumerate(classes or found):
+    for label, name in enumerate(classes):
         files = sorted(file for file in (split / name).iterdir() if is_recording(file))
         if not files:
             raise FileNotFoundError(
                 f"{split / name} holds no recording ({' '.join(EXTENSIONS)}); add some, or remove that class"
             )
         items += [(kind(str(file)), label) for file in files]
-    return Recordings(items), classes or found
+    return Recordings(items)

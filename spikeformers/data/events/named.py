@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import gesture
-from .folder import Recordings, find_splits, list_recordings
+from .folder import Recordings, find_splits, list_recordings, recordings_of
 
 # A set's parts (train and, where its authors split it, test), class names, and sensor (height, width).
 Loaded = tuple[dict[str, Recordings], tuple[str, ...], tuple[int, int]]
@@ -61,8 +61,8 @@ ARCHIVES = {  # of each set: file name, address, MD5
 def _cifar10dvs(root: Path, download: bool) -> Loaded:
     """CIFAR10-DVS, 1,000 recordings in `<class>/*.aedat` of each of 10 classes, not split. Li et al., 2017."""
     folder = _find(root, "cifar10dvs", lambda folder: all((folder / name).is_dir() for name in _CIFAR10DVS), download)
-    recordings, classes = list_recordings(folder, tuple(_CIFAR10DVS))
-    return {"train": recordings}, classes, (128, 128)
+    classes = tuple(_CIFAR10DVS)
+    return {"train": recordings_of(folder, classes)}, classes, (128, 128)
 
 
 def _dvs128_gesture(root: Path, download: bool) -> Loaded:

@@ -77,6 +77,7 @@ def test_the_first_nine_tenths_of_each_class_by_file_name(tmp_path, write_record
     for name in names:
         for i in range(20):
             write_recording(tmp_path / name / f"cifar10_{name}_{i}.aedat", events)
+    (tmp_path / "something else").mkdir()
     sets = load_events("cifar10dvs", root=tmp_path, validation=0, download=False)
     assert sets.classes == tuple(names) and sets.sensor == (128, 128)
     assert (len(sets.train), len(sets.test)) == (180, 20)
