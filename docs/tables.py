@@ -1,14 +1,18 @@
-"""The tables of models in README.md and docs/models.md, from the package's own numbers. `make docs` writes them."""
+"""What documents take from the package: tables of models, the catalogue of parts. `make docs` writes it."""
 
+import importlib
+import inspect
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from spikeformers.models import PAPERS, describe_family, describe_model, list_families
+from spikeformers.models._parts import part_names
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- from docs/tables.py -->\n", "<!-- end -->\n"
+PART_SLOTS = ("attention", "position", "mlp", "stem", "neuron", "shortcut", "projection", "head")
 SLOTS = ("stem", "attention", "mlp", "shortcut", "neuron")
 DATA_WORDS = ("_cifar100", "_cifar10dvs", "_cifar10", "_gesture")  # what a name ends in, but for ImageNet
 
@@ -51,6 +55,36 @@ def size_tables() -> Iterator[str]:
         yield ""
 
 
+def part_catalogue() -> Iterator[str]:
+    """docs/parts.md's: a section a slot, and in it what each part's docstring says."""
+    for slot in PART_SLOTS:
+        module = importlib.import_module("spikeformers.neurons" if slot == "neuron" else f"spikeformers.layers.{slot}")
+        names = part_names(slot)
+        yield f"## {slot}\n\n{inspect.getdoc(module)}\n"
+        yield " · ".join(f"[{name}](#{name.lower()})" for name in names) + "\n"
+        for name in names:
+            part = getattr(module, name)
+            file = Path(inspect.getfile(part)).relative_to(ROOT)
+            arguments = inspect.signature(part)
+            given = ", ".join(
+                f"{p.name}={getattr(p.default, '__name__', repr(p.default))}"
+                for p in arguments.parameters.values()
+                if p.kind is p.KEYWORD_ONLY and p.default is not p.empty
+            )
+            says = [f"[{file.name}](../{file})", f"`{given}`" if given else "", *declared(part)]
+            yield f"### {name}\n\n{' · '.join(filter(None, says))}\n\n{inspect.getdoc(part)}\n"
+
+
+def declared(part: Any) -> Iterator[str]:
+    """What a part says of itself in attributes."""
+    if not getattr(part, "causal", True):
+        yield "looks ahead in time"
+    if levels := getattr(part, "levels", None):
+        yield f"emits {', '.join(f'{level:g}' for level in levels)}"
+    if not getattr(part, "emits_spikes", True):
+        yield "returns current: behind it go shortcuts of current"
+
+
 def short_names(says: dict[str, Any]) -> list[str]:
     """A family's sizes without its name and their data's: `8_512` of `spikformer_8_512`."""
     family = os.path.commonprefix([says["name"], says["sizes"][0]])  # noqa: RUF071 - characters are meant
@@ -66,7 +100,11 @@ def cited(paper: str) -> str:
     return f"[{paper if about.venue == 'arXiv' else f'{about.venue} {about.year}'}]({about.link})"
 
 
-TABLES = {ROOT / "README.md": family_table, ROOT / "docs" / "models.md": size_tables}
+TABLES = {
+    ROOT / "README.md": family_table,
+    ROOT / "docs" / "models.md": size_tables,
+    ROOT / "docs" / "parts.md": part_catalogue,
+}
 
 
 def renewed(document: Path) -> str:

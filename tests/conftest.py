@@ -60,7 +60,7 @@ def parameters_without_gradient():
         module, x = copy.deepcopy(module).train(), x.detach().requires_grad_()
         y = module(x)
         (y * torch.randn_like(y)).sum().backward()
-        named = {"x": x, **dict(module.named_parameters())}
+        named = {"x": x, **{name: p for name, p in module.named_parameters() if p.requires_grad}}  # but what is frozen
         return [name for name, p in named.items() if p.grad is None or not p.grad.isfinite().all()]
 
     return faulty

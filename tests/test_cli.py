@@ -159,11 +159,13 @@ def test_info_of_a_model_that_does_not_exist():
 def test_recipes():
     ran = spikeformers("recipes")
     assert [line for line in ran.out.splitlines() if line and line[0] != " "] == list_recipes()
-    assert "Zhou et al., ICLR 2023" in ran.out
-    assert list(json.loads(spikeformers("recipes", "cifar", "--json").out)) == [
-        "spikformer_cifar10",
-        "spikformer_cifar100",
-    ]
+    assert "Spikformer on CIFAR-10, as its authors trained it." in ran.out and "Paper:" not in ran.out
+    told = spikeformers("recipes", "spikformer_cifar").out
+    assert "Zhou et al., ICLR 2023" in told
+    assert "Models:    spikformer_4_384_cifar100, spikformer_4_256_cifar100, spikformer_2_384_cifar100" in told
+    listed = json.loads(spikeformers("recipes", "qkformer_cifar", "--json").out)
+    assert list(listed) == ["qkformer_cifar10", "qkformer_cifar100", "qkformer_cifar10dvs"]
+    assert listed["qkformer_cifar10"]["models"][0] == "qkformer_4_384_cifar10"
     assert "no recipe matches 'nothing': there are digits" in refused(spikeformers("recipes", "nothing"))
 
 
@@ -293,7 +295,7 @@ def test_settings_of_a_run_are_a_recipe(trained, tmp_path):
         ),
         (["train", "digits", "--model.in_channels", "3"], "model.in_channels is 3, and digits has 1"),
         (["train", "digits", "--model.neuron", "LIFF"], "there is no neuron 'LIFF': did you mean LIF"),
-        (["train", "digits", "--data", "digit"], "'digit' is no folder and no known image set; did you mean digits?"),
+        (["train", "digits", "--data", "digit"], "'digit' is no folder and no known set; did you mean digits?"),
         (["train", "digits", "--batch_size", "2000"], "digits has 1295 training images, fewer than batch_size 2000"),
         (
             ["train", "digits", "--precision", "16-mixed", "--trainer.accelerator", "cpu"],
@@ -483,7 +485,7 @@ def test_ctrl_c_before_training(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spikeformers.training.loaders.load_images", interrupted)
+    monkeypatch.setattr("spikeformers.data.sets.load_images", interrupted)
     assert refused(spikeformers("train", "digits", "--out", tmp_path / "runs"), status=130) == "interrupted"
     assert not (tmp_path / "runs").exists()
 
@@ -575,7 +577,6 @@ def test_what_cannot_be_analyzed(trained, tmp_path):
     assert "digits has 10 classes, and" in said(trained.run, "--data", "digits")
     assert "no energy convention 'mine'" in said(trained.run, "--convention", "mine")
     assert "0 images, 32 at a time, are none" in said(trained.run, "--images", 0)
-    assert "--out" in refused(spikeformers("analyze", trained.run))
     assert not (tmp_path / "r").exists()
 
 

@@ -7,14 +7,16 @@ from spikeformers.cli._terminal import console_of, make_parser, make_table, show
 
 def run(words: list[str]) -> None:
     parser = make_parser(
-        "analyze MODEL|CHECKPOINT --out DIR",
+        "analyze MODEL|CHECKPOINT",
         "What a model costs, how it fires, what of it is spike-driven and where it looks: a page and its numbers.",
         "spikeformers analyze runs/digits --out report",
     )
     parser.add_argument("model", help="a run folder or a file of weights, or a name from `spikeformers list`")
     parser.add_argument("--data", help="a known set or a folder; else the one it was trained on")
     parser.add_argument("--root", help="where known sets lie (data/)")
-    parser.add_argument("--out", required=True, help="folder for index.html, summary.json, layers.csv and pictures")
+    parser.add_argument(
+        "--out", default="report", help="folder for index.html, summary.json, layers.csv and pictures (report)"
+    )
     parser.add_argument("--images", type=int, default=256, help="test images, spread over the set (256)")
     parser.add_argument("--batch-size", type=int, default=32, help="images at a time (32)")
     parser.add_argument("--convention", default="strict", help="whose energy is told layer by layer (strict)")

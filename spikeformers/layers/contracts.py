@@ -2,7 +2,10 @@
 
 Tensors are `[T, B, C, H, W]`. A slot of a model (`neuron=`, `attention=`, ...) takes something to *call* for a part,
 with the arguments below: a class, a function, or `functools.partial(SSA, scale=0.25)`. What comes back is a module.
-No part keeps state between calls, and none looks ahead in time unless it says `causal = False`. A stem also has
+No part keeps state between calls, and none looks ahead in time unless it says `causal = False`. A neuron says which
+`levels` it emits, a stem of current `emits_spikes = False`, a shortcut whose core gets the stream as it is
+`wants_spikes = True`, and a part that takes `time_steps=` is told them. `spikeformers.layers.check` tries a part out.
+A stem also has
 `in_channels` and `stride`; a head has `num_classes`, and `forward_heads` for the logits of each of its heads apart. To
 be given other classes it also has `reset(num_classes)`, `classifiers`, the names of its linear layers, `dim`, their
 width, and `pool(x)`, what they read.
@@ -19,6 +22,7 @@ width, and `pool(x)`, what they read.
 | `downsampling` | `in_dim, dim, neuron, strides`           | stream -> stream, `H` over strides         |
 | `conv`      | `in_dim, dim, kernel_size, stride, bias=`   | spikes -> current, `H` over stride         |
 | `head`      | `dim, num_classes, neuron`                  | stream -> logits `[T, B, K]`               |
+| `order`     | nothing                                     | tokens `[B, N, C]`, `[B, N]` -> tokens     |
 """
 
 from collections.abc import Sequence

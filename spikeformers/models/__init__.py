@@ -7,11 +7,13 @@ from spikeformers.models import (
     sdt_v2,
     sdt_v3,
     sdt_v3_large,
+    sdt_v3_mae,
     sew_resnet,
     spikformer,
     spikingformer,
     spikingresformer,
 )
+from spikeformers.models._check import check_model
 from spikeformers.models._checkpoint import from_pretrained, load_checkpoint, read_checkpoint
 from spikeformers.models._compile import compile
 from spikeformers.models._identify import Candidate, identify
@@ -30,8 +32,9 @@ from spikeformers.models._registry import (
 from spikeformers.models._save import push_to_hub, save_pretrained
 
 __all__ = [
-    "PAPERS", "Candidate", "Paper", "Published", "SpikingTransformer", "compile", "create_model", "describe_family",
-    "describe_model", "from_pretrained", "identify", "lean", "list_families", "list_models", "load_checkpoint",
-    "maxformer", "push_to_hub", "qkformer", "read_checkpoint", "register", "save_pretrained", "sdt", "sdt_v2", "sdt_v3",
-    "sdt_v3_large", "sew_resnet", "spikformer", "spikingformer", "spikingresformer",
+    "PAPERS", "Candidate", "Paper", "Published", "SpikingTransformer", "check_model", "compile", "create_model",
+    "describe_family", "describe_model", "from_pretrained", "identify", "lean", "list_families", "list_models",
+    "load_checkpoint", "maxformer", "push_to_hub", "qkformer", "read_checkpoint", "register", "save_pretrained",
+    "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large", "sdt_v3_mae", "sew_resnet", "spikformer", "spikingformer",
+    "spikingresformer",
 ]  # fmt: skip

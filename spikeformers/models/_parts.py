@@ -29,6 +29,7 @@ _SLOTS = {
     "downsampling": "spikeformers.layers.stem",  # a stem between stages
     "conv": "spikeformers.layers.conv",
     "head": "spikeformers.layers.head",
+    "order": "spikeformers.layers.masking",
 }
 
 
@@ -141,11 +142,9 @@ def _load_file(path: Path) -> Any:
 def part_names(slot: str) -> list[str]:
     """The names of our parts for a slot."""
     module = importlib.import_module(_SLOTS[slot])
-    return [
-        name
-        for name, value in vars(module).items()
-        if inspect.isclass(value) and value.__module__.startswith("spikeformers.") and not name.startswith("_")
-    ]
+    own = [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+    names = getattr(module, "__all__", own)
+    return [name for name in names if inspect.isclass(getattr(module, name)) and not name.startswith("_")]
 
 
 def _describe_value(argument: str, value: Any) -> Any:

@@ -201,9 +201,9 @@ def resolve(
 
 
 def _with_time_steps(argument: str, part: Any, arguments: Mapping[str, Any]) -> Any:
-    """A neuron that declares `time_steps` is told how many there are, unless it was told already."""
+    """A part that declares `time_steps` is told how many there are, unless it was told already."""
     told = isinstance(part, functools.partial) and "time_steps" in part.keywords
-    if slot_of(argument) == "neuron" and "time_steps" in inspect.signature(part).parameters and not told:
+    if slot_of(argument) and "time_steps" in inspect.signature(part).parameters and not told:
         return functools.partial(part, time_steps=arguments["time_steps"])
     return part
 

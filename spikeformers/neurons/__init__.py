@@ -4,11 +4,34 @@ A neuron declares `levels`, the values it can emit, and `causal`, whether an out
 Where a part asks for `neuron=`, it wants something to call for one, such as a class or `functools.partial(LIF, tau=4)`.
 """
 
+from spikeformers.neurons.clif import CLIF
+from spikeformers.neurons.glif import GLIF
 from spikeformers.neurons.half_even import IntegerHalfEven
 from spikeformers.neurons.half_up import IntegerHalfUp
+from spikeformers.neurons.ilif import ILIF, NILIF
 from spikeformers.neurons.integrate_and_fire import IF
+from spikeformers.neurons.klif import KLIF
 from spikeformers.neurons.lif import LIF
 from spikeformers.neurons.plif import PLIF
+from spikeformers.neurons.psn import PSN
+from spikeformers.neurons.sliding_psn import SlidingPSN
 from spikeformers.neurons.spikingjelly import SpikingJellyNeuron, from_spikingjelly
+from spikeformers.neurons.ternary_lif import TernaryLIF
 
-__all__ = ["IF", "LIF", "PLIF", "IntegerHalfEven", "IntegerHalfUp", "SpikingJellyNeuron", "from_spikingjelly"]
+__all__ = [
+    "CLIF",
+    "GLIF",
+    "IF",
+    "ILIF",
+    "KLIF",
+    "LIF",
+    "NILIF",
+    "PLIF",
+    "PSN",
+    "IntegerHalfEven",
+    "IntegerHalfUp",
+    "SlidingPSN",
+    "SpikingJellyNeuron",
+    "TernaryLIF",
+    "from_spikingjelly",
+]

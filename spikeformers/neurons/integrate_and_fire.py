@@ -12,6 +12,8 @@ from spikeformers.ops.surrogate import Sigmoid, Surrogate
 class IF(nn.Module):
     """Integrate-and-fire, a LIF that forgets nothing: `[T, ...] current -> [T, ...] spikes`.
 
+    One addition and one comparison a neuron and step.
+
     Raises ValueError where the threshold is not above the reset.
     """
 

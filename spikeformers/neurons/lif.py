@@ -10,7 +10,8 @@ class LIF(nn.Module):
     """Leaky integrate-and-fire with a fixed time constant: `[T, ...] current -> [T, ...] spikes`.
 
     `tau` is in steps (1 forgets at once), `v_reset=None` makes the reset soft; `spikeformers.ops.lif.lif` has the
-    formula. Defaults are those of Spikformer (arXiv:2209.15425) and its descendants.
+    formula. Three element-wise operations a neuron and step, one of them the decay. Defaults are those of Spikformer
+    (arXiv:2209.15425) and its descendants.
 
     Raises ValueError where `tau` is below 1 or the threshold is not above the reset.
     """
@@ -29,8 +30,7 @@ class LIF(nn.Module):
         surrogate: Surrogate = Sigmoid(),
     ):
         super().__init__()
-        if tau < 1:
-            raise ValueError(f"tau {tau} is below 1: a membrane cannot forget more than it holds; use 1 or more steps")
+        check_leak(tau)
         check_threshold(v_threshold, v_reset)
         self.tau, self.v_threshold, self.v_reset = tau, v_threshold, v_reset
         self.decay_input, self.detach_reset, self.surrogate = decay_input, detach_reset, surrogate
@@ -48,6 +48,12 @@ class LIF(nn.Module):
 
     def extra_repr(self) -> str:
         return f"tau={self.tau}, v_threshold={self.v_threshold}, v_reset={self.v_reset}, surrogate={self.surrogate}"
+
+
+def check_leak(tau: float) -> None:
+    """Raises ValueError for a time constant below one step."""
+    if tau < 1:
+        raise ValueError(f"tau {tau} is below 1: a membrane cannot forget more than it holds; use 1 or more steps")
 
 
 def check_threshold(v_threshold: float, v_reset: float | None) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader
 
-from spikeformers.data import load_images
 from spikeformers.models import SpikingTransformer, create_model, read_checkpoint
 from spikeformers.models._checkpoint import build_from
 from spikeformers.training.loaders import eval_loader
+from spikeformers.training.module import time_first
+from spikeformers.training.test_set import TestSet
 
 
 @dataclass(frozen=True)
@@ -35,40 +36,30 @@ def find_subject(
     For a checkpoint the default is the set it was trained on. A model by name is new: made for the set's classes, with
     random weights, and norms set by the first images, without which most of its neurons would be silent.
 
-    Raises what reading and building raise, and ValueError without `data` and where a checkpoint is for other images.
+    Raises what reading and building raise, and ValueError without `data` and where a checkpoint is for other data.
     """
     is_file = Path(model).exists()
     checkpoint = read_checkpoint(model) if is_file else None
     settings = checkpoint.settings if checkpoint else {}
-    trained_on = settings.get("recipe", {}).get("data", {})
-    name = data or trained_on.get("name")
-    if name is None:
-        raise ValueError(f"{model} does not say on what to look at it: give --data, a set's name or a folder")
     if images < 1 or batch_size < 1:
         raise ValueError(f"{images} images, {batch_size} at a time, are none: give at least one of each")
-    sets = load_images(name, root=root or trained_on.get("root", "data"), validation=0)
-    ends = {"num_classes": len(sets.classes), "in_channels": sets.channels}
-    new: dict[str, Any] = {"name": model, **ends}
+    test = TestSet(model, settings, data, root=root, workers=0)
+    sets = test.sets
+    new: dict[str, Any] = {"name": model, "num_classes": len(sets.classes), "in_channels": sets.channels}
     built = build_from(checkpoint) if checkpoint else create_model(**new).eval()
-    for key, value in ends.items():
-        if getattr(built, key) != value:
-            raise ValueError(f"{name} has {value} {key.removeprefix('num_')}, and {model} takes {getattr(built, key)}")
-    preprocess = settings.get("preprocess") or {
-        "image_size": built.image_size, "mean": sets.mean, "std": sets.std, "interpolation": sets.interpolation
-    }  # fmt: skip
     count = len(sets.test)  # pyright: ignore[reportArgumentType]
     chosen = torch.linspace(0, count - 1, min(images, count)).long().tolist()
-    loader = eval_loader(Subset(sets.test, chosen), preprocess, batch_size, 0)
+    loader = eval_loader(test.prepared(built, chosen), batch_size, 0)
     built = built.to("cuda" if torch.cuda.is_available() else "cpu")
     if not checkpoint:
-        set_norms(built, next(iter(loader))[0])
+        set_norms(built, time_first(next(iter(loader))[0]))
     title = f"{built.config.get('name', model)}" + (f", {Path(model)}" if is_file else "")
-    return Subject(title, built, settings, name, sets.classes, loader)
+    return Subject(title, built, settings, sets.name, sets.classes, loader)
 
 
 @torch.no_grad()
 def set_norms(model: SpikingTransformer, x: Tensor) -> None:
-    """Sets a model's running statistics to those of one batch `[B, C, H, W]`."""
+    """Sets a model's running statistics to those of one batch `[B, C, H, W]` or `[T, B, C, H, W]`."""
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

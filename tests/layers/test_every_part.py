@@ -7,18 +7,28 @@ import pytest
 import torch
 
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.mlp import InnerResidualMLP
 from spikeformers.neurons import LIF
 
 CALLS = {
-    "attention": lambda part: part(8, 2, LIF, bias=True),
+    "attention": lambda part: part(8, 2, LIF, bias=True, **asked_for(part)),
     "projection": lambda part: part(8, 8, bias=True),
-    "mlp": lambda part: part(8, 16, LIF),
+    "mlp": lambda part: part(8, 8 if part is InnerResidualMLP else 16, LIF),
     "position": lambda part: part(8),
     "shortcut": lambda part: part(ConvNorm(8, 8), LIF, drop_path=0.0),
     "stem": lambda part: part(8, 8, LIF, (2, 1)),
     "head": lambda part: part(8, 3, LIF),
 }
 SHAPES = {"stem": (4, 3, 8, 2, 2), "head": (4, 3, 3)}
+
+
+def asked_for(part):
+    """What a part cannot do without, and numbers at which maps of few tokens spike."""
+    return {
+        k: v
+        for k, v in {"time_steps": 4, "scale": 0.5, "alpha": 0.25}.items()
+        if k in inspect.signature(part).parameters
+    }
 
 
 def parts():
@@ -60,6 +70,10 @@ def test_a_sample_alone_is_that_sample_in_a_batch(slot, make, x, lively):
 def test_nothing_before_a_change_changes(slot, make, x, lively):
     part = lively(make(), x)
     changed = torch.cat([x[:2], 1 - x[2:]])
+    if slot == "attention" and not getattr(part, "causal", True):  # it looks ahead within a chunk: from its second step
+        changed = torch.cat([x[:1], 1 - x[1:]])
+        assert not torch.allclose(part(changed)[:1], part(x)[:1])
+        return
     assert torch.equal(part(changed)[:2], part(x)[:2])
     assert not torch.allclose(part(changed)[2:], part(x)[2:])
 
@@ -70,3 +84,13 @@ def test_keeps_no_state_and_takes_another_length(slot, make, x, lively):
     first = part(x)
     assert torch.equal(part(x[:2]), first[:2])
     assert torch.equal(part(x), first)
+
+
+@every_part
+def test_trains_under_autocast(slot, make, x):
+    part = make()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = part(x)
+    assert y.shape == SHAPES.get(slot, x.shape)
+    y.float().square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in part.parameters() if p.requires_grad)

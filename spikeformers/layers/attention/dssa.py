@@ -20,6 +20,7 @@ class DSSA(nn.Module):
     `attn_rate` are the mean squares of x and a, of 0 and 1 the share of ones, one a head; they average over training
     with weight 0.001 for the newest batch, are updated before use and have no gradient. A rate that has seen no spike
     counts as 1. `bias` is for the convolution of patches. SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302.
+    Reported for the whole model: 74.3 to 78.8 % on ImageNet-1k.
 
     Raises ValueError where `dim` is not a multiple of `num_heads`, and, when called, for a height or width that is not
     one of `patch_size`.

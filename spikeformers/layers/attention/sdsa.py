@@ -36,8 +36,9 @@ class SDSA(nn.Module):
 class PooledSDSA(nn.Module):
     """SDSA with four 3x3 max pools of stride 1, as trained on CIFAR10-DVS: `[T, B, C, H, W]`, spikes to current.
 
-    k and v are pooled over the image. `k * v` and the masked q are pooled over the plane of tokens and a head's
-    channels, so that here `num_heads` matters. From the code released with arXiv:2307.01694; not in the paper.
+    Costs what `SDSA` costs, and 9 comparisons at each pool. k and v are pooled over the image. `k * v` and the masked q
+    are pooled over the plane of tokens and a head's channels, so that here `num_heads` matters. From the code released
+    with arXiv:2307.01694; not in the paper.
 
     Raises ValueError where `dim` is not a multiple of `num_heads`.
     """

@@ -15,7 +15,11 @@ class SSA(nn.Module):
         y = attn_neuron(scale q k^T v), threshold 0.5          0 or 1
         return ConvNorm(y)                                     current
 
-    `bias` is for the q, k, v convolutions, `proj_bias` for the last; `projection` is what stands for all four.
+    Costs min(2 N^2 C, 2 N C D) additions a step beside the four projections of N C^2 each. `bias` is for the q, k, v
+    convolutions, `proj_bias` for the last; `projection` is what stands for all four: with `RepConv` it is SDSA-3, the
+    matrix form of `SDSA` in Meta-SpikeFormer, arXiv:2404.03663. Independent runs of Spikformer on CIFAR-10 went from
+    95.12 to 95.57 % with that. Other ways to mix q, k and v are other `attend`.
+
     `scale` is a constant, whatever the head width, and `attn_threshold` that of the neuron behind the products.
     Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425, whose last neuron is the shortcut's here.
 
@@ -50,8 +54,12 @@ class SSA(nn.Module):
         q = split_heads(self.q_neuron(self.q(x)), self.num_heads)  # T B M N D
         k = split_heads(self.k_neuron(self.k(x)), self.num_heads)
         v = split_heads(self.v_neuron(self.v(x)), self.num_heads)
-        y = merge_heads(spike_attention(q, k, v, self.scale), height, width)  # T B C H W
+        y = merge_heads(self.attend(q, k, v, height, width), height, width)  # T B C H W
         return self.proj(self.attn_neuron(y))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
+        """What each token gets of all values: three times `[T, B, M, N, D] spikes -> [T, B, M, N, D] current`."""
+        return spike_attention(q, k, v, self.scale)
 
     def extra_repr(self) -> str:
         return f"num_heads={self.num_heads}, scale={self.scale}"

@@ -16,6 +16,7 @@ class WideSSA(nn.Module):
         y = attn_neuron(2 / sqrt(D) q k^T v)                   of the same threshold as the others
         return ConvNorm(y)                                     current
 
+    Costs min(N^2 (1 + r) C, 2 N r C D) additions a step, r the value_ratio, and (2 + 2 r) N C^2 in the projections.
     `bias` is for the q, k, v convolutions; the output projection has none. Spike-driven Transformer V3, Yao et al.,
     TPAMI 2025, arXiv:2411.16061, as released for its small sizes.
 

@@ -14,7 +14,8 @@ class GWFFN(nn.Module):
         h = h + conv(neuron(h))                  3x3 in groups of `group_size` channels, behind a membrane shortcut
         return down(neuron(h))
 
-    A layer narrower than `group_size` is one group. SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302.
+    Costs 2 C hidden_dim + 9 hidden_dim group_size additions a token. A layer narrower than `group_size` is one group.
+    SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302.
 
     Raises ValueError where `hidden_dim` is not a multiple of `group_size`.
     """

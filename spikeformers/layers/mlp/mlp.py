@@ -9,8 +9,8 @@ from spikeformers.layers.conv import ConvNorm
 class MLP(nn.Module):
     """Two layers on every token with spikes between: `fc2(neuron(fc1(x)))`, `[T, B, C, H, W]` in, current out.
 
-    With a `kernel_size` above 1 they are convolutions, and see neighbours. `bias` is for both.
-    Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425, whose last neuron is the shortcut's here.
+    Costs 2 C hidden_dim additions a token. With a `kernel_size` above 1 they are convolutions, and see neighbours.
+    `bias` is for both. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425, whose last neuron is the shortcut's here.
     """
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, kernel_size: int = 1, bias: bool = True):

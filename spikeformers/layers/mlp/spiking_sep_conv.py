@@ -11,7 +11,8 @@ class SpikingSepConv(nn.Module):
 
         fc2(depthwise_neuron(depthwise(neuron(fc1(x)))))
 
-    Unlike in `SepConv` the last layer sees spikes. Spike-driven Transformer V3, Yao et al., TPAMI 2025,
+    Unlike in `SepConv` the last layer sees spikes, so that all 2 C hidden_dim + kernel_size^2 hidden_dim operations a
+    token are additions. Spike-driven Transformer V3, Yao et al., TPAMI 2025,
     arXiv:2411.16061.
     """
 

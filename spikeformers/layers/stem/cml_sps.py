@@ -18,7 +18,8 @@ class CMLSPS(nn.Module):
 
     The gradient goes to the pixel of largest current, where among pooled spikes many tie. Same weights as SPS, and a
     quarter of its neurons where it pools. Conv, max pool, LIF (CML), Zhou et al., Frontiers in Neuroscience 2024,
-    arXiv:2305.05954. Raises what `SPS` raises.
+    arXiv:2305.05954. Reported on ImageNet-1k: Spikformer 74.81 to 77.34, Spikingformer 75.85 to 77.64 %; on CIFAR-100
+    0.8 to 1.4 points more. Costs what SPS costs. Raises what `SPS` raises.
     """
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):

@@ -20,10 +20,12 @@ class MembraneSPEDS(nn.Module):
         spikes = neuron(lead(x))
         return main(spikes) + side(spikes)                     current
 
-    The first convolution of `lead` sees the image as it is. `conv` makes the 3x3 convolutions and `side_conv` the 1x1
-    one: `PooledConvNorm` pools where its stride is 2, `ConvNorm` strides. Max-Former, Fang et al., NeurIPS 2025,
-    arXiv:2505.18608, which pools on both sides between stages. Raises what `SPEDS` raises.
+    Costs what SPEDS costs. The first convolution of `lead` sees the image as it is. `conv` makes the 3x3 convolutions
+    and `side_conv` the 1x1 one: `PooledConvNorm` pools where its stride is 2, `ConvNorm` strides. Max-Former, Fang et
+    al., NeurIPS 2025, arXiv:2505.18608, which pools on both sides between stages. Raises what `SPEDS` raises.
     """
+
+    emits_spikes = False
 
     def __init__(
         self,

@@ -11,8 +11,11 @@ from spikeformers.layers.stem.sps import SPS, check_size
 class MembraneSPS(nn.Module):
     """SPS without its last neuron: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] current`.
 
-    Spike-driven Transformer, Yao et al., NeurIPS 2023, arXiv:2307.01694. Raises what `SPS` raises.
+    Costs what SPS costs. Spike-driven Transformer, Yao et al., NeurIPS 2023, arXiv:2307.01694. Raises what `SPS`
+    raises.
     """
+
+    emits_spikes = False
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):
         super().__init__()

@@ -15,8 +15,9 @@ from spikeformers.layers.time import merge_time, split_time
 class ResNetStem(nn.Module):
     """Convolution, norm, neuron, max pool: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] spikes`.
 
-    `strides` are the convolution's and the 3x3 pool's; a pool of stride 1 is left out. He et al., CVPR 2016,
-    arXiv:1512.03385, with spikes by SEW-ResNet, Fang et al., NeurIPS 2021, arXiv:2102.04159.
+    kernel_size^2 C_in C multiplications a pixel of the convolution's output: it sees the image. `strides` are the
+    convolution's and the 3x3 pool's; a pool of stride 1 is left out. He et al., CVPR 2016, arXiv:1512.03385, with
+    spikes by SEW-ResNet, Fang et al., NeurIPS 2021, arXiv:2102.04159.
 
     Raises ValueError for other than two strides, and, when called, for a height or width that they do not divide.
     """
@@ -43,6 +44,8 @@ class MembraneResNetStem(ResNetStem):
 
     The prologue of SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302. Raises what `ResNetStem` raises.
     """
+
+    emits_spikes = False
 
     def __init__(
         self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2), *, kernel_size: int = 7

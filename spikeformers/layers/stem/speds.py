@@ -21,7 +21,8 @@ class SPEDS(nn.Module):
 
     Every convolution is followed by norm, a max pool of the current where its stride is 2, and a neuron; `side`, the
     deformed shortcut, strides instead. There is one 3x3 convolution a stride, the first `lead` ahead of the shortcut;
-    widths double from `dim / narrow` up to `dim`. With `lead=0, narrow=1` it stands between stages, stream to stream.
+    all but the first see spikes or counts. They cost 9 additions a pixel for each pair of widths, the shortcut one.
+    Widths double from `dim / narrow` up to `dim`. With `lead=0, narrow=1` it stands between stages, stream to stream.
     QKFormer, Zhou et al., NeurIPS 2024, arXiv:2403.16552.
 
     Raises ValueError for a `lead` that leaves no convolution beside the shortcut, a `dim` that is not a multiple of

@@ -13,10 +13,13 @@ from spikeformers.layers.stem.sps import check_size
 class StridedConv(nn.Module):
     """A 7x7 convolution with bias and norm, and no neuron: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] current`.
 
-    Its stride is the product of `strides`. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
+    49 C_in C multiplications a pixel of its output: it sees the image. Its stride is the product of `strides`.
+    Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
 
     Raises ValueError, when called, for a height or width that the stride does not divide.
     """
+
+    emits_spikes = False
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2,)):
         super().__init__()

@@ -1,0 +1,34 @@
+"""Spiking self-attention in groups of channels."""
+
+from functools import partial
+
+from spikeformers.layers.attention.ssa import SSA
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.conv import ConvNorm
+
+
+class GroupSSA(SSA):
+    """SSA whose q, k and v see their own group of channels: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+
+        q, k, v = neuron(ConvNorm(x)), each of `groups` groups of C / groups channels for itself;  the rest is SSA's
+
+    The last projection sees all channels. The four projections cost (1 + 3 / groups) N C^2 additions a step, where SSA
+    has 4 N C^2. After the group-wise attention of Ge2mS-T, arXiv:2604.08894, as we read it.
+
+    Raises ValueError where `dim` is not a multiple of `num_heads`, or `num_heads` of `groups`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        neuron: MakeNeuron,
+        *,
+        bias: bool = False,
+        groups: int = 2,
+        scale: float = 0.125,
+    ):
+        if groups < 1 or num_heads % groups:
+            raise ValueError(f"num_heads {num_heads} is not a multiple of groups {groups}: a head lies in one group")
+        super().__init__(dim, num_heads, neuron, bias=bias, scale=scale, projection=partial(ConvNorm, groups=groups))
+        self.proj = ConvNorm(dim, dim, bias=True)

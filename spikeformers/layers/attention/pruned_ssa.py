@@ -1,0 +1,47 @@
+"""Spiking self-attention among the busiest tokens."""
+
+from torch import Tensor
+
+from spikeformers.layers.attention.ssa import SSA
+from spikeformers.layers.contracts import MakeNeuron, MakeProjection
+from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.spike_attention import spike_attention
+
+
+class PrunedSSA(SSA):
+    """SSA among the share `keep` of tokens that fire most: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+
+        busy[n] = 1 if the spikes of q, k and v at token n are among the round(keep N) most at this step, ties kept
+        y = attn_neuron(scale (busy q) (busy k)^T (busy v)), threshold 0.5
+
+    Tokens are chosen for each sample and step by itself, over all heads; one that is dropped neither asks nor answers.
+    On hardware that skips zeros the products cost keep^2 of SSA's N^2 C, or keep of its N C D, additions; here they are
+    computed. After SparseSpikformer, arXiv:2311.08806, which drops tokens from the whole block, as we read it.
+
+    Raises ValueError where `dim` is not a multiple of `num_heads`, and for a `keep` outside (0, 1].
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        neuron: MakeNeuron,
+        *,
+        bias: bool = False,
+        keep: float = 0.5,
+        scale: float = 0.125,
+        projection: MakeProjection = ConvNorm,
+    ):
+        super().__init__(dim, num_heads, neuron, bias=bias, scale=scale, projection=projection)
+        if not 0 < keep <= 1:
+            raise ValueError(f"keep {keep} is not in (0, 1]: it is the share of tokens that attend")
+        self.keep = keep
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
+        fired = (q.abs() + k.abs() + v.abs()).detach().sum((2, 4), keepdim=True)  # T B 1 N 1
+        kept = max(1, round(self.keep * fired.shape[3]))
+        busy = (fired >= fired.topk(kept, dim=3).values[:, :, :, -1:]).to(q.dtype)
+        return spike_attention(q * busy, k * busy, v * busy, self.scale)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, keep={self.keep}"

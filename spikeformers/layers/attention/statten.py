@@ -1,0 +1,54 @@
+"""Spiking self-attention over chunks of time."""
+
+import torch
+from torch import Tensor
+
+from spikeformers.layers.attention.ssa import SSA
+from spikeformers.layers.contracts import MakeNeuron, MakeProjection
+from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.spike_attention import spike_attention
+
+
+class STAtten(SSA):
+    """SSA among the tokens of `chunk` steps together: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+
+        q, k, v of a chunk's steps as one row of chunk * N tokens
+        y = attn_neuron(scale q (k^T v)), threshold 0.5
+
+    A step sees the later ones of its chunk, so it declares `causal = False`. No parameters more than SSA; at most
+    2 N C D additions a step in the cheaper order. The last chunk is shorter where `chunk` does not divide T. `scale` is
+    1 / num_heads if not given, which is how we read the paper's for images. Spiking Transformer with Spatial-Temporal
+    Attention, CVPR 2025, arXiv:2409.19764; its mask by a pooled input, for events, is left out. Reported with SDT:
+    CIFAR-10 95.6 to 96.0, CIFAR-100 78.4 to 79.9, CIFAR10-DVS 80.0 to 83.9 %.
+
+    Raises ValueError where `dim` is not a multiple of `num_heads`, and for a chunk below 1.
+    """
+
+    causal = False
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        neuron: MakeNeuron,
+        *,
+        bias: bool = False,
+        chunk: int = 2,
+        scale: float | None = None,
+        projection: MakeProjection = ConvNorm,
+    ):
+        super().__init__(dim, num_heads, neuron, bias=bias, projection=projection)
+        if chunk < 1:
+            raise ValueError(f"chunk {chunk} is below 1: give the number of steps that attend to each other")
+        self.chunk, self.scale = chunk, 1 / num_heads if scale is None else scale
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
+        chunks = zip(*(x.split(self.chunk) for x in (q, k, v)), strict=True)
+        return torch.cat([self._attend_together(*chunk) for chunk in chunks])
+
+    def _attend_together(self, *qkv: Tensor) -> Tensor:
+        q, k, v = (x.movedim(0, -3).flatten(-3, -2) for x in qkv)  # B M chunk N D as B M (chunk N) D
+        return spike_attention(q, k, v, self.scale).unflatten(-2, (len(qkv[0]), -1)).movedim(-3, 0)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, chunk={self.chunk}"

@@ -1,0 +1,69 @@
+"""Whether a part keeps its contract, tried out on an input made for it."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+# What is asked of every part, in the words in which a breach is told.
+SHAPE = "returns the shape that its slot asks for"
+STATE = "keeps no state between calls"
+CAUSAL = "looks ahead in time only where it declares causal = False"
+SAMPLES = "computes each sample of a batch for itself"
+LEVELS = "declares levels, and emits only those"
+
+
+def breach(name: str, part: nn.Module, contract: str, seen: str) -> ValueError:
+    """The error that names a part, the contract it breaks, and what was seen."""
+    return ValueError(f"{type(part).__name__} ({name}) breaks the contract that a part {contract}: {seen}")
+
+
+@torch.no_grad()
+def check_part(name: str, part: nn.Module, x: Tensor) -> None:
+    """Raises ValueError, with part and contract in one line, for a part that breaks one on `x`, `[T, B, ...]`.
+
+    A copy is tried, in evaluation, its norms set by `x`; the part stays as it is. Needs two steps for a look ahead to
+    show, and two samples. Shapes are what a slot asks for: `check_shape`.
+    """
+    part = copy.deepcopy(part).to(x.device)
+    for norm in (module for module in part.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)):
+        norm.momentum = 1.0
+    part.train()(x)
+    part.eval()
+    y = part(x)
+    if not _same(part(x), y):
+        raise breach(name, part, STATE, "the same input twice gave two answers")
+    alone = part(x[:, :1])
+    if alone.shape[1:] == y[:, :1].shape[1:] and not _same(alone, y[:, :1]):
+        raise breach(name, part, SAMPLES, "an image alone gave another answer than in a batch")
+    if _may_not_look_ahead(part):
+        for t in range(1, len(x)):
+            changed = torch.cat([x[:t], x[t:].flip(1) + 1])
+            if not _same(part(changed)[:t], y[:t]):
+                raise breach(name, part, CAUSAL, f"an input at step {t} changed what came out before it")
+    if levels := getattr(part, "levels", None):
+        check_levels(name, part, y, levels)
+
+
+def check_shape(name: str, part: nn.Module, came: Sequence[int], asked: Sequence[int]) -> None:
+    """Raises ValueError for a part whose output has another shape than its slot asks for."""
+    if tuple(came) != tuple(asked):
+        raise breach(name, part, SHAPE, f"{list(came)} came where {list(asked)} belongs")
+
+
+def check_levels(name: str, part: nn.Module, spikes: Tensor, levels: Sequence[float]) -> None:
+    """Raises ValueError for a neuron that emits other values than it declares."""
+    values = spikes.unique()
+    away = (values[:, None] - torch.tensor(levels, dtype=values.dtype)).abs().amin(1)
+    if len(away) and away.max() > 1e-5:
+        raise breach(name, part, LEVELS, f"{values[away.argmax()]:.4g} came, and its levels are {tuple(levels)}")
+
+
+def _may_not_look_ahead(part: nn.Module) -> bool:
+    return all(getattr(module, "causal", True) for module in part.modules())
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    # Another batch size may take another kernel, which rounds otherwise: a spike more or less is far above this.
+    return torch.allclose(a, b, rtol=1e-4, atol=1e-4)

@@ -1,0 +1,24 @@
+"""The perceptron of convolutions that fold."""
+
+from torch import Tensor, nn
+
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.projection.rep_conv import RepConv
+
+
+class RepConvFFN(nn.Module):
+    """Two chains of convolutions with spikes between: `fc2(neuron(fc1(x)))`, `[T, B, C, H, W]` in, current out.
+
+    Each chain is a `RepConv`, one dense 3x3 convolution once folded, so that every token sees two neighbours on each
+    side. Costs 18 C hidden_dim additions a token at inference, nine times `MLP`'s, and 2 C hidden_dim + C^2 +
+    hidden_dim^2 + 9 (C + hidden_dim) in training. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663, whose
+    early stages have dense 3x3 convolutions, which is `MLP` with `kernel_size` 3; to fold them is as we read it.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, bias: bool = False):
+        super().__init__()
+        self.fc1, self.neuron = RepConv(dim, hidden_dim, bias=bias), neuron()
+        self.fc2 = RepConv(hidden_dim, dim, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.neuron(self.fc1(x)))

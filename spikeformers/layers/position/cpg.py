@@ -1,0 +1,49 @@
+"""Position as the spikes of a central pattern generator."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from spikeformers.layers.conv import SpikeConv2d
+from spikeformers.layers.norm import batch_norm
+from spikeformers.layers.time import merge_time, split_time
+
+
+class CPGPosition(nn.Module):
+    """Oscillators that spike near their peaks tell step and token: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+
+        position = t N + n
+        bits = [sin(position w_i) >= 0.8, cos(position w_i) >= 0.8],   w_i = w_max^(-2i / cells), i = 0 .. cells / 2 - 1
+        return norm(stream(x) + code(bits))                            two 1x1 convolutions
+
+    Costs C^2 + cells C additions a token; the bits need no input. It takes any image and any number of steps. CPG-PE,
+    Lv et al., NeurIPS 2024, arXiv:2405.14362; that step and token are flattened in this order is as we read it.
+
+    Raises ValueError for an odd number of cells.
+    """
+
+    def __init__(self, dim: int, *, cells: int = 20, w_max: float = 1e4):
+        super().__init__()
+        if cells < 2 or cells % 2:
+            raise ValueError(f"cells {cells} are not pairs of a sine and a cosine: give an even number, 10 to 40")
+        self.cells, self.w_max = cells, w_max
+        self.stream, self.code = SpikeConv2d(dim, dim, 1, bias=False), nn.Conv2d(cells, dim, 1, bias=False)
+        self.norm = nn.BatchNorm2d(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps, _, _, height, width = x.shape
+        bits = self.bits(steps * height * width, x).unflatten(0, (steps, height, width))  # T H W cells
+        code = self.code(bits.permute(0, 3, 1, 2))[:, None]  # T 1 C H W
+        return batch_norm(self.norm, split_time(self.stream(merge_time(x)), steps) + code)
+
+    def bits(self, positions: int, like: Tensor) -> Tensor:
+        """The code of the first positions, `[positions, cells]` of 0 and 1, where and as `like` is."""
+        # in float64: a sine near 0.8 must not hang on the precision of the rest
+        position = torch.arange(positions, device=like.device, dtype=torch.float64)[:, None]
+        half = torch.arange(self.cells // 2, device=like.device, dtype=torch.float64)
+        angle = position * torch.exp(half * (-2 * math.log(self.w_max) / self.cells))
+        return (torch.stack([angle.sin(), angle.cos()], -1) >= 0.8).flatten(1).to(like.dtype)
+
+    def extra_repr(self) -> str:
+        return f"cells={self.cells}, w_max={self.w_max:g}"

@@ -1,0 +1,11 @@
+"""The residual styles of the field. Every sub-block of every family is `shortcut(core, neuron)`.
+
+A core takes spikes (or counts of spikes) and returns current; it neither begins nor ends with the block's own neuron.
+"""
+
+from spikeformers.layers.shortcut.membrane import MembraneShortcut
+from spikeformers.layers.shortcut.none import NoShortcut
+from spikeformers.layers.shortcut.sew import SEWShortcut
+from spikeformers.layers.shortcut.sew_gates import SEWAndShortcut, SEWIandShortcut
+
+__all__ = ["MembraneShortcut", "NoShortcut", "SEWAndShortcut", "SEWIandShortcut", "SEWShortcut"]

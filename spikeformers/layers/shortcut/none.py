@@ -1,0 +1,22 @@
+"""No shortcut: the control."""
+
+from torch import Tensor, nn
+
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.drop_path import DropPath
+
+
+class NoShortcut(nn.Module):
+    """`neuron(core(x))`: nothing passes but through the core. `[T, B, C, H, W] spikes -> [T, B, C, H, W] spikes`.
+
+    The control that a residual style has to beat; it is `SEWShortcut` without its addition, and the stream is binary.
+    """
+
+    wants_spikes = True
+
+    def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
+        super().__init__()
+        self.core, self.neuron, self.drop_path = core, neuron(), DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop_path(self.neuron(self.core(x)))

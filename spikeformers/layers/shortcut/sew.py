@@ -1,0 +1,27 @@
+"""Spike-element-wise addition."""
+
+from torch import Tensor, nn
+
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.drop_path import DropPath
+from spikeformers.ops.notes import Counts, note, noted
+
+
+class SEWShortcut(nn.Module):
+    """`x + neuron(core(x))`: the stream carries counts of spikes, 0, 1, 2, ... `[T, B, C, H, W] -> [T, B, C, H, W]`.
+
+    Costs one addition a spike. Spike-element-wise ADD, Fang et al., NeurIPS 2021, arXiv:2102.04159; used by Spikformer
+    and QKFormer.
+    """
+
+    wants_spikes = True
+
+    def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
+        super().__init__()
+        self.core, self.neuron, self.drop_path = core, neuron(), DropPath(drop_path)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = self.drop_path(self.neuron(self.core(x)))
+        counts, more = noted(x, Counts), noted(branch, Counts)
+        both = [Counts(counts.most + more.most)] if counts and more and counts.most + more.most < 256 else []
+        return note(x + branch, *both)

@@ -1,0 +1,56 @@
+"""Spike-element-wise AND and IAND, which keep a stream of spikes binary."""
+
+from torch import Tensor, nn
+
+from spikeformers.layers.binary import check_binary
+from spikeformers.layers.contracts import MakeNeuron
+
+
+class SEWAndShortcut(nn.Module):
+    """`x neuron(core(x))`: a spike passes where the branch fires too. `[T, B, C, H, W] spikes -> [T, B, C, H, W]
+    spikes`.
+
+    Costs one mask a spike. It passes its input unchanged where the branch always fires. Spike-element-wise AND, Fang et
+    al., NeurIPS 2021, arXiv:2102.04159.
+
+    Raises ValueError for a `drop_path` above 0, whose rescaling would leave no spikes, and for a neuron of other levels
+    than 0 and 1.
+    """
+
+    wants_spikes = True
+
+    def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
+        super().__init__()
+        _check_no_drop_path(self, drop_path)
+        self.core, self.neuron = core, neuron()
+        check_binary(self, self.neuron)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.neuron(self.core(x))
+
+
+class SEWIandShortcut(nn.Module):
+    """`x (1 - neuron(core(x)))`: a spike passes unless the branch fires. `[T, B, C, H, W] spikes -> spikes`.
+
+    Costs one mask a spike. It passes its input unchanged where the branch never fires. Spike-element-wise IAND, Fang et
+    al., NeurIPS 2021, arXiv:2102.04159. Raises what `SEWAndShortcut` raises.
+    """
+
+    wants_spikes = True
+
+    def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
+        super().__init__()
+        _check_no_drop_path(self, drop_path)
+        self.core, self.neuron = core, neuron()
+        check_binary(self, self.neuron)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * (1 - self.neuron(self.core(x)))
+
+
+def _check_no_drop_path(part: nn.Module, drop_path: float) -> None:
+    if drop_path > 0:
+        name = type(part).__name__
+        raise ValueError(
+            f"drop_path {drop_path} scales a branch, and {name} takes spikes: set it to 0, or use SEWShortcut"
+        )

@@ -1,0 +1,47 @@
+"""The complementary leaky integrate-and-fire neuron."""
+
+import torch
+from torch import Tensor, nn
+
+from spikeformers.neurons.lif import check_leak, check_threshold
+from spikeformers.ops.lif.reference import at_rest
+from spikeformers.ops.surrogate import Sigmoid, Surrogate, spike
+
+
+class CLIF(nn.Module):
+    """LIF with a second potential that remembers how often it fired: `[T, ...] current -> [T, ...] spikes`.
+
+        h = v - v / tau + x
+        s = 1 if h >= v_threshold else 0
+        m = m sigmoid(h / tau) + s                   the complementary potential, which decays where h is low
+        v = h - s (v_threshold + sigmoid(m))         a soft reset, deeper the more it has fired
+
+    No parameters; about twice the element-wise operations of `LIF`. Gradients flow through the reset, which is what m
+    is for. Huang et al., ICML 2024, arXiv:2402.04663, whose surrogate is a rectangle; here the field's is the default.
+    Reported, in independent runs: Spikformer on CIFAR-10 95.12 to 95.38 %, SDT 95.66 to 95.51 %.
+
+    Raises ValueError where `tau` is below 1 or the threshold is not above 0.
+    """
+
+    levels = (0.0, 1.0)
+    causal = True
+
+    def __init__(self, *, v_threshold: float = 1.0, tau: float = 2.0, surrogate: Surrogate = Sigmoid()):
+        super().__init__()
+        check_leak(tau)
+        check_threshold(v_threshold, None)
+        self.tau, self.v_threshold, self.surrogate = tau, v_threshold, surrogate
+
+    def forward(self, x: Tensor) -> Tensor:
+        v = m = at_rest(x, None)
+        spikes = []
+        for x_t in x.unbind(0):
+            h = v - v / self.tau + x_t.to(v.dtype)
+            s = spike(h - self.v_threshold, self.surrogate)
+            m = m * torch.sigmoid(h / self.tau) + s
+            v = h - s * (self.v_threshold + torch.sigmoid(m))
+            spikes.append(s.to(x.dtype))
+        return torch.stack(spikes)
+
+    def extra_repr(self) -> str:
+        return f"tau={self.tau}, v_threshold={self.v_threshold}, surrogate={self.surrogate}"

@@ -1,0 +1,72 @@
+"""The gated leaky integrate-and-fire neuron."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from spikeformers.ops.lif.reference import at_rest
+from spikeformers.ops.surrogate import Sigmoid, Surrogate, spike
+
+
+class GLIF(nn.Module):
+    """LIF that learns which of two ways to leak, charge and reset: `[T, ...] current -> [T, ...] spikes`.
+
+        leak   = v - a (1 - decay) v - (1 - a) linear          a between an exponential and a linear leak
+        input  = x (1 - b (1 - gain[t]))                       b between plain input and one with a gain a step
+        h      = leak + input - s_before (c (1 - a (1 - decay)) v + (1 - c) drop)     c between two soft resets
+        s      = 1 if h >= threshold else 0;  v = h
+
+    Each of a, b, c, decay, linear, gain, threshold, drop is the sigmoid of a parameter, one a layer, so that each lies
+    between 0 and 1; `v_threshold` is where the threshold starts. About four times the element-wise operations of `LIF`.
+    Yao et al., NeurIPS 2022, arXiv:2210.13768. Reported, in independent runs: Spikformer on CIFAR-10 95.12 to 95.41 %,
+    SDT 95.66 to 95.11 %.
+
+    Raises ValueError for a `v_threshold` outside (0, 1), and, when called, for more steps than `time_steps`.
+    """
+
+    levels = (0.0, 1.0)
+    causal = True
+
+    def __init__(self, *, time_steps: int, v_threshold: float = 0.5, surrogate: Surrogate = Sigmoid()):
+        super().__init__()
+        if not 0 < v_threshold < 1:
+            raise ValueError(
+                f"v_threshold {v_threshold} is not in (0, 1), where GLIF's sigmoid begins: give 0.5, or use another"
+            )
+        self.a, self.b, self.c = (nn.Parameter(0.2 * (torch.rand(()) - 0.5)) for _ in range(3))
+        self.decay = _begins_at(0.25)
+        self.linear = _begins_at(v_threshold / (2 * time_steps))
+        self.threshold, self.drop = _begins_at(v_threshold), _begins_at(v_threshold)
+        self.gain = nn.Parameter(torch.zeros(time_steps))  # sigmoid 0.5
+        self.surrogate = surrogate
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_steps("GLIF", x, len(self.gain))
+        a, b, c = self.a.sigmoid(), self.b.sigmoid(), self.c.sigmoid()
+        kept = 1 - a * (1 - self.decay.sigmoid())
+        linear, threshold, drop = self.linear.sigmoid(), self.threshold.sigmoid(), self.drop.sigmoid()
+        v = s = at_rest(x, None)
+        spikes = []
+        for x_t, gain in zip(x.unbind(0), self.gain.sigmoid(), strict=False):
+            charged = kept * v - (1 - a) * linear + x_t.to(v.dtype) * (1 - b * (1 - gain))
+            v = charged - s * (c * kept * v + (1 - c) * drop)
+            s = spike(v - threshold, self.surrogate)
+            spikes.append(s.to(x.dtype))
+        return torch.stack(spikes)
+
+    def extra_repr(self) -> str:
+        return f"time_steps={len(self.gain)}, surrogate={self.surrogate}"
+
+
+def check_steps(name: str, x: Tensor, time_steps: int) -> None:
+    """Raises ValueError where `[T, ...]` has more steps than a neuron has parameters for."""
+    if len(x) > time_steps:
+        raise ValueError(
+            f"{name} has parameters for {time_steps} steps and was given {len(x)}: build it with time_steps={len(x)}"
+        )
+
+
+def _begins_at(share: float) -> nn.Parameter:
+    """A parameter whose sigmoid is `share`."""
+    return nn.Parameter(torch.tensor(math.log(share / (1 - share))))

@@ -1,0 +1,53 @@
+"""The parallel spiking neuron, which sees all steps at once."""
+
+import math
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from spikeformers.ops.surrogate import ATan, Surrogate, spike
+
+
+class PSN(nn.Module):
+    """Every step's membrane is a learned sum over all steps, without reset: `[T, ...] current -> [T, ...] spikes`.
+
+        h = weight x + bias                     weight T by T, bias T numbers that begin at -v_threshold
+        s = 1 if h >= 0 else 0
+
+    It looks ahead in time, so it declares `causal = False`, and there is no recurrence: T multiplications a neuron and
+    step, in one matrix product. Fang et al., NeurIPS 2023, arXiv:2304.12760. Reported, in independent runs: Spikformer
+    on CIFAR-10 95.12 to 95.04 %, SDT 95.66 to 93.59 %.
+
+    Raises ValueError, when called, for other than `time_steps` steps.
+    """
+
+    levels = (0.0, 1.0)
+    causal = False
+
+    def __init__(self, *, time_steps: int, v_threshold: float = 1.0, surrogate: Surrogate = ATan()):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(time_steps, time_steps))
+        self.bias = nn.Parameter(torch.full((time_steps, 1), -v_threshold))
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        self.surrogate = surrogate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) != len(self.weight):
+            raise ValueError(
+                f"PSN has weights for {len(self.weight)} steps and was given {len(x)}: "
+                f"build it with time_steps={len(x)}, or use SlidingPSN"
+            )
+        return spike(mixed_over_time(self.weight, x, self.bias), self.surrogate).view_as(x).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"time_steps={len(self.weight)}, surrogate={self.surrogate}"
+
+
+def mixed_over_time(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
+    """`weight x + bias` along time, at least in fp32, autocast or not: `[T, T], [T, ...], [T, 1] or [] -> [T, n]`."""
+    flat = x.reshape(len(x), x[0].numel())
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    exactly = nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)  # meta tensors have none
+    with exactly:
+        return torch.addmm(bias.to(dtype), weight.to(dtype), flat.to(dtype))

@@ -1,0 +1,41 @@
+"""The parallel spiking neuron that sees the last few steps."""
+
+import torch
+from torch import Tensor, nn
+
+from spikeformers.neurons.psn import mixed_over_time
+from spikeformers.ops.surrogate import ATan, Surrogate, spike
+
+
+class SlidingPSN(nn.Module):
+    """Every step's membrane is a learned sum over the last `order` steps: `[T, ...] current -> [T, ...] spikes`.
+
+        h[t] = sum over i < order of weight[order - 1 - i] x[t - i] + bias     the weights begin as 1, 1/2, 1/4, ...
+        s = 1 if h >= 0 else 0                                                  and the bias as -v_threshold
+
+    It takes any number of steps and never looks ahead; no reset, no recurrence, `order` multiplications a neuron and
+    step. Fang et al., NeurIPS 2023, arXiv:2304.12760; an `order` of 4 is our choice.
+
+    Raises ValueError for an `order` below 1.
+    """
+
+    levels = (0.0, 1.0)
+    causal = True
+
+    def __init__(self, *, v_threshold: float = 1.0, order: int = 4, surrogate: Surrogate = ATan()):
+        super().__init__()
+        if order < 1:
+            raise ValueError(f"order {order} is below 1: a neuron that sees no step; give 1 or more")
+        self.weight = nn.Parameter(0.5 ** torch.arange(order - 1.0, -1.0, -1.0))
+        self.bias = nn.Parameter(torch.tensor(-v_threshold))
+        self.surrogate = surrogate
+
+    def forward(self, x: Tensor) -> Tensor:
+        order, steps = len(self.weight), torch.arange(len(x), device=x.device)
+        ago = steps[:, None] - steps  # T T
+        seen = (ago >= 0) & (ago < order)
+        weight = torch.where(seen, self.weight[(order - 1 - ago).clamp(0, order - 1)], 0.0)
+        return spike(mixed_over_time(weight, x, self.bias), self.surrogate).view_as(x).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"order={len(self.weight)}, surrogate={self.surrogate}"

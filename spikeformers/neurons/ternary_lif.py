@@ -1,0 +1,59 @@
+"""The leaky integrate-and-fire neuron with negative spikes."""
+
+import torch
+from torch import Tensor, nn
+
+from spikeformers.neurons.lif import check_leak, check_threshold
+from spikeformers.ops.lif.reference import at_rest, charge, reset
+from spikeformers.ops.surrogate import Sigmoid, Surrogate, spike
+
+
+class TernaryLIF(nn.Module):
+    """LIF with a threshold on both sides: `[T, ...] current -> [T, ...] of -1, 0, 1`.
+
+        h = v + (x - v) / tau
+        s = 1 if h >= v_threshold, -1 if h <= -v_threshold, else 0
+        v = v_reset where s is not 0, else h            with v_reset None the soft reset, h - v_threshold s
+
+    Costs what `LIF` costs; a product with it adds or subtracts. Negative spikes are used by A2OS2A, arXiv:2503.00226,
+    and SWformer.
+
+    Raises ValueError where `tau` is below 1 or the thresholds are not on both sides of the reset.
+    """
+
+    levels = (-1.0, 0.0, 1.0)
+    causal = True
+
+    def __init__(
+        self,
+        *,
+        v_threshold: float = 1.0,
+        tau: float = 2.0,
+        v_reset: float | None = 0.0,
+        decay_input: bool = True,
+        detach_reset: bool = True,
+        surrogate: Surrogate = Sigmoid(),
+    ):
+        super().__init__()
+        check_leak(tau)
+        check_threshold(v_threshold, abs(v_reset or 0.0))
+        self.tau, self.v_threshold, self.v_reset = tau, v_threshold, v_reset
+        self.decay_input, self.detach_reset, self.surrogate = decay_input, detach_reset, surrogate
+
+    def forward(self, x: Tensor) -> Tensor:
+        v = at_rest(x, self.v_reset)
+        spikes = []
+        for x_t in x.unbind(0):
+            h = charge(x_t.to(v.dtype), v, self.tau, self.v_reset, self.decay_input)
+            positive, negative = (
+                spike(h - self.v_threshold, self.surrogate),
+                spike(-h - self.v_threshold, self.surrogate),
+            )
+            s = positive - negative
+            fired = s if self.v_reset is None else positive + negative
+            v = reset(h, fired.detach() if self.detach_reset else fired, self.v_threshold, self.v_reset)
+            spikes.append(s.to(x.dtype))
+        return torch.stack(spikes)
+
+    def extra_repr(self) -> str:
+        return f"tau={self.tau}, v_threshold={self.v_threshold}, v_reset={self.v_reset}, surrogate={self.surrogate}"

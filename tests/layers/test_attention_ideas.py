@@ -1,0 +1,228 @@
+"""Attention's variants against their formulas, on cases small enough to count by hand or written out step by step."""
+
+import pytest
+import torch
+
+from spikeformers.layers.attention import (
+    A2OS2A,
+    SEMM,
+    SSA,
+    TIM,
+    XNORSSA,
+    AvgPoolMixer,
+    CausalSSA,
+    DepthwiseMixer,
+    DilatedWindowSSA,
+    FrozenSSA,
+    GrayXNOR,
+    GroupSSA,
+    IdentityMixer,
+    LogXNOR,
+    MaxPoolMixer,
+    PrunedSSA,
+    STAtten,
+    TimeMixSSA,
+    WindowSSA,
+)
+from spikeformers.layers.attention.gray_xnor import gray_code
+from spikeformers.layers.attention.log_xnor import log_bias
+from spikeformers.neurons import LIF, TernaryLIF
+
+T, B, C, H, W, M = 3, 2, 8, 2, 4, 2
+N, D = H * W, C // M
+
+
+def spikes(*shape, share=0.4):
+    return (torch.rand(*shape) < share).float()
+
+
+@pytest.fixture
+def qkv():
+    return [spikes(T, B, M, N, D) for _ in range(3)]
+
+
+def heads(rows):
+    """One step, sample and head of tokens: `[N, D] -> [1, 1, 1, N, D]`."""
+    return torch.tensor(rows, dtype=torch.float32)[None, None, None]
+
+
+# Two tokens of two bits. Equal bits: q0 k0 2, q0 k1 1, q1 k0 1, q1 k1 0.
+Q, K, V = heads([[1, 0], [1, 1]]), heads([[1, 0], [0, 0]]), heads([[1, 0], [0, 1]])
+
+
+def test_xnor_counts_equal_bits():
+    assert XNORSSA(2, 1, LIF, scale=1.0).attend(Q, K, V, 1, 2)[0, 0, 0].tolist() == [[2, 1], [1, 0]]
+
+
+def test_gray_codes_bring_tokens_of_one_row_together():
+    assert gray_code(4, Q).tolist() == [[0, 0], [0, 1], [1, 1], [1, 0]]
+    code = gray_code(16, Q)
+    for step in (1, 2, 4, 8):
+        apart = (code[step:] - code[:-step]).abs().sum(1)
+        assert apart.unique().tolist() == [min(step, 2)]  # bits apart, the same wherever the two are
+    # the codes are 0 and 1: one more equal bit of a token with itself
+    assert GrayXNOR(2, 1, LIF, scale=1.0).attend(Q, K, V, 2, 1)[0, 0, 0].tolist() == [[3, 1], [1, 1]]
+    assert GrayXNOR(2, 1, LIF, scale=1.0).attend(Q, K, V, 1, 2)[0, 0, 0].tolist() == [[3, 1], [1, 1]]
+
+
+def test_log_bias_falls_with_distance():
+    assert log_bias(4, Q)[0].tolist() == [2, 1, 0, 0]  # ceil of log2 of 3, 3/2, 1, 3/4
+    assert log_bias(1, Q).tolist() == [[0]]
+    assert log_bias(2, Q).tolist() == [[0, 0], [0, 0]]
+    q, k, v = (spikes(1, 1, 1, 4, 3) for _ in range(3))
+    equal = (q[..., :, None, :] == k[..., None, :, :]).float().sum(-1)
+    assert torch.allclose(LogXNOR(3, 1, LIF, scale=0.5).attend(q, k, v, 2, 2), 0.5 * (equal + log_bias(4, q)) @ v)
+
+
+@pytest.mark.parametrize("part", [XNORSSA, GrayXNOR, LogXNOR])
+def test_xnor_wants_bits(part):
+    with pytest.raises(
+        ValueError, match=r"takes spikes of 0 and 1, and TernaryLIF has the levels .*use a binary neuron"
+    ):
+        part(8, 2, TernaryLIF)
+
+
+def test_frozen_attention_is_ssa_that_learns_its_values_only():
+    x = spikes(T, 4, C, H, W)
+    frozen, ssa = FrozenSSA(C, M, LIF, scale=0.5), SSA(C, M, LIF, scale=0.5)
+    ssa.load_state_dict(frozen.state_dict())
+    assert torch.equal(frozen(x), ssa(x))
+    trained = {name.split(".")[0] for name, parameter in frozen.named_parameters() if parameter.requires_grad}
+    assert trained == {"v", "proj"}
+
+
+def test_a2os2a(lively):
+    x = spikes(T, B, C, H, W)
+    part = lively(A2OS2A(C, M, LIF), x)
+
+    def tokens(y):
+        return y.flatten(-2).unflatten(2, (M, D)).transpose(-2, -1)
+
+    q, k = tokens(LIF()(part.q(x))), tokens(part.k(x).clamp(min=0))
+    v = tokens(LIF()(part.v(x)) - LIF()(-part.v(x)))
+    assert set(v.unique().tolist()) <= {-1, 0, 1}
+    y = torch.einsum("tbmnd,tbmjd,tbmje->tbmne", q, k, v).transpose(-2, -1).reshape(x.shape)
+    assert torch.allclose(part(x), part.proj(LIF()(y)), atol=1e-6)
+    assert part(x).std() > 0.05
+
+
+def test_mixers():
+    x = torch.zeros(1, 1, 1, 3, 4)
+    x[..., 1, 1] = 1
+    unit = (1 + 1e-5) ** -0.5  # of a norm that has seen nothing
+    shifted = torch.tensor([[1.0, 1, 1, 0]] * 3)
+    assert torch.allclose(MaxPoolMixer(1, 1, LIF).eval()(x)[0, 0, 0], unit * shifted)
+    there = torch.tensor([[4.0, 6, 6, 4], [6, 9, 9, 6], [4, 6, 6, 4]])  # tokens that lie in a pool
+    assert torch.allclose(AvgPoolMixer(1, 1, LIF).eval()(x)[0, 0, 0], unit * shifted / there)
+    assert torch.allclose(IdentityMixer(1, 1, LIF).eval()(x), unit * x)
+    depthwise = DepthwiseMixer(2, 1, LIF).eval()
+    torch.nn.init.constant_(depthwise.proj.conv.weight, 0.5)
+    torch.nn.init.constant_(depthwise.proj.conv.bias, 2.0)
+    mixed = depthwise(torch.cat([x, 0 * x], 2))[0, 0]
+    assert torch.allclose(mixed[0], unit * (0.5 * shifted + 2))
+    assert torch.allclose(mixed[1], torch.full((3, 4), 2 * unit))  # channels see their own
+
+
+def test_semm_adds_the_experts_that_a_token_chose(lively):
+    x = spikes(T, B, C, H, W)
+    part = lively(SEMM(C, M, LIF, experts=3, scale=0.5), x)
+    k, v = LIF()(part.k(x)), LIF()(part.v(x))
+    expert = SSA(C, M, LIF, scale=0.5)
+    total = torch.zeros_like(x)
+    routes = LIF()(part.router(x))
+    for e in range(3):
+        q = LIF()(part.q(x)[:, :, e * C : (e + 1) * C])
+        q, kk, vv = (y.flatten(-2).unflatten(2, (M, D)).transpose(-2, -1) for y in (q, k, v))
+        y = expert.attend(q, kk, vv, H, W).transpose(-2, -1).reshape(x.shape)
+        total += routes[:, :, e : e + 1] * LIF(v_threshold=0.5)(y)
+    assert torch.allclose(part(x), part.proj(total), atol=1e-6)
+    assert 0 < total.max() <= 3
+    with pytest.raises(ValueError, match="experts 0 is below 1"):
+        SEMM(C, M, LIF, experts=0)
+
+
+def test_statten_attends_within_chunks(qkv):
+    y = STAtten(C, M, LIF, chunk=2).attend(*qkv, H, W)  # 3 steps: a chunk of two, a chunk of one
+    for steps in (slice(0, 2), slice(2, 3)):
+        q, k, v = (x[steps] for x in qkv)
+        wanted = torch.einsum("tbmnd,sbmjd,sbmje->tbmne", q, k, v) / M
+        assert torch.allclose(y[steps], wanted)
+    with pytest.raises(ValueError, match="chunk 0 is below 1"):
+        STAtten(C, M, LIF, chunk=0)
+
+
+def test_causal_attention_sees_the_mean_of_the_past(qkv):
+    y = CausalSSA(C, M, LIF, scale=0.5).attend(*qkv, H, W)
+    q, k, v = qkv
+    for t in range(T):
+        past = sum(k[s].transpose(-2, -1) @ v[s] for s in range(t + 1)) / (t + 1)
+        assert torch.allclose(y[t], 0.5 * q[t] @ past)
+
+
+def test_time_mix(qkv):
+    part, ssa = TimeMixSSA(C, M, LIF, time_steps=3), SSA(C, M, LIF)
+    assert torch.equal(part.attend(*qkv, H, W), ssa.attend(*qkv, H, W))  # the identity at first
+    part.mix.data = torch.tensor([[1.0, 9, 9], [0.5, 1, 9], [0, 2, -1]])  # the nines look ahead, and do not count
+    current = ssa.attend(*qkv, H, W)
+    wanted = torch.stack([current[0], 0.5 * current[0] + current[1], 2 * current[1] - current[2]])
+    assert torch.allclose(part.attend(*qkv, H, W), wanted)
+    with pytest.raises(ValueError, match="weights for 3 steps and was given 4: build it with time_steps=4"):
+        part(spikes(4, B, C, H, W))
+
+
+def test_tim_by_hand():
+    part = TIM(1, 1, LIF, alpha=0.5)
+    torch.nn.init.zeros_(part.past.weight)
+    torch.nn.init.zeros_(part.past.bias)
+    part.past.weight.data[0, 0, 2] = 1.0  # the past is the last query, as it was
+    q = torch.tensor([1.0, 1, 0, 1]).view(4, 1, 1, 1, 1)
+    # step 1: past 1, mix 1, membrane 0.5 fires; 2: past 1, mix 0.5, 0.25; 3: past 0, mix 0.5, 0.375
+    assert part.remembering(q).flatten().tolist() == [1, 1, 0, 0]
+    q[2] = 1  # step 2: mix 1, fires; 3: past 1, mix 1, fires
+    assert part.remembering(q).flatten().tolist() == [1, 1, 1, 1]
+    with pytest.raises(ValueError, match=r"alpha 2 is not in \[0, 1\]"):
+        TIM(1, 1, LIF, alpha=2)
+
+
+@pytest.mark.parametrize(
+    ("part", "windows"),
+    [
+        (WindowSSA, [[0, 1, 4, 5], [2, 3, 6, 7], [8, 9, 12, 13], [10, 11, 14, 15]]),
+        (DilatedWindowSSA, [[0, 2, 8, 10], [1, 3, 9, 11], [4, 6, 12, 14], [5, 7, 13, 15]]),
+    ],
+)
+def test_windows_are_attentions_of_their_own(part, windows):
+    ssa, windowed = SSA(C, M, LIF), part(C, M, LIF)
+    assert windowed.windows(torch.arange(16).view(4, 4)).tolist() == windows
+    qkv = [spikes(T, B, M, 16, D) for _ in range(3)]
+    y = windowed.attend(*qkv, 4, 4)
+    for window in windows:
+        assert torch.equal(y[..., window, :], ssa.attend(*(x[..., window, :] for x in qkv), 2, 2))
+    with pytest.raises(ValueError, match="a map of 3 x 4 does not split into 2 x 2 windows"):
+        windowed(spikes(T, B, C, 3, 4))
+
+
+def test_groups_see_their_own_channels():
+    part = GroupSSA(C, M, LIF, groups=2).eval()
+    x = spikes(T, B, C, H, W)
+    changed = torch.cat([x[:, :, :4], 1 - x[:, :, 4:]], 2)
+    for conv in (part.q, part.k, part.v):
+        assert torch.equal(conv(x)[:, :, :4], conv(changed)[:, :, :4])
+        assert not torch.equal(conv(x)[:, :, 4:], conv(changed)[:, :, 4:])
+    assert part.proj.conv.groups == 1
+    with pytest.raises(ValueError, match="num_heads 2 is not a multiple of groups 4"):
+        GroupSSA(C, M, LIF, groups=4)
+
+
+def test_pruning_keeps_the_busiest_tokens():
+    q = heads([[1, 1], [1, 0], [0, 1], [0, 0]])
+    k, v = heads([[1, 1], [1, 1], [0, 0], [0, 0]]), heads([[1, 1], [0, 0], [0, 0], [1, 0]])  # 6, 3, 1, 1 spikes
+    pruned = PrunedSSA(2, 1, LIF, scale=1.0, keep=0.5).attend(q, k, v, 2, 2)[0, 0, 0]
+    # of tokens 0 and 1: q0 meets k0 twice and k1 twice, v1 is silent
+    assert pruned.tolist() == [[2, 2], [1, 1], [0, 0], [0, 0]]
+    everyone = PrunedSSA(2, 1, LIF, scale=1.0, keep=1.0).attend(q, k, v, 2, 2)
+    assert torch.equal(everyone, SSA(2, 1, LIF, scale=1.0).attend(q, k, v, 2, 2))
+    tied = PrunedSSA(2, 1, LIF, scale=1.0, keep=0.75).attend(q, k, v, 2, 2)  # the third and fourth tie: both stay
+    assert torch.equal(tied, everyone)
+    with pytest.raises(ValueError, match=r"keep 0 is not in \(0, 1\]"):
+        PrunedSSA(2, 1, LIF, keep=0)
