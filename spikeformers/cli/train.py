@@ -54,4 +54,4 @@ def run(words: list[str]) -> None:
     print(f"{run}/ holds {', '.join(sorted(entry.name for entry in run.iterdir() if entry.is_file()))}\n\nTry next:")
     print(f"  spikeformers predict {run} {run}/samples/*")
     print(f"  spikeformers eval {run}")
-    print(f"  spikeformers train {'--like ' if again else ''}{recipe_name} --model.neuron PLIF --run {run.name}-plif")
+    print(f"  spikeformers train --like {run} --model.neuron PLIF --run {run.name}-plif")

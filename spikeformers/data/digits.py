@@ -1,5 +1,7 @@
 """The 1,797 handwritten digits that ship with scikit-learn: real images that need no network."""
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
@@ -28,7 +30,8 @@ def load_digits() -> tuple[Digits, Digits]:
     """The training and the test digits; the test split is the same fifth of every class, whatever a run's seed."""
     from sklearn.datasets import load_digits as load_bunch
 
-    images, labels = load_bunch(return_X_y=True)
+    bunch: Any = load_bunch(return_X_y=True)  # arrays, and not the data frames that it can also give
+    images, labels = bunch
     images = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # stored as 0..16
     train, test = stratified_split(labels, 0.2, seed=0)
     return Digits(images, labels, train), Digits(images, labels, test)

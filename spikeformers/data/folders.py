@@ -3,6 +3,7 @@
 import logging
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from torch.utils.data import Dataset
@@ -25,17 +26,23 @@ class FolderImages(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         path = self.paths[index]
-        try:
-            with Image.open(path) as image:
-                mode, rgb = image.mode, image.convert("RGB")
-        except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and more
-            raise ValueError(
-                f"{path} cannot be read as an image ({error}); replace or delete it, or leave out the files with a "
-                "broken header by skip_broken=True (--data.skip_broken true on the command line)"
-            ) from error
-        if mode.startswith(("I", "F")):  # Pillow clips these at 255: a 16-bit picture would come out white
-            raise ValueError(f"{path} has more than 8 bits a channel (mode {mode}); save it with 8 bits")
-        return rgb, self.targets[index]
+        return open_rgb(path, path), self.targets[index]
+
+
+def open_rgb(file: Any, name: str) -> Image.Image:
+    """An image file, by path or open, as mode RGB. Raises ValueError, with its `name`, where it cannot be decoded or is
+    deeper than 8 bits."""
+    try:
+        with Image.open(file) as image:
+            mode, rgb = image.mode, image.convert("RGB")
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and more
+        raise ValueError(
+            f"{name} cannot be read as an image ({error}); replace or delete it, or leave out the files with a "
+            "broken header by skip_broken=True (--data.skip_broken true on the command line)"
+        ) from error
+    if mode.startswith(("I", "F")):  # Pillow clips these at 255: a 16-bit picture would come out white
+        raise ValueError(f"{name} has more than 8 bits a channel (mode {mode}); save it with 8 bits")
+    return rgb
 
 
 def read_folder(folder: Path, *, skip_broken: bool) -> tuple[dict[str, FolderImages], tuple[str, ...], tuple[str, ...]]:

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 from PIL import Image
 from torch.utils.data import Dataset, Subset
 
-from . import digits
+from . import digits, hugging_face
 from .folders import read_folder
 from .sampling import Augmented
+from .shards import holds_shards, read_shards
 from .split import stratified_split
 from .transforms import eval_transform, train_transform
 
@@ -119,6 +120,9 @@ def load_images(
 ) -> ImageSets:
     """The image set called `name`, or the one in the folder `name`; torchvision's sets lie, or are put, under `root`.
 
+    A folder holds files, `train/<class>/<image>`, or WebDataset shards, `train/*.tar`; `hfds/owner/name` is a set of
+    the Hugging Face Hub.
+
     `validation` is the share of every class that `seed` cuts from training; a folder with both `val` and `test` keeps
     its own `val`. `skip_broken` leaves out those of a folder's files whose header is broken.
     Raises FileNotFoundError where images are missing, ValueError where `validation` or a folder's classes are wrong.
@@ -129,6 +133,8 @@ def load_images(
         sets = _load_digits()
     elif name in _TORCHVISION:
         sets = _load_torchvision(name, root, download)
+    elif name.startswith(hugging_face.PREFIX):
+        sets = _of_splits(*hugging_face.read_hub(name, root))
     else:
         sets = _load_folder(name, skip_broken)
     if "validation" not in sets:
@@ -166,7 +172,12 @@ def _load_folder(name: str, skip_broken: bool) -> dict[str, Any]:
             f"{name!r} is no folder and no known image set"
             + (f"; did you mean {' or '.join(close)}?" if close else f"; known are {', '.join(known_image_sets())}")
         )
-    splits, classes, skipped = read_folder(folder, skip_broken=skip_broken)
+    if holds_shards(folder):
+        return _of_splits(*read_shards(folder))
+    return _of_splits(*read_folder(folder, skip_broken=skip_broken))
+
+
+def _of_splits(splits: Mapping[str, Any], classes: tuple[str, ...], skipped: tuple[str, ...] = ()) -> dict[str, Any]:
     sets = {**_FOLDER, "train": splits["train"], "classes": classes, "skipped": skipped}
     if "val" in splits and "test" in splits:
         return {**sets, "validation": splits["val"], "test": splits["test"]}

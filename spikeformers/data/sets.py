@@ -8,6 +8,7 @@ from typing import Any
 
 from .events import EventSets, known_event_sets, load_events
 from .events.folder import holds_recordings
+from .hugging_face import PREFIX
 from .images import ImageSets, known_image_sets, load_images
 from .readable import Readable
 
@@ -28,11 +29,11 @@ def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | Non
     how: dict[str, Any] = {"root": settings["root"], "seed": seed}
     how["validation"] = settings["validation"] if validation is None else validation
     folder = Path(name).expanduser()
-    if name not in known_sets() and not folder.is_dir():
+    if name not in known_sets() and not folder.is_dir() and not name.startswith(PREFIX):
         close = difflib.get_close_matches(name.lower(), known_sets())
         remedy = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known_sets())}"
         raise FileNotFoundError(f"{name!r} is no folder and no known set; {remedy}")
-    if name in known_event_sets() or (name not in known_image_sets() and holds_recordings(folder)):
+    if name in known_event_sets() or (name not in known_image_sets() and folder.is_dir() and holds_recordings(folder)):
         how["workers"] = settings["workers"]
         asked = {key: settings[key] for key in ("channels", "sensor", "test", "split_seed") if key in settings}
         return load_events(name, **how, **asked)
