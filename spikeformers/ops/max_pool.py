@@ -6,15 +6,22 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+_TOGETHER = 1 << 20  # outputs at a time, because torch names their places in eight bytes each
+
 
 class _MaxPool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *settings: int) -> Tensor:
-        y, places = torch.ops.aten.max_pool2d_with_indices(x, *([value, value] for value in settings))
+        pool, sizes = torch.ops.aten.max_pool2d_with_indices, [[value, value] for value in settings]
         pixels = x.shape[-1] * x.shape[-2]
-        ctx.save_for_backward(places.to(torch.uint16 if pixels <= 1 << 16 else torch.int32))
-        ctx.settings = settings
-        ctx.shape, ctx.channels_last = x.shape, x.is_contiguous(memory_format=torch.channels_last)
+        pieces = []
+        for part in x.split(_samples_together(x, settings[1])):
+            y, places = pool(part, *sizes)
+            pieces.append((y, places.to(torch.uint16 if pixels <= 1 << 16 else torch.int32)))
+        y, places = (torch.cat(kind) if len(pieces) > 1 else kind[0] for kind in zip(*pieces, strict=True))
+        ctx.save_for_backward(places)
+        ctx.settings, ctx.shape = settings, x.shape
+        ctx.channels_last = x.is_contiguous(memory_format=torch.channels_last)
         return y
 
     @staticmethod
@@ -23,16 +30,24 @@ class _MaxPool(torch.autograd.Function):
         (places,) = ctx.saved_tensors
         layout = torch.channels_last if ctx.channels_last else torch.contiguous_format
         grad_x = torch.empty(ctx.shape, dtype=grads[0].dtype, device=places.device, memory_format=layout)
-        torch.ops.aten.max_pool2d_with_indices_backward.grad_input(
-            grads[0],
-            grad_x,  # in place of the input, of which only the shape is read
-            *([value, value] for value in ctx.settings),
-            [1, 1],
-            False,
-            places.long(),
-            grad_input=grad_x,
-        )
+        together = _samples_together(grad_x, ctx.settings[1])
+        for part, grad, at in zip(
+            grad_x.split(together), grads[0].split(together), places.split(together), strict=True
+        ):
+            torch.ops.aten.max_pool2d_with_indices_backward.grad_input(
+                grad,
+                part,  # in place of the input, of which only the shape is read
+                *([value, value] for value in ctx.settings),
+                [1, 1],
+                False,
+                at.long(),
+                grad_input=part,
+            )
         return grad_x, *[None] * len(ctx.settings)
+
+
+def _samples_together(x: Tensor, stride: int) -> int:
+    return max(1, _TOGETHER * stride**2 // max(1, x[:1].numel()))
 
 
 def max_pool2d(x: Tensor, kernel_size: int, stride: int, padding: int) -> Tensor:

@@ -27,6 +27,17 @@ def test_values_and_gradients_are_torchs(channels_last, dtype, size, settings):
         assert size == (1, 1) or ours.stride() == expected.stride()  # those of one pixel mean nothing
 
 
+def test_many_samples_go_in_pieces(monkeypatch):
+    monkeypatch.setattr("spikeformers.ops.max_pool._TOGETHER", 40)
+    x = torch.randn(7, 3, 6, 6).contiguous(memory_format=torch.channels_last).requires_grad_()
+    y, expected = max_pool2d(x, 3, 2, 1), torchs(x, 3, 2, 1)
+    weights = torch.randn_like(y)
+    gradients = [torch.autograd.grad((pooled * weights).sum(), x)[0] for pooled in (y, expected)]
+    assert torch.equal(y, expected)
+    assert torch.equal(*gradients)
+    assert y.stride() == expected.stride()
+
+
 def test_a_map_of_more_pixels_than_two_bytes_count():
     x = torch.zeros(1, 1, 260, 260, requires_grad=True)
     with torch.no_grad():
