@@ -18,16 +18,16 @@ from spikeformers.models import (
 )
 
 if TYPE_CHECKING:
-    from spikeformers import data, deploy, training
+    from spikeformers import analysis, data, deploy, training
 
 __all__ = [
-    "compile", "create_model", "data", "deploy", "from_pretrained", "layers", "lean", "list_models", "load_checkpoint",
-    "neurons", "ops", "push_to_hub", "save_pretrained", "training",
+    "analysis", "compile", "create_model", "data", "deploy", "from_pretrained", "layers", "lean", "list_models",
+    "load_checkpoint", "neurons", "ops", "push_to_hub", "save_pretrained", "training",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     # Lightning, timm and torchvision take seconds to import: they come with the first use of what needs them.
-    if name in ("data", "deploy", "training"):
+    if name in ("analysis", "data", "deploy", "training"):
         return importlib.import_module(f"spikeformers.{name}")
     raise AttributeError(f"module 'spikeformers' has no attribute {name!r}")

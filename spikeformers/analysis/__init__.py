@@ -1,7 +1,17 @@
 """Seeing inside a model, from outside: hooks read what passes, and the model's forward carries nothing for it."""
 
+from spikeformers.analysis.anytime import Anytime, anytime
+from spikeformers.analysis.attention_map import AttentionMap, attention_maps, relevance
 from spikeformers.analysis.bench import Speed, bare_products, bench
+from spikeformers.analysis.energy import CONVENTIONS, Convention, Costs, Energy
+from spikeformers.analysis.firing_advice import firing_advice
 from spikeformers.analysis.firing_rate import FiringRates
 from spikeformers.analysis.parts_tree import parts_tree
+from spikeformers.analysis.profile import Profile, profile
+from spikeformers.analysis.spike_audit import Finding, audit, verdict
 
-__all__ = ["FiringRates", "Speed", "bare_products", "bench", "parts_tree"]
+__all__ = [
+    "CONVENTIONS", "Anytime", "AttentionMap", "Convention", "Costs", "Energy", "Finding", "FiringRates", "Profile",
+    "Speed", "anytime", "attention_maps", "audit", "bare_products", "bench", "firing_advice", "parts_tree", "profile",
+    "relevance", "verdict",
+]  # fmt: skip

@@ -1,0 +1,132 @@
+"""Where the attention of a model goes. Products of spikes have no softmax, so that each map says what it shows."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeformers.layers.attention import DSSA, QKCA, QKTA, SDSA, SSA, PooledSDSA, WideSSA
+from spikeformers.layers.attention.heads import split_heads
+from spikeformers.models import SpikingTransformer
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """One attention part's maps, `values` `[T, B, M, h, w]`, 0 or more, and in words what they show."""
+
+    name: str
+    shows: str
+    values: Tensor
+
+
+@torch.no_grad()
+def attention_maps(model: SpikingTransformer, x: Tensor) -> list[AttentionMap]:
+    """Maps of every attention part, in order, for images `[B, C, H, W]` or sequences `[T, B, C, H, W]`.
+
+    The model runs as it is written, compiled or not, and in eval mode. A part that is neither one of ours nor made of
+    one has no map, unless it has a `q_neuron` and a `k_neuron` with a head's tokens in `[T, B, C, H, W]`.
+    """
+    caught: dict[str, dict[str, Tensor]] = {}
+    parts = {name: module for name, module in model.named_modules() if hasattr(module, "attn_neuron")}
+    training = [module for module in model.modules() if module.training]
+    with ExitStack() as on:
+        on.callback(lambda: [setattr(module, "training", True) for module in training])
+        on.enter_context(torch.compiler.set_stance("force_eager"))
+        for name, part in parts.items():
+            caught[name] = {}
+            on.callback(part.register_forward_pre_hook(_catch_input(caught[name])).remove)
+            for child in ("q_neuron", "k_neuron", "v_neuron", "attn_neuron"):
+                if hasattr(part, child):
+                    on.callback(getattr(part, child).register_forward_hook(_catch(caught[name], child)).remove)
+        model.eval()(x)
+    maps = []
+    for name, part in parts.items():
+        shows, draw = next((m for kind, m in _MAPS.items() if isinstance(part, kind)), _MAPS[SSA])
+        if isinstance(part, tuple(_MAPS)) or {"q_neuron", "k_neuron"} <= set(caught[name]):
+            maps.append(AttentionMap(name, shows, draw(part, caught[name])))
+    return maps
+
+
+def _catch(into: dict[str, Tensor], name: str) -> Callable[..., None]:
+    def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        into[name] = output.detach()
+
+    return hook
+
+
+def _catch_input(into: dict[str, Tensor]) -> Callable[..., None]:
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        into["x"] = inputs[0].detach()
+
+    return hook
+
+
+def _received(part: Any, seen: dict[str, Tensor]) -> Tensor:
+    """How many spikes of all queries coincide with those of a key, token by token."""
+    q, k = (split_heads(seen[name], part.num_heads) for name in ("q_neuron", "k_neuron"))  # T B M N D
+    received = (k * q.sum(-2, keepdim=True)).sum(-1)  # T B M N
+    return received.unflatten(-1, seen["k_neuron"].shape[-2:])
+
+
+def _patches(part: Any, seen: dict[str, Tensor]) -> Tensor:
+    """How many tokens' maps fire for a patch."""
+    height, width = (size // part.patch_size for size in seen["x"].shape[-2:])
+    return seen["attn_neuron"].sum(-2).unflatten(-1, (height, width))
+
+
+def _kept_tokens(part: Any, seen: dict[str, Tensor]) -> Tensor:
+    return seen["attn_neuron"].squeeze(3)  # T B M H W
+
+
+def _let_through(name: str) -> Callable[[Any, dict[str, Tensor]], Tensor]:
+    def draw(part: Any, seen: dict[str, Tensor]) -> Tensor:
+        let_through = seen[name] * seen["attn_neuron"]  # T B C H W
+        return let_through.unflatten(2, (getattr(part, "num_heads", 1), -1)).sum(3)
+
+    return draw
+
+
+def _let_through_pooled(part: Any, seen: dict[str, Tensor]) -> Tensor:
+    q = seen["q_neuron"]
+    tokens = split_heads(q, part.num_heads) * seen["attn_neuron"]  # T B M N D
+    return tokens.sum(-1).unflatten(-1, q.shape[-2:])
+
+
+_RECEIVED = "spikes of all queries that coincide with a key's, by key: the row sums of k q^T, unscaled"
+_CHANNELS = "spikes in the channels that the mask lets through; the mask itself is the same at every place"
+_MAPS: dict[type[nn.Module], tuple[str, Callable[[Any, dict[str, Tensor]], Tensor]]] = {
+    SSA: (_RECEIVED, _received),
+    WideSSA: (_RECEIVED, _received),
+    QKTA: ("tokens of the keys that the queries keep, 1, or drop, 0", _kept_tokens),
+    QKCA: (_CHANNELS, _let_through("k_neuron")),
+    SDSA: (_CHANNELS, _let_through("q_neuron")),
+    PooledSDSA: (f"{_CHANNELS}; ahead of the last pool", _let_through_pooled),
+    DSSA: ("tokens whose spiking map fires for a patch", _patches),
+}
+
+
+def relevance(model: SpikingTransformer, x: Tensor, classes: Tensor | None = None) -> Tensor:
+    """Where the stream speaks for a class: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, h, w]`, 0 or more.
+
+    Grad-CAM on the stream behind the last block: each channel weighed by its mean gradient, summed, and cut below 0.
+    `classes` `[B]` are those the model predicts, unless given. Selvaraju et al., ICCV 2017, arXiv:1610.02391; where a
+    neuron follows, gradients are surrogate gradients.
+    """
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad():
+            stream = model.forward_features(x)
+        with torch.enable_grad():
+            stream = stream.detach().requires_grad_()
+            logits = model.head(stream).mean(0)  # B K
+            chosen = logits.argmax(-1) if classes is None else classes.to(logits.device)
+            (gradient,) = torch.autograd.grad(logits.gather(-1, chosen[:, None]).sum(), stream)
+    finally:
+        for module in training:
+            module.training = True
+    weights = gradient.mean((-2, -1), keepdim=True)  # T B C 1 1
+    return (weights * stream.detach()).sum(2).relu()

@@ -1,0 +1,80 @@
+"""How many multiplications an element of a product's operand takes part in."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import prod
+
+import torch
+from torch import Tensor
+
+from spikeformers.analysis.operands import total
+
+
+@lru_cache(maxsize=4096)
+def reached(size: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[int, ...]:
+    """For each input along one axis the outputs that see it, counted once a tap.
+
+    `reached(4, 3, 1, 1, 1) == (2, 3, 3, 2)`: taps that lie in the padding see nothing, so that the edges reach fewer
+    outputs than the middle.
+    """
+    outputs = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+    seen = [0] * size
+    for output in range(outputs):
+        for tap in range(kernel):
+            position = output * stride - padding + tap * dilation
+            if 0 <= position < size:
+                seen[position] += 1
+    return tuple(seen)
+
+
+@lru_cache(maxsize=4096)
+def reached_transposed(
+    size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int
+) -> tuple[int, ...]:
+    """`reached` for a transposed convolution: taps that fall outside of the output are lost."""
+    places = ([i * stride - padding + tap * dilation for tap in range(kernel)] for i in range(size))
+    return tuple(sum(0 <= place < outputs for place in row) for row in places)
+
+
+def conv_fan_out(
+    x_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    y_shape: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    transposed: bool,
+    groups: int,
+) -> tuple[int, list[tuple[int, ...]]]:
+    """Output channels that an input channel reaches, and along each axis of space the taps that an input meets."""
+    sizes, kernels, outputs = x_shape[2:], weight_shape[2:], y_shape[2:]
+    channels = weight_shape[1] if transposed else weight_shape[0] // groups
+    axes = []
+    for i, (size, kernel) in enumerate(zip(sizes, kernels, strict=True)):
+        numbers = (kernel, *(numbers[i % len(numbers)] for numbers in (stride, padding, dilation)))
+        axes.append(reached_transposed(size, outputs[i], *numbers) if transposed else reached(size, *numbers))
+    return channels, axes
+
+
+def spread(amount: Tensor, channels: int, axes: Sequence[tuple[int, ...]]) -> int:
+    """Multiplications that `amount` takes part in, `[N, C, *space]` of whole numbers: an exact integer."""
+    if all(len(set(axis)) == 1 for axis in axes):
+        return total(amount) * channels * prod(axis[0] for axis in axes)
+    by_place = amount.sum((0, 1)).double()
+    weights = torch.ones((), dtype=torch.float64, device=amount.device)
+    for axis in axes:
+        weights = weights[..., None] * torch.tensor(axis, dtype=torch.float64, device=amount.device)
+    return round(float((by_place * weights).sum())) * channels
+
+
+def meetings(left: Tensor, right: Tensor) -> int:
+    """Multiplications of `[..., I, K] @ [..., K, J]` neither side of which is 0, weighed by counts: an exact integer.
+
+    Each of the K inner places brings together all that is in a column on the left with all in a row on the right.
+    """
+    return round(float((left.sum(-2).double() * right.sum(-1).double()).sum()))
+
+
+def coincidences(left: Tensor, right: Tensor) -> int:
+    """Multiplications of two tensors, element by element, neither side of which is 0, weighed by counts."""
+    return total(left * right)

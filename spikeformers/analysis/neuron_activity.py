@@ -1,0 +1,110 @@
+"""What the neurons of a model do: how often they fire, at which steps, and which never or always."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class NeuronActivity:
+    """The spikes of one layer of neurons, added up over any number of batches.
+
+    `by_step` are outputs other than 0 at each step, over all samples; `by_neuron` at each neuron, over samples and
+    steps, in the shape of one sample's layer.
+    """
+
+    name: str
+    kind: str
+    by_step: Tensor | None = None  # T
+    by_neuron: Tensor | None = None  # C H W, or whatever a sample has
+    samples: int = 0
+    _step: int = 0
+
+    def begin(self) -> None:
+        """A new batch begins, with step 0."""
+        self._step = 0
+
+    def add(self, spikes: Tensor, steps: int, samples: int) -> int:
+        """Takes in `[T, B, ...]`, all `steps` at once, or `[B, ...]`, one step after another; how many fired."""
+        by_place = _fired(spikes.detach(), steps, samples)  # T neurons
+        by_step, by_neuron = by_place.sum(1), by_place.sum(0)
+        first, self._step = self._step, self._step + steps
+        if self.by_step is None or self.by_neuron is None:
+            self.by_step, self.by_neuron = by_step.new_zeros(0), torch.zeros_like(by_neuron)
+        if (missing := self._step - len(self.by_step)) > 0:
+            self.by_step = torch.cat([self.by_step, self.by_step.new_zeros(missing)])
+        self.by_step[first : self._step] += by_step
+        self.by_neuron += by_neuron
+        self.samples += samples if first == 0 else 0
+        return int(by_step.sum())
+
+    @property
+    def neurons(self) -> int:
+        return 0 if self.by_neuron is None else self.by_neuron.numel()
+
+    @property
+    def rates(self) -> list[float]:
+        """The share of neurons that fire, step by step."""
+        counts = [] if self.by_step is None else self.by_step.tolist()
+        return [count / max(self.neurons * self.samples, 1) for count in counts]
+
+    @property
+    def rate(self) -> float:
+        return sum(self.rates) / max(len(self.rates), 1)
+
+    @property
+    def silent(self) -> float:
+        """The share of neurons that never fired."""
+        return 0.0 if self.by_neuron is None else float((self.by_neuron == 0).double().mean())
+
+    @property
+    def saturated(self) -> float:
+        """The share of neurons that fired at every step of every sample."""
+        if self.by_neuron is None:
+            return 0.0
+        return float((self.by_neuron == len(self.rates) * self.samples).double().mean())
+
+    def describe(self) -> dict[str, Any]:
+        """Plain numbers, for JSON."""
+        numbers = ("name", "kind", "neurons", "rate", "rates", "silent", "saturated")
+        return {key: getattr(self, key) for key in numbers}
+
+
+def _fired(spikes: Tensor, steps: int, samples: int) -> Tensor:
+    """How many samples each neuron fired for at each step: `[T, B, ...] -> [T, ...]`, the rest in one row."""
+    fired = spikes if spikes.dtype in (torch.float32, torch.float64) else spikes.float()
+    fired = fired.abs().sign()
+    if steps * samples != spikes[..., None].shape[0] * spikes[..., None].shape[1]:
+        return fired.reshape(steps, samples, -1).sum(1).long()
+    axes = sorted(range(2, spikes.ndim), key=lambda axis: -spikes.stride(axis))  # along memory, where sums are fast
+    by_place = fired.permute(0, 1, *axes).sum(1)
+    back = [0, *(1 + axes.index(axis) for axis in range(2, spikes.ndim))]
+    return by_place.permute(back).reshape(steps, -1).long()
+
+
+def is_neuron(module: nn.Module) -> bool:
+    """Whether a module is a layer of neurons: one that declares `levels`, or one of SpikingJelly's."""
+    return hasattr(module, "levels") or (hasattr(module, "v_threshold") and hasattr(module, "surrogate_function"))
+
+
+def leaks(neuron: nn.Module) -> bool:
+    """Whether a neuron's update multiplies its membrane, as leaky ones do."""
+    neuron = getattr(neuron, "node", neuron)
+    return any(hasattr(neuron, name) for name in ("tau", "w", "decay"))
+
+
+def steps_of(neuron: nn.Module, spikes: Tensor) -> int:
+    """How many steps one call of a neuron covers: the first axis, but for SpikingJelly's single-step mode."""
+    return 1 if getattr(neuron, "step_mode", "m") == "s" else spikes.shape[0]
+
+
+def units_of(model: nn.Module) -> tuple[float, ...]:
+    """What one spike of each kind of neuron in a model is worth, 1 among them, the largest first."""
+    units = {1.0}
+    for module in model.modules():
+        units |= {
+            min(abs(level) for level in levels if level) for levels in [getattr(module, "levels", ())] if any(levels)
+        }
+    return tuple(sorted(units, reverse=True))

@@ -1,0 +1,129 @@
+"""What a model computes on real inputs: operations, firing and energy, as one small object."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Convention, Costs, Energy, find_convention
+from spikeformers.analysis.neuron_activity import NeuronActivity
+from spikeformers.analysis.synaptic_ops import Counter, Layer
+from spikeformers.models import SpikingTransformer
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Operations of every layer and spikes of every neuron, exact integers over `samples` inputs of `steps` steps."""
+
+    model: str
+    samples: int
+    steps: int
+    layers: list[Layer]
+    activity: list[NeuronActivity]
+    costs: Costs = HOROWITZ
+
+    def total(self, convention: str | Convention = "strict", costs: Costs | None = None) -> Energy:
+        """What one input costs. Raises ValueError for an unknown convention."""
+        counted = find_convention(convention) if isinstance(convention, str) else convention
+        return counted.energy(self.layers, self.samples, costs or self.costs)
+
+    def by_layer(self, convention: str | Convention = "strict") -> list[tuple[Layer, Energy]]:
+        """Every layer that costs something, with what it costs an input."""
+        counted = find_convention(convention) if isinstance(convention, str) else convention
+        costs = [(layer, counted.energy([layer], self.samples, self.costs)) for layer in self.layers]
+        return [(layer, energy) for layer, energy in costs if energy.ac or energy.mac]
+
+    def describe(self) -> dict[str, Any]:
+        """Everything as plain numbers."""
+        totals = {name: self.total(name) for name in CONVENTIONS}
+        return {
+            "model": self.model,
+            "samples": self.samples,
+            "steps": self.steps,
+            "picojoules": {"ac": self.costs.ac, "mac": self.costs.mac},
+            "energy": {n: {"ac": e.ac, "mac": e.mac, "millijoules": e.millijoules} for n, e in totals.items()},
+            "layers": [layer.describe() for layer in self.layers],
+            "neurons": [activity.describe() for activity in self.activity],
+        }
+
+    def to_json(self) -> str:
+        return json.dumps(self.describe(), indent=2)
+
+    def to_csv(self) -> str:
+        """One row a layer: FLOPs, rates, kinds, and AC and MAC an input by every convention."""
+        table = io.StringIO()
+        counts = [f"{what}_{name}" for name in CONVENTIONS for what in ("ac", "mac")]
+        columns = [
+            "layer", "op", "role", "flops", "left_kind", "left_rate", "left_most", "right_kind", "right_rate", *counts
+        ]  # fmt: skip
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(columns)
+        for layer in self.layers:
+            right = layer.right
+            row: list[Any] = [layer.name, layer.op, layer.role, layer.macs // self.samples, layer.left.kind]
+            row += [f"{layer.left.rate:.6g}", layer.left.most, right.kind if right else "weights"]
+            row += [f"{right.rate:.6g}" if right else ""]
+            for convention in CONVENTIONS.values():
+                row += [f"{count / self.samples:.10g}" for count in convention.count(layer)]
+            writer.writerow(row)
+        return table.getvalue()
+
+
+def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ, name: str | None = None) -> Profile:
+    """Runs a model on batches and counts what it does; the model is left as it was.
+
+        profile(model, loader).total("strict").millijoules
+
+    A batch is what the model takes, images `[B, ...]` or sequences `[T, B, C, H, W]`, alone or first in a tuple, with
+    labels behind it. It may be any model of ours, or of plain PyTorch with SpikingJelly's neurons, whose state is
+    cleared between batches. It runs in eval mode, uncompiled, in its own precision.
+
+    Raises ValueError where there is no batch.
+    """
+    counter = Counter(model)
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    device = next((p.device for p in model.parameters()), None)
+    try:
+        for batch in batches:
+            x = batch[0] if isinstance(batch, tuple | list) else batch
+            x = x if device is None else x.to(device)
+            if isinstance(model, SpikingTransformer):
+                x = model._sequence(x).contiguous()  # so that what is the same at all steps is still computed at each
+            clear_states(model)
+            with counter.batch(x.shape[1] if x.ndim == 5 else len(x)):
+                model(x)
+            clear_states(model)
+    finally:
+        for module in training:
+            module.training = True
+    if not counter.samples:
+        raise ValueError("there is nothing to profile on: give at least one batch")
+    label = name or str(getattr(model, "config", {}).get("name") or type(model).__name__)
+    steps = max((len(a.rates) for a in counter.activity.values()), default=1)
+    layers = [_settled(layer, steps, counter.units[-1]) for layer in counter.layers.values()]
+    return Profile(label, counter.samples, steps, layers, list(counter.activity.values()), costs)
+
+
+def _settled(layer: Layer, steps: int, smallest_unit: float) -> Layer:
+    """A layer whose spikes are counted in its own unit, and which knows whether it is done at each step."""
+    layer = deepcopy(layer)
+    for side, events in ((layer.left, "left_events"), (layer.right, "right_events")):
+        if side is not None and side.unit is not None:
+            times = round(side.unit / smallest_unit)
+            side.spikes, side.most = side.spikes // times, side.most // times
+            setattr(layer, events, getattr(layer, events) // times)
+    layer.shown = steps if layer.shown % steps == 0 else 1
+    return layer
+
+
+def clear_states(model: nn.Module) -> None:
+    """Clears what SpikingJelly's neurons remember; of ours there is nothing to clear."""
+    for module in model.modules():
+        if type(module).__module__.startswith("spikingjelly") and callable(clear := getattr(module, "reset", None)):
+            clear()

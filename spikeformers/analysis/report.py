@@ -1,0 +1,254 @@
+"""A report on one model: a page that needs nothing else, with its numbers and pictures as files beside it."""
+
+import base64
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spikeformers.analysis.anytime import Anytime, anytime, check_causal
+from spikeformers.analysis.attention_map import attention_maps, relevance
+from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Costs
+from spikeformers.analysis.firing_advice import firing_advice
+from spikeformers.analysis.profile import Profile, profile
+from spikeformers.analysis.spike_audit import Finding, audit, verdict
+from spikeformers.models import PAPERS, SpikingTransformer
+
+SUMMARY, PAGE, LAYERS, PICTURES = "summary.json", "index.html", "layers.csv", "pictures"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found out of a model on its inputs; `write` leaves it in a folder."""
+
+    title: str
+    about: dict[str, str]  # what the page says at its head
+    profile: Profile
+    findings: list[Finding]
+    advice: list[str]
+    answers: list[Anytime]
+    refused: str  # why there are no answers before the last step
+    top1: float
+    convention: str
+
+    def summary(self) -> dict[str, Any]:
+        """Everything as plain numbers."""
+        return {
+            "title": self.title,
+            "about": self.about,
+            "top1": self.top1,
+            "verdict": verdict(self.findings),
+            "advice": self.advice,
+            "anytime": [asdict(answer) for answer in self.answers],
+            "audit": [finding.describe() for finding in self.findings],
+            **self.profile.describe(),
+        }
+
+
+def write_report(
+    model: SpikingTransformer,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    folder: str | Path,
+    *,
+    title: str | None = None,
+    about: dict[str, str] | None = None,
+    classes: Sequence[str] = (),
+    convention: str = "strict",
+    costs: Costs = HOROWITZ,
+    raster: str | None = None,
+    shown: int = 2,
+    progress: Callable[[Iterable[Any], str], Iterable[Any]] = lambda batches, what: batches,
+) -> Report:
+    """Looks into a model on labelled batches, which are gone through twice, and leaves a report in `folder`.
+
+    Batches are `([B, C, H, W] or [T, B, C, H, W], [B])`. `convention` is the one that the page tells layer by layer,
+    `raster` the layer of neurons whose spikes are drawn, `shown` how many inputs' attention is.
+
+    Raises ValueError for an unknown convention or layer, for a folder that holds something else, and without batches.
+    """
+    if convention not in CONVENTIONS:
+        raise ValueError(f"there is no energy convention {convention!r}: choose of {', '.join(CONVENTIONS)}")
+    folder = Path(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / SUMMARY).is_file():
+        raise ValueError(f"{folder} holds something that is no report: choose another folder with --out")
+    neurons = [name for name, module in model.named_modules() if hasattr(module, "levels")]
+    raster = raster or next((name for name in reversed(neurons) if name.startswith("blocks")), neurons[-1])
+    if raster not in neurons:
+        raise ValueError(f"there is no layer of neurons {raster!r}: choose one of {', '.join(neurons[:3])}, ...")
+    found = profile(model, progress(batches, "counting"), costs=costs, name=title)
+    try:
+        check_causal(model)
+    except ValueError as error:
+        answers, refused, top1 = [], str(error), _top1(model, batches)
+    else:
+        answers = anytime(model, progress(batches, "reading out"), convention=convention, costs=costs)
+        refused, top1 = "", answers[-1].top1
+    report = Report(
+        title or found.model, about or {}, found, audit(found), [*firing_advice(found.activity)], answers, refused, top1,
+        convention,
+    )  # fmt: skip
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    (unfinished / PICTURES).mkdir(parents=True)
+    x, labels = next(iter(batches))
+    pictures = _draw(report, model, x, labels, classes, raster, shown, unfinished / PICTURES)
+    (unfinished / SUMMARY).write_text(json.dumps(report.summary(), indent=2) + "\n", encoding="utf-8")
+    (unfinished / LAYERS).write_text(found.to_csv(), encoding="utf-8")
+    (unfinished / PAGE).write_text(_page(report, pictures, unfinished), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    unfinished.rename(folder)
+    return report
+
+
+@torch.no_grad()
+def _top1(model: SpikingTransformer, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    right = [(model(x.to(_device(model))).argmax(-1).cpu() == labels.cpu()).float() for x, labels in batches]
+    return 100 * float(torch.cat(right).mean())
+
+
+def _device(model: torch.nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the page: its file, what it is called, what one sees in it, and for which input."""
+
+    file: str
+    caption: str
+    alt: str
+    of: str = ""
+
+
+def _draw(
+    report: Report,
+    model: SpikingTransformer,
+    x: Tensor,
+    labels: Tensor,
+    classes: Sequence[str],
+    raster: str,
+    shown: int,
+    folder: Path,
+) -> dict[str, list[Picture]]:
+    from spikeformers.analysis import report_pictures as draw
+
+    x = model._sequence(x.to(_device(model)))
+    pictures: dict[str, list[Picture]] = {"firing": [], "anytime": [], "attention": []}
+
+    def add(section: str, file: str, caption: str, alt: str, of: str = "") -> Path:
+        pictures[section].append(Picture(f"{PICTURES}/{file}", caption, alt, of))
+        return folder / file
+
+    draw.draw_depth(report.profile.activity, add("firing", "depth.svg", "Sparsity through depth", "rates by layer"))
+    spikes = _spikes_of(model, raster, x[:, :16])
+    path = add("firing", "raster.svg", f"Spikes of {raster}", "spike raster")
+    neurons, samples = draw.draw_raster(spikes, path)
+    caption = f"Spikes of {neurons} neurons of {raster}, spread evenly over the layer, for {samples} inputs"
+    pictures["firing"][-1] = replace(pictures["firing"][-1], caption=caption)
+    if len(report.answers) > 1:
+        path = add("anytime", "anytime.svg", "Accuracy and energy after each step", "accuracy and energy by step")
+        draw.draw_anytime(report.answers, path)
+    first = x[:, :shown]
+    logits = model(first).detach()
+    relevant = relevance(model, first).cpu()
+    maps = attention_maps(model, first)
+    for i in range(first.shape[1]):
+        said, true = (_class_of(int(k), classes) for k in (logits[i].argmax(), labels[i]))
+        of, frames = f"Input {i + 1}: {true}, taken for {said}", first[:, i].cpu()
+        still = len(frames) > 1 and all(torch.equal(frame, frames[0]) for frame in frames)
+        path = add("attention", f"input-{i + 1}.png", "The input", "input", of)
+        draw.draw_input(frames[:1] if still else frames, path)
+        path = add("attention", f"relevance-{i + 1}.png", f"Relevance for {said}, step by step", "relevance", of)
+        draw.draw_maps(frames, relevant[:, i, None], path)
+        for drawn in maps:
+            name = drawn.name.removesuffix(".core")
+            path = add(
+                "attention", f"attention-{i + 1}-{name}.png", f"{name}: {drawn.shows}", f"attention of {name}", of
+            )
+            draw.draw_maps(frames, drawn.values[:, i].cpu(), path)
+    return pictures
+
+
+def _class_of(label: int, classes: Sequence[str]) -> str:
+    return classes[label] if classes else f"class {label}"
+
+
+@torch.no_grad()
+def _spikes_of(model: SpikingTransformer, neuron: str, x: Tensor) -> Tensor:
+    caught: list[Tensor] = []
+    hook = model.get_submodule(neuron).register_forward_hook(lambda module, inputs, output: caught.append(output))
+    try:
+        with torch.compiler.set_stance("force_eager"):
+            model.eval()(x)
+    finally:
+        hook.remove()
+    return caught[0].cpu()
+
+
+def block_of(name: str) -> str:
+    """The part of a model that a layer belongs to: `stem`, `blocks.3`, `head`."""
+    words = name.split(".")
+    return (
+        ".".join(words[:2]) if words[0] == "blocks" else words[0] if len(words) > 1 or name[:1].isdigit() else "model"
+    )
+
+
+def _page(report: Report, pictures: dict[str, list[Picture]], folder: Path) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    templates = Path(__file__).parent / "page"
+    environment = Environment(
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"si": _si, "joules": _joules, "data_uri": lambda file: _data_uri(folder / file)}
+    totals = {name: report.profile.total(name) for name in CONVENTIONS}
+    layers = report.profile.by_layer(report.convention)
+    blocks: dict[str, float] = {}
+    for layer, energy in layers:
+        blocks[block_of(layer.name)] = blocks.get(block_of(layer.name), 0) + energy.millijoules
+    inputs: dict[str, list[Picture]] = {}
+    for picture in pictures["attention"]:
+        inputs.setdefault(picture.of, []).append(picture)
+    return environment.get_template("index.html").render(
+        report=report,
+        style=(templates / "style.css").read_text(encoding="utf-8"),
+        conventions=CONVENTIONS,
+        papers=PAPERS,
+        totals=totals,
+        layers=layers,
+        blocks=blocks,
+        busiest=max((rate for layer in report.profile.activity for rate in layer.rates), default=0) or 1,
+        verdict=verdict(report.findings),
+        pictures=pictures,
+        inputs=inputs,
+    )
+
+
+def _data_uri(file: Path) -> str:
+    kind = {".svg": "image/svg+xml", ".png": "image/png"}[file.suffix]
+    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+def _joules(millijoules: float) -> str:
+    """An energy with the unit that suits it: `13.66 mJ`, `2.642 µJ`."""
+    for size, unit in ((1.0, "mJ"), (1e-3, "µJ"), (1e-6, "nJ")):
+        if millijoules >= size:
+            return f"{millijoules / size:.4g} {unit}"
+    return f"{millijoules * 1e9:.4g} pJ"
+
+
+def _si(count: float) -> str:
+    """A count with a prefix: `12.51 G`."""
+    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(count) >= size:
+            return f"{count / size:.2f} {prefix}"
+    return f"{count:.4g}"

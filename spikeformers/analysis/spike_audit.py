@@ -1,0 +1,90 @@
+"""Is it really spike-driven? What the operands of every product are, and a verdict in words."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from spikeformers.analysis.operands import Operand
+from spikeformers.analysis.profile import Profile
+from spikeformers.analysis.synaptic_ops import Layer
+
+_SPIKES = ("binary", "ternary")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One product: what it multiplies, and whether that comes down to additions.
+
+    `verdict` is `additions` where a side is binary or ternary, `counts` where the spikes are counts, each as many
+    additions or one multiplication, and `multiplications` where no side is made of spikes.
+    """
+
+    layer: Layer
+
+    @property
+    def verdict(self) -> str:
+        kinds = {side.kind for side in (self.layer.left, self.layer.right) if side is not None}
+        return "additions" if kinds & {*_SPIKES} else "counts" if "integer" in kinds else "multiplications"
+
+    @property
+    def operands(self) -> tuple[str, str]:
+        """Both sides in words: `binary`, `counts up to 3`, `real, such as 0.37`, `weights`."""
+        left, right = self.layer.left, self.layer.right
+        return _in_words(left), "weights" if right is None else _in_words(right)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain numbers, for JSON."""
+        left, right = self.operands
+        return {"name": self.layer.name, "verdict": self.verdict, "left": left, "right": right}
+
+
+def audit(profile: Profile) -> list[Finding]:
+    """What every convolution, linear layer, product and mask of a profiled model multiplies."""
+    products = ("convolution", "linear", "product", "mask")
+    return [Finding(layer) for layer in profile.layers if layer.op in products]
+
+
+def verdict(findings: list[Finding]) -> str:
+    """A few sentences on the whole: which products are additions, which are not, and why."""
+    return " ".join(_sentences(findings))
+
+
+def _sentences(findings: list[Finding]) -> Iterator[str]:
+    broken = [finding for finding in findings if finding.verdict != "additions"]
+    within = [finding for finding in broken if not finding.layer.role]
+    added = len(findings) - len(broken)
+    if not within:
+        yield f"Spike-driven: {added} of {len(findings)} products only add."
+    else:
+        yield f"Not spike-driven throughout: {added} of {len(findings)} products only add, {len(broken)} do not."
+    for finding in broken:
+        if finding.layer.role == "first" and finding.verdict == "multiplications":
+            yield f"The first convolution, {finding.layer.name}, multiplies the image, {_in_words(finding.layer.left)}."
+    if counts := [finding for finding in within if finding.verdict == "counts"]:
+        most = max(finding.layer.left.most for finding in counts)
+        yield f"{_products(counts)} of counts of spikes, up to {most}: as many additions each, or one multiplication."
+        yield "Shortcuts that add spikes (SEW) and integer neurons make counts."
+    if real := [finding for finding in within if finding.verdict == "multiplications"]:
+        yield f"{_products(real)} of real numbers, there {_in_words(real[0].layer.left)}: multiplications in full."
+    if last := [finding for finding in broken if finding.layer.role == "classifier"]:
+        yield f"The classifier, {last[0].layer.name}, reads {_in_words(last[0].layer.left)}."
+    products = [f for f in findings if f.layer.op == "product" and f.verdict == "additions"]
+    if one_sided := [f for f in products if "real" in _kinds(f.layer)]:
+        yield f"{_products(one_sided)} of attention with a real side: spikes add real numbers there."
+
+
+def _kinds(layer: Layer) -> set[str]:
+    return {side.kind for side in (layer.left, layer.right) if side is not None}
+
+
+def _in_words(side: Operand) -> str:
+    if side.kind == "integer":
+        worth = "" if side.unit == 1 else f" worth {side.unit:g}"
+        return f"counts up to {side.most}{worth}"
+    return f"real, such as {side.example:.4g}" if side.kind == "real" else side.kind
+
+
+def _products(findings: list[Finding]) -> str:
+    """`3 products, blocks.0.attn.core.q.conv the first,`."""
+    count, first = len(findings), findings[0].layer.name
+    return f"{count} products, {first} the first," if count > 1 else f"One product, {first},"

@@ -1,0 +1,96 @@
+"""Attention maps, relevance and answers at any time."""
+
+import pytest
+import torch
+from tiny_models import FAMILIES, build
+from torch import nn
+
+import spikeformers as sf
+from spikeformers.analysis import anytime, attention_maps, profile, relevance
+
+
+@pytest.mark.parametrize("tiny", [*FAMILIES, "sdt_events"], indirect=True)
+def test_every_attention_part_has_a_map(tiny):
+    model, x = tiny
+    parts = [name for name, module in model.named_modules() if hasattr(module, "attn_neuron")]
+    maps = attention_maps(model.train(), x)
+    assert model.training and [m.name for m in maps] == parts
+    for drawn in maps:
+        part = model.get_submodule(drawn.name)
+        heads = getattr(part, "num_heads", 1)
+        assert drawn.values.shape[:3] == (model.time_steps if x.ndim == 4 else 4, 3, heads)
+        assert drawn.values.ndim == 5 and drawn.values.min() >= 0
+        assert len(drawn.shows) > 20
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_a_map_of_ssa_is_the_row_sums_of_its_product(lively):
+    x = torch.randn(2, 3, 16, 16)
+    model = lively(build("spikformer"), x)
+    caught = {}
+    core = model.blocks[0].attn.core
+    for name in ("q", "k"):
+        getattr(core, f"{name}_neuron").register_forward_hook(lambda m, i, o, name=name: caught.update({name: o}))
+    drawn = attention_maps(model, x)[0].values
+    q, k = (caught[name].flatten(-2).unflatten(2, (2, 16)) for name in ("q", "k"))  # T B M D N
+    scores = torch.einsum("tbmdn,tbmdo->tbmno", q, k)  # queries by keys
+    assert scores.sum() > 0
+    assert torch.equal(drawn.flatten(-2), scores.sum(-2))
+
+
+def test_relevance_is_where_the_evidence_is():
+    """A model whose class 1 is what lights up on the right."""
+
+    class Stem(nn.Module):
+        in_channels, stride = 1, 1
+
+        def forward(self, x):
+            return x
+
+    class Reads(nn.Module):
+        num_classes = 2
+
+        def forward(self, x):
+            mean = x.mean((-2, -1))
+            return torch.cat([-mean, mean], -1)  # T B 2
+
+    from spikeformers.models import SpikingTransformer
+
+    model = SpikingTransformer(stem=Stem(), blocks=[], head=Reads(), time_steps=2, image_size=4)
+    x = torch.zeros(1, 1, 4, 4)
+    x[..., 3] = 1
+    drawn = relevance(model, x)
+    assert drawn.shape == (2, 1, 4, 4)
+    assert (drawn[..., 3] > 0).all() and (drawn[..., :3] == 0).all()
+    assert (relevance(model, x, torch.tensor([0])) == 0).all()
+
+
+def test_relevance_of_a_model_of_ours(lively):
+    x = torch.randn(2, 3, 16, 16)
+    model = lively(build("spikingformer"), x)
+    drawn = relevance(model, x)
+    assert drawn.shape == (2, 2, 4, 4) and drawn.isfinite().all() and drawn.min() >= 0
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_anytime_answers_are_those_of_shorter_runs(lively):
+    x, labels = torch.randn(6, 3, 16, 16), torch.randint(0, 10, (6,))
+    model = lively(build("spikformer", time_steps=3), x)
+    said = anytime(model, [(x[:4], labels[:4]), (x[4:], labels[4:])])
+    assert [s.steps for s in said] == [1, 2, 3]
+    for s in said:
+        run = x.expand(s.steps, *x.shape)
+        assert s.top1 == pytest.approx(100 * (model(run).argmax(-1) == labels).float().mean())
+        assert s.millijoules == profile(model, [run[:, :4]]).total("strict").millijoules
+    assert said[0].millijoules < said[1].millijoules < said[2].millijoules
+
+
+def test_anytime_refuses_parts_that_look_ahead():
+    class Ahead(sf.neurons.LIF):
+        causal = False
+
+    model = build("spikformer", neuron=Ahead)
+    with pytest.raises(ValueError, match=r"stem.stages.0.neuron \(Ahead\) looks ahead in time"):
+        anytime(model, [(torch.randn(1, 3, 16, 16), torch.zeros(1))])
+    with pytest.raises(ValueError, match="nothing to read out: give at least one batch"):
+        anytime(build("spikformer"), [])

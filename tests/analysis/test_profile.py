@@ -1,0 +1,218 @@
+"""A profile: the same numbers however a model is run, in every form they come in."""
+
+import csv
+import gc
+import io
+import json
+import time
+
+import pytest
+import torch
+from tiny_models import FAMILIES, build
+from torch import nn
+
+import spikeformers as sf
+from spikeformers.analysis import CONVENTIONS, Costs, profile
+from spikeformers.analysis.energy import Convention
+
+
+@pytest.fixture
+def model(lively):
+    made = build("spikformer")
+    return lively(made, torch.randn(4, 3, 16, 16))
+
+
+def counts(found):
+    return {(la.name, la.op): (la.hits, la.left_events, la.macs, la.left, la.right) for la in found.layers}
+
+
+@pytest.mark.parametrize("tiny", FAMILIES, indirect=True)
+def test_counts_add_up_over_batches_of_any_size_and_order(tiny):
+    model, x = tiny
+    images = x.ndim == 4
+    whole = profile(model, [x])
+    parts = [x[2:], x[:2]] if images else [x[:, 2:], x[:, :2]]
+    assert counts(profile(model, parts)) == counts(whole)
+    assert [a.by_step.tolist() for a in profile(model, parts).activity] == [a.by_step.tolist() for a in whole.activity]
+    assert len(whole.layers) > 20 and all(layer.hits <= layer.dense <= layer.macs for layer in whole.layers)
+
+
+def test_counts_are_those_of_the_plain_model_however_it_runs(model):
+    x = torch.randn(2, 3, 16, 16)
+    plain = counts(profile(model, [x]))
+    assert counts(profile(model, [x])) == plain  # a second time
+    with torch.autocast("cpu", torch.bfloat16):
+        assert counts(profile(model, [(x, torch.zeros(2))])) == plain
+    assert counts(profile(sf.lean(model).train(), [x])) == plain
+    assert model.training
+    model.eval()
+    sf.compile(model, backend="eager")
+    model(x)
+    assert counts(profile(model, [x])) == plain
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_counting_changes_nothing(model):
+    x = torch.randn(2, 3, 16, 16)
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    before = model(x)
+    model.train()
+    profile(model, [x])
+    model.eval()
+    assert torch.equal(model(x), before)
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_hooks_are_gone_after_an_error(model):
+    for broken in (model.blocks[1].mlp.core.neuron, model.blocks[0].attn.core.proj):
+        broken.forward = lambda x: x.nothing
+        with pytest.raises(AttributeError):
+            profile(model, [torch.randn(2, 3, 16, 16)])
+        assert torch.utils._python_dispatch._get_current_dispatch_mode() is None
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_an_image_is_seen_at_every_step(model):
+    x = torch.randn(2, 3, 16, 16)
+    found = profile(model, [x])
+    first = next(layer for layer in found.layers if layer.role == "first")
+    assert (first.name, first.left.kind, first.shown) == ("stem.stages.0.proj.conv", "real", 2)
+    once = first.macs / 2 / 2  # samples, steps
+    assert CONVENTIONS["spikingformer"].energy([first], 2).mac == 2 * once
+    assert CONVENTIONS["sdt"].energy([first], 2).mac == 2 * once
+    assert CONVENTIONS["spikformer"].energy([first], 2).mac == once
+    assert CONVENTIONS["spikingresformer"].energy([first], 2).mac == 0
+
+
+def test_published_energies():
+    """Of Spikingformer-8-768, arXiv:2304.11954, and SpikingResformer-Ti, arXiv:2403.14302."""
+    assert round(Costs().millijoules(12.514e9, 0.521e9), 2) == 13.66
+    assert round(Costs().millijoules(2.73e9, 0), 2) == 2.46
+
+
+def test_spikingformers_multiplications_are_the_stem_and_the_classifier():
+    """The 0.521 G MAC of the paper need no firing rate: the first convolution four times, the classifier once."""
+    model = sf.create_model("spikingformer_8_768", depth=1)
+    found = profile(model, [torch.randn(1, 3, 224, 224)])
+    assert found.total("spikingformer").mac == 4 * 27 * 96 * 224**2 + 768 * 1000
+    assert round(found.total("spikingformer").mac / 1e9, 3) == 0.521
+
+
+def test_conventions_by_hand():
+    """A layer of 10 inputs, 4 of them spikes of which one counts double, with a fan-out of 5 each."""
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before, self.layer, self.after = (
+                nn.Identity(),
+                nn.Linear(10, 5, bias=False),
+                nn.Linear(5, 1, bias=False),
+            )
+            self.before.levels = (0, 1)
+
+        def forward(self, x):
+            return self.after(self.layer(self.before(x)))
+
+    x = torch.tensor([[1.0, 0, 1, 0, 2, 0, 1, 0, 0, 0]])
+    layer = next(layer for layer in profile(Own(), [x]).layers if layer.name == "layer")
+    found = {name: convention.count(layer) for name, convention in CONVENTIONS.items()}
+    assert found == {
+        "spikformer": (25, 0),
+        "sdt": (20, 0),
+        "spikingformer": (0, 50),
+        "spikingresformer": (25, 0),
+        "integer": (25, 0),
+        "strict": (25, 0),
+    }
+
+
+def test_counts_of_an_integer_neuron_are_spikes_of_substeps():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.neuron = sf.neurons.IntegerHalfEven(max_count=4)  # levels 0, 1/4, ..., 1
+            self.fc = nn.Linear(4, 10, bias=False)
+            self.head = nn.Linear(10, 2, bias=False)
+
+        def forward(self, x):
+            return self.head(self.fc(self.neuron(x)))
+
+    x = torch.tensor([[[0.0, 1.0, 3.0, 4.0]]])
+    layer = next(layer for layer in profile(Own(), [x]).layers if layer.name == "fc")
+    assert (layer.left.kind, layer.left.unit, layer.left.most, layer.left.spikes) == ("integer", 0.25, 4, 8)
+    assert CONVENTIONS["integer"].count(layer) == (80, 0)
+    assert CONVENTIONS["spikformer"].count(layer) == (20, 0)  # by the mean value, 2 / 4
+    assert CONVENTIONS["sdt"].count(layer) == (30, 0)
+    assert CONVENTIONS["spikingformer"].count(layer) == (0, 40)
+    assert CONVENTIONS["strict"].count(layer) == (80, 0)
+
+
+def test_strict_counts_neurons_and_residual_adds(model):
+    found = profile(model, [torch.randn(1, 3, 16, 16)])
+    neurons = [layer for layer in found.layers if layer.op == "neuron"]
+    assert CONVENTIONS["strict"].count(neurons[0]) == (neurons[0].left.nonzeros, neurons[0].left.elements)
+    adds = [layer for layer in found.layers if layer.op == "add"]
+    assert [add.name for add in adds] == [f"blocks.{i}.{part}.add1" for i in (0, 1) for part in ("attn", "mlp")] or adds
+    assert all(CONVENTIONS["strict"].count(add) == (add.hits, 0) for add in adds)
+    assert CONVENTIONS["spikformer"].energy([*neurons, *adds], 1).millijoules == 0
+
+
+def test_json_csv_and_layers_say_the_same(model):
+    found = profile(model, [torch.randn(2, 3, 16, 16)], costs=Costs(mac=3.2, ac=0.1))
+    says = json.loads(found.to_json())
+    rows = list(csv.DictReader(io.StringIO(found.to_csv())))
+    assert len(rows) == len(says["layers"]) == len(found.layers)
+    for name in CONVENTIONS:
+        total = found.total(name)
+        assert says["energy"][name] == {"ac": total.ac, "mac": total.mac, "millijoules": total.millijoules}
+        assert sum(float(row[f"ac_{name}"]) for row in rows) == pytest.approx(total.ac)
+        assert sum(energy.millijoules for _, energy in found.by_layer(name)) == pytest.approx(total.millijoules)
+    assert total.millijoules == pytest.approx((3.2 * total.mac + 0.1 * total.ac) * 1e-9)
+    assert (says["samples"], says["steps"], says["model"]) == (2, 2, "spikformer_4_384_cifar10")
+
+
+def test_a_convention_of_ones_own(model):
+    every = Convention("every", "each layer is one", "-", lambda layer: (1, 0))
+    found = profile(model, [torch.randn(1, 3, 16, 16)])
+    assert found.total(every).ac == len(found.layers)
+
+
+def test_refusals(model):
+    with pytest.raises(ValueError, match="nothing to profile on: give at least one batch"):
+        profile(model, [])
+    with pytest.raises(ValueError, match="no energy convention 'papers': choose of spikformer, sdt"):
+        profile(model, [torch.randn(1, 3, 16, 16)]).total("papers")
+    with pytest.raises(ValueError, match=r"costs of -1 and 0.9 pJ"):
+        Costs(mac=-1)
+
+
+def test_memory_does_not_grow_with_the_number_of_batches(model):
+    held = []
+
+    def batches():
+        for _ in range(6):
+            gc.collect()
+            held.append(sum(t.numel() for t in gc.get_objects() if isinstance(t, torch.Tensor)))
+            yield torch.randn(2, 3, 16, 16)
+
+    profile(model, batches())
+    assert max(held[2:]) == held[2]  # garbage of other tests may go meanwhile
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["spikformer_4_384_cifar10", "qkformer_4_384_cifar10", "sdt_2_256_cifar10"])
+def test_counting_takes_at_most_three_times_as_long(name, lively):
+    x = torch.randn(8, 3, 32, 32)
+    model = lively(sf.create_model(name), x)
+
+    def seconds(run):
+        times = []
+        for _ in range(4):
+            start = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    with torch.no_grad():
+        assert seconds(lambda: profile(model, [x])) < 3 * seconds(lambda: model(x))

@@ -1,0 +1,272 @@
+"""Counts of small networks against pencil and paper."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import conv2d, conv_transpose2d
+
+from spikeformers.analysis import profile
+from spikeformers.layers.attention import DSSA, QKCA, QKTA, SDSA, SSA, WideSSA
+from spikeformers.layers.projection import RepConv, RepLinear
+
+
+class Says(nn.Module):
+    """A neuron that puts out what it is told to, `[T, B, C, H, W]`."""
+
+    levels = (0.0, 1.0)
+
+    def __init__(self, spikes):
+        super().__init__()
+        self.spikes = spikes
+
+    def forward(self, x):
+        assert x.shape == self.spikes.shape
+        return self.spikes
+
+
+def spikes(*channels):
+    """One step of one sample of so many channels on a map of 1 x N: `spikes("110", "001") -> [1, 1, 2, 1, 3]`."""
+    return torch.tensor([[int(c) for c in row] for row in channels]).float()[None, None, :, None]
+
+
+def layers(model, x, **how):
+    return {layer.name: layer for layer in profile(model, [x], **how).layers}
+
+
+# ---- weights
+
+
+@pytest.mark.parametrize(
+    ("place", "taps"),
+    [((0, 0), 4), ((0, 1), 6), ((1, 1), 9), ((3, 3), 4), ((2, 3), 6)],
+    ids=["corner", "edge", "middle", "other corner", "other edge"],
+)
+def test_a_spike_reaches_fewer_outputs_at_the_edge(place, taps):
+    conv = nn.Conv2d(2, 5, 3, padding=1, bias=False)
+    x = torch.zeros(1, 2, 4, 4)
+    x[0, 1][place] = 1
+    (layer,) = layers(nn.Sequential(conv), x).values()
+    assert (layer.name, layer.op, layer.role) == ("0", "convolution", "first")
+    assert layer.hits == layer.left_events == taps * 5
+    assert layer.macs == 4 * 4 * 5 * 2 * 9  # as papers count, the padding too
+    assert layer.dense == (4 * 4 + 8 * 6 + 4 * 9) * 2 * 5
+    assert (layer.left.elements, layer.left.nonzeros, layer.left.kind) == (32, 1, "binary")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(
+    "how",
+    [
+        dict(kernel_size=3, padding=1, stride=2),
+        dict(kernel_size=(3, 2), padding=(2, 0), stride=(1, 3)),
+        dict(kernel_size=3, dilation=2, padding=1),
+        dict(kernel_size=2, stride=2, groups=2),
+        dict(kernel_size=1),
+        dict(kernel_size=7, padding=3, groups=4),
+    ],
+    ids=str,
+)
+def test_convolutions_count_what_ones_add_up_to(how, count):
+    conv = nn.Conv2d(4, 8, bias=False, **how)
+    x = (torch.rand(3, 4, 9, 8) < 0.3).float() * torch.randint(1, count + 1, (3, 4, 9, 8))
+    settings = (conv.stride, conv.padding, conv.dilation, conv.groups)
+    ones = torch.ones_like(conv.weight)
+    (layer,) = layers(nn.Sequential(conv), x).values()
+    assert layer.hits == conv2d((x != 0).float(), ones, None, *settings).sum()
+    assert layer.left_events == conv2d(x, ones, None, *settings).sum()
+    assert layer.dense == conv2d(torch.ones_like(x), ones, None, *settings).sum()
+    assert layer.macs == conv(x).numel() * conv.weight[0].numel()
+    assert (layer.left.kind, layer.left.most) == ("binary" if count == 1 else "integer", count)
+
+
+def test_transposed_convolution():
+    conv = nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, groups=2, bias=False)
+    x = (torch.rand(2, 4, 5, 5) < 0.4).float()
+    (layer,) = layers(nn.Sequential(conv), x).values()
+    assert layer.hits == conv_transpose2d(x, torch.ones_like(conv.weight), None, 2, 1, 0, 2).sum()
+
+
+def test_linear_and_its_bias():
+    x = torch.tensor([[1.0, 0, 1, 0], [0, 0, 1, 0]])
+    found = layers(nn.Sequential(nn.Linear(4, 7)), x)
+    assert (found["0"].hits, found["0"].macs, found["0"].op) == (3 * 7, 8 * 7, "linear")
+    assert (found["0.bias"].hits, found["0.bias"].op) == (14, "bias")
+
+
+def test_a_folded_norm_leaves_one_bias():
+    model = nn.Sequential(nn.Conv2d(1, 3, 1, bias=True), nn.BatchNorm2d(3)).eval()
+    found = profile(model, [torch.ones(2, 1, 4, 4)]).layers
+    assert sum(layer.hits for layer in found if layer.op == "bias") == 2 * 3 * 16
+
+
+def test_real_inputs_are_multiplied():
+    x = torch.tensor([[0.5, 0, 1, 0]])
+    total = profile(nn.Sequential(nn.Linear(4, 3, bias=False)), [x]).total("strict")
+    assert (total.ac, total.mac) == (0, 6)
+
+
+@pytest.mark.parametrize(("chain", "size"), [(RepConv, 3), (RepLinear, 1)])
+def test_a_chain_that_folds_is_one_convolution(chain, size):
+    x = (torch.rand(2, 1, 4, 5, 5) < 0.5).float()
+    model = nn.Sequential(chain(4, 6)).eval()
+    (layer,) = (layer for layer in layers(model, x).values() if layer.op == "convolution")
+    assert layer.hits == conv2d(x[:, 0], torch.ones(6, 4, size, size), padding=size // 2).sum()
+    assert layer.macs == 2 * 6 * 25 * 4 * size**2
+
+
+# ---- attention: two channels or four, three tokens, one head or two
+
+Q = ("101", "110")
+K = ("011", "100")
+V = ("111", "010")
+
+
+def told(part, **neurons):
+    for name, says in neurons.items():
+        setattr(part, name, Says(says))
+    return part.eval()
+
+
+def neuron(v_threshold=1.0):
+    return nn.Identity()
+
+
+def test_ssa_values_first():
+    """k^T v: tokens where both fire, (k1 v1) 2 + (k1 v2) 1 + (k2 v1) 1 + (k2 v2) 0; then q over what is not 0 in it."""
+    part = told(
+        SSA(2, 1, neuron),
+        q_neuron=spikes(*Q),
+        k_neuron=spikes(*K),
+        v_neuron=spikes(*V),
+        attn_neuron=spikes("000", "000"),
+    )
+    found = layers(part, spikes(*Q))
+    first, second = found["product1"], found["product2"]
+    assert (first.hits, first.macs, first.left.kind, first.right.kind) == (4, 3 * 2 * 2, "binary", "binary")
+    assert first.sides == ("k", "v")
+    # k^T v is [[2, 1], [1, 0]]: q fires twice on channel 1, which meets 2 numbers, twice on channel 2, which meets 1
+    assert (second.hits, second.right_events, second.macs) == (2 * 2 + 2 * 1, 2 * 3 + 2 * 1, 12)
+    assert (second.left.kind, second.right.kind, second.right.most) == ("binary", "integer", 2)
+    assert second.attention and second.sides[0] == "q"
+
+
+def test_ssa_scores_first():
+    """Few tokens, wide heads: q k^T is what there is to count."""
+    one = spikes("1", "1", "0", "1")
+    two = spikes("1", "0", "1", "1")
+    part = told(SSA(4, 1, neuron), q_neuron=one, k_neuron=two, v_neuron=one, attn_neuron=one * 0)
+    found = layers(part, one)
+    assert found["product1"].hits == 2  # channels 1 and 4
+    assert (found["product2"].hits, found["product2"].macs) == (3, 4)
+
+
+def test_ssa_heads_do_not_meet():
+    q, k, v = spikes("111", "000"), spikes("000", "111"), spikes("111", "111")
+    part = told(SSA(2, 2, neuron), q_neuron=q, k_neuron=k, v_neuron=v, attn_neuron=q)
+    found = layers(part, q)
+    assert found["product1"].hits == 3  # head 2's k and v
+    assert found["product2"].hits == 0  # but there q is silent
+    assert found["product1"].macs == 2 * 3
+
+
+def test_wide_ssa():
+    q, k, v = spikes(*Q), spikes(*K), spikes(*V, *V)
+    part = told(WideSSA(2, 1, neuron, value_ratio=2), q_neuron=q, k_neuron=k, v_neuron=v, attn_neuron=v)
+    found = layers(part, q)
+    assert (found["product1"].hits, found["product1"].macs) == (2 * 4, 3 * 2 * 4)
+
+
+def test_sdsa():
+    mask = spikes("1", "0")
+    part = told(SDSA(2, 1, neuron), q_neuron=spikes(*Q), k_neuron=spikes(*K), v_neuron=spikes(*V), attn_neuron=mask)
+    part.attn_neuron.forward = lambda x: mask
+    found = layers(part, spikes(*Q))
+    assert (found["mask1"].hits, found["mask1"].macs) == (2, 6)  # k v: channel 1 twice, channel 2 never
+    assert found["sum1"].hits == 2
+    assert (found["mask2"].hits, found["mask2"].macs) == (2, 6)  # q where the mask is 1
+    assert found["proj.conv"].hits == 2 * 2
+
+
+def test_qkta():
+    mask = spikes("101")[:, :, :, None]  # T B M 1 H W
+    part = told(QKTA(2, 1, neuron), q_neuron=spikes(*Q), k_neuron=spikes(*K))
+    part.attn_neuron = Says(mask)
+    found = layers(part, spikes(*Q))
+    assert found["sum1"].hits == 4  # all spikes of q
+    assert (found["mask1"].hits, found["mask1"].macs) == (2, 6)  # k at tokens 1 and 3
+
+
+def test_qkca():
+    part = told(QKCA(2, 1, neuron), q_neuron=spikes(*Q), k_neuron=spikes(*K))
+    part.attn_neuron = Says(spikes("1", "0"))
+    found = layers(part, spikes(*Q))
+    assert (found["sum1"].hits, found["mask1"].hits) == (4, 2)
+
+
+def test_dssa_adds_real_numbers_where_spikes_are():
+    x = spikes(*Q)
+    part = DSSA(2, 1, neuron).eval()
+    nn.init.constant_(part.kv.norm.bias, 0.3)
+    part.attn_neuron = Says(torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 0, 0]])[None, None, None])
+    part.out_neuron = Says(x)
+    found = layers(part, x)
+    first, second = found["product1"], found["product2"]
+    assert (first.left.kind, first.right.kind) == ("binary", "real")
+    assert (first.hits, first.macs) == (4 * 3, 3 * 2 * 3)  # each spike of x adds a row of three numbers
+    assert (second.hits, second.macs) == (3 * 2, 3 * 3 * 2)
+    assert second.sides[0] == "attn"
+
+
+# ---- what is not ours
+
+
+class Torch(nn.Module):
+    """Bare products, einsum and PyTorch's own attention."""
+
+    def forward(self, x):
+        y = torch.einsum("bnd,bmd->bnm", x, x)
+        return y @ x, nn.functional.scaled_dot_product_attention(x, x, x)
+
+
+def test_bare_products_of_a_users_own_model():
+    x = torch.tensor([[[1.0, 0, 1], [0, 0, 1]]])
+    found = layers(Torch(), x)
+    assert found["product1"].hits == 1 + 4  # columns of 1, 0 and 2 ones meet themselves
+    assert found["product2"].hits == 2 * 3 - 0  # x x^T has no zero here: each of 3 spikes meets 2 rows
+    assert [found[f"product{i}"].macs for i in (1, 2, 3, 4)] == [12, 12, 12, 12]
+    assert (found["product3"].hits, found["product4"].left.kind) == (5, "real")
+
+
+@pytest.mark.parametrize("step_mode", ["m", "s"])
+def test_plain_pytorch_with_neurons_of_spikingjelly(step_mode):
+    from spikingjelly.activation_based import functional, layer, neuron
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.lif = layer.Conv2d(1, 2, 3, padding=1, bias=False), neuron.LIFNode()
+            self.fc = layer.Linear(2 * 16, 3, bias=False)
+            functional.set_step_mode(self, step_mode)
+
+        def forward(self, x):
+            if step_mode == "m":
+                return self.fc(self.lif(self.conv(x)).flatten(2))
+            return torch.stack([self.fc(self.lif(self.conv(step)).flatten(1)) for step in x])
+
+    model = Own()
+    nn.init.constant_(model.conv.weight, 0.4)
+    x = torch.rand(3, 5, 1, 4, 4)  # T B C H W
+    functional.reset_net(model)
+    spikes = []
+    hook = model.lif.register_forward_hook(lambda module, inputs, output: spikes.append(output.clone()))
+    model(x)
+    hook.remove()
+    functional.reset_net(model)
+    fired = sum(int(s.sum()) for s in spikes)
+    for _ in range(2):  # a second time there is nothing left of the first
+        found = profile(model, [x])
+        (linear,) = (layer for layer in found.layers if layer.name == "fc")
+        assert fired > 0 and linear.hits == fired * 3
+        assert (found.samples, found.steps) == (5, 3)
+        assert found.activity[0].by_step.sum() == fired
+        assert linear.left.kind == "binary"
