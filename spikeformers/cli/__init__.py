@@ -22,11 +22,12 @@ usage: spikeformers COMMAND ...
                           what a trained model says of images
   identify FILE           which model a file of weights holds
   bench MODEL             speed and memory of a model on this machine
+  compare RECIPE          parts against each other, trained alike over several seeds
 
 Each has --help with an example. Start with:  spikeformers train digits
 """
 
-_COMMANDS = ("list", "info", "recipes", "train", "eval", "predict", "identify", "bench")
+_COMMANDS = ("list", "info", "recipes", "train", "eval", "predict", "identify", "bench", "compare")
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:

@@ -69,20 +69,8 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
         recipe = read_recipe(recipe, overrides)
     elif overrides:
         raise ValueError(f"a Recipe is complete: change {', '.join(overrides)} in it, or give the recipe by name")
-    check_trainer(recipe)
-    sets = load_sets(recipe)
-    torch.manual_seed(recipe.seed)
-    model = create_model(**_fitted_to(sets, recipe.model))
-    loaders = ImageLoaders(recipe, sets, _preprocess(recipe, sets, model))
-    settings = {
-        "config": model.config,
-        "preprocess": loaders.preprocess,
-        "classes": list(sets.classes),
-        "recipe": recipe.to_dict(),
-        "version": version("spikeformers"),
-    }
-    module = TrainingModule(recipe, model, settings)
-    _try_out(recipe, model)
+    ready = prepare(recipe)
+    model, loaders, settings = ready.model, ready.loaders, ready.settings
     folder = _folder_of(recipe)
     last = folder / "checkpoints" / "last.ckpt"
     begun = resume and last.is_file()
@@ -95,7 +83,7 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
             logger.warning("going on with %s", last)
         try:
             with errors_of_workers():
-                trainer.fit(module, datamodule=loaders, ckpt_path=last if begun else None, weights_only=True)
+                trainer.fit(ready.module, datamodule=loaders, ckpt_path=last if begun else None, weights_only=True)
         except SystemExit:  # how Lightning passes on Ctrl-C, with the signal ignored from then on
             if rank_zero_only.rank != 0:
                 raise
@@ -114,6 +102,38 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     load_checkpoint(model, kept).to(trainer.strategy.root_device)  # the Trainer has moved it to the CPU
     with errors_of_workers():
         return _leave_results(folder, loaders, model.eval(), settings, read_checkpoint(kept).settings["epoch"])
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a recipe names, built and found to go together, before anything is written."""
+
+    model: SpikingTransformer
+    loaders: ImageLoaders
+    module: TrainingModule
+    settings: dict[str, Any]  # what travels with a checkpoint
+
+
+def prepare(recipe: Recipe, sets: ImageSets | None = None) -> Prepared:
+    """Builds what a run needs, and tries it out; `sets` are the recipe's images, where they are read already.
+
+    Raises ValueError or FileNotFoundError, in one line, for settings, data or parts that do not fit.
+    """
+    check_trainer(recipe)
+    sets = sets or load_sets(recipe)
+    torch.manual_seed(recipe.seed)
+    model = create_model(**_fitted_to(sets, recipe.model))
+    loaders = ImageLoaders(recipe, sets, _preprocess(recipe, sets, model))
+    settings = {
+        "config": model.config,
+        "preprocess": loaders.preprocess,
+        "classes": list(sets.classes),
+        "recipe": recipe.to_dict(),
+        "version": version("spikeformers"),
+    }
+    module = TrainingModule(recipe, model, settings)
+    _try_out(recipe, model)
+    return Prepared(model, loaders, module, settings)
 
 
 def _fitted_to(sets: ImageSets, model: dict[str, Any]) -> dict[str, Any]:
@@ -153,12 +173,16 @@ def _try_out(recipe: Recipe, model: SpikingTransformer) -> None:
 
 def _check_same_run(recipe: Recipe, last: Path) -> None:
     """Raises ValueError for a checkpoint that began with other settings."""
-    began = _flat(read_checkpoint(last).settings.get("recipe", {}))
-    now = _flat(recipe.to_dict())
+    check_same_settings(recipe, read_checkpoint(last).settings.get("recipe", {}), last.parent.parent)
+
+
+def check_same_settings(recipe: Recipe, began_with: dict[str, Any], folder: Path) -> None:
+    """Raises ValueError where the run in `folder` began with other settings than a recipe's."""
+    began, now = _flat(began_with), _flat(recipe.to_dict())
     for name in {**began, **now}:
         if began.get(name) != now.get(name) and not name.startswith(_FREE_TO_CHANGE):
             raise ValueError(
-                f"{name} is {now.get(name)}, and {last.parent.parent} began with {began.get(name)}: a run goes on with "
+                f"{name} is {now.get(name)}, and {folder} began with {began.get(name)}: a run goes on with "
                 "its own settings, in its settings.yaml; for others name another by --run NAME"
             )
 

@@ -55,20 +55,23 @@ def read_recipe(name: str, overrides: Mapping[str, Any] | Sequence[str] = ()) ->
 
     Raises ValueError, in one line with the field's name, for a misspelt or ill-typed field.
     """
-    file = find_recipe(name)
-    settings = _load(file)
+    recipe = make_recipe(_load(find_recipe(name)), overrides)
+    recipe.run = recipe.run or Path(name).stem
+    return recipe
+
+
+def make_recipe(settings: Mapping[str, Any], overrides: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
+    """A recipe from settings as a file has them, with some fields changed: `read_recipe` without a file."""
     words = [*_as_words(overrides)] if isinstance(overrides, Mapping) else _one_word_each(overrides)
     for key in [*(key for key, _ in _leaves(settings)), *(word.removeprefix("--").partition("=")[0] for word in words)]:
         _check_known(key)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Recipe)
     try:
-        parsed = parser.parse_args(words, namespace=parser.parse_object(settings))
+        parsed = parser.parse_args(words, namespace=parser.parse_object(dict(settings)))
     except Exception as error:  # jsonargparse has several kinds, each of several lines
         raise ValueError(_one_line(str(error))) from error
-    recipe = Recipe(**vars(parser.instantiate(parsed)))
-    recipe.run = recipe.run or Path(name).stem
-    return recipe
+    return Recipe(**vars(parser.instantiate(parsed)))
 
 
 def _load(file: Traversable) -> dict[str, Any]:
