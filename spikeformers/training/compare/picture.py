@@ -60,4 +60,4 @@ def draw_front(rows: Sequence[Any], file: Path) -> None:
     axis.xaxis.label.set_color(GREY)
     axis.yaxis.label.set_color(GREY)
     axis.legend(frameon=False, labelcolor=GREY, fontsize=8)
-    figure.savefig(file, transparent=True, metadata={"Date": None})
+    figure.savefig(file, transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
