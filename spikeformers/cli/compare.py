@@ -23,6 +23,7 @@ others are told against. Started again, it goes on where it was interrupted, and
 """
 
 _OWN = ("--swap", "--seeds", "--minutes", "--flops", "--even", "--jobs", "--name")
+_ON_THE_PAGE = ("AC + MAC, M", "MiB a step", "steps", "minutes")  # columns too many for a terminal
 
 
 def run(words: list[str]) -> None:
@@ -68,10 +69,10 @@ def run(words: list[str]) -> None:
     if as_json:
         print(json.dumps(report.describe(), indent=2))
         return
-    heads, rows = report.table()
-    table = make_table(*heads, right=range(1, len(heads)))
+    rows = [{head: cell for head, cell in row.items() if head not in _ON_THE_PAGE} for row in report.table()]
+    table = make_table(*rows[0], right=range(1, len(rows[0])))
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*row.values())
     show(table)
     print("* no other has higher validation accuracy at no more energy; ! more than chance\n")
     for note in report.notes:

@@ -10,21 +10,28 @@ from matplotlib.figure import Figure
 GREY, BLUE, AMBER = "#808080", "#3b82c4", "#d9902f"  # readable on white paper and on a dark screen alike
 
 
+def unit_of(millijoules: Sequence[float]) -> tuple[str, float]:
+    """The unit that suits some energies, and how many mJ it is."""
+    most = max(millijoules)
+    return next((unit for unit in (("mJ", 1.0), ("µJ", 1e-3)) if most >= unit[1] / 10), ("nJ", 1e-6))
+
+
 def draw_front(rows: Sequence[Any], file: Path) -> None:
     """Validation accuracy with its spread against energy, the front through it, and test accuracy beside it."""
     figure = Figure(figsize=(7.2, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
+    unit, size = unit_of([row.millijoules for row in rows])
     front = sorted((row for row in rows if row.on_front), key=lambda row: row.millijoules)
     axis.plot(
-        [row.millijoules for row in front],
+        [row.millijoules / size for row in front],
         [row.validation for row in front],
         color=BLUE,
         linewidth=1.2,
         label="front: none is better in both",
         zorder=1,
     )
-    energy = [row.millijoules for row in rows]
+    energy = [row.millijoules / size for row in rows]
     spread = [0 if row.validation_spread != row.validation_spread else row.validation_spread for row in rows]
     axis.errorbar(
         energy,
@@ -46,12 +53,11 @@ def draw_front(rows: Sequence[Any], file: Path) -> None:
         edgecolors=AMBER,
         label="test, which chose nothing",
     )
-    for row in rows:
-        axis.annotate(
-            row.variant, (row.millijoules, row.validation), (5, 4), textcoords="offset points", fontsize=8, color=GREY
-        )
-    axis.set_xlabel("energy an image, mJ (strict)")
+    for row, x in zip(rows, energy, strict=True):
+        axis.annotate(row.variant, (x, row.validation), (5, 4), textcoords="offset points", fontsize=8, color=GREY)
+    axis.set_xlabel(f"energy an image, {unit} (strict)")
     axis.set_ylabel("accuracy, %")
+    axis.ticklabel_format(useOffset=False)
     axis.margins(x=0.12, y=0.12)
     axis.spines[["top", "right"]].set_visible(False)
     for spine in axis.spines.values():
@@ -59,5 +65,5 @@ def draw_front(rows: Sequence[Any], file: Path) -> None:
     axis.tick_params(colors=GREY)
     axis.xaxis.label.set_color(GREY)
     axis.yaxis.label.set_color(GREY)
-    axis.legend(frameon=False, labelcolor=GREY, fontsize=8)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=GREY, fontsize=8)
     figure.savefig(file, transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))

@@ -11,8 +11,8 @@ from typing import Any
 from spikeformers.training.compare.budget import Price, steps_of
 from spikeformers.training.compare.even import count_parameters
 from spikeformers.training.compare.outcome import Outcome, read_outcome
-from spikeformers.training.compare.paired import Paired, holm, mean_and_spread, pareto_front
-from spikeformers.training.compare.picture import draw_front
+from spikeformers.training.compare.paired import LEVEL, Paired, holm, mean_and_spread, pareto_front
+from spikeformers.training.compare.picture import draw_front, unit_of
 from spikeformers.training.compare.plan import Run
 
 PAGE, JSON, RUNS, VARIANTS, PICTURE = "index.html", "report.json", "runs.csv", "variants.csv", "pareto.svg"
@@ -20,8 +20,8 @@ PAGE, JSON, RUNS, VARIANTS, PICTURE = "index.html", "report.json", "runs.csv", "
 _CAPTION = (
     "Accuracies are means over seeds with their standard deviation. Rows stand by validation accuracy, which also "
     "chose each run's epoch; the test set was read once, when a run had ended. Operations and energy are for one "
-    "image, counted on validation images by the strict convention; throughput and memory are of this machine, before "
-    "training."
+    "image, counted on validation images by the strict convention; images a second (training / evaluation) and the "
+    "memory of a training step are of this machine, before training."
 )
 
 
@@ -71,30 +71,28 @@ class Report:
         plain = {**asdict(self), "folder": str(self.folder)}
         return json.loads(json.dumps(plain), parse_constant=lambda name: None)
 
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """The heads and rows of the table that people read."""
-        heads = ["variant", "parameters", "validation, %", "test, %", "against first", "energy, mJ", "AC", "MAC"]
-        heads += ["firing", "images/s, training", "evaluation", "MiB a step", "minutes", "seeds"]
-        return heads, [self._told(row) for row in self.rows]
+    def table(self) -> list[dict[str, str]]:
+        """The table that people read: for each row its cells by their heads."""
+        unit, size = unit_of([row.millijoules for row in self.rows])
+        return [self._told(row, unit, size) for row in self.rows]
 
-    def _told(self, row: Row) -> list[str]:
+    def _told(self, row: Row, unit: str, size: float) -> dict[str, str]:
         is_first = row.variant == self.first
-        return [
-            row.variant + " *" * row.on_front,
-            f"{row.parameters:,}",
-            _with_spread(row.validation, row.validation_spread),
-            _with_spread(row.test, row.test_spread),
-            "the first" if is_first else f"{row.against_first:+.2f}" + " !" * (row.p < 0.05),
-            f"{row.millijoules:.4g}",
-            f"{row.ac / 1e6:,.2f} M",
-            f"{row.mac / 1e6:,.2f} M",
-            f"{row.firing:.3f}",
-            f"{row.train_images_per_second:.0f}",
-            f"{row.eval_images_per_second:.0f}",
-            f"{row.peak_mib:.0f}",
-            f"{row.minutes:.1f}",
-            str(row.seeds),
-        ]
+        return {
+            "variant": row.variant + " *" * row.on_front,
+            "parameters": f"{row.parameters:,}",
+            "validation, %": _with_spread(row.validation, row.validation_spread),
+            "test, %": _with_spread(row.test, row.test_spread),
+            "against first": "the first" if is_first else f"{row.against_first:+.2f}" + " !" * (row.p < LEVEL),
+            f"energy, {unit}": f"{row.millijoules / size:.4g}",
+            "AC + MAC, M": f"{row.ac / 1e6:,.2f} + {row.mac / 1e6:,.2f}",
+            "firing": f"{row.firing:.3f}",
+            "images/s": f"{row.train_images_per_second:.0f} / {row.eval_images_per_second:.0f}",
+            "MiB a step": f"{row.peak_mib:.0f}",
+            "steps": f"{row.steps:,}",
+            "minutes": f"{row.minutes:.1f}",
+            "seeds": str(row.seeds),
+        }
 
 
 def make_report(
@@ -130,8 +128,9 @@ def make_report(
     notes = [paired.in_words(name, first, corrected[name]) for name, paired in against.items()]
     if any(paired.seeds > 1 for paired in against.values()):
         notes.append(_how(len(against)))
-    base = runs[0].recipe.to_dict()
-    shared = {key: value for key, value in base.items() if key not in ("model", "seed", "out", "run")}
+    settings = [run.recipe.to_dict() for run in runs]
+    shared = {key: value for key, value in settings[0].items() if all(other[key] == value for other in settings)}
+    del shared["out"]
     report = Report(folder, first, sorted(rows, key=lambda r: -r.validation), notes, outcomes, dict(failed), shared)
     _write(report)
     return report
@@ -210,12 +209,10 @@ def _html(report: Report) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    heads, rows = report.table()
     picture = (report.folder / PICTURE).read_text(encoding="utf-8")
     return environment.get_template("page.html").render(
         report=report,
-        heads=heads,
-        rows=rows,
+        rows=report.table(),
         caption=_CAPTION,
         picture=picture[picture.index("<svg") :],
         settings=yaml.safe_dump(report.base, sort_keys=False),
