@@ -3,8 +3,10 @@
 import multiprocessing
 import os
 import signal
+import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -57,10 +59,15 @@ def _in_processes(waiting: Sequence[Run], jobs: int, ended: Told) -> None:
     slots = context.SimpleQueue()
     for slot in range(jobs):
         slots.put(slot)
+    terminated = _ended_by_sigterm()
     pool = ProcessPoolExecutor(jobs, context, _enter, (slots, jobs, torch.cuda.device_count()))
-    futures = {pool.submit(_train_and_heed, run.recipe): run for run in waiting}
+    left = deque(waiting)
+    futures: dict[Future, Run] = {}
     try:
-        while futures:
+        while left or futures:
+            while left and len(futures) < jobs:  # no more: what is in the pool's queue cannot be taken back
+                run = left.popleft()
+                futures[pool.submit(_train_and_heed, run.recipe)] = run
             done, _ = wait(futures, return_when=FIRST_COMPLETED)
             for future in done:
                 ended(futures.pop(future), future.result())
@@ -75,6 +82,7 @@ def _in_processes(waiting: Sequence[Run], jobs: int, ended: Told) -> None:
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+        terminated()
 
 
 def _enter(slots: Any, jobs: int, count: int) -> None:
@@ -93,7 +101,22 @@ def _enter(slots: Any, jobs: int, count: int) -> None:
         torch.set_num_threads(max(1, torch.get_num_threads() // jobs))
 
 
+def _ended_by_sigterm() -> Callable[[], Any]:
+    """Has SIGTERM end this process as an exception does, workers first; call what it returns to undo that."""
+    if threading.current_thread() is not threading.main_thread():  # only that one may
+        return lambda: None
+
+    def end(*_: Any) -> None:
+        raise SystemExit(143)  # what a shell reports of a process that SIGTERM ended
+
+    before = signal.signal(signal.SIGTERM, end)
+    return lambda: signal.signal(signal.SIGTERM, before)
+
+
 def _train_and_heed(recipe: Recipe) -> str | None:
+    parent = multiprocessing.parent_process()
+    if parent is None or not parent.is_alive():
+        raise SystemExit(1)  # it was killed, and nobody waits for what it had in its queue
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return _train(recipe)
