@@ -10,7 +10,7 @@ demo: .venv/installed
 	$(BIN)/spikeformers train digits --run $(RUN) --resume
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from spikeformers.models._parts import part_names
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- from docs/tables.py -->\n", "<!-- end -->\n"
-PART_SLOTS = ("attention", "position", "mlp", "stem", "neuron", "shortcut", "projection")
+PART_SLOTS = ("attention", "position", "mlp", "stem", "neuron", "shortcut", "projection", "head")
 SLOTS = ("stem", "attention", "mlp", "shortcut", "neuron")
 DATA_WORDS = ("_cifar100", "_cifar10dvs", "_cifar10", "_gesture")  # what a name ends in, but for ImageNet
 

@@ -23,7 +23,19 @@ from spikeformers import cli
 from spikeformers.models import list_models
 from spikeformers.training import list_recipes
 
-COMMANDS = ("list", "info", "recipes", "train", "eval", "predict", "identify", "bench", "compare")
+COMMANDS = (
+    "list",
+    "info",
+    "recipes",
+    "train",
+    "eval",
+    "predict",
+    "identify",
+    "bench",
+    "analyze",
+    "compare-energy",
+    "compare",
+)
 TINY = [
     "--model.dim=16", "--model.depth=1", "--model.num_heads=2", "--model.strides=[2,2,1,1]", "--model.time_steps=2",
     "--schedule.warmup_epochs=0", "--epochs=1", "--batch_size=6", "--trainer.limit_train_batches=2",
@@ -159,11 +171,13 @@ def test_info_of_a_model_that_does_not_exist():
 def test_recipes():
     ran = spikeformers("recipes")
     assert [line for line in ran.out.splitlines() if line and line[0] != " "] == list_recipes()
-    assert "Zhou et al., ICLR 2023" in ran.out
-    assert list(json.loads(spikeformers("recipes", "cifar", "--json").out)) == [
-        "spikformer_cifar10",
-        "spikformer_cifar100",
-    ]
+    assert "Spikformer on CIFAR-10, as its authors trained it." in ran.out and "Paper:" not in ran.out
+    told = spikeformers("recipes", "spikformer_cifar").out
+    assert "Zhou et al., ICLR 2023" in told
+    assert "Models:    spikformer_4_384_cifar100, spikformer_4_256_cifar100, spikformer_2_384_cifar100" in told
+    listed = json.loads(spikeformers("recipes", "qkformer_cifar", "--json").out)
+    assert list(listed) == ["qkformer_cifar10", "qkformer_cifar100", "qkformer_cifar10dvs"]
+    assert listed["qkformer_cifar10"]["models"][0] == "qkformer_4_384_cifar10"
     assert "no recipe matches 'nothing': there are digits" in refused(spikeformers("recipes", "nothing"))
 
 
@@ -293,7 +307,7 @@ def test_settings_of_a_run_are_a_recipe(trained, tmp_path):
         ),
         (["train", "digits", "--model.in_channels", "3"], "model.in_channels is 3, and digits has 1"),
         (["train", "digits", "--model.neuron", "LIFF"], "there is no neuron 'LIFF': did you mean LIF"),
-        (["train", "digits", "--data", "digit"], "'digit' is no folder and no known image set; did you mean digits?"),
+        (["train", "digits", "--data", "digit"], "'digit' is no folder and no known set; did you mean digits?"),
         (["train", "digits", "--batch_size", "2000"], "digits has 1295 training images, fewer than batch_size 2000"),
         (
             ["train", "digits", "--precision", "16-mixed", "--trainer.accelerator", "cpu"],
@@ -483,7 +497,7 @@ def test_ctrl_c_before_training(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spikeformers.training.loaders.load_images", interrupted)
+    monkeypatch.setattr("spikeformers.data.sets.load_images", interrupted)
     assert refused(spikeformers("train", "digits", "--out", tmp_path / "runs"), status=130) == "interrupted"
     assert not (tmp_path / "runs").exists()
 
@@ -541,3 +555,52 @@ def test_bench():
     assert "SpikingJelly has no sdt_2_256_cifar10" in refused(
         spikeformers("bench", "sdt_2_256_cifar10", "--ways", "spikingjelly")
     )
+
+
+# ---- analyze, compare-energy
+
+
+def test_analyze(trained, tmp_path):
+    ran = spikeformers("analyze", trained.run, "--out", tmp_path / "report", "--images", 4, "--batch-size", 3)
+    assert (ran.status, ran.err) == (0, "")
+    says = json.loads((tmp_path / "report" / "summary.json").read_text())
+    assert (says["samples"], says["steps"], says["about"]["weights"]) == (4, 2, "trained")
+    assert f"{says['energy']['strict']['millijoules']:.4g} mJ" in ran.out and says["verdict"] in ran.out
+    assert f"{tmp_path}/report/index.html has it all" in ran.out
+    again = spikeformers("analyze", trained.run, "--out", tmp_path / "report", "--images", 4, "--mac", 1, "--json")
+    assert json.loads(again.out)["picojoules"] == {"ac": 0.9, "mac": 1.0}
+
+
+def test_analyze_a_new_model(images, tmp_path):
+    ran = spikeformers(
+        "analyze", "spikingformer_4_256_cifar10", "--data", images, "--out", tmp_path / "r", "--images", 2
+    )
+    says = json.loads((tmp_path / "r" / "summary.json").read_text())
+    assert ran.status == 0 and says["about"]["weights"] == "random, norms set"
+    assert says["energy"]["spikingformer"]["ac"] > 0 and says["verdict"].startswith("Spike-driven")
+
+
+def test_what_cannot_be_analyzed(trained, tmp_path):
+    def said(*words):
+        return refused(spikeformers("analyze", *words, "--out", tmp_path / "r"))
+
+    assert "give --data, a set's name or a folder" in said("sdt_2_256_cifar10")
+    assert "there is no model 'runs/nothing'" in said("runs/nothing", "--data", "digits")
+    assert "digits has 10 classes, and" in said(trained.run, "--data", "digits")
+    assert "no energy convention 'mine'" in said(trained.run, "--convention", "mine")
+    assert "0 images, 32 at a time, are none" in said(trained.run, "--images", 0)
+    assert not (tmp_path / "r").exists()
+
+
+def test_compare_energy(trained, images, tmp_path):
+    words = ("compare-energy", trained.run, "spikingformer_4_256_cifar10", "--data", trained.data, "--images", 2)
+    ran = spikeformers(*words, "--csv", tmp_path / "energy.csv")
+    assert (ran.status, ran.err) == (0, "")
+    rows = json.loads(spikeformers(*words, "--json").out)
+    assert [row["model"] for row in rows] == [str(trained.run), "spikingformer_4_256_cifar10"]
+    assert rows[0]["top1_of"] == "test" and rows[1]["top1_of"] == "published"
+    with (tmp_path / "energy.csv").open() as table:
+        written = list(csv.DictReader(table))
+    assert float(written[0]["mj_strict"]) == rows[0]["mj_strict"]
+    assert f"{rows[0]['mj_strict']:.4g} mJ" in ran.out and f"{rows[0]['parameters']:,}" in ran.out
+    assert "published: of a model that was trained" in ran.out

@@ -52,7 +52,18 @@ def test_commands_exist_and_their_recipes_parse(document):
             name, *words = [word for word in words if word not in ("", "--resume")]
             read_recipe(name, words)
         else:
-            assert command in ("list", "info", "recipes", "eval", "predict", "identify", "bench", "compare"), line
+            assert command in (
+                "list",
+                "info",
+                "recipes",
+                "eval",
+                "predict",
+                "identify",
+                "bench",
+                "analyze",
+                "compare-energy",
+                "compare",
+            ), line
 
 
 def test_the_tables_of_models_are_the_packages_numbers():

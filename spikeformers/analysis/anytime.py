@@ -13,11 +13,12 @@ from spikeformers.models import SpikingTransformer
 
 @dataclass(frozen=True)
 class Anytime:
-    """Answers after `steps` steps: accuracy in percent, and the energy of an input until then, in mJ."""
+    """Answers after `steps` steps: accuracy in percent, and an input's energy until then in mJ, mean of `counted`."""
 
     steps: int
     top1: float
     millijoules: float
+    counted: int
 
 
 @torch.no_grad()
@@ -39,7 +40,7 @@ def anytime(
     device = next(model.parameters()).device
     training = [module for module in model.modules() if module.training]
     right, samples = torch.zeros(0), 0
-    costs_by_step: list[float] = []
+    runs = []
     try:
         model.eval()
         for x, labels in batches:
@@ -48,17 +49,15 @@ def anytime(
             hits = (logits.argmax(-1) == labels).sum(1).cpu()  # T
             right = right + hits if samples else hits
             samples += len(labels)
-            if not costs_by_step:
-                runs = [profile(model, [x[: t + 1]], costs=costs) for t in range(len(x))]
-                costs_by_step = [run.total(convention).millijoules for run in runs]
+            runs = runs or [profile(model, [x[: t + 1]], costs=costs) for t in range(len(x))]
     finally:
         for module in training:
             module.training = True
     if not samples:
         raise ValueError("there is nothing to read out: give at least one batch")
     return [
-        Anytime(t + 1, 100 * int(hits) / samples, cost)
-        for t, (hits, cost) in enumerate(zip(right, costs_by_step, strict=True))
+        Anytime(t + 1, 100 * int(hits) / samples, run.total(convention).millijoules, run.samples)
+        for t, (hits, run) in enumerate(zip(right, runs, strict=True))
     ]
 
 

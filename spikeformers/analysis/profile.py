@@ -11,9 +11,9 @@ from typing import Any
 from torch import nn
 
 from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Convention, Costs, Energy, find_convention
+from spikeformers.analysis.model_counter import Counter
 from spikeformers.analysis.neuron_activity import NeuronActivity
-from spikeformers.analysis.synaptic_ops import Counter, Layer
-from spikeformers.models import SpikingTransformer
+from spikeformers.analysis.synaptic_ops import Layer
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class Profile:
         writer.writerow(columns)
         for layer in self.layers:
             right = layer.right
-            row: list[Any] = [layer.name, layer.op, layer.role, layer.macs // self.samples, layer.left.kind]
+            kind = layer.left.kind if layer.left.elements else ""
+            row: list[Any] = [layer.name, layer.op, layer.role, layer.macs // self.samples, kind]
             row += [f"{layer.left.rate:.6g}", layer.left.most, right.kind if right else "weights"]
             row += [f"{right.rate:.6g}" if right else ""]
             for convention in CONVENTIONS.values():
@@ -85,6 +86,7 @@ def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ
 
     Raises ValueError where there is no batch.
     """
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     counter = Counter(model)
     training = [module for module in model.modules() if module.training]
     model.eval()
@@ -93,8 +95,6 @@ def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ
         for batch in batches:
             x = batch[0] if isinstance(batch, tuple | list) else batch
             x = x if device is None else x.to(device)
-            if isinstance(model, SpikingTransformer):
-                x = model._sequence(x).contiguous()  # so that what is the same at all steps is still computed at each
             clear_states(model)
             with counter.batch(x.shape[1] if x.ndim == 5 else len(x)):
                 model(x)

@@ -1,6 +1,5 @@
 """A report on one model: a page that needs nothing else, with its numbers and pictures as files beside it."""
 
-import base64
 import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
@@ -16,8 +15,9 @@ from spikeformers.analysis.attention_map import attention_maps, relevance
 from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Costs
 from spikeformers.analysis.firing_advice import firing_advice
 from spikeformers.analysis.profile import Profile, profile
+from spikeformers.analysis.report_page import Picture, render_page
 from spikeformers.analysis.spike_audit import Finding, audit, verdict
-from spikeformers.models import PAPERS, SpikingTransformer
+from spikeformers.models import SpikingTransformer
 
 SUMMARY, PAGE, LAYERS, PICTURES = "summary.json", "index.html", "layers.csv", "pictures"
 
@@ -88,10 +88,8 @@ def write_report(
     else:
         answers = anytime(model, progress(batches, "reading out"), convention=convention, costs=costs)
         refused, top1 = "", answers[-1].top1
-    report = Report(
-        title or found.model, about or {}, found, audit(found), [*firing_advice(found.activity)], answers, refused, top1,
-        convention,
-    )  # fmt: skip
+    name, advice = title or found.model, list(firing_advice(found.activity))
+    report = Report(name, about or {}, found, audit(found), advice, answers, refused, top1, convention)
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     (unfinished / PICTURES).mkdir(parents=True)
@@ -99,7 +97,7 @@ def write_report(
     pictures = _draw(report, model, x, labels, classes, raster, shown, unfinished / PICTURES)
     (unfinished / SUMMARY).write_text(json.dumps(report.summary(), indent=2) + "\n", encoding="utf-8")
     (unfinished / LAYERS).write_text(found.to_csv(), encoding="utf-8")
-    (unfinished / PAGE).write_text(_page(report, pictures, unfinished), encoding="utf-8")
+    (unfinished / PAGE).write_text(render_page(report, pictures, unfinished), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
     return report
@@ -113,16 +111,6 @@ def _top1(model: SpikingTransformer, batches: Iterable[tuple[Tensor, Tensor]]) -
 
 def _device(model: torch.nn.Module) -> torch.device:
     return next(model.parameters()).device
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the page: its file, what it is called, what one sees in it, and for which input."""
-
-    file: str
-    caption: str
-    alt: str
-    of: str = ""
 
 
 def _draw(
@@ -181,74 +169,14 @@ def _class_of(label: int, classes: Sequence[str]) -> str:
 @torch.no_grad()
 def _spikes_of(model: SpikingTransformer, neuron: str, x: Tensor) -> Tensor:
     caught: list[Tensor] = []
-    hook = model.get_submodule(neuron).register_forward_hook(lambda module, inputs, output: caught.append(output))
+
+    def catch(module: torch.nn.Module, inputs: Any, output: Tensor) -> None:
+        caught.append(output)
+
+    hook = model.get_submodule(neuron).register_forward_hook(catch)
     try:
         with torch.compiler.set_stance("force_eager"):
             model.eval()(x)
     finally:
         hook.remove()
     return caught[0].cpu()
-
-
-def block_of(name: str) -> str:
-    """The part of a model that a layer belongs to: `stem`, `blocks.3`, `head`."""
-    words = name.split(".")
-    return (
-        ".".join(words[:2]) if words[0] == "blocks" else words[0] if len(words) > 1 or name[:1].isdigit() else "model"
-    )
-
-
-def _page(report: Report, pictures: dict[str, list[Picture]], folder: Path) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    templates = Path(__file__).parent / "page"
-    environment = Environment(
-        loader=FileSystemLoader(templates),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"si": _si, "joules": _joules, "data_uri": lambda file: _data_uri(folder / file)}
-    totals = {name: report.profile.total(name) for name in CONVENTIONS}
-    layers = report.profile.by_layer(report.convention)
-    blocks: dict[str, float] = {}
-    for layer, energy in layers:
-        blocks[block_of(layer.name)] = blocks.get(block_of(layer.name), 0) + energy.millijoules
-    inputs: dict[str, list[Picture]] = {}
-    for picture in pictures["attention"]:
-        inputs.setdefault(picture.of, []).append(picture)
-    return environment.get_template("index.html").render(
-        report=report,
-        style=(templates / "style.css").read_text(encoding="utf-8"),
-        conventions=CONVENTIONS,
-        papers=PAPERS,
-        totals=totals,
-        layers=layers,
-        blocks=blocks,
-        busiest=max((rate for layer in report.profile.activity for rate in layer.rates), default=0) or 1,
-        verdict=verdict(report.findings),
-        pictures=pictures,
-        inputs=inputs,
-    )
-
-
-def _data_uri(file: Path) -> str:
-    kind = {".svg": "image/svg+xml", ".png": "image/png"}[file.suffix]
-    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
-
-
-def _joules(millijoules: float) -> str:
-    """An energy with the unit that suits it: `13.66 mJ`, `2.642 µJ`."""
-    for size, unit in ((1.0, "mJ"), (1e-3, "µJ"), (1e-6, "nJ")):
-        if millijoules >= size:
-            return f"{millijoules / size:.4g} {unit}"
-    return f"{millijoules * 1e9:.4g} pJ"
-
-
-def _si(count: float) -> str:
-    """A count with a prefix: `12.51 G`."""
-    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(count) >= size:
-            return f"{count / size:.2f} {prefix}"
-    return f"{count:.4g}"

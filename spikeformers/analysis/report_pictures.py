@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -79,12 +80,9 @@ def draw_input(x: Tensor, file: Path) -> None:
 
 
 def draw_maps(x: Tensor, maps: Tensor, file: Path) -> None:
-    """Maps `[T, M, h, w]` over their frames `[T, C, H, W]`: a row a head, a column a step; the brightest is the largest."""
-    most = float(maps.max()) or 1.0
-    frames = [_picture(frame) for frame in x]
-    _mosaic(
-        [[_laid_over(frame, maps[t, m] / most) for t, frame in enumerate(frames)] for m in range(maps.shape[1])], file
-    )
+    """Maps `[T, M, h, w]` over their frames `[T, C, H, W]`: a row a head, a column a step, the most the brightest."""
+    frames, heads = [_picture(frame) for frame in x], maps.transpose(0, 1) / (float(maps.max()) or 1.0)
+    _mosaic([[_laid_over(frame, heat) for frame, heat in zip(frames, head, strict=True)] for head in heads], file)
 
 
 def _picture(frame: Tensor) -> np.ndarray:
@@ -99,11 +97,10 @@ def _picture(frame: Tensor) -> np.ndarray:
 
 
 def _laid_over(picture: np.ndarray, heat: Tensor) -> np.ndarray:
-    heat = interpolate(heat[None, None].float(), (_PIXELS, _PIXELS), mode="bilinear")[0, 0].clamp(0, 1).numpy()
+    heat = interpolate(heat[None, None].float(), (_PIXELS, _PIXELS), mode="bilinear")[0, 0].clamp(0, 1)
+    cover, glow = 0.75 * heat.numpy()[..., None], np.asarray(colormaps["inferno"](0.25 + 0.75 * heat.numpy()))[..., :3]
     pale = 0.55 * picture.mean(-1, keepdims=True) + 0.2
-    return (
-        pale * (1 - 0.75 * heat[..., None]) + 0.75 * heat[..., None] * colormaps["inferno"](0.25 + 0.75 * heat)[..., :3]
-    )
+    return pale * (1 - cover) + glow * cover
 
 
 def _mosaic(rows: Sequence[Sequence[np.ndarray]], file: Path) -> None:
@@ -117,7 +114,7 @@ def _mosaic(rows: Sequence[Sequence[np.ndarray]], file: Path) -> None:
     Image.fromarray((canvas * 255).round().astype(np.uint8)).save(file, optimize=True)
 
 
-def _figure(width: float, height: float) -> tuple[Figure, "Axes"]:  # noqa: F821  # pyright: ignore[reportUndefinedVariable]
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     axis = figure.subplots()
@@ -125,7 +122,7 @@ def _figure(width: float, height: float) -> tuple[Figure, "Axes"]:  # noqa: F821
     return figure, axis
 
 
-def _plain(axis, without: str) -> None:
+def _plain(axis: Axes, without: str) -> None:
     axis.spines[["top", without]].set_visible(False)
     for spine in axis.spines.values():
         spine.set_color(GREY)
@@ -134,7 +131,7 @@ def _plain(axis, without: str) -> None:
     axis.yaxis.label.set_color(GREY)
 
 
-def _save(figure: Figure, axis, file: Path, legend: bool = True) -> None:
+def _save(figure: Figure, axis: Axes, file: Path, legend: bool = True) -> None:
     if legend:
         axis.legend(frameon=False, labelcolor=GREY, fontsize=8, loc="best")
     figure.savefig(file, transparent=True, metadata={"Date": None})

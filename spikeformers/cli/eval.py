@@ -14,7 +14,10 @@ def run(words: list[str]) -> None:
     parser.add_argument("--model", help="name of the model, for a file that does not say")
     parser.add_argument("--batch-size", type=int, default=128, help="images at a time (128)")
     parser.add_argument("--workers", type=int, default=0, help="loading processes (0)")
-    parser.add_argument("--skip-broken", action="store_true", help="leave out images that cannot be read")
+    parser.add_argument(
+        "--time-steps", type=int, help="frames of a recording, or times an image is shown; else its own"
+    )
+    parser.add_argument("--skip-broken", action="store_true", help="leave out images or recordings that cannot be read")
     parser.add_argument("--json", action="store_true", help="for programs")
     asked = parser.parse_args(words)
     from rich.progress import track
@@ -30,6 +33,7 @@ def run(words: list[str]) -> None:
         batch_size=asked.batch_size,
         workers=asked.workers,
         skip_broken=asked.skip_broken,
+        **({} if asked.time_steps is None else {"time_steps": asked.time_steps}),
         shown=lambda batches: track(
             batches, "evaluating", console=console, transient=True, disable=not console.is_terminal
         ),

@@ -9,14 +9,16 @@ from spikeformers.cli._terminal import make_parser, make_table, show
 def run(words: list[str]) -> None:
     parser = make_parser(
         "predict CHECKPOINT FILE...",
-        "What a trained model says of images.",
+        "What a trained model says of images or event recordings.",
         "spikeformers predict runs/digits seven.png",
     )
     parser.add_argument("checkpoint", help="a run folder, or a .safetensors or .ckpt of a run")
-    parser.add_argument("files", nargs="+", metavar="FILE", help="images")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="images, or recordings where it learnt from recordings"
+    )
     parser.add_argument("--top", type=int, default=5, help="classes to name (5)")
     parser.add_argument(
-        "--skip-broken", action="store_true", help="go on past files that are no images, and count them"
+        "--skip-broken", action="store_true", help="go on past files that cannot be read, and count them"
     )
     parser.add_argument("--json", action="store_true", help="for programs")
     asked = parser.parse_args(words)
@@ -38,7 +40,7 @@ def run(words: list[str]) -> None:
         rows = [{"file": f, "top": [{"label": k, "confidence": p} for k, p in top]} for f, top in said.items()]
         print(json.dumps(rows, indent=2))
     else:
-        table = make_table("image", *(f"top {i + 1}" for i in range(min(asked.top, len(predictor.classes)))))
+        table = make_table("file", *(f"top {i + 1}" for i in range(min(asked.top, len(predictor.classes)))))
         for file, top in said.items():
             table.add_row(file, *(f"{label} {confidence:.1%}" for label, confidence in top))
         show(table)

@@ -4,19 +4,28 @@ import json
 
 from spikeformers.cli._terminal import make_parser
 
+_MANY = 8  # more are told by their first lines
+
 
 def run(words: list[str]) -> None:
-    parser = make_parser("recipes [PATTERN]", "The recipes that come along.", "spikeformers recipes cifar")
+    parser = make_parser("recipes [PATTERN]", "The recipes that come along.", "spikeformers recipes qkformer_cifar")
     parser.add_argument("pattern", nargs="?", default="", help="a word in the name")
     parser.add_argument("--json", action="store_true", help="for programs")
     asked = parser.parse_args(words)
-    from spikeformers.training.recipe_file import list_recipes, recipe_head
+    from spikeformers.training.recipe_file import list_recipes, recipe_head, recipe_sizes
 
-    heads = {name: recipe_head(name) for name in list_recipes() if asked.pattern in name}
-    if not heads:
+    names = [name for name in list_recipes() if asked.pattern in name]
+    if not names:
         raise ValueError(f"no recipe matches {asked.pattern!r}: there are {', '.join(list_recipes())}")
     if asked.json:
+        heads = {name: {"head": recipe_head(name), "models": recipe_sizes(name)} for name in names}
         print(json.dumps(heads, indent=2))
         return
-    for name, head in heads.items():
-        print(f"{name}\n  " + head.replace("\n", "\n  ") + "\n")
+    for name in names:
+        head = recipe_head(name)
+        if len(names) > _MANY:
+            print(f"{name}\n  {head.splitlines()[0]}")
+        else:
+            print(f"{name}\n  " + head.replace("\n", "\n  ") + f"\n  Models:    {', '.join(recipe_sizes(name))}\n")
+    if len(names) > _MANY:
+        print(f"\n  {len(names)} recipes; more of one is told by its name: spikeformers recipes {names[0]}")

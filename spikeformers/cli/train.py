@@ -6,8 +6,11 @@ usage: spikeformers train RECIPE [--model NAME] [--data NAME] [--any.field VALUE
 Trains by a recipe (a name from `spikeformers recipes`, or a file, mine.yaml) and leaves weights, settings, metrics and
 pictures in runs/<recipe>/.
 
-  --model NAME        another model; its arguments are --model.time_steps 8, --model.neuron PLIF, ...
-  --data NAME         digits cifar10 cifar100 fashion_mnist mnist, or a folder: train/<class>/*, test/<class>/*
+  --model NAME        another model, one of the recipe's sizes; arguments are --model.time_steps 8, --model.neuron PLIF
+  --data NAME         digits cifar10 cifar100 fashion_mnist mnist cifar10dvs dvs128_gesture n_caltech101 nmnist, or a
+                      folder of images or event recordings: train/<class>/*, test/<class>/*
+  --start_from CKPT   begin with the weights of a run or a file: for more time steps, larger images, other classes, or
+                      after pre-training
   --epochs N  --batch_size N  --optimizer.lr X  --precision bf16-mixed  --seed N  --data.workers N ...
                       any field of the recipe; a misspelt one is answered with those that are close
   --trainer.devices N --trainer.num_nodes N --trainer.strategy ddp ...
@@ -17,6 +20,7 @@ pictures in runs/<recipe>/.
 
   spikeformers train digits --epochs 5 --run short
   spikeformers train spikformer_cifar10 --model spikformer_4_256_cifar10 --precision bf16-mixed
+  spikeformers train sdt_v2_imagenet_t4 --data FOLDER --start_from runs/sdt_v2_imagenet
 """
 
 
@@ -34,10 +38,13 @@ def run(words: list[str]) -> None:
     result = fit(recipe, resume=resume)
     run = result.run
     test = result.test
+    if test is None:
+        print(f"\n{run}/ holds the weights of epoch {result.epoch}, to start from: --start_from {run}")
+        return
     print(f"\ntest accuracy {test.top1:.2f} % on {test.images} images, by the weights of epoch {result.epoch}")
     if result.best_on_test is not None:
         print(f"best on test {result.best_on_test:.2f} %, over all epochs, as papers report; it chose nothing")
     print(f"{run}/ holds {', '.join(sorted(entry.name for entry in run.iterdir() if entry.is_file()))}\n\nTry next:")
-    print(f"  spikeformers predict {run} {run}/samples/*.png")
+    print(f"  spikeformers predict {run} {run}/samples/*")
     print(f"  spikeformers eval {run}")
     print(f"  spikeformers train {recipe_name} --model.neuron PLIF --run {run.name}-plif")

@@ -1,19 +1,29 @@
-"""Labelled images for spiking transformers: sets by name or folder, their transforms, and replayable sampling.
+"""Labelled images and event recordings: sets by name or folder, their transforms, and replayable sampling.
 
-An item of a set is (PIL image, label); `Augmented` puts a transform behind it and gives ([C, H, W] tensor, label), so a
-batch is [B, C, H, W]. Importing this pulls in torch and Pillow; torchvision, timm and scikit-learn wait for their use.
+An item of a set is (PIL image or `Recording`, label); `Augmented` puts a transform behind it and gives ([C, H, W] or
+[T, C, H, W] tensor, label), so a batch is [B, C, H, W] or [B, T, C, H, W]. Importing this pulls in torch and Pillow;
+torchvision, timm, scikit-learn and evlib wait for their use.
 """
 
+from .events import EventSets, known_event_sets, load_events
 from .images import ImageSets, known_image_sets, load_images
+from .inputs import input_reader
 from .sampling import Augmented, EpochSampler
+from .sets import known_sets, load_sets
 from .transforms import eval_transform, train_transform
 
 __all__ = [
     "Augmented",
     "EpochSampler",
+    "EventSets",
     "ImageSets",
     "eval_transform",
+    "input_reader",
+    "known_event_sets",
     "known_image_sets",
+    "known_sets",
+    "load_events",
     "load_images",
+    "load_sets",
     "train_transform",
 ]

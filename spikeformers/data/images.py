@@ -3,15 +3,19 @@
 import contextlib
 import difflib
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from PIL import Image
 from torch.utils.data import Dataset, Subset
 
 from . import digits
 from .folders import read_folder
+from .sampling import Augmented
 from .split import stratified_split
+from .transforms import eval_transform, train_transform
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,55 @@ class ImageSets:
     std: tuple[float, ...]
     interpolation: str
     skipped: tuple[str, ...]  # broken files that were left out
+    kind: ClassVar[str] = "images"
+
+    def preprocess(self, settings: Mapping[str, Any], *, image_size: int, **_: Any) -> dict[str, Any]:
+        """How a model sees images, by a recipe's settings of data: what travels with its weights.
+
+        Raises ValueError where mean or std are of other channels.
+        """
+        preprocess = {
+            "image_size": image_size,
+            "mean": list(settings.get("mean") or self.mean),
+            "std": list(settings.get("std") or self.std),
+            "interpolation": settings.get("interpolation") or self.interpolation,
+            "crop_pct": settings.get("crop_pct", 1.0),
+        }
+        for key in ("mean", "std"):
+            if len(preprocess[key]) != self.channels:
+                raise ValueError(
+                    f"data.{key} has {len(preprocess[key])} numbers, and {self.name} has {self.channels} channels"
+                )
+        return preprocess
+
+    def prepared(self, split: Dataset, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Augmented:
+        """A split for evaluation: items ([C, H, W] tensor, label)."""
+        return Augmented(split, eval_transform(**preprocess))
+
+    def augmented(
+        self,
+        split: Dataset,
+        preprocess: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        augment: Mapping[str, Any],
+        seed: int,
+    ) -> Augmented:
+        """A split for training, changed by seed and epoch as `augment` says: items ([C, H, W] tensor, label)."""
+        how = {key: preprocess[key] for key in ("image_size", "mean", "std", "interpolation")}
+        return Augmented(
+            split, train_transform(**how, **{key: augment[key] for key in _AUGMENT if key in augment}), seed
+        )
+
+    def picture(self, item: Image.Image) -> Image.Image:
+        """An item as people see it."""
+        return item
+
+    def keep(self, item: Image.Image, file: Path) -> None:
+        """Writes an item to `file`, which is given without its `.png`, for `predict` to read."""
+        item.save(f"{file}.png")
+
+
+_AUGMENT = ("hflip", "crop_scale", "crop_ratio", "rand_augment", "rand_augment_ops", "erase", "erase_mode")
 
 
 def _traits(channels: int, image_size: int | None, mean: tuple, std: tuple, interpolation: str) -> dict[str, Any]:

@@ -15,22 +15,41 @@ from torch.utils.data.distributed import DistributedSampler
 class EpochSampler(DistributedSampler):
     """This rank's share of an epoch as (epoch, index); `set_epoch` moves on to the next order.
 
+    With `repeats` above 1 it is (epoch, index, copy): an epoch, as long as ever, shows so many copies of so many times
+    fewer images, one after the other and on different ranks. Hoffer et al., CVPR 2020, arXiv:1901.09335.
+
     It is a DistributedSampler so that Lightning leaves it in place and sets its epoch.
     """
 
-    def __init__(self, dataset: Dataset, *, num_replicas: int = 1, rank: int = 0, shuffle: bool = True, seed: int = 0):
+    def __init__(
+        self,
+        dataset: Dataset,
+        *,
+        num_replicas: int = 1,
+        rank: int = 0,
+        shuffle: bool = True,
+        seed: int = 0,
+        repeats: int = 1,
+    ):
         # The base adds the epoch to its seed; mixed first, seed 1 is not seed 0 one epoch ahead.
         mixed = int(np.random.SeedSequence(seed).generate_state(1)[0])
         super().__init__(dataset, num_replicas, rank, shuffle, mixed)
+        self.repeats = repeats
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return zip(itertools.repeat(self.epoch), super().__iter__())
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        if self.repeats == 1:
+            return zip(itertools.repeat(self.epoch), super().__iter__())
+        size: int = len(self.dataset)  # pyright: ignore[reportArgumentType]
+        order = torch.randperm(size, generator=torch.Generator().manual_seed(self.seed + self.epoch)).tolist()
+        places = range(self.rank, self.total_size, self.num_replicas)
+        return iter([(self.epoch, order[place // self.repeats], place % self.repeats) for place in places])
 
 
 class Augmented(Dataset):
     """`dataset` behind `transform`: item (epoch, index) is ([C, H, W] tensor, label), the same at every asking.
 
-    A plain index means epoch 0. In the main process the global random states are left as they were.
+    (epoch, index, copy) is another of the same image; a plain index means epoch 0. In the main process the global
+    random states are left as they were.
     """
 
     def __init__(self, dataset: Any, transform: Callable[[Any], torch.Tensor], seed: int = 0):
@@ -41,10 +60,14 @@ class Augmented(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, item: int | tuple[int, int]) -> tuple[torch.Tensor, int]:
-        epoch, index = item if isinstance(item, tuple) else (0, item)
+    def source(self, index: int) -> tuple[Any, int]:
+        """What item `index` is made of, and its label."""
+        return getattr(self.dataset, "items", self.dataset)[index]
+
+    def __getitem__(self, item: int | tuple[int, ...]) -> tuple[torch.Tensor, int]:
+        epoch, index, *copy = item if isinstance(item, tuple) else (0, item)
         image, label = self.dataset[index]
-        with _random_states(self.seed, epoch, index):
+        with _random_states(self.seed, epoch, index, *copy):
             return self.transform(image), label
 
 

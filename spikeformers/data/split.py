@@ -1,5 +1,7 @@
 """Cutting one part out of a labelled set, the same share of every class."""
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -12,4 +14,18 @@ def stratified_split(labels: ArrayLike, fraction: float, seed: int) -> tuple[lis
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
         part[members[: min(round(fraction * len(members)), len(members) - 1)]] = True
+    return np.flatnonzero(~part).tolist(), np.flatnonzero(part).tolist()
+
+
+def split_in_order(labels: ArrayLike, fraction: float) -> tuple[list[int], list[int]]:
+    """Indices of (the rest, the part) in ascending order; the part is the last `fraction` of every class.
+
+    What does not divide goes to the rest: of 1,000 items and 0.1 the first 900 stay.
+    """
+    labels = np.asarray(labels)
+    part = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        kept = math.ceil(round(len(members) * (1 - fraction), 6))  # 0.9 of 10 is 9, whatever 10 * 0.9 comes to
+        part[members[max(kept, 1) :]] = True
     return np.flatnonzero(~part).tolist(), np.flatnonzero(part).tolist()

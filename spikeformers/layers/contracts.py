@@ -22,6 +22,7 @@ width, and `pool(x)`, what they read.
 | `downsampling` | `in_dim, dim, neuron, strides`           | stream -> stream, `H` over strides         |
 | `conv`      | `in_dim, dim, kernel_size, stride, bias=`   | spikes -> current, `H` over stride         |
 | `head`      | `dim, num_classes, neuron`                  | stream -> logits `[T, B, K]`               |
+| `order`     | nothing                                     | tokens `[B, N, C]`, `[B, N]` -> tokens     |
 """
 
 from collections.abc import Sequence

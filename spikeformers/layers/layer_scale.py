@@ -16,3 +16,14 @@ class LayerScale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.core(x) * self.scale.view(-1, 1, 1)
+
+
+class NoScale(nn.Module):
+    """`core(x)`, under the names it has in a LayerScale: a branch that another model will give a scale."""
+
+    def __init__(self, core: nn.Module):
+        super().__init__()
+        self.core = core
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.core(x)

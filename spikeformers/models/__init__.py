@@ -7,6 +7,7 @@ from spikeformers.models import (
     sdt_v2,
     sdt_v3,
     sdt_v3_large,
+    sdt_v3_mae,
     sew_resnet,
     spikformer,
     spikingformer,
@@ -33,6 +34,7 @@ from spikeformers.models._save import push_to_hub, save_pretrained
 __all__ = [
     "PAPERS", "Candidate", "Paper", "Published", "SpikingTransformer", "check_model", "compile", "create_model",
     "describe_family", "describe_model", "from_pretrained", "identify", "lean", "list_families", "list_models",
-    "load_checkpoint", "maxformer", "push_to_hub", "qkformer", "read_checkpoint", "register", "save_pretrained", "sdt",
-    "sdt_v2", "sdt_v3", "sdt_v3_large", "sew_resnet", "spikformer", "spikingformer", "spikingresformer",
+    "load_checkpoint", "maxformer", "push_to_hub", "qkformer", "read_checkpoint", "register", "save_pretrained",
+    "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large", "sdt_v3_mae", "sew_resnet", "spikformer", "spikingformer",
+    "spikingresformer",
 ]  # fmt: skip

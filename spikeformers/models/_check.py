@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ def check_model(model: SpikingTransformer) -> None:
     are ours only their going together is looked at: a stem of current does not go with a shortcut that adds spikes.
     Needs a model by `create_model`.
     """
+    _check_ends(model)
     _check_stream(model)
     foreign = {name: part for name, part in model.named_modules() if name and _is_foreign(part)}
     tried = {
@@ -36,13 +38,14 @@ def check_model(model: SpikingTransformer) -> None:
 
 def _try_out(model: SpikingTransformer, tried: Mapping[str, nn.Module]) -> None:
     seen: set[str] = set()
-    for name, (inside, outside) in _shapes(model, list(tried)).items():
+    for name, inside in _shapes(model, list(tried)).items():
         part = tried[name]
+        if _is_neuron(name, part):
+            inside = [*inside[:3], *(min(side, 4) for side in inside[3:])]  # pixels are alike
         kind = f"{type(part)} {part} {inside}"
-        if kind in seen or len(inside) < 2:
-            continue
-        seen.add(kind)
-        check_part(name, part, _input(name, part, inside), outside if _is_known(name, part) else None)
+        if kind not in seen:
+            seen.add(kind)
+            check_part(name, part, _input(name, part, inside))
 
 
 def _is_foreign(part: nn.Module) -> bool:
@@ -53,10 +56,25 @@ def _is_neuron(name: str, part: nn.Module) -> bool:
     return hasattr(part, "levels") or re.fullmatch(r"(\w+_)?neuron\d*", name.rpartition(".")[2]) is not None
 
 
-def _is_known(name: str, part: nn.Module) -> bool:
-    """Whether a part has to return the shape of its input: neurons, cores, shortcuts, position."""
-    last = name.rpartition(".")[2]
-    return _is_neuron(name, part) or last in ("core", "position") or hasattr(part, "core")
+def _asked(name: str, part: nn.Module, model: SpikingTransformer, inside: list[int], came: list[int]) -> list[int]:
+    """The shape that must come out of a part: its input's for neurons, cores, shortcuts and position."""
+    if name == "stem":
+        stride = cast("int", model.stem.stride)
+        return [*inside[:2], *came[2:3], *(side // stride for side in inside[3:])]
+    if name == "head":
+        return [*inside[:2], model.num_classes]
+    keeps = _is_neuron(name, part) or name.rpartition(".")[2] in ("core", "position") or hasattr(part, "core")
+    return inside if keeps else came
+
+
+def _check_ends(model: SpikingTransformer) -> None:
+    for name, end, needed in (
+        ("stem", model.stem, "in_channels"),
+        ("stem", model.stem, "stride"),
+        ("head", model.head, "num_classes"),
+    ):
+        if not hasattr(end, needed):
+            raise breach(name, end, f"of the slot {name} has {needed}", "it has none")
 
 
 def _check_stream(model: SpikingTransformer) -> None:
@@ -71,25 +89,24 @@ def _check_stream(model: SpikingTransformer) -> None:
             )
 
 
-def _shapes(model: SpikingTransformer, names: list[str]) -> dict[str, tuple[list[int], list[int]]]:
-    """What goes into some parts and what must come out of them, by a run that computes nothing: lists `[T, B, ...]`.
+def _shapes(model: SpikingTransformer, names: list[str]) -> dict[str, list[int]]:
+    """The shapes `[T, B, ...]` of what goes into some parts, by a run that computes nothing.
 
-    Raises ValueError for a part of ours that is not, whose output has another shape than its input where it must not.
+    Raises ValueError for one whose output has another shape than its slot asks for.
     """
     with torch.device("meta"):
         twin = create_model(**model.config).eval()
         samples = 3 if twin.time_steps != 3 else 2  # another number than of steps, to tell the axes apart
         images = torch.empty(samples, twin.in_channels, twin.image_size, twin.image_size)
-    shapes: dict[str, tuple[list[int], list[int]]] = {}
+    shapes: dict[str, list[int]] = {}
 
     def record(name: str, part: nn.Module) -> None:
         def hook(_part: nn.Module, inputs: tuple, output: Tensor) -> None:
             inside = list(inputs[0].shape)
             if inside[:2] != [twin.time_steps, samples] or not isinstance(output, Tensor):
                 return  # a part's own business: its inside need not speak of steps and samples
-            if _is_known(name, part):
-                check_shape(name, part, output.shape, inside)
-            shapes.setdefault(name, (inside, list(output.shape)))
+            check_shape(name, part, output.shape, _asked(name, part, twin, inside, list(output.shape)))
+            shapes.setdefault(name, inside)
 
         part.register_forward_hook(hook)
 

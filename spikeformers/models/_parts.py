@@ -29,6 +29,7 @@ _SLOTS = {
     "downsampling": "spikeformers.layers.stem",  # a stem between stages
     "conv": "spikeformers.layers.conv",
     "head": "spikeformers.layers.head",
+    "order": "spikeformers.layers.masking",
 }
 
 

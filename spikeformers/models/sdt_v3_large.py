@@ -19,7 +19,7 @@ from spikeformers.layers.block import block
 from spikeformers.layers.contracts import MakeAttention, MakeHead, MakeMLP, MakeNeuron, MakeShortcut, MakeStem
 from spikeformers.layers.downsample import MembraneDownsample
 from spikeformers.layers.head import HalfSpikingHead, Head
-from spikeformers.layers.layer_scale import LayerScale
+from spikeformers.layers.layer_scale import LayerScale, NoScale
 from spikeformers.layers.mlp import MLP
 from spikeformers.layers.projection import RepLinear
 from spikeformers.layers.shortcut import MembraneShortcut
@@ -70,7 +70,7 @@ def sdt_v3_large(
     depth: int = 12,
     num_heads: int = 8,
     mlp_ratio: float = 4,
-    layer_scale: float = 1e-6,
+    layer_scale: float | None = 1e-6,
     drop_path: float = 0.0,
     in_channels: int = 3,
     num_classes: int = 1000,
@@ -89,7 +89,8 @@ def sdt_v3_large(
 
     The stem is half as wide as the first stage; `depth` is that of the last stage, the others have two blocks each.
     `drop_path` grows linearly from 0 to its value over the blocks of the last stage, whose branches are scaled by
-    `layer_scale` at first. `head_neuron` is the head's, if it has one; its counts are not divided by D.
+    `layer_scale` at first, or, with None, never. `head_neuron` is the head's, if it has one; its counts are not divided
+    by D.
 
     Raises ValueError for other than three dims, and for an odd first one.
     """
@@ -102,9 +103,12 @@ def sdt_v3_large(
     def conv_block(dim: int) -> nn.Module:
         return block(shortcut, neuron, mlp=conv_mlp(dim, 4 * dim, neuron))
 
+    def scaled(core: nn.Module) -> nn.Module:
+        return NoScale(core) if layer_scale is None else LayerScale(core, dim3, layer_scale)
+
     def attention_block(rate: float) -> nn.Module:
-        attn = LayerScale(attention(dim3, num_heads, neuron, bias=False), dim3, layer_scale)
-        tokens = LayerScale(mlp(dim3, int(mlp_ratio * dim3), neuron), dim3, layer_scale)
+        attn = scaled(attention(dim3, num_heads, neuron, bias=False))
+        tokens = scaled(mlp(dim3, int(mlp_ratio * dim3), neuron))
         return block(shortcut, neuron, drop_path=rate, attn=attn, mlp=tokens)
 
     return SpikingTransformer(
@@ -150,7 +154,7 @@ DEAD_KEYS = [r"block3\.\d+\.rep_conv\..+"]  # a branch of shapes that cannot run
 CLUES = {"1x8": "_d8", r"\.rep_conv\.": "_83m"}  # files are named after T x D
 UNLOADABLE = {
     r"(decoder_\w+|mask_token)\b": "a masked autoencoder's pre-training, without head and layer scales: "
-    "give a file that was fine-tuned from it"
+    "give a file that was fine-tuned from it, or fine-tune it by --start_from"
 }
 
 register(

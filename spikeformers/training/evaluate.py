@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from spikeformers.data import load_images
 from spikeformers.models import SpikingTransformer
 from spikeformers.models._checkpoint import Checkpoint, build_from
 from spikeformers.training.loaders import errors_of_workers, eval_loader
 from spikeformers.training.module import time_first
+from spikeformers.training.test_set import TestSet
 
 
 @dataclass(frozen=True)
@@ -67,24 +67,8 @@ def evaluate_checkpoint(
     Raises what building and reading raise, and ValueError where the set's classes or channels are not the model's.
     """
     model = build_from(checkpoint, **overrides)
-    settings = checkpoint.settings
-    trained_on = settings.get("recipe", {}).get("data", {})
-    name = data or trained_on.get("name")
-    if name is None:
-        raise ValueError(
-            f"{checkpoint.path} does not say what it was trained on: give --data, a set's name or a folder"
-        )
-    sets = load_images(name, root=root or trained_on.get("root", "data"), validation=0, skip_broken=skip_broken)
-    if len(sets.classes) != model.num_classes:
-        raise ValueError(f"{name} has {len(sets.classes)} classes, and the model tells {model.num_classes} apart")
-    for label, learnt in zip(sets.classes, settings.get("classes") or sets.classes, strict=True):
-        if label != learnt:
-            raise ValueError(f"{name} has the class {label!r} where {checkpoint.path} learnt {learnt!r}: rename it")
-    if sets.channels != model.in_channels:
-        raise ValueError(f"{name} has images of {sets.channels} channels, and the model takes {model.in_channels}")
+    where: Any = dict(root=root, workers=workers, skip_broken=skip_broken)
+    test = TestSet(str(checkpoint.path), checkpoint.settings, data, **where).prepared(model)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    preprocess = settings.get("preprocess") or {
-        "image_size": model.image_size, "mean": sets.mean, "std": sets.std, "interpolation": sets.interpolation
-    }  # fmt: skip
     with errors_of_workers():
-        return evaluate(model, shown(eval_loader(sets.test, preprocess, batch_size, workers)))
+        return evaluate(model, shown(eval_loader(test, batch_size, workers)))

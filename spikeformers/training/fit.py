@@ -15,7 +15,7 @@ import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from spikeformers.data import ImageSets
+from spikeformers.data import EventSets, ImageSets, load_sets
 from spikeformers.models import (
     SpikingTransformer,
     check_model,
@@ -24,19 +24,21 @@ from spikeformers.models import (
     read_checkpoint,
     save_pretrained,
 )
+from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
 from spikeformers.training.evaluate import Scores, evaluate
-from spikeformers.training.loaders import ImageLoaders, errors_of_workers, load_sets
-from spikeformers.training.module import TrainingModule
+from spikeformers.training.loaders import Loaders, errors_of_workers
+from spikeformers.training.module import TrainingModule, time_first
 from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.pictures import draw_curves, draw_predictions
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
+from spikeformers.training.start import check_start, start_from
 from spikeformers.training.trainer import check_trainer, make_trainer, quiet_lightning
 
 logger = logging.getLogger("spikeformers")
 
 # Settings that a run may go on with others of: where it lies, and on what it runs.
-_FREE_TO_CHANGE = ("out", "run", "trainer.", "data.root")
+_FREE_TO_CHANGE = ("out", "run", "trainer.", "data.root", "data.cache", "profile_every")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Result:
 
     run: Path
     weights: Path
-    test: Scores
+    test: Scores | None  # None of a model that learnt without labels
     epoch: int
     best_on_test: float | None  # the highest test accuracy of any epoch, as papers report; it chose nothing
 
@@ -101,7 +103,8 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     kept = best if best.is_file() else last
     load_checkpoint(model, kept).to(trainer.strategy.root_device)  # the Trainer has moved it to the CPU
     with errors_of_workers():
-        return _leave_results(folder, loaders, model.eval(), settings, read_checkpoint(kept).settings["epoch"])
+        leave = _leave_pretraining if isinstance(model, MaskedAutoencoder) else _leave_results
+        return leave(folder, loaders, model.eval(), settings, read_checkpoint(kept).settings["epoch"])
 
 
 @dataclass(frozen=True)
@@ -109,24 +112,29 @@ class Prepared:
     """What a recipe names, built and found to go together, before anything is written."""
 
     model: SpikingTransformer
-    loaders: ImageLoaders
+    loaders: Loaders
     module: TrainingModule
     settings: dict[str, Any]  # what travels with a checkpoint
 
 
-def prepare(recipe: Recipe, sets: ImageSets | None = None) -> Prepared:
-    """Builds what a run needs, and tries it out; `sets` are the recipe's images, where they are read already.
+def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepared:
+    """Builds what a run needs, and tries it out; `sets` are the recipe's data, where they are read already.
 
     Raises ValueError or FileNotFoundError, in one line, for settings, data or parts that do not fit.
     """
     check_trainer(recipe)
-    sets = sets or load_sets(recipe)
+    check_start(recipe)
+    sets = sets or load_sets(asdict(recipe.data), seed=recipe.seed)
     torch.manual_seed(recipe.seed)
     model = create_model(**_fitted_to(sets, recipe.model))
-    loaders = ImageLoaders(recipe, sets, _preprocess(recipe, sets, model))
+    if recipe.start_from:
+        start_from(model, recipe.start_from)
+    preprocess = sets.preprocess(asdict(recipe.data), image_size=model.image_size, time_steps=model.time_steps)
+    with errors_of_workers():
+        loaders = Loaders(recipe, sets, preprocess)
     settings = {
         "config": model.config,
-        "preprocess": loaders.preprocess,
+        "preprocess": preprocess,
         "classes": list(sets.classes),
         "recipe": recipe.to_dict(),
         "version": version("spikeformers"),
@@ -136,30 +144,15 @@ def prepare(recipe: Recipe, sets: ImageSets | None = None) -> Prepared:
     return Prepared(model, loaders, module, settings)
 
 
-def _fitted_to(sets: ImageSets, model: dict[str, Any]) -> dict[str, Any]:
-    """A recipe's model with the classes and channels of the images. Raises ValueError where it says others."""
+def _fitted_to(sets: ImageSets | EventSets, model: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's model with the classes and channels of the set. Raises ValueError where it says others."""
     ends = {"num_classes": len(sets.classes), "in_channels": sets.channels}
+    if model.get("num_classes") == 0:  # it learns without labels
+        del ends["num_classes"]
     for key, value in ends.items():
         if model.get(key, value) != value:
             raise ValueError(f"model.{key} is {model[key]}, and {sets.name} has {value}: leave it out of the recipe")
     return {**model, **ends}
-
-
-def _preprocess(recipe: Recipe, sets: ImageSets, model: SpikingTransformer) -> dict[str, Any]:
-    data = recipe.data
-    preprocess = {
-        "image_size": model.image_size,
-        "mean": list(data.mean or sets.mean),
-        "std": list(data.std or sets.std),
-        "interpolation": data.interpolation or sets.interpolation,
-        "crop_pct": data.crop_pct,
-    }
-    for key in ("mean", "std"):
-        if len(preprocess[key]) != sets.channels:
-            raise ValueError(
-                f"data.{key} has {len(preprocess[key])} numbers, and {sets.name} has {sets.channels} channels"
-            )
-    return preprocess
 
 
 def _try_out(recipe: Recipe, model: SpikingTransformer) -> None:
@@ -219,12 +212,12 @@ def _claim(folder: Path, recipe: Recipe, resume: bool) -> bool:
 
 
 def _leave_results(
-    folder: Path, loaders: ImageLoaders, model: SpikingTransformer, settings: dict[str, Any], epoch: int
+    folder: Path, loaders: Loaders, model: SpikingTransformer, settings: dict[str, Any], epoch: int
 ) -> Result:
     with (folder / "metrics.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))
     on_test = [float(row["test_acc"]) for row in rows if row.get("test_acc")]
-    test = evaluate(model, loaders.eval_loader(loaders.sets.test))
+    test = evaluate(model, loaders.eval_loader(loaders.test))
     weights = save_pretrained(model, folder, **settings, epoch=epoch, test=asdict(test))
     result = Result(folder, weights, test, epoch, max(on_test, default=None))
 
@@ -236,16 +229,29 @@ def _leave_results(
     return result
 
 
+def _leave_pretraining(
+    folder: Path, loaders: Loaders, model: SpikingTransformer, settings: dict[str, Any], epoch: int
+) -> Result:
+    weights = save_pretrained(model, folder, **settings, epoch=epoch)
+    (folder / "results.json").write_text(json.dumps({"epoch": epoch}, indent=2) + "\n")
+    name = f"{settings['config']['name']} on {settings['recipe']['data']['name']}"
+    draw_curves(folder / "metrics.csv", folder / "curves.png", name)
+    return Result(folder, weights, None, epoch, None)
+
+
 def _show_predictions(
-    folder: Path, loaders: ImageLoaders, model: SpikingTransformer, classes: list[str], title: str, shown: int = 32
+    folder: Path, loaders: Loaders, model: SpikingTransformer, classes: list[str], title: str, shown: int = 32
 ) -> None:
     """Draws the first test images with what the model says, and leaves five of them as files to try `predict` on."""
-    batch = next(iter(loaders.eval_loader(loaders.sets.test)))[0][:shown].to(next(model.parameters()).device)
+    batch = next(iter(loaders.eval_loader(loaders.test)))[0][:shown].to(next(model.parameters()).device)
     with torch.inference_mode():
-        confidences, labels = model(batch).softmax(-1).max(-1)
-    images, truths = zip(*(loaders.sets.test[i] for i in range(len(batch))), strict=True)
+        confidences, labels = model(time_first(batch)).softmax(-1).max(-1)
+    sets = loaders.sets
+    items, truths = zip(*(loaders.test.source(i) for i in range(len(batch))), strict=True)
     said = [(classes[k], p) for k, p in zip(labels.tolist(), confidences.tolist(), strict=True)]
-    draw_predictions(images, [classes[k] for k in truths], said, folder / "predictions.png", title)
+    draw_predictions(
+        [sets.picture(item) for item in items], [classes[k] for k in truths], said, folder / "predictions.png", title
+    )
     (folder / "samples").mkdir(exist_ok=True)
-    for i in range(min(5, len(images))):
-        images[i].save(folder / "samples" / f"{i + 1}-true-{classes[truths[i]].replace('/', '-')}.png")
+    for i in range(min(5, len(items))):
+        sets.keep(items[i], folder / "samples" / f"{i + 1}-true-{classes[truths[i]].replace('/', '-')}")

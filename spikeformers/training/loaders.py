@@ -1,62 +1,63 @@
-"""Loaders of a recipe's images, as Lightning wants them."""
+"""Loaders of a recipe's images or clips, as Lightning wants them."""
 
 import math
 import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader, Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from spikeformers.data import Augmented, EpochSampler, ImageSets, eval_transform, load_images, train_transform
-from spikeformers.training.recipe import Recipe
+from spikeformers.data import EpochSampler, EventSets, ImageSets
+from spikeformers.training.recipe import Augment, Recipe
+
+# Fields of `augment` that say something of one kind of data only.
+_OF_IMAGES = ("crop_scale", "crop_ratio", "rand_augment", "rand_augment_ops", "erase", "erase_mode")
+_OF_CLIPS = ("clip_ops", "clip_ops_drawn")
 
 
-class ImageLoaders(pl.LightningDataModule):
-    """Training batches drawn by seed and epoch, and the splits that are evaluated each epoch, `[B, C, H, W]` each.
+class Loaders(pl.LightningDataModule):
+    """Training batches drawn by seed and epoch, and the splits that are evaluated each epoch.
 
-    `preprocess` is what `eval_transform` takes, and what travels with a checkpoint.
+    Each is `[B, C, H, W]` of images and `[B, T, C, H, W]` of clips. `preprocess` is what travels with a checkpoint.
 
-    Raises what `load_images` raises, and ValueError where the training set has fewer images than a batch.
+    Raises what making clips raises, and ValueError where the training set has less than a batch.
     """
 
-    def __init__(self, recipe: Recipe, sets: ImageSets, preprocess: dict[str, Any]):
+    def __init__(self, recipe: Recipe, sets: ImageSets | EventSets, preprocess: dict[str, Any]):
         super().__init__()
         self.recipe, self.sets, self.preprocess = recipe, sets, preprocess
-        train = len(sets.train)  # pyright: ignore[reportArgumentType]
-        if train < recipe.batch_size:
+        if (train := len(sets.train)) < recipe.batch_size:  # pyright: ignore[reportArgumentType]
             raise ValueError(
-                f"{sets.name} has {train} training images, fewer than batch_size {recipe.batch_size}: lower it"
+                f"{sets.name} has {train} training {sets.kind}, fewer than batch_size {recipe.batch_size}: lower it"
             )
-        augment = recipe.augment
-        self.transform = train_transform(
-            image_size=preprocess["image_size"],
-            mean=preprocess["mean"],
-            std=preprocess["std"],
-            interpolation=preprocess["interpolation"],
-            hflip=augment.hflip,
-            crop_scale=augment.crop_scale,
-            crop_ratio=augment.crop_ratio,
-            rand_augment=augment.rand_augment,
-            rand_augment_ops=augment.rand_augment_ops,
-            erase=augment.erase,
-            erase_mode=augment.erase_mode,
-        )
-        splits = {"val": sets.validation, "test": sets.test if recipe.data.test_each_epoch else None}
-        self.evaluated_each_epoch = [name for name, images in splits.items() if images is not None and _size(images)]
+        settings, augment = asdict(recipe.data), asdict(recipe.augment)
+        _check_kind(sets, augment)
+        self.train = sets.augmented(sets.train, preprocess, settings, augment, recipe.seed)
+        self.test = sets.prepared(sets.test, preprocess, settings)
+        splits = {"val": sets.prepared(sets.validation, preprocess, settings)}
+        if recipe.data.test_each_epoch:
+            splits["test"] = self.test
+        self.evaluated = {name: split for name, split in splits.items() if len(split)}
+
+    @property
+    def evaluated_each_epoch(self) -> list[str]:
+        """Names of the splits that `val_dataloader` loads."""
+        return list(self.evaluated)
 
     def steps_per_epoch(self) -> int:
-        """Batches that one process draws in an epoch. Raises ValueError where its share of the images gives none."""
+        """Batches that one process draws in an epoch. Raises ValueError where its share of them gives none."""
         trainer: Any = self.trainer
-        share = math.ceil(_size(self.sets.train) / trainer.world_size)
+        share = math.ceil(len(self.train) / trainer.world_size)
         batches = share // self.recipe.batch_size
         if not batches:
             raise ValueError(
-                f"{self.sets.name} has {share} training images for each of {trainer.world_size} processes, fewer than "
-                f"batch_size {self.recipe.batch_size}: lower it"
+                f"{self.sets.name} has {share} training {self.sets.kind} for each of {trainer.world_size} processes, "
+                f"fewer than batch_size {self.recipe.batch_size}: lower it"
             )
         limit = trainer.limit_train_batches
         return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
@@ -64,13 +65,18 @@ class ImageLoaders(pl.LightningDataModule):
     def train_dataloader(self) -> StatefulDataLoader:
         recipe = self.recipe
         trainer: Any = self.trainer
-        images = Augmented(self.sets.train, self.transform, recipe.seed)
-        sampler = EpochSampler(images, num_replicas=trainer.world_size, rank=trainer.global_rank, seed=recipe.seed)
+        sampler = EpochSampler(
+            self.train,
+            num_replicas=trainer.world_size,
+            rank=trainer.global_rank,
+            seed=recipe.seed,
+            repeats=recipe.augment.repeats,
+        )
         # Lightning says which epoch it is only after the first batches of a resumed run are drawn.
         sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)
         # Stateful, so that a checkpoint from the middle of an epoch goes on with the next batch.
         return StatefulDataLoader(
-            images,
+            self.train,
             recipe.batch_size,
             sampler=sampler,
             drop_last=True,
@@ -81,8 +87,7 @@ class ImageLoaders(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> list[DataLoader]:
-        splits = {"val": self.sets.validation, "test": self.sets.test}
-        return [self.eval_loader(splits[name]) for name in self.evaluated_each_epoch]
+        return [self.eval_loader(split) for split in self.evaluated.values()]
 
     def on_exception(self, exception: BaseException) -> None:
         # Ends the loading processes now: the garbage collector would wait five seconds for each, some time later.
@@ -90,23 +95,22 @@ class ImageLoaders(pl.LightningDataModule):
         if hasattr(iterator, "_shutdown_workers"):
             iterator._shutdown_workers()
 
-    def eval_loader(self, images: Dataset) -> DataLoader:
-        """Every image once, in order."""
-        return eval_loader(images, self.preprocess, self.recipe.batch_size, self.recipe.data.workers)
+    def eval_loader(self, split: Dataset) -> DataLoader:
+        """Every item of a split once, in order."""
+        return eval_loader(split, self.recipe.batch_size, self.recipe.data.workers)
 
 
-def load_sets(recipe: Recipe) -> ImageSets:
-    """The image sets a recipe names."""
-    data = recipe.data
-    return load_images(
-        data.name, root=data.root, validation=data.validation, seed=recipe.seed, skip_broken=data.skip_broken
-    )
+def eval_loader(split: Dataset, batch_size: int, workers: int) -> DataLoader:
+    """Every item of a prepared split once, in order."""
+    return DataLoader(split, batch_size, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_main_process)
 
 
-def eval_loader(images: Dataset, preprocess: dict[str, Any], batch_size: int, workers: int) -> DataLoader:
-    """Every image of a split once, in order, as `eval_transform(**preprocess)` gives it."""
-    seen = Augmented(images, eval_transform(**preprocess), seed=0)
-    return DataLoader(seen, batch_size, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_main_process)
+def _check_kind(sets: ImageSets | EventSets, augment: dict[str, Any]) -> None:
+    """Raises ValueError for augmentation that would do nothing to data of this kind."""
+    default = asdict(Augment())
+    for name in _OF_CLIPS if sets.kind == "images" else _OF_IMAGES:
+        if augment[name] != default[name]:
+            raise ValueError(f"augment.{name} changes no {sets.kind}, which {sets.name} has: leave it out")
 
 
 @contextmanager
@@ -122,7 +126,3 @@ def errors_of_workers() -> Iterator[None]:
 
 def _leave_interrupts_to_the_main_process(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all, and the step still wants its batch
-
-
-def _size(images: Dataset) -> int:
-    return len(images)  # pyright: ignore[reportArgumentType]

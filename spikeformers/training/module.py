@@ -7,14 +7,15 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from timm.data.mixup import Mixup
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from spikeformers.models import SpikingTransformer, compile, lean
+from spikeformers.training.losses import make_objective
+from spikeformers.training.mixup import Mixup
 from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.recipe import Recipe
+from spikeformers.training.teacher import Teacher, load_teacher
 
 
 class TrainingModule(pl.LightningModule):
@@ -29,7 +30,7 @@ class TrainingModule(pl.LightningModule):
     def __init__(self, recipe: Recipe, model: SpikingTransformer, settings: dict[str, Any]):
         super().__init__()
         self.recipe, self.settings = recipe, settings
-        self.model = model.to(memory_format=torch.channels_last)  # a 1x1 convolution is then one matrix product
+        self.model = channels_last(model)
         self.ema: ModelEmaV3 | None = None
         if recipe.ema_decay is not None:
             self.ema = ModelEmaV3(model, decay=recipe.ema_decay).requires_grad_(False)
@@ -37,6 +38,7 @@ class TrainingModule(pl.LightningModule):
             lean(model)
         if recipe.compile:
             compile(model)
+        self.objective = make_objective(recipe, model, self._load_teacher())
         augment = recipe.augment
         self.mix: Mixup | None = None
         if augment.mixup > 0 or augment.cutmix > 0:
@@ -54,8 +56,19 @@ class TrainingModule(pl.LightningModule):
         """The model whose accuracy counts: the averaged one, where there is one."""
         return self.ema.module if self.ema is not None else self.model
 
+    def _load_teacher(self) -> Teacher | None:
+        if (name := self.recipe.distill.teacher) is None:
+            return None
+        preprocess = self.settings.get("preprocess", {})
+        seen = (preprocess["mean"], preprocess["std"]) if "mean" in preprocess else None
+        return load_teacher(name, self.model.num_classes, seen)
+
+    def on_fit_start(self) -> None:
+        if self.objective.teacher is not None:
+            self.objective.teacher.to(self.device)
+
     def configure_optimizers(self) -> Any:
-        optimizer = make_optimizer(self.recipe, self.model)
+        optimizer = make_optimizer(self.recipe, self.model, self.trainer.world_size)
         # Not the Trainer's estimated_stepping_batches: it makes the loaders before their state is restored.
         steps = self.trainer.datamodule.steps_per_epoch()  # pyright: ignore[reportAttributeAccessIssue]
         schedule, _ = make_schedule(self.recipe, optimizer, math.ceil(steps / self.recipe.accumulate))
@@ -79,20 +92,18 @@ class TrainingModule(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, labels = batch
-        off = self.recipe.augment.mix_off_epoch
+        targets, off = labels, self.recipe.augment.mix_off_epoch
         if self.mix is not None and (off is None or self.current_epoch < off):
             x, targets = self.mix(x, labels)
-            loss = cross_entropy(logits := self.model(time_first(x)), targets)
             labels = targets.argmax(-1)  # the image that weighs more
-        else:
-            loss = cross_entropy(
-                logits := self.model(time_first(x)), labels, label_smoothing=self.recipe.label_smoothing
-            )
+        loss, logits = self.objective(self.model, time_first(x), targets)
         # Reading the loss waits for the device: on an accelerator, only now and then.
         if (loss.device.type == "cpu" or batch_idx % 20 == 0) and not torch.isfinite(loss):
             raise _not_finite(f"the loss is {loss.item()}", f"at epoch {self.current_epoch}, step {batch_idx}")
         self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
-        self.log("acc", percent_right(logits, labels), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
+        if logits is not None:
+            right = percent_right(logits, labels)
+            self.log("acc", right, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
         return loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -102,20 +113,31 @@ class TrainingModule(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         x, labels = batch
-        logits = self.evaluated(time_first(x))
-        loss = cross_entropy(logits, labels)
+        loss, logits = self.objective.judge(self.evaluated, time_first(x), labels)
         if not torch.isfinite(loss):
             raise _not_finite(f"the loss is {loss.item()}", f"in evaluation after epoch {self.current_epoch}")
         split = self.trainer.datamodule.evaluated_each_epoch[dataloader_idx]  # pyright: ignore[reportAttributeAccessIssue]
         how: Any = dict(batch_size=len(x), add_dataloader_idx=False, sync_dist=True)
         self.log(f"{split}_loss", loss, **how)
-        self.log(f"{split}_acc", percent_right(logits, labels), prog_bar=split == "val", **how)
+        if logits is not None:
+            self.log(f"{split}_acc", percent_right(logits, labels), prog_bar=split == "val", **how)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, weight in checkpoint["state_dict"].items():
             if not weight.isfinite().all():
                 raise _not_finite(f"{name} is not finite", f"at epoch {self.current_epoch}, update {self.global_step}")
         checkpoint["spikeformers"] = {**self.settings, "epoch": self.current_epoch + 1}
+
+
+def channels_last(model: SpikingTransformer) -> SpikingTransformer:
+    """Lays out a model's convolutions so that a 1x1 one is one matrix product; returns the model.
+
+    torch's own `model.to` refuses tensors of other ranks, such as the rates that DSSA keeps.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.ndim == 4:
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
+    return model
 
 
 def time_first(x: Tensor) -> Tensor:

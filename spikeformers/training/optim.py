@@ -13,8 +13,11 @@ from spikeformers.training.recipe import Recipe
 _SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly")  # timm's plateau wants a metric
 
 
-def make_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
-    """The recipe's optimizer over a model's parameters; one-dimensional ones do not decay.
+def make_optimizer(recipe: Recipe, model: nn.Module, processes: int = 1) -> Optimizer:
+    """The recipe's optimizer over a model's parameters, of which one-dimensional ones do not decay.
+
+    `processes` are those that share an update, for a rate that is in proportion to its images. Groups of parameters
+    carry timm's `lr_scale` where the recipe has a layer decay.
 
     Raises ValueError for a name timm does not have, or arguments that optimizer does not take.
     """
@@ -23,10 +26,56 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> Optimizer:
         raise ValueError(f"optimizer.name {settings.name!r} is not one of timm's: {_some(list_optimizers())}")
     try:
         return create_optimizer_v2(
-            model, opt=settings.name, lr=settings.lr, weight_decay=settings.weight_decay, **settings.args
+            _groups(recipe, model),
+            opt=settings.name,
+            lr=learning_rate(recipe, processes),
+            weight_decay=settings.weight_decay,
+            **settings.args,
         )
     except TypeError as error:
         raise ValueError(f"optimizer.args {settings.args} do not suit {settings.name}: {error}") from error
+
+
+def learning_rate(recipe: Recipe, processes: int = 1) -> float:
+    """The highest rate: `lr`, for the images of one update."""
+    settings = recipe.optimizer
+    if settings.lr_batch is None:
+        return settings.lr
+    return settings.lr * recipe.batch_size * recipe.accumulate * processes / settings.lr_batch
+
+
+def find_layers(model: nn.Module) -> dict[str, int]:
+    """The layer of each parameter, from 0 for the stem: a block is one, all down to the last stage are 0, as the stem.
+
+    The head is the last. Blocks of the last stage are those behind the last down-sampling.
+    """
+    blocks: Any = model.blocks
+    first = 1 + max((i for i, block in enumerate(blocks) if not isinstance(block, nn.Sequential)), default=-1)
+    layers = {}
+    for name, _ in model.named_parameters():
+        words = name.split(".")
+        in_stage = words[0] == "blocks" and int(words[1]) >= first
+        layers[name] = int(words[1]) - first + 1 if in_stage else 0
+        if words[0] == "head":
+            layers[name] = len(blocks) - first + 1
+    return layers
+
+
+def _groups(recipe: Recipe, model: nn.Module) -> list[dict[str, Any]]:
+    """Parameters by whether they decay and by their layer's rate."""
+    settings = recipe.optimizer
+    layers = find_layers(model) if settings.layer_decay is not None else {}
+    top = max(layers.values(), default=0)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decay = settings.weight_decay if parameter.ndim > 1 or settings.decay_all else 0.0
+            scale = (settings.layer_decay or 1.0) ** (top - layers.get(name, top))
+            groups.setdefault((decay, scale), []).append(parameter)
+    return [
+        {"params": parameters, "weight_decay": decay, **({"lr_scale": scale} if layers else {})}
+        for (decay, scale), parameters in groups.items()
+    ]
 
 
 def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) -> tuple[Scheduler, int]:
@@ -42,13 +91,16 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) 
             f"schedule.warmup_epochs {settings.warmup_epochs} is not below epochs {recipe.epochs}: "
             f"lower it, as in --schedule.warmup_epochs {recipe.epochs - 1}"
         )
+    before = settings.warmup_epochs if settings.after_warmup else 0
     schedule, epochs = create_scheduler_v2(
         optimizer,
         sched=settings.name,
-        num_epochs=recipe.epochs,
+        num_epochs=recipe.epochs - before,
+        warmup_prefix=settings.after_warmup,
         warmup_epochs=settings.warmup_epochs,
         warmup_lr=settings.warmup_lr,
         min_lr=settings.min_lr,
+        decay_rate=settings.decay_rate,
         cooldown_epochs=settings.cooldown_epochs,
         step_on_epochs=not settings.per_update,
         updates_per_epoch=updates_per_epoch,

@@ -30,7 +30,8 @@ def draw_curves(metrics: Path, file: Path, title: str) -> None:
         for prefix, label in labels.items():
             if prefix + what in columns:
                 axis.plot(*curve(prefix + what), label=label, marker="." if len(rows) < 20 else None)
-        axis.legend(frameon=False)
+        if axis.lines:
+            axis.legend(frameon=False)
     blocks = [column for column in columns if column.startswith("firing/")]
     for i, column in enumerate(blocks):
         shade = 0.15 + 0.7 * i / max(len(blocks) - 1, 1)

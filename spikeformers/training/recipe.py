@@ -10,7 +10,7 @@ from spikeformers.models._parts import describe_part, slot_of
 
 @dataclass
 class Data:
-    """Which images, and how they are read."""
+    """Which images or event recordings, and how they are read. Of recordings, model.time_steps frames are made."""
 
     name: str = "digits"  # a known set, or a folder with train/<class>/* and val|test/<class>/*
     root: str = "data"  # where known sets lie, or are downloaded to
@@ -21,34 +21,72 @@ class Data:
     interpolation: str | None = None  # bilinear, bicubic
     crop_pct: float = 1.0  # share of the resized image that evaluation looks at
     workers: int = 2  # loading processes
-    skip_broken: bool = False  # leave out images that cannot be read, and count them
+    skip_broken: bool = False  # leave out images or recordings that cannot be read, and count them
+    # of event recordings only; frames are counts, resized to model.image_size by `interpolation` (null: bilinear)
+    frames_by: Literal["number", "time"] = "number"  # frames of as many events, or of as many microseconds
+    channels: Literal[2, 3] = 2  # darker and brighter; 3: and their sum
+    sensor: tuple[int, int] | None = None  # height and width in pixels; null takes the set's own
+    test: float = 0.1  # share of every class to test on, where the set has no split of its own
+    split_seed: int | None = None  # draws that share; null takes the last files of each class by name, as papers do
+    cache: str | None = "data/frames"  # folder where frames are kept, made once by `workers`; null makes them each time
 
 
 @dataclass
 class Augment:
-    """What happens to training images; the defaults do nothing."""
+    """What happens to training images and clips; the defaults do nothing."""
 
-    hflip: float = 0.0  # probability
+    hflip: float = 0.0  # probability; of a clip all frames are flipped
+    # Clips only: the changes one of which is drawn for each, the same for all its frames, with their largest strengths:
+    # identity 0, roll, translate_x and translate_y in pixels, rotate in degrees, shear_x and shear_y in radians, cutout
+    # in shares of the area (a random square), cutout_side in shares of the sides (of just that size).
+    clip_ops: dict[str, float] = field(default_factory=dict)
+    clip_ops_drawn: int = 1  # how many different ones are drawn
+    # Images only, up to mixup:
     crop_scale: tuple[float, float] = (1.0, 1.0)  # area of a random crop; (1, 1) crops nothing
     crop_ratio: tuple[float, float] = (1.0, 1.0)  # its width over height
     rand_augment: str | None = None  # timm's notation, as rand-m9-n1-mstd0.4-inc1
     rand_augment_ops: list[str] = field(default_factory=list)  # only these operations; empty is timm's whole list
     erase: float = 0.0  # probability of random erasing
     erase_mode: Literal["const", "rand", "pixel"] = "const"
-    mixup: float = 0.0  # alpha of the beta distribution; 0 is off
-    cutmix: float = 0.0
+    mixup: float = 0.0  # alpha of the beta distribution; 0 is off; two clips are mixed frame by frame
+    cutmix: float = 0.0  # the same box in all frames
     mix_prob: float = 1.0  # of mixing a batch at all
     mix_switch_prob: float = 0.5  # of cutmix, where both are on
     mix_off_epoch: int | None = None  # from this epoch on nothing is mixed
+    repeats: int = 1  # an epoch shows an image so often, augmented anew, and so many times fewer images
+
+
+@dataclass
+class Loss:
+    """What logits are held against labels by; targets are smoothed by `label_smoothing`, and mixed with the images."""
+
+    name: Literal["mean", "tet"] = "mean"  # cross-entropy of the mean over steps, or the mean of every step's (TET)
+    tet_target: float = 1.0  # TET also draws every logit to this number,
+    tet_weight: float = 0.0  # with this share of the loss
+    firing_rate: float = 0.0  # every neuron's rate is drawn to this number,
+    firing_weight: float = 0.0  # by this factor of the squared distance; 0 leaves rates alone
+
+
+@dataclass
+class Distill:
+    """A teacher that is learnt from beside the labels, by a second head where the model has one. None by default."""
+
+    teacher: str | None = None  # a model of timm's with its weights, or a checkpoint of ours
+    name: Literal["hard", "soft"] = "hard"  # its likeliest class, or its probabilities
+    weight: float = 0.5  # of the teacher; the labels have the rest
+    temperature: float = 1.0  # softens the probabilities
 
 
 @dataclass
 class Optimizer:
-    """One of timm's optimizers; biases, norms and other one-dimensional weights never decay."""
+    """One of timm's optimizers."""
 
     name: str = "adamw"
     lr: float = 1e-3
+    lr_batch: int | None = None  # `lr` is for an update of so many images, and in proportion to it; null: as it is
     weight_decay: float = 0.05
+    decay_all: bool = False  # also biases, norms and other one-dimensional weights, which otherwise do not decay
+    layer_decay: float | None = None  # the rate of each layer is so much of that of the next one
     args: dict[str, Any] = field(default_factory=dict)  # its own, as betas or eps
 
 
@@ -62,6 +100,8 @@ class Schedule:
     min_lr: float = 1e-5
     cooldown_epochs: int = 0
     per_update: bool = False  # step after each update rather than each epoch
+    decay_rate: float = 0.1  # factor of step and multistep, power of poly
+    after_warmup: bool = False  # the curve begins where the warm-up ends, rather than lies under it
 
 
 @dataclass
@@ -71,8 +111,12 @@ class Recipe:
     model: dict[str, Any] = field(default_factory=dict)
     data: Data = field(default_factory=Data)
     augment: Augment = field(default_factory=Augment)
+    loss: Loss = field(default_factory=Loss)
+    distill: Distill = field(default_factory=Distill)
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
+    start_from: str | None = None  # a checkpoint whose weights are the first
+    start_needed: str | None = None  # says which; without it the recipe is refused
     epochs: int = 10
     batch_size: int = 128  # a device and step
     accumulate: int = 1  # steps an update
@@ -81,6 +125,7 @@ class Recipe:
     ema_decay: float | None = None  # average the weights, and evaluate with the average
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     memory: Literal["plain", "lean"] = "plain"  # lean runs blocks again in backward, rather than keep what they hold
+    profile_every: int = 500  # steps between counts of operations and energy in TensorBoard; 0 is never
     compile: bool = False  # by torch.compile, at the first steps
     seed: int = 0
     trainer: dict[str, Any] = field(default_factory=dict)  # devices, num_nodes, strategy, ...
@@ -97,12 +142,33 @@ class Recipe:
         mixing = self.augment.mixup > 0 or self.augment.cutmix > 0
         if mixing and self.batch_size % 2:
             raise ValueError(f"batch_size {self.batch_size} is odd, and mixup pairs images: use an even one")
+        if self.profile_every < 0:
+            raise ValueError(f"profile_every {self.profile_every} is below 0: give a number of steps, or 0 for never")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed {self.seed} is not in [0, 2**32)")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing {self.label_smoothing} is not in [0, 1)")
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay {self.ema_decay} is not in [0, 1): it is the share of the old average kept")
+        for key, value, low, high in (
+            ("distill.weight", self.distill.weight, 0, 1),
+            ("loss.tet_weight", self.loss.tet_weight, 0, 1),
+            ("loss.firing_rate", self.loss.firing_rate, 0, 1),
+        ):
+            if not low <= value <= high:
+                raise ValueError(f"{key} {value} is not in [{low}, {high}]: it is a share")
+        if self.distill.temperature <= 0:
+            raise ValueError(f"distill.temperature {self.distill.temperature} is not above 0: 1 changes nothing")
+        if self.loss.firing_weight < 0:
+            raise ValueError(f"loss.firing_weight {self.loss.firing_weight} is below 0: 0 leaves rates alone")
+        if self.loss.firing_weight and self.compile:
+            raise ValueError("loss.firing_weight reads every neuron, which compiled models do not show: leave one out")
+        if self.optimizer.lr_batch is not None and self.optimizer.lr_batch < 1:
+            raise ValueError(f"optimizer.lr_batch {self.optimizer.lr_batch} is below 1: null takes lr as it is")
+        if self.optimizer.layer_decay is not None and not 0 < self.optimizer.layer_decay <= 1:
+            raise ValueError(f"optimizer.layer_decay {self.optimizer.layer_decay} is not in (0, 1]: 1 changes nothing")
+        if self.augment.repeats < 1:
+            raise ValueError(f"augment.repeats {self.augment.repeats} is below 1: 1 shows every image once")
         if self.optimizer.lr <= 0:
             raise ValueError(f"optimizer.lr {self.optimizer.lr} is not above 0")
 

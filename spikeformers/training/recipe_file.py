@@ -2,8 +2,10 @@
 
 import dataclasses
 import difflib
+import functools
 import itertools
 import json
+import logging
 import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +17,10 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser
 
+from spikeformers.models._registry import find_family, list_families
 from spikeformers.training.recipe import Recipe, named_part
+
+logger = logging.getLogger("spikeformers")
 
 
 def list_recipes() -> list[str]:
@@ -53,25 +58,39 @@ def read_recipe(name: str, overrides: Mapping[str, Any] | Sequence[str] = ()) ->
     `overrides` is a mapping, nested or dotted, as `{"epochs": 3, "optimizer.lr": 1e-3}`, or the words of a command
     line, as `["--epochs", "3"]`. In both, a name for `model` replaces the whole model, one for `data` its name.
 
-    Raises ValueError, in one line with the field's name, for a misspelt or ill-typed field.
+    A recipe with `sizes` is for those models, the first unless another is named: the row of that name holds the fields
+    that differ for it. Another size of the family has the common values, and a log line says so.
+
+    Raises ValueError, in one line with the field's name, for a misspelt or ill-typed field, and for a model that a
+    recipe with sizes is not for.
     """
-    recipe = make_recipe(_load(find_recipe(name)), overrides)
+    settings = _load(find_recipe(name))
+    words = [*_as_words(overrides)] if isinstance(overrides, Mapping) else _one_word_each(overrides)
+    if "sizes" in settings:
+        settings, words = _with_size(settings, words, name)
+    recipe = make_recipe(settings, words)
     recipe.run = recipe.run or Path(name).stem
     return recipe
 
 
-def make_recipe(settings: Mapping[str, Any], overrides: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
-    """A recipe from settings as a file has them, with some fields changed: `read_recipe` without a file."""
-    words = [*_as_words(overrides)] if isinstance(overrides, Mapping) else _one_word_each(overrides)
+def make_recipe(settings: Mapping[str, Any], words: Sequence[str] = ()) -> Recipe:
+    """A recipe from settings as a file without `sizes` has them, with some fields changed by words."""
+    words = _one_word_each(words)
     for key in [*(key for key, _ in _leaves(settings)), *(word.removeprefix("--").partition("=")[0] for word in words)]:
         _check_known(key)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Recipe)
+    parser = _parser()
     try:
         parsed = parser.parse_args(words, namespace=parser.parse_object(dict(settings)))
     except Exception as error:  # jsonargparse has several kinds, each of several lines
         raise ValueError(_one_line(str(error))) from error
     return Recipe(**vars(parser.instantiate(parsed)))
+
+
+@functools.cache
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Recipe)
+    return parser
 
 
 def _load(file: Traversable) -> dict[str, Any]:
@@ -82,6 +101,59 @@ def _load(file: Traversable) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ValueError(f"{file} holds no settings: write fields, as in `epochs: 10`")
     return settings
+
+
+def recipe_sizes(name: str) -> list[str]:
+    """The models a recipe has a row for, its default first; of one without rows, its model alone."""
+    settings = _load(find_recipe(name))
+    return [*settings["sizes"]] if "sizes" in settings else [settings["model"]["name"]]
+
+
+def _with_size(settings: dict[str, Any], words: list[str], recipe: str) -> tuple[dict[str, Any], list[str]]:
+    """The settings of one row of the table, and the words without those that name the row."""
+    sizes = settings.pop("sizes")
+    if not (isinstance(sizes, dict) and sizes and all(isinstance(row, dict | None) for row in sizes.values())):
+        raise ValueError(f"sizes of {recipe} is not a table: write a model's name and the fields that differ for it")
+    model, kept = next(iter(sizes)), []
+    for word in words:
+        field, _, value = word.partition("=")
+        if field == "--model.name":
+            model = value
+        elif field == "--model":
+            named = json.loads(value)
+            model = named.pop("name", model)
+            kept += [
+                f"--model.{key}={value if isinstance(value, str) else json.dumps(value)}"
+                for key, value in named.items()
+            ]
+        else:
+            kept.append(word)
+    if model not in sizes:
+        _check_family(model, [*sizes], recipe)
+        logger.warning("%s has no row for %s: it gets the values that all sizes share", recipe, model)
+    settings = _merged(settings, sizes.get(model) or {})
+    return _merged({"model": {"name": model}}, settings), kept
+
+
+def _check_family(model: str, sizes: list[str], recipe: str) -> None:
+    """Raises ValueError for a model of another family than those a recipe has rows for."""
+    families = {find_family(size).builder for size in sizes}
+    if ":" in model or model in list_families() or find_family(model).builder not in families:
+        raise ValueError(
+            f"{recipe} is for {', '.join(sizes)}, and not for {model}: for another model write a file of your own, "
+            f"with model: {{name: {model}}} and no sizes"
+        )
+
+
+def _merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with some of them changed, group by group; `changes` may have dotted names."""
+    merged = dict(settings)
+    for key, value in changes.items():
+        group, _, rest = str(key).partition(".")
+        value = {rest: value} if rest else value
+        both = isinstance(value, Mapping) and isinstance(merged.get(group, {}), Mapping)
+        merged[group] = _merged(merged.get(group, {}), value) if both else value
+    return merged
 
 
 def _as_words(overrides: Mapping[str, Any]) -> Iterator[str]:
@@ -129,6 +201,7 @@ def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
             yield name, value
 
 
+@functools.cache
 def _fields(cls: type = Recipe, prefix: str = "") -> tuple[set[str], set[str], set[str]]:
     """Dotted names in a recipe: groups of fields, groups open to any name inside, and plain fields."""
     groups, open_groups, plain = set(), set(), set()
@@ -138,7 +211,7 @@ def _fields(cls: type = Recipe, prefix: str = "") -> tuple[set[str], set[str], s
             groups |= {prefix + name} | inner[0]
             open_groups |= inner[1]
             plain |= inner[2]
-        elif typing.get_origin(hint) is dict:
+        elif typing.get_origin(hint) is dict and typing.get_args(hint)[1] is Any:  # one of numbers is a single value
             open_groups.add(prefix + name)
         else:
             plain.add(prefix + name)

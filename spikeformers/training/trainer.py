@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from spikeformers.training.callbacks import Checkpoints, FiringRateLog, Interruption, MetricsTable, ProgressBar
 from spikeformers.training.optim import total_epochs
+from spikeformers.training.profile_log import ProfileLog
 from spikeformers.training.recipe import Recipe
 
 # What a recipe says in fields of its own, and what a run needs as it is.
@@ -58,6 +59,7 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
     checkpoints = folder / "checkpoints"
     callbacks: list[Callback] = [
         FiringRateLog(),
+        ProfileLog(recipe.profile_every),
         MetricsTable(folder / "metrics.csv"),
         Interruption(checkpoints / "last.ckpt"),
         Checkpoints(checkpoints),

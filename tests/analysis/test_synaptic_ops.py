@@ -114,6 +114,16 @@ def test_a_chain_that_folds_is_one_convolution(chain, size):
     assert layer.macs == 2 * 6 * 25 * 4 * size**2
 
 
+@pytest.mark.parametrize(
+    ("pool", "windows"), [(nn.MaxPool2d(3, 2, 1), 4), (nn.AvgPool2d(2), 1), (nn.MaxPool2d(2, 1), 4)]
+)
+def test_a_spike_is_seen_by_each_window_that_holds_it(pool, windows):
+    x = torch.zeros(1, 1, 4, 4)
+    x[0, 0, 1, 1] = 1
+    (layer,) = layers(nn.Sequential(pool), x).values()
+    assert (layer.name, layer.op, layer.hits) == ("0.pool1", "pool", windows)
+
+
 # ---- attention: two channels or four, three tokens, one head or two
 
 Q = ("101", "110")
@@ -235,6 +245,19 @@ def test_bare_products_of_a_users_own_model():
     assert found["product2"].hits == 2 * 3 - 0  # x x^T has no zero here: each of 3 spikes meets 2 rows
     assert [found[f"product{i}"].macs for i in (1, 2, 3, 4)] == [12, 12, 12, 12]
     assert (found["product3"].hits, found["product4"].left.kind) == (5, "real")
+
+
+def test_in_place_or_not():
+    class Adds(nn.Module):
+        def forward(self, x, y=None):
+            y = x.flip(0) * 1
+            y += x
+            return y.mul_(x)
+
+    x = torch.tensor([[1.0, 0, 1, 0], [0, 0, 1, 0]])
+    found = layers(Adds(), x)
+    assert found["add1"].hits == 2  # the third column, of both
+    assert found["mask1"].hits == 3  # wherever x is
 
 
 @pytest.mark.parametrize("step_mode", ["m", "s"])

@@ -84,3 +84,13 @@ def test_keeps_no_state_and_takes_another_length(slot, make, x, lively):
     first = part(x)
     assert torch.equal(part(x[:2]), first[:2])
     assert torch.equal(part(x), first)
+
+
+@every_part
+def test_trains_under_autocast(slot, make, x):
+    part = make()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = part(x)
+    assert y.shape == SHAPES.get(slot, x.shape)
+    y.float().square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in part.parameters() if p.requires_grad)

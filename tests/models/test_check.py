@@ -9,7 +9,9 @@ from torch import nn
 import spikeformers as sf
 from spikeformers.layers.attention import SSA
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.head import Head
 from spikeformers.layers.shortcut import SEWShortcut
+from spikeformers.layers.stem import Patches
 from spikeformers.models import check_model
 from spikeformers.neurons import LIF
 
@@ -94,9 +96,28 @@ class Narrow(SEWShortcut):
         return super().forward(x)[:, :, :8]
 
 
+class Whole(Patches):
+    def forward(self, x):
+        return super().forward(x).repeat_interleave(2, -1)
+
+
+class Nameless(nn.Module):
+    def __init__(self, in_channels, dim, neuron, strides):
+        super().__init__()
+        self.in_channels = in_channels
+
+
+class Single(Head):
+    def forward(self, x):
+        return super().forward(x)[..., :1]
+
+
 @pytest.mark.parametrize(
     ("parts", "says"),
     [
+        (dict(stem=Whole), r"Whole \(stem\) .*returns the shape .*: .*16, 4, 8\] came where .*16, 4, 4\]"),
+        (dict(stem=Nameless), r"Nameless \(stem\) breaks the contract that a part of the slot stem has stride"),
+        (dict(head=Single), r"Single \(head\) .*returns the shape .*, 1\] came where .*, 3\]"),
         (
             dict(attention=Wide),
             r"Wide \(blocks.0.attn.core\) breaks .* returns the shape .*: .* 32, 4, 4\] came where .* 16, 4, 4\]",

@@ -335,8 +335,8 @@ def test_a_word_that_is_neither_model_nor_recipe():
 def test_a_model_takes_the_recipe_of_its_data_and_family_in_proportion(caplog):
     with caplog.at_level(logging.WARNING, "spikeformers"):
         recipe = base_recipe("spikformer_4_256_cifar10", ["--data", "cifar10", "--epochs", "20"])
-    assert "those of the recipe spikformer_cifar10" in caplog.text
-    assert recipe.model == {"name": "spikformer_4_256_cifar10"}
+    assert caplog.messages == ["training settings are those of the recipe spikformer_cifar10"]
+    assert recipe.model == {"name": "spikformer_4_256_cifar10", "time_steps": 4}
     assert (recipe.optimizer.lr, recipe.augment.mixup, recipe.run) == (5e-4, 0.5, "spikformer_4_256_cifar10")
     schedule = recipe.schedule  # 20 epochs of 300: warm-up 20, cool-down 10, mixing until 200
     assert (recipe.epochs, schedule.warmup_epochs, schedule.cooldown_epochs) == (20, 1, 1)

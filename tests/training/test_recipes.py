@@ -1,74 +1,33 @@
 """Recipes: the shipped ones against the papers' numbers, and what is read, overridden and refused."""
 
+import logging
+import math
+from dataclasses import asdict
+
+import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
+from published_recipes import NOTHING, PUBLISHED, SIZES
 from torch import nn
 
 import spikeformers as sf
+from spikeformers.data import EventSets, ImageSets
+from spikeformers.data.events import known_event_sets
+from spikeformers.data.events.recording import Recording
+from spikeformers.models._registry import find_family, resolve
 from spikeformers.training import Recipe, fit, list_recipes, read_recipe
-from spikeformers.training.optim import make_optimizer, make_schedule, total_epochs
-from spikeformers.training.recipe_file import recipe_head
+from spikeformers.training.loaders import Loaders
+from spikeformers.training.module import TrainingModule
+from spikeformers.training.optim import learning_rate, make_optimizer, make_schedule, total_epochs
+from spikeformers.training.recipe_file import recipe_head, recipe_sizes
+from spikeformers.training.trainer import check_trainer, quiet_lightning
 
-# Typed from shared/specs/spikformer-and-sdt.md, section 1.7: the released code's settings.
-BOTH = {
-    "model.time_steps": 4,
-    "optimizer.name": "adamw",
-    "optimizer.lr": 5e-4,
-    "schedule.name": "cosine",
-    "schedule.min_lr": 1e-5,
-    "schedule.warmup_epochs": 20,
-    "schedule.cooldown_epochs": 10,
-    "epochs": 300,
-    "label_smoothing": 0.1,
-    "augment.mix_prob": 1.0,
-    "augment.erase": 0.25,
-    "augment.erase_mode": "const",
-    "augment.hflip": 0.5,
-    "augment.crop_scale": (1.0, 1.0),
-    "data.crop_pct": 1.0,
-    "data.interpolation": "bicubic",
-    "ema_decay": None,
-    "clip_grad_norm": None,
-    "accumulate": 1,
-    "precision": "16-mixed",
-    "seed": 42,
-}
-CIFAR = {
-    **BOTH,
-    "optimizer.weight_decay": 0.06,
-    "schedule.warmup_lr": 1e-5,
-    "batch_size": 128,
-    "augment.mixup": 0.5,
-    "augment.cutmix": 0.0,
-    "augment.mix_off_epoch": 200,
-    "augment.rand_augment": "rand-m9-n1-mstd0.4-inc1",
-    "augment.rand_augment_ops": ["Equalize", "Rotate", "ShearX", "TranslateXRel", "TranslateYRel"],
-    "augment.crop_ratio": (1.0, 1.0),
-}
-PUBLISHED = {
-    "spikformer_cifar10": {
-        **CIFAR,
-        "data.name": "cifar10",
-        "data.mean": [0.4914, 0.4822, 0.4465],
-        "data.std": [0.2470, 0.2435, 0.2616],
-        "model.name": "spikformer_4_384_cifar10",
-    },
-    "spikformer_cifar100": {**CIFAR, "data.name": "cifar100", "model.name": "spikformer_4_384_cifar100"},
-    "spikformer_imagenet": {
-        **BOTH,
-        "optimizer.weight_decay": 0.05,
-        "schedule.warmup_lr": 1e-6,
-        "batch_size": 24,
-        "augment.mixup": 0.8,
-        "augment.cutmix": 1.0,
-        "augment.mix_switch_prob": 0.5,
-        "augment.mix_off_epoch": None,
-        "augment.rand_augment": "rand-m9-mstd0.5-inc1",
-        "augment.rand_augment_ops": [],
-        "model.name": "spikformer_8_512",
-    },
-}
+OURS = ("digits", "fashion_mnist", "nmnist")  # not after a paper
+A_MODEL = sf.create_model("spikformer", dim=8, depth=1, num_heads=1)
+EVERY_SIZE = [(name, size) for name, sizes in SIZES.items() for size in sizes]
 
 
 def value_of(recipe, field):
@@ -77,75 +36,285 @@ def value_of(recipe, field):
     return recipe
 
 
-@pytest.mark.parametrize("name", list_recipes())
-def test_every_recipe_says_where_it_comes_from_and_builds(name):
-    head = recipe_head(name)
-    for said in ("Paper:", "Published:", "Measured:", f"Command:   spikeformers train {name}"):
-        assert said in head
-    recipe = read_recipe(name)
-    assert recipe.run == name
-    with torch.device("meta"):
-        model = sf.create_model(**recipe.model)
-    assert make_schedule(recipe, make_optimizer(recipe, model), 10)[1] == total_epochs(recipe)
-
-
-def test_the_shipped_recipes_are_the_demo_and_the_published_ones():
-    assert list_recipes() == sorted(["digits", *PUBLISHED])
+def test_the_shipped_recipes_are_those_of_the_table_and_ours():
+    assert list_recipes() == sorted([*OURS, *PUBLISHED])
+    assert PUBLISHED.keys() == SIZES.keys()
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_published_numbers(name):
+def test_every_recipe_says_where_it_comes_from(name):
+    head = recipe_head(name)
+    for said in ("Paper:", "Published:", "Measured:  not yet run", "Hours:", f"Command:   spikeformers train {name}"):
+        assert said in head
+    assert recipe_sizes(name) == [*SIZES[name]]  # the first is the default
+    assert read_recipe(name).run == name
+    assert ("--start_from" in head) == bool(read_recipe(name).start_needed)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_own_recipes_say_what_they_are(name):
+    for said in ("Paper:", "Measured:", f"Command:   spikeformers train {name}"):
+        assert said in recipe_head(name)
+
+
+@pytest.mark.parametrize(("name", "size"), EVERY_SIZE)
+def test_the_published_numbers(name, size):
+    recipe = read_recipe(name, {"model": {"name": size}})
+    assert recipe.model["name"] == size
+    recipe.model = resolve(size, {key: value for key, value in recipe.model.items() if key != "name"})[2]
+    expected = {**NOTHING, **PUBLISHED[name], **SIZES[name][size]}
+    processes = expected.pop("processes")
+    if lr := expected.pop("lr", None):
+        assert learning_rate(recipe, processes) == pytest.approx(lr)
+    if resized := expected.pop("resized", None):
+        assert math.floor(recipe.model["image_size"] / recipe.data.crop_pct) == resized
+        del expected["data.crop_pct"]
+    for field in ("augment.crop_ratio", "data.crop_pct", "data.mean", "data.std"):
+        if field in expected:
+            assert value_of(recipe, field) == pytest.approx(expected.pop(field), abs=6e-6), field
+    changes = expected.pop("augment.clip_ops")
+    assert recipe.augment.clip_ops == pytest.approx(changes, abs=1e-6)
+    assert {field: value_of(recipe, field) for field in expected} == expected
+    assert make_schedule(recipe, make_optimizer(recipe, A_MODEL), 10)[1] == total_epochs(recipe)
+    recipe.precision = "bf16-mixed"
+    check_trainer(recipe)
+
+
+# ---- rates, epoch by epoch
+
+
+def rates(name, epochs, updates=1, **changes):
+    """The highest rate at the start of some epochs, by the recipe's schedule."""
+    recipe = read_recipe(name, changes)
+    optimizer = make_optimizer(recipe, nn.Linear(2, 2), 8)
+    schedule, _ = make_schedule(recipe, optimizer, updates)
+    seen = []
+    for epoch in epochs:
+        schedule.step_update(round(epoch * updates)) if recipe.schedule.per_update else schedule.step(epoch)
+        seen.append(optimizer.param_groups[0]["lr"])
+    return pytest.approx(seen, rel=1e-3)
+
+
+def test_spikformers_cosine_counts_its_warm_up():
+    expected = [
+        1e-5,
+        3.45e-5,  # 1e-5 + 4.9e-4 / 20
+        4.755e-4,
+        4.946462e-4,  # on the cosine of 300 epochs
+        2.55e-4,
+        1.001343e-5,
+        1e-5,
+        1e-5,
+    ]
+    assert rates("spikformer_cifar10", (0, 1, 19, 20, 150, 299, 300, 309)) == expected
+
+
+def test_qkformers_rates_are_those_of_its_logs():
+    assert rates("qkformer_cifar10", (20, 399)) == [9.939e-4, 1.002e-5]
+    # half a cosine behind five epochs of warm-up, iteration by iteration
+    half = [0.0, 0.6e-3, 1.2e-3, 1e-6 + (1.2e-3 - 1e-6) / 2]
+    assert rates("qkformer_imagenet", (0, 2.5, 5, 102.5), updates=100) == half
+
+
+def test_qkformers_ten_epochs_at_384_px_have_the_means_of_its_log():
+    def mean_of(epoch):
+        steps = [epoch + i / 100 for i in range(100)]
+        return torch.tensor(rates("qkformer_imagenet_384", steps, updates=100).expected).mean().item()
+
+    assert mean_of(1) == pytest.approx(5.59e-6, rel=5e-3)
+    assert mean_of(9) == pytest.approx(5.23e-7, rel=5e-3)
+
+
+def test_v2s_rate_rises_from_nothing_for_ten_epochs():
+    assert rates("sdt_v2_imagenet", (0, 5, 10, 105, 200), updates=10) == [0, 1.2e-3, 2.4e-3, 1.2e-3, 1e-6]
+
+
+# ---- two steps of each on made-up images
+
+SHRUNK = {
+    "spikformer": dict(dim=16, depth=1, num_heads=2),
+    "spikingformer": dict(dim=16, depth=1, num_heads=2),
+    "sdt": dict(dim=16, depth=1, num_heads=2),
+    "sdt_v2": dict(dims=[8, 8, 16, 16], depths=[1, 1], num_heads=2),
+    "sdt_v3": dict(dims=[8, 8, 16, 16], depths=[1, 1], num_heads=2),
+    "sdt_v3_large": dict(dims=[8, 8, 16], depth=1, num_heads=2),
+    "sdt_v3_mae": dict(dims=[8, 8, 16], depth=1, num_heads=2, decoder_dim=8, decoder_depth=1, decoder_num_heads=2),
+    "qkformer": dict(dims=[16, 32], depths=[1, 1], num_heads=2),
+    "maxformer": dict(dims=[16, 32, 64], depths=[1, 1, 1], num_heads=4),
+    "maxformer_events": dict(dims=[32, 64], num_heads=4),
+    "spikingresformer": dict(dims=[8, 8, 16], num_heads=[1, 1, 2], depths=[1, 1, 1]),
+    "sew_resnet": dict(dims=[16, 16], depths=[1, 1], stem_dim=16),
+}
+
+
+class StandIn(nn.Module):
+    """In place of a teacher that would be downloaded."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.num_classes = num_classes
+        self.pretrained_cfg = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+    def forward(self, x):
+        return torch.eye(self.num_classes)[: len(x)]
+
+
+def made_up_images(classes):
+    noise = torch.randint(0, 256, (6, 40, 40, 3), dtype=torch.uint8).numpy()
+    images = [(Image.fromarray(pixels), i % classes) for i, pixels in enumerate(noise)]
+    labels = tuple(f"class {i}" for i in range(classes))
+    parts = dict(train=images[:4], validation=images[4:], test=images[4:])
+    return ImageSets("made up", **parts, classes=labels, channels=3, image_size=None, mean=(0.5,) * 3, std=(0.2,) * 3,
+                     interpolation="bicubic", skipped=())  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def made_up_events(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("events")
+    items = []
+    for i in range(6):
+        t, (x, y), p = np.arange(400) * 100, np.random.default_rng(i).integers(0, 40, (2, 400)), np.arange(400) % 2
+        np.savez(folder / f"{i}.npz", t=t, x=x, y=y, p=p)
+        items.append((Recording(str(folder / f"{i}.npz")), i % 3))
+
+    def made_up_events(channels):
+        parts = dict(train=items[:4], validation=items[4:], test=items[4:])
+        return EventSets("made up", **parts, classes=("a", "b", "c"), channels=channels, sensor=(40, 40))
+
+    return made_up_events
+
+
+def two_steps(recipe, sets):
+    """Trains two steps of two images or clips, as `fit` would but for its folder, and gives the losses."""
+    recipe.batch_size, recipe.accumulate, recipe.precision = 2, 1, "32-true"
+    recipe.data.workers, recipe.data.cache = 0, None
+    recipe.schedule.warmup_epochs = 0  # at its start the rate is 0
+    learns = recipe.model.get("num_classes") != 0
+    ends = {"in_channels": sets.channels, **({"num_classes": 3} if learns else {})}
+    model = sf.create_model(**{**recipe.model, **ends})
+    preprocess = sets.preprocess(asdict(recipe.data), image_size=model.image_size, time_steps=model.time_steps)
+    module = TrainingModule(recipe, model, {"preprocess": preprocess})
+    before = [p.detach().clone() for p in model.parameters()]
+    losses = []
+    module.on_train_batch_end = lambda outputs, batch, i: losses.append(outputs["loss"].item())
+    with quiet_lightning():
+        trainer = pl.Trainer(
+            fast_dev_run=2, accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+            use_distributed_sampler=False, gradient_clip_val=recipe.clip_grad_norm,
+        )  # fmt: skip
+        trainer.fit(module, datamodule=Loaders(recipe, sets, preprocess))
+    assert all(p.isfinite().all() for p in model.parameters())
+    moved = [not torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True)]
+    assert sum(moved) > len(moved) / 2
+    assert ("val_acc" in trainer.callback_metrics) == learns
+    return losses
+
+
+def sets_for(recipe, made_up_events):
+    return made_up_events(recipe.data.channels) if recipe.data.name in known_event_sets() else made_up_images(3)
+
+
+@pytest.fixture
+def without_downloads(monkeypatch):
+    monkeypatch.setattr("timm.create_model", lambda name, pretrained: StandIn(3))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_recipe_trains_when_made_small(name, without_downloads, made_up_events):
     recipe = read_recipe(name)
-    assert {field: value_of(recipe, field) for field in PUBLISHED[name]} == PUBLISHED[name]
-    assert total_epochs(recipe) == 310
+    family = find_family(recipe.model["name"]).builder.__name__
+    small = SHRUNK[family]
+    if recipe.data.name in known_event_sets():
+        small = SHRUNK.get(f"{family}_events", small)
+    recipe.model |= {**small, "image_size": 32, "time_steps": min(recipe.model["time_steps"], 2)}
+    losses = two_steps(recipe, sets_for(recipe, made_up_events))
+    assert len(losses) == 2 and all(0 < loss < 5 for loss in losses)  # log 3 is 1.1
 
 
-def test_imagenets_crop_ratio_goes_from_3_to_4_to_4_to_3():
-    assert read_recipe("spikformer_imagenet").augment.crop_ratio == pytest.approx((3 / 4, 4 / 3))
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "size"), EVERY_SIZE)
+def test_a_published_recipe_trains_at_full_width(name, size, without_downloads, made_up_events):
+    recipe = read_recipe(name, {"model": {"name": size}})
+    if recipe.data.name == "imagenet":
+        recipe.model["image_size"] = 64
+    assert all(math.isfinite(loss) for loss in two_steps(recipe, sets_for(recipe, made_up_events)))
+
+
+# ---- sizes
+
+
+def test_a_size_has_the_fields_of_its_row(caplog):
+    common, row = read_recipe("qkformer_imagenet"), read_recipe("qkformer_imagenet", ["--model", "qkformer_10_768"])
+    assert common.model == {"name": "qkformer_10_384", "time_steps": 4}
+    assert row.model == {"name": "qkformer_10_768", "time_steps": 4}
+    assert (common.batch_size, common.accumulate, row.batch_size, row.accumulate) == (32, 2, 24, 3)
+    words = ["--model=qkformer_10_768", "--batch_size", "8", "--model.time_steps", "1"]
+    asked = read_recipe("qkformer_imagenet", words)
+    assert (asked.batch_size, asked.accumulate, asked.model["time_steps"]) == (8, 3, 1)
+    mapping = {"model": {"name": "qkformer_10_768", "time_steps": 1}, "batch_size": 8}
+    assert read_recipe("qkformer_imagenet", mapping) == asked
+    assert read_recipe("qkformer_imagenet", {"model": "qkformer_10_768"}) == row
+    assert caplog.text == ""
+
+
+def test_arguments_go_to_the_default_size():
+    recipe = read_recipe("spikformer_cifar10", {"model": {"neuron": sf.neurons.PLIF, "depth": 2}})
+    assert recipe.model == {"name": "spikformer_4_384_cifar10", "time_steps": 4, "neuron": "PLIF", "depth": 2}
+
+
+def test_another_size_of_the_family_has_the_common_values(caplog):
+    with caplog.at_level(logging.WARNING, "spikeformers"):
+        recipe = read_recipe("qkformer_imagenet", ["--model", "msqkformer_10_768"])
+    assert recipe.model["name"] == "msqkformer_10_768" and recipe.batch_size == 32
+    assert "qkformer_imagenet has no row for msqkformer_10_768: it gets the values that all sizes share" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("epoch", "lr"),
+    ("words", "said"),
     [
-        (0, 1e-5),
-        (1, 3.45e-5),  # 1e-5 + 4.9e-4 / 20
-        (19, 4.755e-4),
-        (20, 4.946462e-4),  # on the cosine of 300 epochs, in which warm-up is counted
-        (150, 2.55e-4),
-        (299, 1.001343e-5),
-        (300, 1e-5),
-        (309, 1e-5),
+        (["--model", "sdt_8_384"], "qkformer_imagenet_384 is for qkformer_10_768, and not for sdt_8_384: for another"),
+        (["--model", "own.py:builder"], "and not for own.py:builder"),
+        (["--model", "qkformer_10_76"], "there is no model 'qkformer_10_76': did you mean qkformer_10_768"),
     ],
 )
-def test_the_learning_rate_of_the_published_cifar_schedule(epoch, lr):
-    recipe = read_recipe("spikformer_cifar10")
-    optimizer = make_optimizer(recipe, nn.Linear(2, 2))
-    schedule, _ = make_schedule(recipe, optimizer, 390)
-    schedule.step(epoch)
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([lr, lr], rel=1e-6)
+def test_a_model_that_a_recipe_is_not_for_is_refused(words, said):
+    with pytest.raises(ValueError) as refused:
+        read_recipe("qkformer_imagenet_384", words)
+    assert said in str(refused.value) and "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_a_published_recipe_trains_when_made_small(name, images, tmp_path, rows_of, without_pictures):
-    result = fit(
-        name,
-        model={"dim": 16, "depth": 1, "num_heads": 2, "time_steps": 1, "image_size": 32},
-        data={"name": str(images), "validation": 0.2, "workers": 0},
-        schedule={"warmup_epochs": 0, "cooldown_epochs": 0},
-        epochs=1,
-        batch_size=12,
-        precision="bf16-mixed",
-        trainer={"limit_train_batches": 2},
-        out=str(tmp_path),
+def test_a_recipe_that_starts_from_weights_is_refused_without_them():
+    with pytest.raises(ValueError, match=r"^qkformer_imagenet_384 begins with the weights of .* by --start_from$"):
+        fit("qkformer_imagenet_384", precision="bf16-mixed")
+
+
+# ---- a file of one's own
+
+
+def test_a_file_may_have_sizes(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "sizes: {spikformer_8_384: {epochs: 3, model: {drop_path: 0.1}}, spikformer_8_512: null}\n"
+        "model: {time_steps: 2}\nepochs: 5"
     )
-    assert result.run == tmp_path / name
-    (row,) = rows_of(result.run)
-    assert float(row["lr"]) == 5e-4
-    assert 0.5 < float(row["loss"]) < 2  # log 3 is 1.1
-    assert row["test_acc"]
+    recipe = read_recipe(str(file))
+    assert recipe.model == {"name": "spikformer_8_384", "time_steps": 2, "drop_path": 0.1} and recipe.epochs == 3
+    assert read_recipe(str(file), ["--model", "spikformer_8_512"]).epochs == 5
+    file.write_text("sizes: [spikformer_8_384]")
+    with pytest.raises(ValueError, match=r"sizes of .* is not a table"):
+        read_recipe(str(file))
 
 
 # ---- overrides
+
+
+def test_two_readings_share_nothing():
+    first, second = read_recipe("digits"), read_recipe("digits")
+    first.trainer["devices"] = 2
+    first.model["depth"] = 7
+    first.augment.rand_augment_ops.append("Rotate")
+    first.optimizer.args["eps"] = 1.0
+    assert read_recipe("digits") == second != first
 
 
 def test_overrides_as_mapping_and_as_words_are_the_same():
@@ -178,6 +347,12 @@ def test_a_name_for_model_replaces_it_and_one_for_data_renames_it():
         recipe = read_recipe("digits", overrides)
         assert recipe.model == {"name": "spikformer_4_256_cifar10"}
         assert (recipe.data.name, recipe.data.workers) == ("cifar10", 0)
+
+
+def test_a_policy_of_clips_is_replaced_as_a_whole():
+    for overrides in ({"augment": {"clip_ops": {"roll": 5}}}, ["--augment.clip_ops", '{"roll": 5}']):
+        assert read_recipe("nmnist", overrides).augment.clip_ops == {"roll": 5}
+    assert read_recipe("nmnist", ["--augment.clip_ops", "{}"]).augment.clip_ops == {}
 
 
 def test_arguments_follow_a_models_name():
@@ -227,7 +402,7 @@ def test_a_recipe_built_in_python_may_hold_classes_and_be_used_twice(
         (["--optimizer.learning_rate", "1"], "there is no setting 'optimizer.learning_rate'"),
         (["--lr", "1"], "there is no setting 'lr': did you mean optimizer.lr?"),
         (["--augment.mixupp", "1"], "there is no setting 'augment.mixupp': did you mean augment.mixup"),
-        (["--schedule", "cosine"], "schedule is a group of settings: give its fields, schedule.cooldown_epochs"),
+        (["--schedule", "cosine"], "schedule is a group of settings: give its fields, schedule.after_warmup"),
         (["--epochs", "many"], "epochs is 'many', where int belongs"),
         (["--epochs", "2.5"], "epochs is '2.5', where int belongs"),
         (["--optimizer.lr", "fast"], "optimizer.lr is 'fast', where float belongs"),

@@ -96,7 +96,7 @@ def test_a_file_in_the_way(train, tmp_path, where):
 
 
 def test_a_folder_that_is_not_there(refused):
-    assert "'nowhere' is no folder and no known image set" in refused(FileNotFoundError, **{"data.name": "nowhere"})
+    assert "'nowhere' is no folder and no known set" in refused(FileNotFoundError, **{"data.name": "nowhere"})
 
 
 def test_an_empty_folder(refused, tmp_path):

@@ -40,8 +40,9 @@ def test_the_weights_rebuild_the_model_and_score_the_same(finished, images):
     assert settings["classes"] == ["left", "right", "top"]
     assert settings["preprocess"]["image_size"] == 16
     assert settings["version"] == sf.__version__
-    test = load_images(str(images), validation=0).test
-    assert evaluate(model, eval_loader(test, settings["preprocess"], 12, 0)) == finished.test
+    sets = load_images(str(images), validation=0)
+    test = sets.prepared(sets.test, settings["preprocess"], {})
+    assert evaluate(model, eval_loader(test, 12, 0)) == finished.test
 
 
 def test_the_card_tells_what_came_out(finished):

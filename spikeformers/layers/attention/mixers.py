@@ -1,11 +1,12 @@
 """Mixers of tokens that are no attention, in an attention's place. None has heads: `num_heads` changes nothing."""
 
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, max_pool2d
+from torch.nn.functional import avg_pool2d
 
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.norm import batch_norm
+from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
 
 
@@ -36,11 +37,10 @@ class MaxPoolMixer(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, kernel_size: int = 3):
         super().__init__()
-        self.kernel_size, self.norm = kernel_size, nn.BatchNorm2d(dim)
+        self.pool, self.norm = MaxPool(kernel_size, 1, padding=kernel_size // 2), nn.BatchNorm2d(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = max_pool2d(merge_time(x), self.kernel_size, 1, padding=self.kernel_size // 2)
-        return batch_norm(self.norm, split_time(pooled, x.shape[0]))
+        return batch_norm(self.norm, split_time(self.pool(merge_time(x)), x.shape[0]))
 
 
 class AvgPoolMixer(nn.Module):

@@ -44,7 +44,7 @@ class WindowSSA(SSA):
             )
         windows = self.windows(torch.arange(height * width, device=q.device).view(height, width))  # windows, tokens
         y = spike_attention(q[..., windows, :], k[..., windows, :], v[..., windows, :], self.scale)
-        return torch.zeros_like(q).index_copy(-2, windows.flatten(), y.flatten(-3, -2))
+        return y.new_zeros(q.shape).index_copy(-2, windows.flatten(), y.flatten(-3, -2))
 
     def windows(self, tokens: Tensor) -> Tensor:
         """The tokens of each window: `[H, W] -> [splits^2, N / splits^2]`."""

@@ -14,7 +14,7 @@ from spikeformers.ops.surrogate import ATan, Sigmoid, Surrogate, Triangle
 
 _BLOCK = 1024
 _SURROGATES = {Sigmoid: 0, ATan: 1, Triangle: 2}
-INTERPRETED = triton.knobs.runtime.interpret
+INTERPRETED = triton.knobs.runtime.interpret  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def cannot_take(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str | None:
@@ -77,7 +77,7 @@ def _forward(
     inside = at < neurons
     tau = tl.load(tau_arg).to(tl.float32) if LEARNED else tau_arg
     v = tl.zeros([BLOCK], tl.float32) + v_reset
-    for t in tl.static_range(T):
+    for t in tl.static_range(T):  # pyright: ignore[reportGeneralTypeIssues]
         x = tl.load(x_ptr + t * neurons + at, mask=inside, other=0.0).to(tl.float32)
         h = _charge(x, v, tau, v_reset, DECAY)
         s = (h >= v_threshold).to(tl.float32)
@@ -98,7 +98,7 @@ def _backward(
     v = tl.zeros([BLOCK], tl.float32) + v_reset
     charged = ()
     before = ()
-    for t in tl.static_range(T):
+    for t in tl.static_range(T):  # pyright: ignore[reportGeneralTypeIssues]
         x = _normed(x_ptr, scale_ptr, shift_ptr, at, t, neurons, channels, pixels, inside, MADE)
         h = _charge(x, v, tau, v_reset, DECAY)
         charged = charged + (h,)  # noqa: RUF005, which Triton cannot read
@@ -106,7 +106,7 @@ def _backward(
         v = _reset(h, (h >= v_threshold).to(tl.float32), v_threshold, v_reset, HARD)
     grad_v = tl.zeros([BLOCK], tl.float32)
     grad_tau = tl.zeros([BLOCK], tl.float32)
-    for back in tl.static_range(T):
+    for back in tl.static_range(T):  # pyright: ignore[reportGeneralTypeIssues]
         h = charged[T - 1 - back]
         at_t = (T - 1 - back) * neurons + at
         s = (h >= v_threshold).to(tl.float32)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from spikeformers.models._registry import find_family
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.recipe import Recipe
-from spikeformers.training.recipe_file import list_recipes, make_recipe, read_recipe
+from spikeformers.training.recipe_file import list_recipes, make_recipe, read_recipe, recipe_sizes
 
 logger = logging.getLogger("spikeformers")
 
@@ -52,21 +52,29 @@ def _for_model(model: str, words: Sequence[str]) -> tuple[Recipe, Recipe]:
             raise ValueError(f"{model!r} is no recipe either: {error}") from error
     plain = {"model": {"name": model}}
     data = make_recipe(plain, words).data.name
-    recipes = {name: read_recipe(name) for name in list_recipes()}
-    there = [name for name, recipe in recipes.items() if recipe.data.name == data]
-    chosen = min(there, key=lambda name: _strangeness(recipes[name].model["name"], model), default=None)
-    if chosen is None:
-        logger.warning("no recipe is for %s: training settings are the defaults, those of `Recipe`", data)
-        own, asked = make_recipe(plain), make_recipe(plain, words)
+    nearest = sorted(list_recipes(), key=lambda name: _strangeness(recipe_sizes(name), model))
+    for recipe in (name for name in nearest if _is_for(name, data)):
+        try:
+            own, asked = (read_recipe(recipe, ["--model", model, *more]) for more in ((), words))
+        except ValueError:  # its rows are those of another family, or the words do not suit it, as the next will tell
+            continue
+        logger.warning("training settings are those of the recipe %s", recipe)
+        break
     else:
-        logger.warning("training settings are those of the recipe %s", chosen)
-        own, asked = (read_recipe(chosen, ["--model", model, *more]) for more in ((), words))
+        logger.warning("no recipe is for %s on %s: training settings are the defaults", model, data)
+        own, asked = make_recipe(plain), make_recipe(plain, words)
     asked.run = model.replace(".py:", "-").rpartition("/")[2]
     return own, asked
 
 
-def _strangeness(theirs: str, ours: str) -> int:
-    """0 for the same model, 1 for one of its family, 2 for another."""
-    if theirs == ours:
+def _is_for(recipe: str, data: str) -> bool:
+    """Whether a recipe trains on the data, and from the start."""
+    own = read_recipe(recipe)
+    return own.data.name == data and not (own.start_needed or own.start_from)
+
+
+def _strangeness(theirs: Sequence[str], ours: str) -> int:
+    """0 for a recipe of the same model, 1 for one of its family, 2 for another."""
+    if ours in theirs:
         return 0
-    return 2 if ":" in ours + theirs else 2 - (find_family(theirs) is find_family(ours))
+    return 2 if ":" in ours else 2 - (find_family(theirs[0]) is find_family(ours))

@@ -59,7 +59,7 @@ def measured_prices(ready: Mapping[str, Prepared], file: Path, repeats: int = 3)
 def _measured(ready: Mapping[str, Prepared], repeats: int) -> dict[str, Price]:
     loaders = next(iter(ready.values())).loaders
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    x = time_first(next(iter(loaders.eval_loader(loaders.sets.train)))[0].to(device))
+    x = time_first(next(iter(loaders.eval_loader(loaders.train)))[0].to(device))
     models = {name: prepared.model.to(device) for name, prepared in ready.items()}
     flops = {name: training_flops(model, x) for name, model in models.items()}
     speeds = bench(models, x, bf16=loaders.recipe.precision != "32-true", repeats=repeats)

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from spikeformers.data import load_sets
+from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
 from spikeformers.training.compare.budget import Budget, batches_of, measured_prices, spent
 from spikeformers.training.compare.even import evened
 from spikeformers.training.compare.plan import Run, combinations, recipe_of
 from spikeformers.training.compare.report import Report, make_report
 from spikeformers.training.compare.train_all import Told, devices, train_all
 from spikeformers.training.fit import prepare
-from spikeformers.training.loaders import load_sets
 from spikeformers.training.recipe import Recipe
 
 PRICES = "prices.json"
@@ -56,7 +58,7 @@ def compare(
     variants = combinations(base.model, swaps)
 
     say("trying out every combination")
-    sets = load_sets(base)
+    sets = load_sets(asdict(base.data), seed=base.seed)
     images, validated = len(sets.train), len(sets.validation)  # pyright: ignore[reportArgumentType]
     if not validated:
         raise ValueError("there are no validation images to choose epochs by: cut some, as by --data.validation 0.1")
@@ -69,6 +71,8 @@ def compare(
             ready[variant.name] = prepare(recipe_of(base, variant.model, folder, variant.name, chosen[0]), sets)
         except ValueError as error:
             raise ValueError(f"{variant.name}: {error}") from error
+        if isinstance(ready[variant.name].model, MaskedAutoencoder):
+            raise ValueError(f"{base.model['name']} learns without labels: it has no accuracy to compare")
 
     say("measuring speed and memory, in turns")
     prices = measured_prices(ready, folder / PRICES)

@@ -3,16 +3,17 @@
 import csv
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch.utils.data import Subset
 
 from spikeformers.analysis import CONVENTIONS, profile
+from spikeformers.data import load_sets
 from spikeformers.models import create_model, load_checkpoint, read_checkpoint
 from spikeformers.training.compare.plan import RESULTS, Run
-from spikeformers.training.loaders import eval_loader, load_sets
+from spikeformers.training.loaders import eval_loader
 from spikeformers.training.module import time_first
 
 COST = "cost.json"
@@ -62,10 +63,12 @@ def _cost(run: Run) -> dict[str, Any]:
     settings = read_checkpoint(run.folder).settings
     model = load_checkpoint(create_model(**settings["config"]), run.folder).eval()
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
-    images = load_sets(run.recipe).validation
-    count = len(images)  # pyright: ignore[reportArgumentType]
+    data = asdict(run.recipe.data)
+    sets = load_sets(data, seed=run.recipe.seed)
+    images = sets.prepared(sets.validation, settings["preprocess"], data)
+    count = len(images)
     chosen = torch.linspace(0, count - 1, min(_IMAGES, count)).long().tolist()
-    loader = eval_loader(Subset(images, chosen), settings["preprocess"], run.recipe.batch_size, 0)
+    loader = eval_loader(Subset(images, chosen), run.recipe.batch_size, 0)
     found = profile(model, (time_first(x) for x, _ in loader))
     fired = sum(layer.rate * layer.neurons for layer in found.activity)
     strict = found.total("strict")

@@ -1,0 +1,51 @@
+"""Models side by side: one row each."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Costs
+from spikeformers.analysis.profile import profile
+from spikeformers.models import SpikingTransformer, describe_model, list_models
+
+
+def energy_row(
+    name: str,
+    model: SpikingTransformer,
+    batches: Iterable[Any],
+    settings: Mapping[str, Any] | None = None,
+    costs: Costs = HOROWITZ,
+) -> dict[str, Any]:
+    """What a table says of a model: its accuracy where it is known, and an input's operations and energy.
+
+    `settings` are those of its checkpoint. `top1_of` is `test`, the run's own, or `published`, or None.
+    """
+    found = profile(model, batches, costs=costs, name=name)
+    top1, source = (settings or {}).get("test", {}).get("top1"), "test"
+    size = model.config.get("name")
+    if top1 is None and not settings and size in list_models():
+        top1, source = describe_model(str(size))["top1"], "published"
+    products = [layer.macs for layer in found.layers if layer.op in ("convolution", "linear", "product")]
+    row: dict[str, Any] = {
+        "model": name,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "top1": top1,
+        "top1_of": None if top1 is None else source,
+        "images": found.samples,
+        "steps": found.steps,
+        "flops": sum(products) // found.samples,
+    }
+    for convention in CONVENTIONS:
+        total = found.total(convention)
+        row |= {f"ac_{convention}": total.ac, f"mac_{convention}": total.mac, f"mj_{convention}": total.millijoules}
+    return row
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as a table of comma-separated values."""
+    table = io.StringIO()
+    writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return table.getvalue()

@@ -1,0 +1,144 @@
+"""Counting what a model computes, from outside: hooks say where, a dispatch mode sees every operation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from spikeformers.analysis.neuron_activity import NeuronActivity, is_neuron, leaks, steps_of
+from spikeformers.analysis.operands import Operand
+from spikeformers.analysis.synaptic_ops import COUNTED, IN_PLACE, Layer, Operations, Place
+
+
+class Counter(Operations, TorchDispatchMode):
+    """Counts every operation of a model while a `with counter.batch(samples)` block runs.
+
+    The model computes what it always does. What is compiled runs as it is written meanwhile, in the model's own
+    precision. Of a part that folds into a single convolution at inference (`RepConv`) that convolution is counted.
+    Within a neuron nothing is counted but its update.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__(model)
+        self.model = model
+        self.activity: dict[str, NeuronActivity] = {}
+        self.samples = 0
+        self._chains = {m: _folded_shape(m) for m in model.modules() if _is_chain(m)}
+        self._depth = 0  # inside of a module in which nothing is counted
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and PyTorch's guard against it costs more than the counting
+
+    @contextmanager
+    def batch(self, samples: int) -> Iterator[None]:
+        """One call of the model with so many samples."""
+        self.samples += samples
+        self.begin(samples)
+        for activity in self.activity.values():
+            activity.begin()
+        with ExitStack() as on:
+            for name, module in self.model.named_modules():
+                on.callback(module.register_forward_pre_hook(self._enter(name)).remove)
+                on.callback(module.register_forward_hook(self._leave, always_call=True).remove)
+            if any(m._compiled_call_impl is not None for m in self.model.modules()):
+                on.enter_context(torch.compiler.set_stance("force_eager"))
+            on.enter_context(torch.autocast(_device(self.model), enabled=False))
+            on.enter_context(_no_fast_path())
+            on.enter_context(torch.inference_mode(False))  # in it some operations are not taken apart
+            on.enter_context(torch.no_grad())
+            on.enter_context(self)
+            yield
+        self.begin(0)  # lets go of what it has seen last
+        self._name_classifier()
+
+    def _enter(self, name: str) -> Callable[[nn.Module, Any], Any]:
+        def enter(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            self.stack.append(Place(name, module))
+            opaque = is_neuron(module) or module in self._chains
+            if opaque and not self._depth:
+                self.__exit__(None, None, None)  # nothing inside is seen, and nothing slows down
+                if module in self._chains:
+                    self.count_chain(inputs[0], *self._chains[module])
+            self._depth += self._depth > 0 or opaque
+            x = inputs[0] if inputs else None
+            if isinstance(x, Tensor) and x.ndim == 5 and x.shape[0] > 1 and x.stride(0) == 0:
+                return x.contiguous(), *inputs[1:]  # one image at all steps: computed at each, not once
+            return None
+
+        return enter
+
+    def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        name = self.stack.pop().name
+        if not self._depth:
+            return
+        self._depth -= 1
+        if self._depth:
+            return
+        if is_neuron(module) and isinstance(output, Tensor):
+            self._count_neuron(name, module, output)
+            if self.stack:
+                source = name.rpartition(".")[2].removesuffix("_neuron")
+                self.stack[-1].sources[output.untyped_storage().data_ptr()] = source
+        self.__enter__()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if self.stack and (count := IN_PLACE.get(name)):  # seen before it overwrites what it takes
+            count(self, args[0], args, kwargs or {})
+        output = func(*args, **(kwargs or {}))
+        if self.stack and (count := COUNTED.get(name)):
+            count(self, output, args, kwargs or {})
+        return output
+
+    def _count_neuron(self, name: str, neuron: nn.Module, spikes: Tensor) -> None:
+        self.fired = True
+        activity = self.activity.get(name)
+        if activity is None:
+            activity = self.activity[name] = NeuronActivity(name, type(neuron).__name__)
+        layer = self.layers.setdefault(f"{name}.update", Layer(f"{name}.update", "neuron", leaks=leaks(neuron)))
+        fired = activity.add(spikes, steps_of(neuron, spikes), self.in_batch)
+        layer.left.add(Operand(spikes.numel(), fired, fired, most=int(fired > 0)))
+        layer.macs += spikes.numel()
+        layer.dense += spikes.numel()
+        layer.hits += spikes.numel()
+
+    def _name_classifier(self) -> None:
+        head = getattr(self.model, "head", None)
+        names = getattr(head, "classifiers", None)
+        last = {f"head.{name}" for name in names} if names else {self.last_product}
+        for layer in self.layers.values():
+            if layer.name in last and not layer.role:
+                layer.role = "classifier"
+
+
+def _is_chain(module: nn.Module) -> bool:
+    """Whether a part is several linear layers that fold into one at inference."""
+    return hasattr(module, "folded") and sum(isinstance(m, nn.Conv2d) for m in module.modules()) > 1
+
+
+def _folded_shape(module: Any) -> tuple[int, int, int]:
+    """Output channels, kernel size and input channels of the convolution that a chain folds into."""
+    conv = deepcopy(module).folded().conv
+    return conv.out_channels, conv.kernel_size[0], conv.in_channels
+
+
+def _device(model: nn.Module) -> str:
+    return next((p.device.type for p in model.parameters()), "cpu")
+
+
+@contextmanager
+def _no_fast_path() -> Iterator[None]:
+    """PyTorch's own transformer layers run operation by operation meanwhile."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

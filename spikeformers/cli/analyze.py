@@ -1,0 +1,71 @@
+"""A look inside a model: cost, firing, what is spike-driven, attention, accuracy against time."""
+
+import sys
+
+from spikeformers.cli._terminal import console_of, make_parser, make_table, show
+
+
+def run(words: list[str]) -> None:
+    parser = make_parser(
+        "analyze MODEL|CHECKPOINT",
+        "What a model costs, how it fires, what of it is spike-driven and where it looks: a page and its numbers.",
+        "spikeformers analyze runs/digits --out report",
+    )
+    parser.add_argument("model", help="a run folder or a file of weights, or a name from `spikeformers list`")
+    parser.add_argument("--data", help="a known set or a folder; else the one it was trained on")
+    parser.add_argument("--root", help="where known sets lie (data/)")
+    parser.add_argument(
+        "--out", default="report", help="folder for index.html, summary.json, layers.csv and pictures (report)"
+    )
+    parser.add_argument("--images", type=int, default=256, help="test images, spread over the set (256)")
+    parser.add_argument("--batch-size", type=int, default=32, help="images at a time (32)")
+    parser.add_argument("--convention", default="strict", help="whose energy is told layer by layer (strict)")
+    parser.add_argument("--mac", type=float, default=4.6, help="picojoules a multiply-accumulate (4.6)")
+    parser.add_argument("--ac", type=float, default=0.9, help="picojoules an accumulate (0.9)")
+    parser.add_argument("--raster", help="layer of neurons whose spikes are drawn")
+    parser.add_argument("--shown", type=int, default=2, help="images whose attention is drawn (2)")
+    parser.add_argument("--json", action="store_true", help="print summary.json")
+    asked = parser.parse_args(words)
+    from rich.progress import track
+
+    from spikeformers.analysis import CONVENTIONS, Costs, verdict
+    from spikeformers.analysis.report import SUMMARY, write_report
+    from spikeformers.training.subject import find_subject
+
+    costs = Costs(mac=asked.mac, ac=asked.ac)
+    subject = find_subject(asked.model, asked.data, root=asked.root, images=asked.images, batch_size=asked.batch_size)
+    console = console_of(sys.stderr)
+    report = write_report(
+        subject.model,
+        subject.batches,
+        asked.out,
+        title=subject.name,
+        about={
+            "data": f"{subject.data}, test",
+            "weights": "trained" if subject.settings else "random, norms set",
+            "parameters": f"{sum(p.numel() for p in subject.model.parameters()):,}",
+        },
+        classes=subject.classes,
+        convention=asked.convention,
+        costs=costs,
+        raster=asked.raster,
+        shown=asked.shown,
+        progress=lambda batches, what: track(
+            batches, what, console=console, transient=True, disable=not console.is_terminal
+        ),
+    )
+    if asked.json:
+        from pathlib import Path
+
+        print((Path(asked.out) / SUMMARY).read_text(encoding="utf-8"), end="")
+        return
+    table = make_table("convention", "AC", "MAC", "energy", right=(1, 2, 3))
+    for name in CONVENTIONS:
+        total = report.profile.total(name)
+        table.add_row(name, f"{total.ac / 1e6:,.3f} M", f"{total.mac / 1e6:,.3f} M", f"{total.millijoules:.4g} mJ")
+    show(table)
+    print(f"an input of {report.profile.samples}, {report.profile.steps} steps; accuracy on them {report.top1:.2f} %")
+    print(verdict(report.findings))
+    for line in report.advice:
+        print(line)
+    print(f"{asked.out}/index.html has it all, with layers.csv, summary.json and pictures/ beside it")

@@ -1,0 +1,55 @@
+"""Models side by side: parameters, accuracy, operations and energy."""
+
+import json
+import sys
+from pathlib import Path
+
+from spikeformers.cli._terminal import console_of, make_parser, make_table, show
+
+
+def run(words: list[str]) -> None:
+    parser = make_parser(
+        "compare-energy MODEL|CHECKPOINT...",
+        "Operations and energy of models side by side, by every convention, on the same test images.",
+        "spikeformers compare-energy runs/digits runs/digits-plif --csv energy.csv",
+    )
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="run folders, files of weights, or names")
+    parser.add_argument("--data", help="a known set or a folder; else the one each was trained on")
+    parser.add_argument("--root", help="where known sets lie (data/)")
+    parser.add_argument("--images", type=int, default=64, help="test images, spread over the set (64)")
+    parser.add_argument("--batch-size", type=int, default=32, help="images at a time (32)")
+    parser.add_argument("--mac", type=float, default=4.6, help="picojoules a multiply-accumulate (4.6)")
+    parser.add_argument("--ac", type=float, default=0.9, help="picojoules an accumulate (0.9)")
+    parser.add_argument("--csv", help="file to write the table to")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    asked = parser.parse_args(words)
+    from rich.progress import track
+
+    from spikeformers.analysis import CONVENTIONS, Costs
+    from spikeformers.analysis.energy_table import energy_row, to_csv
+    from spikeformers.training.subject import find_subject
+
+    costs, console = Costs(mac=asked.mac, ac=asked.ac), console_of(sys.stderr)
+    rows = []
+    for model in track(asked.models, "counting", console=console, transient=True, disable=not console.is_terminal):
+        subject = find_subject(model, asked.data, root=asked.root, images=asked.images, batch_size=asked.batch_size)
+        rows.append(energy_row(model, subject.model, subject.batches, subject.settings, costs))
+    if asked.csv:
+        Path(asked.csv).write_text(to_csv(rows), encoding="utf-8")
+    if asked.json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = make_table("an input", *(row["model"] for row in rows), right=range(1, len(rows) + 1))
+    table.add_row("parameters", *(f"{row['parameters']:,}" for row in rows))
+    table.add_row("top-1", *("-" if row["top1"] is None else f"{row['top1']:.2f} %, {row['top1_of']}" for row in rows))
+    table.add_row("steps", *(str(row["steps"]) for row in rows))
+    table.add_row("FLOPs", *(f"{row['flops'] / 1e6:,.3f} M" for row in rows))
+    for name in CONVENTIONS:
+        table.add_section()
+        table.add_row(f"{name}: AC", *(f"{row[f'ac_{name}'] / 1e6:,.3f} M" for row in rows))
+        table.add_row("MAC", *(f"{row[f'mac_{name}'] / 1e6:,.3f} M" for row in rows))
+        table.add_row("energy", *(f"{row[f'mj_{name}']:.4g} mJ" for row in rows))
+    show(table)
+    print(f"means over {rows[0]['images']} inputs; docs/energy.md says what each convention counts")
+    if any(row["top1_of"] == "published" for row in rows):
+        print("published: of a model that was trained; the weights here are random, and so are its firing rates")

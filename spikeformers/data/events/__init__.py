@@ -1,0 +1,21 @@
+"""Event cameras: recordings read from their files, cut into clips of frames, and changed as a whole.
+
+A set's item is (`Recording`, label), and of its clips ([T, C, H, W] tensor, label), so a batch is [B, T, C, H, W].
+"""
+
+from .frames import Framing
+from .recording import Events, Recording, read_events
+from .sets import EventSets, known_event_sets, load_events
+from .transforms import augmenting_clip_transform, clip_transform
+
+__all__ = [
+    "EventSets",
+    "Events",
+    "Framing",
+    "Recording",
+    "augmenting_clip_transform",
+    "clip_transform",
+    "known_event_sets",
+    "load_events",
+    "read_events",
+]

@@ -1,0 +1,55 @@
+"""From events to frames: how many a pixel saw of each polarity, in each of T parts of a recording."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a recording becomes a clip: T frames of a sensor of `height x width` pixels.
+
+    By number every frame has the same number of events, the last also what is left over; by time every frame lasts as
+    long, in whole microseconds, and the last takes what is left over. A frame in which nothing happened is empty.
+
+    Raises ValueError, when called, for an event outside the sensor, and by number for fewer events than frames.
+    """
+
+    by: Literal["number", "time"]
+    time_steps: int
+    sensor: tuple[int, int]  # height, width
+
+    @property
+    def name(self) -> str:
+        """All of it in a word."""
+        height, width = self.sensor
+        return f"{self.time_steps}x{height}x{width}-by-{self.by}"
+
+    def __call__(self, t: np.ndarray, x: np.ndarray, y: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """`[N]` events, in the order of time -> counts `[T, 2, H, W]`, darker and brighter.
+
+        They are of the smallest unsigned type that holds them.
+        """
+        height, width = self.sensor
+        for axis, column, size in (("x", x, width), ("y", y, height)):
+            if column.min() < 0 or column.max() >= size:
+                outside = column.min() if column.min() < 0 else column.max()
+                raise ValueError(
+                    f"an event at {axis} = {outside} lies outside the sensor of {height} x {width} pixels: "
+                    "set data.sensor to its height and width"
+                )
+        step = self._steps(t)
+        place = ((step * 2 + p) * height + y) * width + x
+        counts = np.bincount(place, minlength=self.time_steps * 2 * height * width)
+        return counts.astype(np.min_scalar_type(counts.max())).reshape(self.time_steps, 2, height, width)
+
+    def _steps(self, t: np.ndarray) -> np.ndarray:
+        """The frame of each event."""
+        if self.by == "time":
+            length = max(1, int(t[-1] - t[0]) // self.time_steps)
+            return np.minimum((t - t[0]) // length, self.time_steps - 1)
+        length = len(t) // self.time_steps
+        if not length:
+            raise ValueError(f"{len(t)} events cannot be cut into {self.time_steps} frames")
+        return np.minimum(np.arange(len(t)) // length, self.time_steps - 1)

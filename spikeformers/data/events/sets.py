@@ -1,0 +1,179 @@
+"""Sets of event recordings by name, or a folder of one's own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import Dataset, Subset
+
+from ..sampling import Augmented
+from ..split import split_in_order, stratified_split
+from .clips import Clips
+from .folder import Recordings, find_splits, list_recordings
+from .frames import Framing
+from .named import NAMED
+from .prepared import PreparedFrames, framing_of, is_prepared
+from .recording import Recording
+from .sensor import measure_sensor
+from .transforms import augmenting_clip_transform, clip_transform
+
+
+@dataclass(frozen=True)
+class EventSets:
+    """The three splits of one labelled set of recordings; every item is (`Recording`, label).
+
+    `prepared` and `augmented` make clips of a split, items ([T, C, H, W] tensor, label).
+    """
+
+    name: str
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+    classes: tuple[str, ...]
+    channels: int  # 2: darker and brighter; 3: their sum, too
+    sensor: tuple[int, int]  # height, width
+    framed: Framing | None = None  # how frames that lie ready were cut
+    kind: ClassVar[str] = "recordings"
+
+    def preprocess(self, settings: Mapping[str, Any], *, image_size: int, time_steps: int) -> dict[str, Any]:
+        """How a model sees recordings, by a recipe's settings of data: what travels with its weights.
+
+        Raises ValueError for settings that mean nothing here.
+        """
+        for name in ("mean", "std"):
+            if settings.get(name) is not None:
+                raise ValueError(
+                    f"data.{name} is for images, and {self.name} has events, which stay counts: leave it out"
+                )
+        return {
+            "image_size": image_size,
+            "time_steps": time_steps,
+            "frames_by": settings["frames_by"],
+            "sensor": list(self.sensor),
+            "channels": self.channels,
+            "interpolation": settings.get("interpolation") or "bilinear",
+        }
+
+    def prepared(self, split: Dataset, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Augmented:
+        """A split for evaluation; `settings` say where frames lie (`cache`) and who makes them (`workers`)."""
+        return Augmented(self._clips(split, preprocess, settings), clip_transform(**preprocess))
+
+    def augmented(
+        self,
+        split: Dataset,
+        preprocess: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        augment: Mapping[str, Any],
+        seed: int,
+    ) -> Augmented:
+        """A split for training, changed by seed and epoch as `augment` says."""
+        transform = augmenting_clip_transform(**preprocess, **augment)
+        return Augmented(self._clips(split, preprocess, settings), transform, seed)
+
+    def picture(self, item: Recording | PreparedFrames) -> Image.Image:
+        """All events of a recording in one picture: brighter in red, darker in blue."""
+        dark, bright = item.frames(Framing("number", 1, self.sensor)).astype(float).sum(0)
+        off, on = (np.minimum(1, counts / max(1.0, np.quantile(counts, 0.99))) for counts in (dark, bright))
+        pixels = np.stack([1 - off, 1 - np.maximum(off, on), 1 - on], -1)
+        return Image.fromarray((255 * pixels).astype(np.uint8))
+
+    def keep(self, item: Recording | PreparedFrames, file: Path) -> None:
+        """Writes the events of a recording to `file`, which is given without its `.npz`, for `predict` to read."""
+        item.keep(str(file))
+
+    def _clips(self, split: Dataset, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Clips:
+        how = framing(preprocess)
+        if self.framed not in (None, how):
+            raise ValueError(
+                f"{self.name} holds frames {self.framed.name}, and {how.name} are asked for: set model.time_steps "
+                f"{self.framed.time_steps} and data.frames_by {self.framed.by}, or give the recordings themselves"
+            )
+        return Clips(
+            split,
+            how,
+            cache=Path(settings["cache"]) if settings.get("cache") and not self.framed else None,
+            workers=settings.get("workers", 0),
+            skip_broken=settings.get("skip_broken", False),
+        )
+
+
+def framing(preprocess: Mapping[str, Any]) -> Framing:
+    """How clips are cut, by the settings that travel with a model."""
+    return Framing(preprocess["frames_by"], preprocess["time_steps"], tuple(preprocess["sensor"]))
+
+
+def known_event_sets() -> tuple[str, ...]:
+    """The names that `load_events` knows; it takes any other for a folder."""
+    return tuple(NAMED)
+
+
+def load_events(
+    name: str,
+    *,
+    root: str | Path = "data",
+    validation: float = 0.1,
+    seed: int = 0,
+    channels: int = 2,
+    sensor: tuple[int, int] | None = None,
+    test: float = 0.1,
+    split_seed: int | None = None,
+    workers: int = 0,
+    download: bool = True,
+) -> EventSets:
+    """The event set called `name`, whose files lie, or are put, under `root`, or the one in the folder `name`.
+
+    A folder holds `train/<class>/<recording>` and the same under `val`, `test` or both, or nothing but class folders;
+    one called `frames_number_<T>_split_by_<number or time>` holds frames, as SpikingJelly makes them.
+    Where there is no test part, the last `test` of each class in the order of file names becomes it, as in the papers
+    on CIFAR10-DVS; with `split_seed` that share is drawn at random. `validation` is the share of every class that
+    `seed` cuts from training. `sensor` is height and width; None lets `workers` processes find it in what a folder has
+    to train on.
+
+    Raises FileNotFoundError where recordings are missing, ValueError where a share or the classes are wrong.
+    """
+    for what, share in (("validation", validation), ("test", test)):
+        if not 0 <= share < 1:
+            raise ValueError(f"{what} {share} is not in 0 <= {what} < 1; 0.1 cuts off a tenth")
+    if name in NAMED:
+        parts, classes, size = NAMED[name](Path(root).expanduser(), download)
+        framed = None
+    else:
+        parts, classes, framed = _read_folder(Path(name).expanduser())
+        size = framed and framed.sensor
+    train = parts["train"]
+    train, tested = (train, parts["test"]) if "test" in parts else _cut_test(train, test, split_seed)
+    kept, cut = stratified_split(train.targets, validation, seed)
+    if "val" in parts:
+        kept, validated = list(range(len(train))), parts["val"]
+    elif validation and not cut:
+        raise ValueError(
+            f"validation {validation} of {len(train)} training recordings leaves none in any class; raise it, or pass 0"
+        )
+    else:
+        validated = Subset(train, cut)
+    height, width = sensor or size or measure_sensor(name, train, workers)
+    return EventSets(name, Subset(train, kept), validated, tested, classes, channels, (height, width), framed)
+
+
+def _read_folder(folder: Path) -> tuple[dict[str, Recordings], tuple[str, ...], Framing | None]:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{str(folder)!r} is no folder and no known set; known are {', '.join(NAMED)}")
+    kind = PreparedFrames if is_prepared(folder) else Recording
+    splits = find_splits(folder)
+    train, classes = list_recordings(splits.get("train", folder), kind=kind)
+    parts = {name: list_recordings(splits[name], classes, kind)[0] for name in ("val", "test") if name in splits}
+    if "val" in parts and "test" not in parts:
+        parts = {"test": parts["val"]}
+    first = train[0][0]
+    return {"train": train, **parts}, classes, framing_of(folder, first) if isinstance(first, PreparedFrames) else None
+
+
+def _cut_test(recordings: Recordings, share: float, seed: int | None) -> tuple[Recordings, Recordings]:
+    targets = recordings.targets
+    rest, part = split_in_order(targets, share) if seed is None else stratified_split(targets, share, seed)
+    if not part:
+        raise ValueError(f"a share of {share} leaves none of {len(targets)} recordings to test on: raise data.test")
+    return recordings.of(rest), recordings.of(part)

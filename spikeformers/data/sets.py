@@ -1,0 +1,36 @@
+"""A labelled set by name or folder, of images or of event recordings."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .events import EventSets, known_event_sets, load_events
+from .events.folder import holds_recordings
+from .images import ImageSets, known_image_sets, load_images
+
+
+def known_sets() -> tuple[str, ...]:
+    """The names that `load_sets` knows; it takes any other for a folder."""
+    return (*known_image_sets(), *known_event_sets())
+
+
+def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | None = None) -> ImageSets | EventSets:
+    """The set that a recipe's settings of data name; a folder is one of recordings if its first class holds any.
+
+    Both kinds have `name train validation test classes channels`, and make tensors of their splits: `preprocess`,
+    `prepared` and `augmented`. Raises what `load_images` and `load_events` raise.
+    """
+    name = settings["name"]
+    how: dict[str, Any] = {"root": settings["root"], "seed": seed}
+    how["validation"] = settings["validation"] if validation is None else validation
+    folder = Path(name).expanduser()
+    if name not in known_sets() and not folder.is_dir():
+        close = difflib.get_close_matches(name.lower(), known_sets())
+        remedy = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known_sets())}"
+        raise FileNotFoundError(f"{name!r} is no folder and no known set; {remedy}")
+    if name in known_event_sets() or (name not in known_image_sets() and holds_recordings(folder)):
+        how["workers"] = settings["workers"]
+        asked = {key: settings[key] for key in ("channels", "sensor", "test", "split_seed") if key in settings}
+        return load_events(name, **how, **asked)
+    return load_images(name, **how, skip_broken=settings["skip_broken"])

@@ -1,0 +1,150 @@
+"""What a step of training minimises: logits against labels, against a teacher, and how often neurons fire."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, kl_div, mse_loss
+
+from spikeformers.models import SpikingTransformer
+from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
+from spikeformers.training.recipe import Recipe
+from spikeformers.training.teacher import Teacher
+
+LabelLoss = Callable[..., Tensor]  # logits [T, B, K] and labels [B] or targets [B, K] -> a number
+
+
+def mean_over_steps(steps: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of the logits' mean over time: `[T, B, K], [B] or [B, K] -> []`."""
+    return cross_entropy(steps.mean(0), targets, label_smoothing=label_smoothing)
+
+
+def tet(
+    steps: Tensor, targets: Tensor, *, target: float = 1.0, weight: float = 0.0, label_smoothing: float = 0.0
+) -> Tensor:
+    """Temporal efficient training: every step answers for itself: `[T, B, K], [B] or [B, K] -> []`.
+
+    `(1 - weight)` times the mean over steps of their cross-entropies, and `weight` times the mean squared distance of
+    all logits from `target`. Deng et al., ICLR 2022, arXiv:2202.11946.
+    """
+    each = [cross_entropy(logits, targets, label_smoothing=label_smoothing) for logits in steps]
+    loss = torch.stack(each).mean()
+    if weight == 0:
+        return loss
+    return (1 - weight) * loss + weight * mse_loss(steps.float(), torch.full_like(steps, target, dtype=torch.float32))
+
+
+def hard_distillation(logits: Tensor, taught: Tensor) -> Tensor:
+    """Cross-entropy against the teacher's likeliest class: `[B, K], [B, K] -> []`. DeiT, arXiv:2012.12877."""
+    return cross_entropy(logits, taught.argmax(-1))
+
+
+def soft_distillation(logits: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
+    """Divergence from the teacher's probabilities at a temperature, by its square: `[B, K], [B, K] -> []`.
+
+    Hinton et al., 2015, arXiv:1503.02531.
+    """
+    ours, theirs = ((x.float() / temperature).log_softmax(-1) for x in (logits, taught))
+    return kl_div(ours, theirs, reduction="batchmean", log_target=True) * temperature**2
+
+
+class FiringPenalty:
+    """`weight` times the squared distance of each neuron's rate from `rate`, averaged over neurons.
+
+    A rate is here the mean output over the largest level, through which gradients pass. It is that of what runs inside
+    the `with` block.
+    """
+
+    def __init__(self, model: nn.Module, rate: float, weight: float):
+        self.neurons: list[Any] = [module for module in model.modules() if hasattr(module, "levels")]
+        self.rate, self.weight = rate, weight
+        self._rates: dict[int, Tensor] = {}
+        self._hooks: list[Any] = []
+
+    def __enter__(self) -> "FiringPenalty":
+        self._rates.clear()
+        if self.weight:
+            self._hooks = [neuron.register_forward_hook(self._read) for neuron in self.neurons]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def __call__(self) -> Tensor | float:
+        """The penalty of what ran in the block."""
+        if not self._rates:
+            return 0.0
+        return self.weight * (torch.stack([*self._rates.values()]) - self.rate).square().mean()
+
+    def _read(self, neuron: Any, _inputs: tuple, spikes: Tensor) -> None:
+        # A neuron is read once: memory-lean blocks call it again in the backward pass, after the block.
+        self._rates.setdefault(id(neuron), spikes.float().mean() / max(neuron.levels))
+
+
+class Objective:
+    """A recipe's loss of a model on a batch, and the logits it was read from.
+
+    `objective(model, x, targets)` takes images `[B, C, H, W]` or sequences `[T, B, C, H, W]` and labels `[B]` or
+    targets `[B, K]`, and gives a number and logits `[B, K]`. Where the model has two heads, the second learns from the
+    teacher, and the logits are their average.
+    """
+
+    def __init__(self, recipe: Recipe, model: SpikingTransformer, teacher: Teacher | None = None):
+        loss, distill = recipe.loss, recipe.distill
+        self.labels: LabelLoss = (
+            partial(tet, target=loss.tet_target, weight=loss.tet_weight) if loss.name == "tet" else mean_over_steps
+        )
+        self.label_smoothing = recipe.label_smoothing
+        self.firing = FiringPenalty(model, loss.firing_rate, loss.firing_weight)
+        self.teacher, self.weight = teacher, distill.weight
+        self.taught = (
+            hard_distillation if distill.name == "hard" else partial(soft_distillation, temperature=distill.temperature)
+        )
+
+    def __call__(self, model: SpikingTransformer, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        # Mixed targets are smoothed already.
+        labels = self.labels if targets.ndim == 2 else partial(self.labels, label_smoothing=self.label_smoothing)
+        with self.firing:
+            heads = [model.forward_steps(x)] if self.teacher is None else [*model.forward_heads(x)]
+        loss = labels(heads[0], targets)
+        if self.teacher is not None:
+            taught = self.taught(heads[-1].mean(0), self.teacher(x))
+            loss = (1 - self.weight) * loss + self.weight * taught
+        return loss + self.firing(), torch.stack(heads).mean((0, 1))
+
+    def judge(self, model: SpikingTransformer, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The cross-entropy in evaluation, whatever was trained by, and the logits."""
+        logits = model(x)
+        return cross_entropy(logits, labels), logits
+
+
+class Reconstruction:
+    """The loss of a masked autoencoder, which asks for no labels and gives no logits."""
+
+    teacher = None
+
+    def __call__(self, model: MaskedAutoencoder, x: Tensor, targets: Tensor) -> tuple[Tensor, None]:
+        return model.reconstruct(x), None
+
+    def judge(self, model: MaskedAutoencoder, x: Tensor, labels: Tensor) -> tuple[Tensor, None]:
+        """The loss in evaluation, with the same patches hidden each time."""
+        return model.reconstruct(x, torch.Generator(x.device).manual_seed(0)), None
+
+
+def make_objective(recipe: Recipe, model: SpikingTransformer, teacher: Teacher | None) -> Any:
+    """What a model is trained by. Raises ValueError for what a masked autoencoder cannot be trained with."""
+    if not isinstance(model, MaskedAutoencoder):
+        return Objective(recipe, model, teacher)
+    mixing = recipe.augment.mixup > 0 or recipe.augment.cutmix > 0
+    for what, asked in (
+        ("memory lean", recipe.memory == "lean"),
+        ("distill.teacher", teacher is not None),
+        ("augment.mixup and cutmix", mixing),
+    ):
+        if asked:
+            raise ValueError(f"{what} is not for a masked autoencoder, which paints what it does not see: leave it out")
+    return Reconstruction()

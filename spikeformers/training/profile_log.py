@@ -1,0 +1,36 @@
+"""Operations and energy while a model trains, in TensorBoard."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import Callback
+
+from spikeformers.analysis import CONVENTIONS, profile
+from spikeformers.training.module import time_first
+
+
+class ProfileLog(Callback):
+    """Logs energy, AC and MAC an input by every convention, and the rate of every layer of neurons, now and then.
+
+    Counted on the first `samples` of every `every`th batch, in eval mode, by running statistics; 0 counts never. The
+    model's random numbers, state and gradients are left as they were.
+    """
+
+    def __init__(self, every: int, samples: int = 8):
+        self.every, self.samples = every, samples
+
+    @rank_zero_only
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not self.every or batch_idx % self.every or trainer.logger is None:
+            return
+        x = time_first(batch[0][: self.samples])
+        found = profile(pl_module.model, [x])  # pyright: ignore[reportArgumentType]
+        numbers: dict[str, float] = {}
+        for name in CONVENTIONS:
+            total = found.total(name)
+            numbers |= {f"energy/{name}": total.millijoules, f"ac/{name}": total.ac, f"mac/{name}": total.mac}
+        numbers |= {f"rate/{layer.name}": layer.rate for layer in found.activity}
+        trainer.logger.log_metrics(numbers, step=trainer.global_step)

@@ -1,0 +1,186 @@
+"""The report: its files, its structure, and how it looks in a browser where there is one."""
+
+import base64
+import csv
+import html
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from tiny_models import build
+
+import spikeformers as sf
+from spikeformers.analysis import CONVENTIONS
+from spikeformers.analysis.report import write_report
+from spikeformers.analysis.report_page import block_of
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+# What a page says of itself once it has loaded: pictures that did not, errors, and whether it is wider than its window.
+PROBE = """<script>
+addEventListener('error', e => (window.told = [...(window.told || []), String(e.message)]), true);
+addEventListener('load', () => setTimeout(() => {
+  const images = [...document.images], blocks = document.querySelectorAll('main p, main img, h1, h2, dl, figure');
+  const says = document.createElement('pre');
+  says.id = 'probe';
+  says.textContent = JSON.stringify({
+    width: innerWidth, scroll: document.documentElement.scrollWidth, told: window.told || [], pictures: images.length,
+    broken: images.filter(i => !i.complete || !i.naturalWidth).length,
+    outside: [...blocks].map(e => e.getBoundingClientRect().right).filter(right => right > innerWidth + 1)});
+  document.body.append(says);
+}, 50));
+</script>"""
+PHONE = """<!doctype html><body><iframe src="inner.html" width="360" height="700"></iframe><script>
+addEventListener('load', () => setTimeout(() => {
+  document.body.append(document.querySelector('iframe').contentDocument.getElementById('probe'));
+}, 300));
+</script></body>"""
+
+
+class Looks(HTMLParser):
+    """Every tag is closed in order; what images and links point to."""
+
+    VOID = ("meta", "img", "link", "br")
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.images, self.links, self.ids, self.foreign = [], [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "img":
+            assert values["alt"]
+            self.images.append(values["src"])
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values["href"]] if tag == "a" else []
+        self.foreign += [v for k, v in values.items() if k in ("src", "href") and not v.startswith(("data:", "#"))]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """A report on a tiny model, and its folder."""
+    torch.manual_seed(0)
+    model = build("spikformer", time_steps=3)
+    x, labels = torch.randn(6, 3, 16, 16), torch.arange(6)
+    for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        torch.nn.init.constant_(norm.bias, 0.7)
+        norm.momentum = 1.0
+    model.train()(x)
+    torch.nn.init.constant_(model.blocks[1].mlp.core.fc1.norm.bias, -50)  # a dead layer
+    folder = tmp_path_factory.mktemp("report") / "out"
+    batches = [(x[:4], labels[:4]), (x[4:], labels[4:])]
+    about = {"data": "noise & <nothing>"}
+    report = write_report(model, batches, folder, title="A <tiny> model", about=about, classes=list("abcdefghij"))
+    return report, folder
+
+
+def test_the_files_say_what_the_profile_says(reported):
+    report, folder = reported
+    assert {path.name for path in folder.iterdir()} == {"index.html", "summary.json", "layers.csv", "pictures"}
+    says = json.loads((folder / "summary.json").read_text())
+    for name in CONVENTIONS:
+        assert says["energy"][name]["millijoules"] == report.profile.total(name).millijoules
+    assert [answer["steps"] for answer in says["anytime"]] == [1, 2, 3]
+    assert says["top1"] == says["anytime"][-1]["top1"] == report.top1
+    assert says["verdict"].startswith("Not spike-driven") and 1 <= len(says["advice"]) <= 3
+    with (folder / "layers.csv").open() as table:
+        assert len(list(csv.DictReader(table))) == len(says["layers"])
+    assert not folder.with_name("out.unfinished").exists()
+
+
+def test_the_page_is_whole_and_needs_nothing_else(reported):
+    folder = reported[1]
+    page = (folder / "index.html").read_text()
+    looks = Looks()
+    looks.feed(page)
+    assert looks.open == [] and looks.foreign == []
+    assert {link.removeprefix("#") for link in looks.links} == {"cost", "firing", "audit", "attention", "time", "cite"}
+    assert {link.removeprefix("#") for link in looks.links} <= set(looks.ids)
+    assert not re.search(r"https?://", page.replace("http://www.w3.org", ""))
+    assert "A &lt;tiny&gt; model" in page and "noise &amp; &lt;nothing&gt;" in page
+    assert "prefers-color-scheme: dark" in page and "@media print" in page
+    files = sorted((folder / "pictures").iterdir())
+    embedded = [base64.b64decode(image.partition("base64,")[2]) for image in looks.images]
+    assert sorted(embedded) == sorted(file.read_bytes() for file in files)
+    assert len(files) == 3 + 2 * (2 + 2)  # depth, raster, anytime; of two inputs: itself, relevance, two blocks
+    assert "blocks.1.mlp.core.neuron: 100% of 2048 neurons never fire. What helps: " in page
+    for name in CONVENTIONS:
+        assert f"<td>{name}</td>" in page
+
+
+needs_a_browser = pytest.mark.skipif(BROWSER is None, reason="no browser: only the page's structure is tested, above")
+
+
+@needs_a_browser
+@pytest.mark.parametrize("width", [500, 1200])  # no headless window is narrower than 500
+def test_in_a_browser(reported, tmp_path, width):
+    page = (reported[1] / "index.html").read_text()
+    told = in_browser(page.replace("<head>", f"<head>{PROBE}"), tmp_path, width)
+    assert (told["told"], told["broken"], told["outside"]) == ([], 0, [])
+    assert told["pictures"] == 11
+    assert told["scroll"] <= told["width"] == width
+
+
+@needs_a_browser
+def test_on_a_phone(reported, tmp_path):
+    page = (reported[1] / "index.html").read_text()
+    (tmp_path / "inner.html").write_text(page.replace("<head>", f"<head>{PROBE}"))
+    told = in_browser(PHONE, tmp_path, 600)
+    assert (told["told"], told["broken"], told["outside"]) == ([], 0, [])
+    assert told["scroll"] <= told["width"] <= 360
+
+
+def in_browser(page, folder, width):
+    """What the probe in a page says."""
+    (folder / "page.html").write_text(page)
+    command = [
+        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--dump-dom",
+        "--hide-scrollbars", f"--window-size={width},900", "--virtual-time-budget=5000",
+        f"--user-data-dir={folder}/user", f"file://{folder}/page.html",
+    ]  # fmt: skip
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    found = re.search(r'<pre id="probe">(.*?)</pre>', dom, re.DOTALL)
+    assert found, dom[:500]
+    return json.loads(html.unescape(found[1]))
+
+
+def test_a_report_takes_the_place_of_an_older_one_and_of_nothing_else(reported, tmp_path):
+    model, batches = build("spikformer"), [(torch.randn(1, 3, 16, 16), torch.zeros(1, dtype=torch.long))]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("all of it")
+    with pytest.raises(ValueError, match="mine holds something that is no report: choose another folder"):
+        write_report(model, batches, tmp_path / "mine")
+    with pytest.raises(ValueError, match=r"no layer of neurons 'blocks.9': choose one of stem.stages.0.neuron"):
+        write_report(model, batches, tmp_path / "new", raster="blocks.9")
+    with pytest.raises(ValueError, match="no energy convention 'mine': choose of"):
+        write_report(model, batches, tmp_path / "new", convention="mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    for _ in range(2):
+        write_report(model, batches, tmp_path / "new", shown=1)
+    assert len(list((tmp_path / "new" / "pictures").iterdir())) == 3 + 4
+
+
+def test_events_and_parts_that_look_ahead(tmp_path):
+    class Ahead(sf.neurons.LIF):
+        causal = False
+
+    model = build("qkformer_events", neuron=Ahead)
+    clips = torch.poisson(torch.rand(3, 2, 2, 32, 32))  # T B C H W
+    report = write_report(model, [(clips, torch.tensor([0, 1]))], tmp_path / "out", shown=1)
+    assert report.answers == [] and "looks ahead in time" in report.refused
+    assert "Not read out before the last step: " in (tmp_path / "out" / "index.html").read_text()
+    assert not (tmp_path / "out" / "pictures" / "anytime.svg").exists()
+
+
+def test_blocks():
+    names = ["stem.stages.0.proj", "blocks.12.attn.core.product1", "head.linear", "sum1", "0"]
+    assert [block_of(name) for name in names] == ["stem", "blocks.12", "head", "model", "0"]

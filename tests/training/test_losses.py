@@ -1,0 +1,286 @@
+"""Losses against their formulas, teachers, firing rates, starting weights, layer decay, rates by batch, repeats."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_models import build
+from torch import nn
+from torch.nn.functional import cross_entropy, softmax
+
+import spikeformers as sf
+from spikeformers.analysis import FiringRates
+from spikeformers.data import Augmented, EpochSampler
+from spikeformers.models import save_pretrained
+from spikeformers.training import read_recipe
+from spikeformers.training.losses import (
+    FiringPenalty,
+    Objective,
+    hard_distillation,
+    mean_over_steps,
+    soft_distillation,
+    tet,
+)
+from spikeformers.training.optim import find_layers, learning_rate, make_optimizer, make_schedule
+from spikeformers.training.start import start_from
+from spikeformers.training.teacher import Teacher, load_teacher
+
+STEPS = torch.tensor([[[2.0, 0.0, -1.0], [0.5, 0.5, 0.0]], [[0.0, 1.0, 1.0], [3.0, -2.0, 0.0]]])  # T B K
+LABELS = torch.tensor([0, 2])
+
+
+# ---- formulas
+
+
+def test_the_mean_over_steps():
+    p = softmax(STEPS.mean(0), -1)
+    assert mean_over_steps(STEPS, LABELS) == pytest.approx(-(p[0, 0].log() + p[1, 2].log()).item() / 2)
+
+
+def test_tet_holds_every_step_against_the_labels():
+    each = [-softmax(logits, -1)[[0, 1], LABELS].log().mean() for logits in STEPS]
+    expected = sum(each).item() / 2
+    assert tet(STEPS, LABELS) == pytest.approx(expected)
+    assert tet(STEPS, LABELS) > mean_over_steps(STEPS, LABELS)  # Jensen
+    drawn = ((STEPS - 1.5) ** 2).mean().item()
+    assert tet(STEPS, LABELS, target=1.5, weight=0.2) == pytest.approx(0.8 * expected + 0.2 * drawn)
+
+
+def test_smoothed_and_mixed_targets_are_the_same_to_tet():
+    smooth = torch.full((2, 3), 0.1 / 3)
+    smooth[[0, 1], LABELS] += 0.9
+    assert tet(STEPS, smooth) == pytest.approx(tet(STEPS, LABELS, label_smoothing=0.1).item())
+
+
+def test_distillation():
+    ours, theirs = STEPS[0], STEPS[1]
+    assert hard_distillation(ours, theirs) == cross_entropy(ours, torch.tensor([1, 0]))
+    p, q = softmax(theirs / 2, -1), softmax(ours / 2, -1)
+    divergence = (p * (p / q).log()).sum(-1).mean().item() * 4
+    assert soft_distillation(ours, theirs, temperature=2) == pytest.approx(divergence)
+    assert soft_distillation(ours, ours, temperature=3) == pytest.approx(0, abs=1e-6)
+
+
+# ---- the objective
+
+
+class Answers(nn.Module):
+    """Says the same of every image."""
+
+    num_classes = 3
+
+    def __init__(self, *logits):
+        super().__init__()
+        self.logits = nn.Parameter(torch.tensor(logits))
+
+    def forward(self, x):
+        self.seen = x
+        return self.logits.expand(len(x), 3)
+
+
+def test_the_second_head_learns_from_the_teacher():
+    student = build("sdt_v2_kd", num_classes=3).train()
+    teacher = Teacher(Answers(0.0, 1.0, 3.0), torch.ones(1), torch.zeros(1))
+    recipe = read_recipe("digits", {"distill": {"teacher": "named", "weight": 0.25}, "label_smoothing": 0.0})
+    x, labels = torch.randn(2, 3, 64, 64), torch.tensor([0, 1])
+    loss, logits = Objective(recipe, student, teacher)(student, x, labels)
+    by_labels, by_teacher = student.forward_heads(x)
+    expected = 0.75 * cross_entropy(by_labels.mean(0), labels)
+    expected += 0.25 * cross_entropy(by_teacher.mean(0), torch.tensor([2, 2]))
+    assert loss.item() == pytest.approx(expected.item())
+    torch.testing.assert_close(logits, student(x))
+    loss.backward()
+    assert teacher.model.logits.grad is None and student.head.linear_kd.weight.grad is not None
+
+
+def test_one_head_learns_from_both():
+    student = build("spikformer", num_classes=3).train()
+    teacher = Teacher(Answers(0.0, 1.0, 3.0), torch.ones(1), torch.zeros(1))
+    recipe = read_recipe("digits", {"distill": {"teacher": "named", "name": "soft", "temperature": 2.0}})
+    x, labels = torch.randn(2, 3, 16, 16), torch.tensor([0, 1])
+    loss, logits = Objective(recipe, student, teacher)(student, x, labels)
+    expected = cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing) / 2
+    expected += soft_distillation(logits, teacher(x), temperature=2) / 2
+    assert loss.item() == pytest.approx(expected.item())
+
+
+def test_a_teacher_sees_images_as_it_was_trained_on_them(tmp_path):
+    teacher = build("spikformer", num_classes=3)
+    save_pretrained(teacher, tmp_path, preprocess={"image_size": 16, "mean": [0.5, 0.4, 0.3], "std": [0.1, 0.2, 0.4]})
+    loaded = load_teacher(str(tmp_path), 3, ([0.1, 0.2, 0.3], [0.2, 0.2, 0.2]))
+    loaded.model = Answers(0.0, 0.0, 0.0)
+    pixels = torch.rand(2, 3, 4, 4)
+    mean, std = torch.tensor([0.1, 0.2, 0.3]).view(3, 1, 1), torch.tensor(0.2)
+    loaded((pixels - mean) / std)
+    theirs = (pixels - torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1)) / torch.tensor([0.1, 0.2, 0.4]).view(3, 1, 1)
+    torch.testing.assert_close(loaded.model.seen, theirs)
+    with pytest.raises(ValueError, match="tells 3 classes apart, and the model 10"):
+        load_teacher(str(tmp_path), 10)
+
+
+def test_teachers_of_timm_by_name(monkeypatch):
+    with pytest.raises(ValueError, match="'caformer_b66' is neither a file nor one of timm's models"):
+        load_teacher("caformer_b66", 3)
+
+    def no_network(*_, **__):
+        raise OSError("cannot connect\nat all")
+
+    monkeypatch.setattr("timm.create_model", no_network)
+    with pytest.raises(ValueError, match=r"has no weights to be had here \(cannot connect\): give a file"):
+        load_teacher("caformer_b36.sail_in22k_ft_in1k", 3)
+
+
+def test_a_run_with_a_teacher(train, finished, rows_of):
+    run = train(distill={"teacher": str(finished.run), "name": "soft"}, loss={"name": "tet", "tet_weight": 0.1}).run
+    assert not any("teacher" in key for key in load_file(run / "weights.safetensors"))
+    assert float(rows_of(run)[0]["loss"]) > 0
+
+
+# ---- firing rates
+
+
+def test_the_penalty_is_the_squared_distance_of_rates(lively):
+    model = build("spikformer")
+    x = torch.randn(2, 3, 16, 16)
+    lively(model, x)
+    with FiringRates(model) as rates, FiringPenalty(model, 0.1, 3.0) as penalty:
+        model(x)
+    expected = sum((rate - 0.1) ** 2 for rate in rates.by_neuron().values()) / len(rates.by_neuron())
+    assert penalty().item() == pytest.approx(3 * expected, rel=1e-5)
+    penalty().backward()
+    assert model.stem.stages[0].proj.norm.bias.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("memory", ["plain", "lean"])
+def test_a_penalty_makes_neurons_quieter(train, rows_of, memory):
+    def rates(run, weight):
+        loss = {"firing_weight": weight}
+        rows = rows_of(train(run, epochs=3, loss=loss, memory=memory).run)
+        return [float(value) for key, value in rows[-1].items() if key.startswith("firing/")]
+
+    assert sum(rates("quiet", 30.0)) < 0.7 * sum(rates("loud", 0.0))
+
+
+# ---- where a run starts
+
+
+def test_more_steps_larger_images_and_other_classes_start_from_a_run(tmp_path, caplog):
+    first = build("spikformer", time_steps=1)
+    save_pretrained(first, tmp_path)
+    model = start_from(build("spikformer", time_steps=4, image_size=32, num_classes=7), str(tmp_path))
+    assert all(torch.equal(p, model.state_dict()[k]) for k, p in first.state_dict().items() if "head" not in k)
+    assert "has no weights for head.linear: they are new" in caplog.text
+    with pytest.raises(ValueError, match=r"does not fit spikformer_4_384_cifar10: it lacks .* and \d+ more"):
+        start_from(build("spikformer", dim=64), str(tmp_path))
+
+
+def test_a_second_head_starts_new(tmp_path):
+    first = build("sdt_v2")
+    save_pretrained(first, tmp_path)
+    model = start_from(build("sdt_v2_kd", time_steps=4), str(tmp_path))
+    assert torch.equal(model.head.linear.weight, first.head.linear.weight)
+
+
+def test_a_recipe_that_starts_from_weights_needs_them(train, finished):
+    with pytest.raises(ValueError, match=r"run begins with those of T = 1: .* by --start_from"):
+        train(start_needed="those of T = 1")
+    changes = {"start_needed": "those of T = 1", "start_from": str(finished.run), "optimizer": {"lr": 1e-9}}
+    weights = load_file(train(**changes, schedule={"min_lr": 0.0}).weights)
+    for key, value in load_file(finished.weights).items():
+        if key.endswith("conv.weight"):
+            torch.testing.assert_close(weights[key], value, atol=1e-6, rtol=0)
+
+
+# ---- rates and groups
+
+
+def test_layers_decay_from_the_head_down():
+    model = build("sdt_v3_large")  # seven blocks up to the last stage, then two
+    layers = find_layers(model)
+    assert {layer for name, layer in layers.items() if not name.startswith(("blocks.7.", "blocks.8.", "head."))} == {0}
+    assert layers["blocks.7.mlp.core.scale"] == 1 and layers["blocks.8.mlp.core.scale"] == 2
+    assert layers["head.linear.weight"] == 3
+    recipe = read_recipe("digits", {"optimizer.layer_decay": 0.75, "schedule": {"warmup_epochs": 0}})
+    optimizer = make_optimizer(recipe, model)
+    make_schedule(recipe, optimizer, 1)[0].step(0)
+    names = {id(p): name for name, p in model.named_parameters()}
+    for group in optimizer.param_groups:
+        for p in group["params"]:
+            assert group["lr"] == pytest.approx(recipe.optimizer.lr * 0.75 ** (3 - layers[names[id(p)]]))
+            assert group["weight_decay"] == (0.05 if p.ndim > 1 else 0)
+    flat = find_layers(build("spikformer"))
+    assert {flat["stem.stages.0.proj.conv.weight"], flat["position.core.proj.conv.weight"]} == {0}
+    assert (flat["blocks.0.attn.core.q.conv.weight"], flat["head.linear.bias"]) == (1, 3)
+
+
+def test_the_published_levels_of_v3_large():
+    with torch.device("meta"):
+        layers = find_layers(sf.create_model("sdt_v3_83m_kd"))
+    assert layers["head.linear_kd.weight"] == 13 and layers["stem.proj.conv.weight"] == 0
+    assert [layers[f"blocks.{7 + i}.attn.core.scale"] for i in range(12)] == [*range(1, 13)]
+
+
+def test_a_rate_in_proportion_to_the_batch():
+    recipe = read_recipe("digits", {"optimizer": {"lr": 6e-4, "lr_batch": 256}, "batch_size": 128, "accumulate": 2})
+    assert learning_rate(recipe, processes=8) == pytest.approx(6e-4 * 128 * 2 * 8 / 256)
+    assert make_optimizer(recipe, nn.Linear(1, 1), 8).param_groups[0]["lr"] == learning_rate(recipe, 8)
+    assert learning_rate(read_recipe("digits"), 8) == read_recipe("digits").optimizer.lr
+
+
+def test_all_parameters_decay_where_a_recipe_says_so():
+    recipe = read_recipe("digits", {"optimizer.decay_all": True})
+    assert {g["weight_decay"] for g in make_optimizer(recipe, nn.Linear(1, 1)).param_groups} == {0.05}
+
+
+def test_a_curve_behind_the_warm_up():
+    changes = {"schedule": {"warmup_epochs": 10, "warmup_lr": 0.0, "min_lr": 0.0, "after_warmup": True}, "epochs": 110}
+    recipe = read_recipe("digits", changes)
+    optimizer = make_optimizer(recipe, nn.Linear(1, 1))
+    schedule, epochs = make_schedule(recipe, optimizer, 1)
+    assert epochs == 110
+    rates = []
+    for epoch in (5, 10, 60, 109):
+        schedule.step(epoch)
+        rates.append(optimizer.param_groups[0]["lr"] / recipe.optimizer.lr)
+    assert rates == pytest.approx([0.5, 1, 0.5, 0.5 * (1 + torch.tensor(0.99 * torch.pi).cos().item())], abs=1e-6)
+
+
+# ---- repeated augmentation
+
+
+def test_an_image_is_shown_three_times_and_differently():
+    def shares(ranks):
+        return [[*EpochSampler(range(12), num_replicas=ranks, rank=r, seed=1, repeats=3)] for r in range(ranks)]
+
+    (whole,) = shares(1)
+    assert len(whole) == 12 and len({index for _, index, _ in whole}) == 4
+    assert [copy for *_, copy in whole] == [0, 1, 2] * 4
+    assert shares(2) == [whole[::2], whole[1::2]]
+    noisy = Augmented([(0.0, 1)] * 12, lambda zero: zero + torch.rand(()), seed=0)
+    values = [noisy[item][0].item() for item in whole]
+    assert len(set(values)) == 12 and values == [noisy[item][0].item() for item in whole]
+
+
+def test_a_run_with_repeats(train):
+    assert train(augment={"repeats": 3, "hflip": 0.5}).test.images == 12
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"distill.weight": 2}, r"distill\.weight 2\.0 is not in \[0, 1\]"),
+        ({"distill.temperature": 0}, r"distill\.temperature 0\.0 is not above 0"),
+        ({"loss.tet_weight": -1}, r"loss\.tet_weight -1\.0 is not in"),
+        ({"loss.firing_weight": -1}, r"loss\.firing_weight -1\.0 is below 0"),
+        ({"loss.firing_weight": 1, "compile": True}, r"loss\.firing_weight reads every neuron"),
+        ({"loss.name": "ted"}, r"loss\.name is 'ted', where one of 'mean', 'tet' belongs"),
+        ({"optimizer.lr_batch": 0}, r"optimizer\.lr_batch 0 is below 1"),
+        ({"optimizer.layer_decay": 1.5}, r"optimizer\.layer_decay 1\.5 is not in \(0, 1\]"),
+        ({"augment.repeats": 0}, r"augment\.repeats 0 is below 1"),
+    ],
+)
+def test_settings_that_do_not_fit(changes, said):
+    with pytest.raises(ValueError, match=said):
+        read_recipe("digits", changes)
