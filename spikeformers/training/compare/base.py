@@ -55,9 +55,10 @@ def _for_model(model: str, words: Sequence[str]) -> tuple[Recipe, Recipe]:
     nearest = sorted(list_recipes(), key=lambda name: _strangeness(recipe_sizes(name), model))
     for recipe in (name for name in nearest if _is_for(name, data)):
         try:
-            own, asked = (read_recipe(recipe, ["--model", model, *more]) for more in ((), words))
-        except ValueError:  # its rows are those of another family, or the words do not suit it, as the next will tell
+            own = read_recipe(recipe, ["--model", model])
+        except ValueError:  # its rows are those of another family
             continue
+        asked = read_recipe(recipe, ["--model", model, *words])
         logger.warning("training settings are those of the recipe %s", recipe)
         break
     else:
