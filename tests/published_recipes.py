@@ -498,7 +498,7 @@ SIZES = {
         "spikingresformer_m": {"batch_size": 28, "lr": 8e-4, "augment.rand_augment": "rand-m9-mstd0.5-inc1"},
         "spikingresformer_l": {
             "batch_size": 16, "lr": 5e-4, "augment.rand_augment": "rand-m9-n3-mstd0.5-inc1",
-            "trainer": {"sync_batchnorm": True},
+            "sync_norm": True,
         },
     },
     "spikingresformer_cifar10": {"spikingresformer_ti_cifar10": {}},

@@ -2,6 +2,7 @@
 
 HELP = """\
 usage: spikeformers train RECIPE [--model NAME] [--data NAME] [--any.field VALUE ...] [--run NAME] [--resume]
+       spikeformers train --like RUN [--any.field VALUE ...] [--run NAME] [--resume]
 
 Trains by a recipe (a name from `spikeformers recipes`, or a file, mine.yaml) and leaves weights, settings, metrics and
 pictures in runs/<recipe>/.
@@ -17,8 +18,10 @@ pictures in runs/<recipe>/.
                       the switches of Lightning's Trainer
   --run NAME          name of the run's folder in runs/ (or in --out FOLDER)
   --resume            go on with that run from its last checkpoint
+  --like RUN          in place of a recipe: the settings of an earlier run's folder; warns of other versions
 
   spikeformers train digits --epochs 5 --run short
+  spikeformers train --like runs/digits --seed 1 --run digits-1
   spikeformers train spikformer_cifar10 --model spikformer_4_256_cifar10 --precision bf16-mixed
   spikeformers train sdt_v2_imagenet_t4 --data FOLDER --start_from runs/sdt_v2_imagenet
 """
@@ -29,12 +32,16 @@ def run(words: list[str]) -> None:
         print(HELP, end="")
         return
     recipe_name, *words = words
+    again = recipe_name == "--like" and words
+    if again:
+        recipe_name, *words = words
     if recipe_name.startswith("-"):
         raise ValueError(f"train got {recipe_name} where a recipe belongs: spikeformers train RECIPE {recipe_name} ...")
     resume = "--resume" in words
     from spikeformers.training import fit, read_recipe
+    from spikeformers.training.provenance import like
 
-    recipe = read_recipe(recipe_name, [word for word in words if word != "--resume"])
+    recipe = (like if again else read_recipe)(recipe_name, [word for word in words if word != "--resume"])
     result = fit(recipe, resume=resume)
     run = result.run
     test = result.test
@@ -47,4 +54,4 @@ def run(words: list[str]) -> None:
     print(f"{run}/ holds {', '.join(sorted(entry.name for entry in run.iterdir() if entry.is_file()))}\n\nTry next:")
     print(f"  spikeformers predict {run} {run}/samples/*")
     print(f"  spikeformers eval {run}")
-    print(f"  spikeformers train {recipe_name} --model.neuron PLIF --run {run.name}-plif")
+    print(f"  spikeformers train {'--like ' if again else ''}{recipe_name} --model.neuron PLIF --run {run.name}-plif")

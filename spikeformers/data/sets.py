@@ -2,12 +2,14 @@
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .events import EventSets, known_event_sets, load_events
 from .events.folder import holds_recordings
 from .images import ImageSets, known_image_sets, load_images
+from .readable import Readable
 
 
 def known_sets() -> tuple[str, ...]:
@@ -19,7 +21,8 @@ def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | Non
     """The set that a recipe's settings of data name; a folder is one of recordings if its first class holds any.
 
     Both kinds have `name train validation test classes channels`, and make tensors of their splits: `preprocess`,
-    `prepared` and `augmented`. Raises what `load_images` and `load_events` raise.
+    `prepared` and `augmented`. With `skip_broken` images that break later are left out too. Raises what `load_images`
+    and `load_events` raise.
     """
     name = settings["name"]
     how: dict[str, Any] = {"root": settings["root"], "seed": seed}
@@ -33,4 +36,12 @@ def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | Non
         how["workers"] = settings["workers"]
         asked = {key: settings[key] for key in ("channels", "sensor", "test", "split_seed") if key in settings}
         return load_events(name, **how, **asked)
-    return load_images(name, **how, skip_broken=settings["skip_broken"])
+    images = load_images(name, **how, skip_broken=settings["skip_broken"])
+    if not settings["skip_broken"]:
+        return images
+    return replace(
+        images,
+        train=Readable(images.train),
+        validation=Readable(images.validation, counted=False),
+        test=Readable(images.test, counted=False),
+    )

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeformers.layers.synchronised import norm_across, spans_processes
 from spikeformers.layers.time import merge_time, split_time
 from spikeformers.ops.notes import Recipe, note
 
@@ -13,29 +14,35 @@ def batch_norm(norm: Any, x: Tensor, *, shown: int = 1) -> Tensor:
     """`norm` of current at every step, `[T, B, C, H, W] -> [T, B, C, H, W]`; statistics are shared by all steps.
 
     `shown` says for how many steps an `x` of one step stands: what is normed is `x` that often, computed once. Where a
-    gradient will pass, the output notes how it was made (`spikeformers.ops.notes`).
+    gradient will pass, the output notes how it was made (`spikeformers.ops.notes`). After `synchronise` statistics are
+    shared by all processes of a run too.
     """
-    kind, momentum = (
-        type(norm),
-        getattr(norm, "momentum", None) if norm.training else None,
-    )  # a subclass may do more than we know
-    if kind is not nn.BatchNorm2d or momentum is None or torch.compiler.is_compiling():
+    kind = type(norm)
+    if spans_processes(norm):
+        y, mean, inverse_std = norm_across(norm, merge_time(x), shown)
+    elif kind is nn.BatchNorm2d and norm.training and norm.momentum is not None and not torch.compiler.is_compiling():
+        y, mean, inverse_std = _norm_here(norm, merge_time(x), shown)
+    else:  # a subclass may do more than we know
         return split_time(norm(merge_time(x)), x.shape[0])
-    running: Any = norm.running_var
-    variance = running.clone() if shown > 1 else running
-    y, mean, inverse_std = torch.native_batch_norm(
-        merge_time(x), norm.weight, norm.bias, norm.running_mean, variance, True, momentum, norm.eps
-    )
-    norm.num_batches_tracked.add_(1)
-    if shown > 1:  # the running variance is that of a population, which counts how many numbers there were
-        count, rest = x.numel() // x.shape[2], (1 - momentum) * running
-        running.copy_(rest + (variance - rest) * (shown * (count - 1) / (shown * count - 1)))
     y = split_time(y, x.shape[0])
     if not y.requires_grad:
         return y
     scale = norm.weight.detach() * inverse_std
     shift = norm.bias.detach() - mean * scale
     return note(y, Recipe(x.detach(), scale.view(-1, 1, 1), shift.view(-1, 1, 1)))
+
+
+def _norm_here(norm: Any, x: Tensor, shown: int) -> tuple[Tensor, Tensor, Tensor]:
+    running = norm.running_var
+    variance = running.clone() if shown > 1 else running
+    made = torch.native_batch_norm(
+        x, norm.weight, norm.bias, norm.running_mean, variance, True, norm.momentum, norm.eps
+    )
+    norm.num_batches_tracked.add_(1)
+    if shown > 1:  # the running variance is that of a population, which counts how many numbers there were
+        count, rest = x.numel() // x.shape[1], (1 - norm.momentum) * running
+        running.copy_(rest + (variance - rest) * (shown * (count - 1) / (shown * count - 1)))
+    return made
 
 
 def takes_once(norm: nn.Module, x: Tensor) -> bool:

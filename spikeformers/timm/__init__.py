@@ -1,4 +1,4 @@
-"""Every model of ours under its name in timm: `import spikeformers.timm`, then `timm.create_model("qkformer_10_384")`.
+"""Every classifier of ours by name in timm: `import spikeformers.timm`, then `timm.create_model("qkformer_10_384")`.
 
 timm's arguments mean what they mean there: `num_classes` (0 for features), `in_chans`, `img_size`, `drop_path_rate`,
 `features_only` with `out_indices`, `checkpoint_path`. Ours go along with them: `time_steps`, `neuron`, `attention`, ...
@@ -13,7 +13,7 @@ There are no weights to download. `checkpoint_path=FILE` reads ours and those th
 for other classes or channels.
 """
 
-from spikeformers.models import list_models
+from spikeformers.models import describe_model, list_models
 from spikeformers.timm.features import FeatureMaps, FeatureSteps
 from spikeformers.timm.network import TimmSpikingTransformer
 from spikeformers.timm.spiking_transformer import register
@@ -21,4 +21,5 @@ from spikeformers.timm.spiking_transformer import register
 __all__ = ["FeatureMaps", "FeatureSteps", "TimmSpikingTransformer", "register"]
 
 for _name in list_models():
-    register(_name)
+    if describe_model(_name)["num_classes"]:  # a masked autoencoder is no classifier
+        register(_name)

@@ -1,17 +1,18 @@
-"""What happens around training: firing rates, the table of metrics, checkpoints, interruption, the progress bar."""
+"""What a run shows of itself: firing rates, the table of metrics, the progress bar."""
 
-import contextlib
 import csv
-import signal
+import logging
 import time
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import Callback, Checkpoint, RichProgressBar
+from lightning.pytorch.callbacks import Callback, RichProgressBar
 
 from spikeformers.analysis import FiringRates
+
+logger = logging.getLogger("spikeformers")
 
 
 class FiringRateLog(Callback):
@@ -85,81 +86,18 @@ class MetricsTable(Callback):
             {"epoch": trainer.current_epoch, "lr": f"{self.lr:.4g}", **epoch_means, "seconds": f"{seconds:.1f}"}
         )
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
+        try:
+            self._write(columns)
+        except OSError as error:  # a full disk: whether that ends the run is said where checkpoints are written
+            logger.warning("%s could not be written (%s); its rows wait for the next epoch", self.file, error)
+
+    def _write(self, columns: list[str]) -> None:
         unfinished = self.file.with_name(self.file.name + ".unfinished")
         with unfinished.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
         unfinished.replace(self.file)
-
-
-class Checkpoints(Checkpoint):
-    """Writes `last.ckpt` after each epoch, to resume from, and `best.ckpt` when `val_acc` was never as high.
-
-    Of epochs with the same accuracy, as small validation sets give, the one with the lowest `val_loss` is the best.
-
-    Lightning's ModelCheckpoint writes `last` only when it writes `best`, and forgets the best score of a run whose
-    folder was moved.
-    """
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self.best = (float("-inf"), float("-inf"))
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        metrics = trainer.callback_metrics
-        score = (float(metrics.get("val_acc", "-inf")), -float(metrics.get("val_loss", "inf")))
-        if score > self.best:
-            self.best = score
-            trainer.save_checkpoint(self.folder / "best.ckpt")
-        trainer.save_checkpoint(self.folder / "last.ckpt")
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = tuple(state_dict["best"])
-
-
-class Interruption(Callback):
-    """On the first Ctrl-C, finishes the step, saves a checkpoint that resumes with the next, and stops.
-
-    A second Ctrl-C stops at once, and leaves the checkpoint of the last whole epoch.
-    """
-
-    def __init__(self, checkpoint: Path):
-        self.checkpoint = checkpoint
-        self.asked = False
-        self.before: Any = None
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        with contextlib.suppress(ValueError):  # only the main thread may; elsewhere Ctrl-C does what it always does
-            self.before = signal.signal(signal.SIGINT, self._ask)
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        updated = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        asked = trainer.strategy.reduce_boolean_decision(self.asked, all=False)  # all processes stop at the same step
-        if asked and updated and not trainer.is_last_batch:  # after the last comes validation, and then a checkpoint
-            trainer.save_checkpoint(self.checkpoint)
-            raise KeyboardInterrupt
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._restore()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        self._restore()
-
-    def _ask(self, *_: Any) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def _restore(self) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)
-            self.before = None
 
 
 class ProgressBar(RichProgressBar):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from spikeformers.data.shares import NOT_COUNTED
 from spikeformers.models import SpikingTransformer
 from spikeformers.models._checkpoint import Checkpoint, build_from
 from spikeformers.training.loaders import errors_of_workers, eval_loader
@@ -30,14 +31,16 @@ class Scores:
 def evaluate(model: SpikingTransformer, batches: Iterable[tuple[Tensor, Tensor]]) -> Scores:
     """Scores of a model in eval mode on batches `([B, C, H, W] or [B, T, C, H, W], [B])`, on the model's device.
 
-    Raises ValueError where there is no batch.
+    What has the label `NOT_COUNTED` is left out. Raises ValueError where there is no batch.
     """
     model.eval()
     device = next(model.parameters()).device
     best = min(5, model.num_classes)
     right1 = right5 = loss = images = 0
     for x, labels in batches:
-        labels = labels.to(device)
+        x, labels = x[labels != NOT_COUNTED], labels[labels != NOT_COUNTED].to(device)
+        if not len(labels):
+            continue
         logits = model(time_first(x.to(device))).float()
         right = logits.topk(best).indices == labels[:, None]  # B 5
         right1 += int(right[:, 0].sum())

@@ -25,11 +25,14 @@ from spikeformers.models import (
     save_pretrained,
 )
 from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
+from spikeformers.training.checkpoint_file import LAST, newest_whole, set_aside_newer
 from spikeformers.training.evaluate import Scores, evaluate
+from spikeformers.training.interruption import Terminated
 from spikeformers.training.loaders import Loaders, errors_of_workers
 from spikeformers.training.module import TrainingModule, time_first
 from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.pictures import draw_curves, draw_predictions
+from spikeformers.training.provenance import note_start
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
 from spikeformers.training.start import check_start, start_from
@@ -38,7 +41,9 @@ from spikeformers.training.trainer import check_trainer, make_trainer, quiet_lig
 logger = logging.getLogger("spikeformers")
 
 # Settings that a run may go on with others of: where it lies, and on what it runs.
-_FREE_TO_CHANGE = ("out", "run", "trainer.", "data.root", "data.cache", "profile_every")
+_FREE_TO_CHANGE = (
+    "out", "run", "trainer.", "data.root", "data.cache", "profile_every", "save_minutes", "keep", "stop_if_unsaved"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,8 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     from its last checkpoint, or starts it where there is none.
 
     Raises ValueError or FileNotFoundError, in one line, for settings or data that do not fit, for a run that exists
-    and, naming the place, for a loss that is not finite; KeyboardInterrupt after Ctrl-C, with a checkpoint saved.
+    and, naming the place, for a loss that is not finite; OSError where a checkpoint cannot be written;
+    KeyboardInterrupt after Ctrl-C, and SystemExit with status 143 after SIGTERM or SLURM's warning, with one saved.
     """
     if isinstance(recipe, str):
         recipe = read_recipe(recipe, overrides)
@@ -74,24 +80,28 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     ready = prepare(recipe)
     model, loaders, settings = ready.model, ready.loaders, ready.settings
     folder = _folder_of(recipe)
-    last = folder / "checkpoints" / "last.ckpt"
-    begun = resume and last.is_file()
+    last = folder / "checkpoints" / LAST
+    begun = newest_whole(last.parent) if resume else None
     if begun:
-        _check_same_run(recipe, last)
+        _check_same_run(recipe, begun)
     with quiet_lightning():
         trainer = make_trainer(recipe, folder)
         is_new = _claim(folder, recipe, resume)  # nothing is written before all of the above has held
         if begun:
-            logger.warning("going on with %s", last)
+            set_aside_newer(begun)
+            logger.warning("going on with %s", begun)
         try:
             with errors_of_workers():
-                trainer.fit(ready.module, datamodule=loaders, ckpt_path=last if begun else None, weights_only=True)
+                trainer.fit(ready.module, datamodule=loaders, ckpt_path=begun, weights_only=True)
         except SystemExit:  # how Lightning passes on Ctrl-C, with the signal ignored from then on
             if rank_zero_only.rank != 0:
                 raise
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            saved = f"{last} is saved, go on with --resume" if last.is_file() else "before there was anything to save"
-            raise KeyboardInterrupt(f"interrupted: {saved}") from None
+            raise KeyboardInterrupt(f"interrupted: {_saved(last)}") from None
+        except Terminated:
+            if rank_zero_only.rank == 0:
+                logger.warning("terminated: %s", _saved(last))
+            raise SystemExit(143) from None  # what a shell reports of a process that SIGTERM ended
         except MisconfigurationException as error:
             raise ValueError(f"trainer {recipe.trainer} is refused by Lightning: {error}") from error
         finally:
@@ -180,6 +190,10 @@ def check_same_settings(recipe: Recipe, began_with: dict[str, Any], folder: Path
             )
 
 
+def _saved(last: Path) -> str:
+    return f"{last} is saved, go on with --resume" if last.is_file() else "before there was anything to save"
+
+
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat = {}
     for key, value in settings.items():
@@ -206,6 +220,7 @@ def _claim(folder: Path, recipe: Recipe, resume: bool) -> bool:
         unfinished = folder / "settings.yaml.unfinished"
         unfinished.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False))
         unfinished.replace(folder / "settings.yaml")
+        note_start(folder, recipe)
     except OSError as error:
         raise ValueError(f"{folder} cannot be written ({error.strerror}): choose another folder with --out") from error
     return is_new
@@ -222,7 +237,9 @@ def _leave_results(
     result = Result(folder, weights, test, epoch, max(on_test, default=None))
 
     scores = {"test": asdict(test), "epoch": epoch, "best_on_test": result.best_on_test}
-    (folder / "results.json").write_text(json.dumps(scores, indent=2) + "\n")
+    unfinished = folder / "results.json.unfinished"
+    unfinished.write_text(json.dumps(scores, indent=2) + "\n")
+    unfinished.replace(folder / "results.json")
     name = f"{settings['config']['name']} on {settings['recipe']['data']['name']}"
     draw_curves(folder / "metrics.csv", folder / "curves.png", name)
     _show_predictions(folder, loaders, model, settings["classes"], f"{name}: {test.top1:.2f} % of {test.images} right")

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from spikeformers.data import EpochSampler, EventSets, ImageSets
+from spikeformers.data.shares import Share
 from spikeformers.training.recipe import Augment, Recipe
 
 # Fields of `augment` that say something of one kind of data only.
@@ -87,7 +88,9 @@ class Loaders(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> list[DataLoader]:
-        return [self.eval_loader(split) for split in self.evaluated.values()]
+        trainer: Any = self.trainer
+        shares = (Share(split, trainer.global_rank, trainer.world_size) for split in self.evaluated.values())
+        return [self.eval_loader(share) for share in shares]
 
     def on_exception(self, exception: BaseException) -> None:
         # Ends the loading processes now: the garbage collector would wait five seconds for each, some time later.

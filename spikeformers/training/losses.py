@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, mse_loss
 
+from spikeformers.data.shares import NOT_COUNTED
 from spikeformers.models import SpikingTransformer
 from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
 from spikeformers.training.recipe import Recipe
@@ -117,9 +118,9 @@ class Objective:
         return loss + self.firing(), torch.stack(heads).mean((0, 1))
 
     def judge(self, model: SpikingTransformer, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The cross-entropy in evaluation, whatever was trained by, and the logits."""
+        """Cross-entropies in evaluation, `[B]`, whatever was trained by, and logits `[B, K]`."""
         logits = model(x)
-        return cross_entropy(logits, labels), logits
+        return cross_entropy(logits, labels, ignore_index=NOT_COUNTED, reduction="none"), logits
 
 
 class Reconstruction:
@@ -131,8 +132,8 @@ class Reconstruction:
         return model.reconstruct(x), None
 
     def judge(self, model: MaskedAutoencoder, x: Tensor, labels: Tensor) -> tuple[Tensor, None]:
-        """The loss in evaluation, with the same patches hidden each time."""
-        return model.reconstruct(x, torch.Generator(x.device).manual_seed(0)), None
+        """The loss in evaluation, `[B]` times the same, with the same patches hidden each time."""
+        return model.reconstruct(x, torch.Generator(x.device).manual_seed(0)).expand(len(labels)), None
 
 
 def make_objective(recipe: Recipe, model: SpikingTransformer, teacher: Teacher | None) -> Any:

@@ -8,8 +8,11 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 from timm.utils.model_ema import ModelEmaV3
-from torch import Tensor
+from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
+from spikeformers.data.shares import NOT_COUNTED
+from spikeformers.layers.synchronised import synchronise
 from spikeformers.models import SpikingTransformer, compile, lean
 from spikeformers.training.losses import make_objective
 from spikeformers.training.mixup import Mixup
@@ -34,11 +37,17 @@ class TrainingModule(pl.LightningModule):
         self.ema: ModelEmaV3 | None = None
         if recipe.ema_decay is not None:
             self.ema = ModelEmaV3(model, decay=recipe.ema_decay).requires_grad_(False)
+        if recipe.sync_norm:
+            synchronise(model)
         if recipe.memory == "lean":
             lean(model)
         if recipe.compile:
             compile(model)
         self.objective = make_objective(recipe, model, self._load_teacher())
+        # Lightning's own means count images as whole numbers a process, and round their average down.
+        self.means = nn.ModuleDict(
+            {f"{split}_{what}": MeanMetric() for split in ("val", "test") for what in ("loss", "acc")}
+        )
         augment = recipe.augment
         self.mix: Mixup | None = None
         if augment.mixup > 0 or augment.cutmix > 0:
@@ -113,14 +122,17 @@ class TrainingModule(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         x, labels = batch
-        loss, logits = self.objective.judge(self.evaluated, time_first(x), labels)
-        if not torch.isfinite(loss):
+        losses, logits = self.objective.judge(self.evaluated, time_first(x), labels)  # B, B K
+        if not (loss := losses.mean()).isfinite():
             raise _not_finite(f"the loss is {loss.item()}", f"in evaluation after epoch {self.current_epoch}")
         split = self.trainer.datamodule.evaluated_each_epoch[dataloader_idx]  # pyright: ignore[reportAttributeAccessIssue]
-        how: Any = dict(batch_size=len(x), add_dataloader_idx=False, sync_dist=True)
-        self.log(f"{split}_loss", loss, **how)
+        values = {f"{split}_loss": losses}
         if logits is not None:
-            self.log(f"{split}_acc", percent_right(logits, labels), prog_bar=split == "val", **how)
+            values[f"{split}_acc"] = (logits.argmax(-1) == labels) * 100.0
+        for name, each in values.items():
+            mean: Any = self.means[name]
+            mean.update(each.float(), (labels != NOT_COUNTED).float())
+            self.log(name, mean, prog_bar=name == "val_acc", add_dataloader_idx=False, batch_size=len(x))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, weight in checkpoint["state_dict"].items():

@@ -127,6 +127,10 @@ class Recipe:
     memory: Literal["plain", "lean"] = "plain"  # lean runs blocks again in backward, rather than keep what they hold
     profile_every: int = 500  # steps between counts of operations and energy in TensorBoard; 0 is never
     compile: bool = False  # by torch.compile, at the first steps
+    sync_norm: bool = False  # norms take the statistics of all processes' batches, not each of its own
+    save_minutes: float = 10.0  # a checkpoint within an epoch too, so that no more than that is ever lost
+    keep: int = 2  # checkpoints kept besides the best and the last
+    stop_if_unsaved: bool = True  # where a checkpoint cannot be written, as on a full disk; else said and counted
     seed: int = 0
     trainer: dict[str, Any] = field(default_factory=dict)  # devices, num_nodes, strategy, ...
     out: str = "runs"  # where run folders go
@@ -139,6 +143,10 @@ class Recipe:
         for key in at_least_one:
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} {getattr(self, key)} is below 1: nothing would be trained")
+        if self.keep < 0 or self.save_minutes < 0:
+            raise ValueError(f"keep {self.keep} or save_minutes {self.save_minutes} is below 0")
+        if self.sync_norm and self.compile:
+            raise ValueError("sync_norm and compile do not go together: norms that wait for others are not compiled")
         mixing = self.augment.mixup > 0 or self.augment.cutmix > 0
         if mixing and self.batch_size % 2:
             raise ValueError(f"batch_size {self.batch_size} is odd, and mixup pairs images: use an even one")

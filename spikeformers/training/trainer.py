@@ -14,7 +14,11 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from spikeformers.training.callbacks import Checkpoints, FiringRateLog, Interruption, MetricsTable, ProgressBar
+from spikeformers.training.callbacks import FiringRateLog, MetricsTable, ProgressBar
+from spikeformers.training.checkpoint_file import WholeFiles
+from spikeformers.training.checkpoints import Checkpoints
+from spikeformers.training.health import Health
+from spikeformers.training.interruption import Interruption
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.profile_log import ProfileLog
 from spikeformers.training.recipe import Recipe
@@ -32,6 +36,7 @@ _TAKEN = {
     "enable_checkpointing": None,
     "fast_dev_run": None,
     "barebones": None,
+    "plugins": None,
 }
 
 
@@ -56,13 +61,17 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
 
     Raises ValueError for settings that Lightning refuses, such as devices that are not there.
     """
-    checkpoints = folder / "checkpoints"
+    firing = FiringRateLog()
+    checkpoints = Checkpoints(
+        folder / "checkpoints", keep=recipe.keep, minutes=recipe.save_minutes, stop=recipe.stop_if_unsaved
+    )
     callbacks: list[Callback] = [
-        FiringRateLog(),
+        firing,
+        Health(firing),
         ProfileLog(recipe.profile_every),
         MetricsTable(folder / "metrics.csv"),
-        Interruption(checkpoints / "last.ckpt"),
-        Checkpoints(checkpoints),
+        Interruption(checkpoints),
+        checkpoints,
     ]
     if recipe.trainer.get("enable_progress_bar", True):
         callbacks.append(ProgressBar())
@@ -76,6 +85,7 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
             logger=TensorBoardLogger(folder, name="tensorboard", version=""),
             default_root_dir=folder,
             use_distributed_sampler=False,
+            plugins=[WholeFiles()],
             **{"num_sanity_val_steps": 0, "enable_model_summary": False, "log_every_n_steps": 10, **recipe.trainer},
         )
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:

@@ -211,7 +211,7 @@ def test_memory_does_not_grow_with_the_number_of_batches(model):
     def batches():
         for _ in range(4):
             gc.collect()
-            held.append(sum(t.numel() for t in gc.get_objects() if isinstance(t, torch.Tensor)))
+            held.append(sum(t.numel() for t in gc.get_objects() if type(t) in (torch.Tensor, nn.Parameter)))
             yield torch.randn(2, 3, 16, 16)
 
     profile(model, batches())

@@ -231,3 +231,28 @@ def test_images_of_another_mode_are_converted(train, make_images):
     Image.new("LA", (30, 20)).save(folder / "train" / "top" / "0.png")
     assert load_images(str(folder)).channels == 3
     assert train(data={"name": str(folder)}).test.images == 12
+
+
+def cut_in_the_body(file):
+    file.write_bytes(file.read_bytes()[:-200])
+
+
+@pytest.mark.parametrize("harm", [cut_in_the_body, lambda file: file.unlink()], ids=["broken body", "vanished"])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_file_that_breaks_or_vanishes_while_a_run_goes_on(train, make_images, caplog, monkeypatch, harm, split):
+    """Its header was whole when the run began."""
+    folder = make_images()
+    file = folder / split / "top" / "3.png"
+    training_step = TrainingModule.training_step
+
+    def step(self, batch, batch_idx):
+        if file.is_file() and (self.current_epoch, batch_idx) == (0, 2):
+            harm(file)
+        return training_step(self, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", step)
+    data = {"name": str(folder), "validation": 0, "workers": 0}
+    result = train(data={**data, "skip_broken": True}, epochs=2)
+    assert result.test.images == (12 if split == "train" else 11)
+    (line,) = [line for line in caplog.messages if "left out" in line]
+    assert f"left out, number 1 of {60 if split == 'train' else 12}: {file} cannot be read as an image" in line

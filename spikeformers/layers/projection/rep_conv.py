@@ -6,6 +6,7 @@ from torch.nn.functional import pad
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikeformers.layers.conv import ConvNorm, one_convolution
+from spikeformers.layers.norm import batch_norm
 from spikeformers.layers.time import merge_time, split_time
 
 
@@ -28,7 +29,7 @@ class RepConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = _with_border(merge_time(self.pointwise(x)), _of_zero(self.pointwise.norm))  # T B, C, H + 2, W + 2
         y = self.proj(split_time(self.depthwise(y), x.shape[0]))
-        return split_time(self.norm(merge_time(y)), x.shape[0])
+        return batch_norm(self.norm, y)
 
     @torch.no_grad()
     def folded(self) -> ConvNorm:

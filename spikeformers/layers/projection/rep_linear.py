@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikeformers.layers.conv import ConvNorm, one_convolution
-from spikeformers.layers.time import merge_time, split_time
+from spikeformers.layers.norm import batch_norm
 
 
 class RepLinear(nn.Module):
@@ -22,8 +22,7 @@ class RepLinear(nn.Module):
         self.norm = nn.BatchNorm2d(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.proj(self.expand(x))
-        return split_time(self.norm(merge_time(y)), x.shape[0])
+        return batch_norm(self.norm, self.proj(self.expand(x)))
 
     @torch.no_grad()
     def folded(self) -> ConvNorm:

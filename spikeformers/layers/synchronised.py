@@ -1,0 +1,90 @@
+"""Batch norm whose statistics are those of all processes' batches together."""
+
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def synchronise(model: Module) -> Module:
+    """Has the norms of a model take their statistics over all processes of a run; returns the model.
+
+    Then several processes compute what one does on all their batches together, whatever the backend: torch's
+    SyncBatchNorm runs on GPUs only. With one process, in evaluation and for keys nothing changes.
+
+    Raises ValueError for norms of another kind, whose statistics would stay each process's own.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase) and (
+            type(module) is not nn.BatchNorm2d or module.momentum is None
+        ):
+            raise ValueError(f"{name} is a {type(module).__name__}, and only BatchNorm2d with a momentum synchronises")
+        if type(module) is nn.BatchNorm2d:
+            module.synchronised = True  # pyright: ignore[reportArgumentType]
+    return model
+
+
+def spans_processes(norm: Any) -> bool:
+    """Whether a norm in training is to take the statistics of several processes."""
+    if not (norm.training and getattr(norm, "synchronised", False)):
+        return False
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def norm_across(norm: Any, x: Tensor, shown: int) -> tuple[Tensor, Tensor, Tensor]:
+    """`norm` of `[N, C, H, W]` with the statistics of all processes: the output, their mean and 1 / deviation, `[C]`.
+
+    Each process gives its count, mean and variance a channel, so that differing batches weigh as they should; sums of
+    squares would lose what is small beside the mean. Running statistics count each number `shown` times.
+    """
+    with torch.no_grad():
+        mean, variance = torch.ops.aten.batch_norm_update_stats(x.detach(), None, None, 0.0)
+        count = torch.full_like(mean[:1], x.numel() // x.shape[1])
+        each = [torch.empty_like(torch.cat([count, mean, variance])) for _ in range(dist.get_world_size())]
+        dist.all_gather(each, torch.cat([count, mean, variance]))
+        counts, means, variances = torch.stack(each).split([1, len(mean), len(mean)], 1)  # processes, C
+        total = counts.sum()
+        mean = (counts * means).sum(0) / total
+        variance = (counts * (variances + (means - mean).square())).sum(0) / total
+        norm.running_mean.lerp_(mean, norm.momentum)
+        norm.running_var.lerp_(variance * (shown * total / (shown * total - 1)), norm.momentum)
+        norm.num_batches_tracked.add_(1)
+    y: Any = _NormAcross.apply(x, norm.weight, norm.bias, mean, variance, total, norm.eps)
+    return y, mean, (variance + norm.eps).rsqrt()
+
+
+class _NormAcross(torch.autograd.Function):
+    """Batch norm by given statistics, whose gradient knows that they depend on every process's input."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, *statistics: Any) -> Tensor:
+        mean, variance, total, eps = statistics
+        ctx.save_for_backward(x, weight, mean, variance, total)
+        ctx.eps = eps
+        return torch.native_batch_norm(x, weight, bias, mean, variance, False, 0.0, eps)[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, mean, variance, total = ctx.saved_tensors
+        grad_x, grad_weight, grad_bias = torch.ops.aten.native_batch_norm_backward(
+            grads[0].contiguous(memory_format=_format_of(x)), x, weight, mean, variance, None, None, False, ctx.eps,
+            [True, True, True],
+        )  # fmt: skip
+        sums = torch.stack([grad_weight, grad_bias])  # of all numbers here; parameters' gradients are added up by DDP
+        dist.all_reduce(sums)
+        of_products, of_grads = sums / total
+        inverse_std = (variance + ctx.eps).rsqrt()
+        by_x = weight * inverse_std * inverse_std * of_products
+        by_one = weight * inverse_std * of_grads - mean * by_x
+        grad_x = grad_x - torch.addcmul(by_one.view(-1, 1, 1), x, by_x.view(-1, 1, 1)).to(grad_x.dtype)
+        return grad_x, grad_weight, grad_bias, None, None, None, None
+
+
+def _format_of(x: Tensor) -> torch.memory_format:
+    last = x.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last and not x.is_contiguous() else torch.contiguous_format

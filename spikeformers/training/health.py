@@ -1,0 +1,69 @@
+"""Noticing early that a run goes nowhere: a loss that explodes, neurons that never fire or always do."""
+
+import logging
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+
+from spikeformers.training.callbacks import FiringRateLog
+
+logger = logging.getLogger("spikeformers")
+
+SILENT, ALWAYS = 1e-4, 0.98  # shares of outputs that are spikes
+
+
+class Health(Callback):
+    """Warns of an exploding loss within some twenty steps, and at each epoch's end of neurons newly silent or stuck.
+
+    A loss explodes when its running mean is above twice that of guessing and above twice what it was at its lowest; one
+    that is not finite stops the run elsewhere. Each warning names where, and what usually helps.
+    """
+
+    def __init__(self, firing: FiringRateLog, every: int = 20):
+        self.firing, self.every = firing, every
+        self.mean = self.lowest = math.inf
+        self.told: dict[str, str] = {}
+
+    @rank_zero_only
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        on_cpu = pl_module.device.type == "cpu"
+        if not on_cpu and batch_idx % self.every:  # reading the loss waits for an accelerator
+            return
+        share = 1 / self.every if on_cpu else 0.5
+        loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning has divided it
+        self.mean = loss if math.isinf(self.mean) else (1 - share) * self.mean + share * loss
+        self.lowest = min(self.lowest, self.mean)
+        guessing = math.log(max(pl_module.model.num_classes, 2))  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+        if self.mean > 2 * max(guessing, self.lowest):
+            logger.warning(
+                "the loss explodes: %.3g at epoch %d, step %d, and it was %.3g: lower optimizer.lr, lengthen "
+                "schedule.warmup_epochs, or set clip_grad_norm 1.0",
+                self.mean, trainer.current_epoch, batch_idx, self.lowest,
+            )  # fmt: skip
+            self.lowest = self.mean  # said again where it doubles again
+
+    @rank_zero_only
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        state = {name: _state(rate) for name, rate in self.firing.rates.by_neuron().items()}
+        for what, remedy in _REMEDIES.items():
+            new = [name for name, is_now in state.items() if is_now == what and self.told.get(name) != what]
+            if new:
+                named = ", ".join(new[:3]) + (f" and {len(new) - 3} more" if len(new) > 3 else "")
+                logger.warning("epoch %d: %s %s: %s", trainer.current_epoch, named, what, remedy)
+        self.told = state
+
+
+_NEVER, _ALWAYS = "never fires", "fires all the time"
+_REMEDIES = {
+    _NEVER: "no gradient tells it to: lower optimizer.lr or the neuron's v_threshold, lengthen schedule.warmup_epochs",
+    _ALWAYS: "it tells inputs apart no more: lower optimizer.lr, raise the neuron's v_threshold or weight_decay",
+}
+
+
+def _state(rate: float) -> str:
+    return _NEVER if rate < SILENT else _ALWAYS if rate > ALWAYS else ""

@@ -1,0 +1,61 @@
+"""Being told to stop: Ctrl-C, SIGTERM, and the warning that SLURM gives before it pre-empts a job."""
+
+import contextlib
+import signal
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Callback
+
+from spikeformers.training.checkpoints import Checkpoints, agreed, between_updates
+
+_TERMINATES = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGUSR1") if hasattr(signal, name)
+]  # SLURM's: --signal=USR1
+
+
+class Terminated(Exception):
+    """The run was told to end by another process, and has saved what it had."""
+
+
+class Interruption(Callback):
+    """On the first signal, finishes the step, saves a checkpoint that resumes with the next, and stops.
+
+    Ctrl-C raises KeyboardInterrupt, the others Terminated; all processes of a run stop at the same step, whichever was
+    told. A second Ctrl-C stops at once, and leaves the checkpoint that was written before.
+    """
+
+    def __init__(self, checkpoints: Checkpoints):
+        self.checkpoints = checkpoints
+        self.asked: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        with contextlib.suppress(ValueError):  # only the main thread may; elsewhere signals do what they always do
+            for number in (signal.SIGINT, *_TERMINATES):
+                self.before[number] = signal.signal(number, self._ask)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if not between_updates(trainer, batch_idx) or not agreed(trainer, self.asked is not None):
+            return
+        terminated = agreed(trainer, self.asked in _TERMINATES)
+        self.checkpoints.save_last(trainer)
+        raise Terminated if terminated else KeyboardInterrupt
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._restore()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self._restore()
+
+    def _ask(self, number: int, *_: Any) -> None:
+        if self.asked == number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = number
+
+    def _restore(self) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}

@@ -1,0 +1,87 @@
+"""What a run was made with, so that it can be made again: command, versions, git commit; and making it again."""
+
+import json
+import logging
+import platform
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spikeformers.training.recipe import Recipe
+from spikeformers.training.recipe_file import read_recipe
+
+logger = logging.getLogger("spikeformers")
+
+FILE = "provenance.json"
+_COMPARED = ("python", "spikeformers", "torch", "lightning", "timm", "torchvision", "numpy")
+
+
+def describe_start(recipe: Recipe) -> dict[str, Any]:
+    """Command, seed, time, machine, git commits (null outside a repository) and versions of all installed packages."""
+    return {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "seed": recipe.seed,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "git": {"here": _git(Path.cwd()), "spikeformers": _git(Path(__file__).parent)},
+        "packages": dict(sorted((one.name.lower(), one.version) for one in distributions())),
+    }
+
+
+def note_start(folder: Path, recipe: Recipe) -> None:
+    """Adds this start to the run's `provenance.json`: a run that was resumed has several."""
+    file, unfinished = folder / FILE, folder / f"{FILE}.unfinished"
+    starts = json.loads(file.read_text("utf-8")) if file.is_file() else []
+    unfinished.write_text(json.dumps([*starts, describe_start(recipe)], indent=2) + "\n", "utf-8")
+    unfinished.replace(file)
+
+
+def like(run: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
+    """The recipe of an earlier run, to run it again under another name, `<name>-again` if not given.
+
+    Warns of what is not as it was then: versions and git commits.
+
+    Raises FileNotFoundError for a folder that is no run's, and what `read_recipe` raises.
+    """
+    folder = Path(run)
+    if not (folder / "settings.yaml").is_file():
+        raise FileNotFoundError(f"{folder} is no run folder: it has no settings.yaml")
+    recipe = read_recipe(str(folder / "settings.yaml"), overrides)
+    if recipe.run == folder.name:
+        recipe.run = f"{folder.name}-again"
+    if (file := folder / FILE).is_file():
+        then, now = json.loads(file.read_text("utf-8"))[-1], describe_start(recipe)
+        for what, was, is_now in _differences(then, now):
+            logger.warning("%s was %s, and is %s", what, was, is_now)
+    return recipe
+
+
+def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    versions = [{"python": start["python"], **start["packages"]} for start in (then, now)]
+    pairs = [(name, versions[0].get(name), versions[1].get(name)) for name in _COMPARED]
+    pairs += [(f"the git commit of {where}", then["git"][where], commit) for where, commit in now["git"].items()]
+    return [pair for pair in pairs if pair[1] != pair[2]]
+
+
+def _git(folder: Path) -> str | None:
+    """The commit of the repository that a folder is in, with "+" where files differ from it."""
+    if "site-packages" in folder.parts:
+        return None  # the repository around an environment is not the package's
+
+    def ask(*words: str) -> str:
+        call = ["git", "-C", str(folder), *words]
+        return subprocess.run(call, capture_output=True, text=True, timeout=20, check=True).stdout
+
+    try:
+        return ask("rev-parse", "HEAD").strip() + ("+" if ask("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

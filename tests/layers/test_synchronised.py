@@ -1,0 +1,123 @@
+"""Norms across processes: two processes by gloo compute what one does on both their batches, in float64."""
+
+import copy
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+from tiny_models import build
+from torch import nn
+
+import spikeformers as sf
+from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.synchronised import synchronise
+
+CASES = {
+    "static image": ("spikformer", {}),
+    "sequence": ("spikformer_events", {}),
+    "chains": ("sdt_v3", {}),
+    "chains of RepConv": ("sdt_v2", {}),
+}
+
+
+def weighted(model, x, weights):
+    """A loss that is a sum over samples, so that two processes' losses add up to one's."""
+    return (model(x) * weights).sum()
+
+
+def gradients(model):
+    return [p.grad for p in model.parameters()]
+
+
+def case(name):
+    torch.manual_seed(1)
+    base, overrides = CASES[name]
+    model = build(base, **overrides).double().train()
+    channels, size = model.in_channels, model.image_size
+    clips = name == "sequence"
+    x = torch.randn(*((2,) if clips else ()), 5, channels, size, size, dtype=torch.float64) + 0.5
+    return model, x, torch.randn(5, model.num_classes, dtype=torch.float64)
+
+
+def process(rank, port, name, make_lean, queue):
+    """Three of five samples, or two: unequal shares."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    model, x, weights = case(name)
+    model = synchronise(model)
+    model = sf.lean(model) if make_lean else model
+    share = slice(0, 3) if rank == 0 else slice(3, 5)
+    mine = x[:, share] if x.ndim == 5 else x[share]
+    weighted(model, mine, weights[share]).backward()
+    for gradient in gradients(model):
+        dist.all_reduce(gradient)
+    if rank == 0:
+        state = {key: value.numpy() for key, value in model.state_dict().items()}
+        queue.put((state, [g.numpy() for g in gradients(model)]))
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def on_two(*arguments):
+    context = torch.multiprocessing.get_context("fork")  # no imports anew
+    queue = context.SimpleQueue()
+    port = free_port()
+    processes = [context.Process(target=process, args=(rank, port, *arguments, queue)) for rank in range(2)]
+    for p in processes:
+        p.start()
+    state, grads = queue.get()
+    for p in processes:
+        p.join(30)
+        assert p.exitcode == 0
+    return {key: torch.from_numpy(v) for key, v in state.items()}, [torch.from_numpy(g) for g in grads]
+
+
+@pytest.mark.parametrize(
+    ("name", "make_lean"), [*((name, False) for name in CASES), ("static image", True), ("chains of RepConv", True)]
+)
+def test_two_processes_are_one(name, make_lean):
+    state, grads = on_two(name, make_lean)
+    model, x, weights = case(name)
+    weighted(model, x, weights).backward()
+    assert state.keys() == model.state_dict().keys()
+    for key, value in model.state_dict().items():
+        assert torch.allclose(state[key], value, rtol=1e-9, atol=1e-11), key
+    largest = max(gradient.abs().max().item() for gradient in gradients(model))  # a bias before a norm has none
+    for (key, p), gradient in zip(model.named_parameters(), grads, strict=True):
+        assert torch.allclose(p.grad, gradient, rtol=1e-7, atol=1e-12 * largest), key
+
+
+def test_without_it_they_are_not():
+    """The test above would see statistics that are each process's own."""
+    model, x, weights = case("static image")
+    whole, halves = copy.deepcopy(model), copy.deepcopy(model)
+    weighted(whole, x, weights).backward()
+    for share in (slice(0, 3), slice(3, 5)):
+        weighted(halves, x[share], weights[share]).backward()
+    assert any(not torch.allclose(a, b, rtol=1e-3) for a, b in zip(gradients(whole), gradients(halves), strict=True))
+
+
+def test_one_process_and_keys_stay_as_they_are():
+    model, x, weights = case("chains")
+    twin = synchronise(copy.deepcopy(model))
+    for m in (model, twin):
+        weighted(m, x, weights).backward()
+    assert all(torch.equal(a, b) for a, b in zip(gradients(model), gradients(twin), strict=True))
+    assert model.state_dict().keys() == twin.state_dict().keys()
+
+
+def test_norms_of_another_kind_are_named():
+    part = ConvNorm(3, 8)
+    part.norm = nn.GroupNorm(2, 8)
+    synchronise(part)  # has no statistics of a batch
+    part.norm = nn.BatchNorm1d(8)
+    with pytest.raises(ValueError, match="norm is a BatchNorm1d, and only BatchNorm2d with a momentum synchronises"):
+        synchronise(part)

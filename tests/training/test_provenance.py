@@ -1,0 +1,73 @@
+"""What a run says of how it was made, and running it again."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from spikeformers import cli
+from spikeformers.training import fit
+from spikeformers.training.provenance import describe_start, like
+
+
+def test_a_run_folder_says_how_it_was_made(finished):
+    (start,) = json.loads((finished.run / "provenance.json").read_text())
+    assert start["seed"] == 0
+    assert start["packages"]["torch"] == torch.__version__.partition("+")[0]
+    assert start["python"] == sys.version.split()[0]
+    assert set(start["git"]) == {"here", "spikeformers"}
+
+
+def test_commits_are_told(tmp_path, recipe_file, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = like_file(recipe_file, tmp_path)
+    assert describe_start(recipe)["git"]["here"] is None
+    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        subprocess.run(["git", *identity, *words], check=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    assert describe_start(recipe)["git"]["here"] == commit
+    (tmp_path / "settings.yaml").write_text("changed: 1\n")
+    assert describe_start(recipe)["git"]["here"] == commit + "+"
+
+
+def like_file(recipe_file, folder):
+    (folder / "settings.yaml").write_text(Path(recipe_file).read_text())
+    return like(folder)
+
+
+def test_a_run_again_is_the_run(train, tmp_path, caplog):
+    run = train(epochs=2, augment={"mixup": 0.5}).run
+    again = fit(like(run))
+    assert again.run == tmp_path / "run-again"
+    assert "was" not in caplog.text
+    ours, theirs = load_file(run / "weights.safetensors"), load_file(again.weights)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_other_versions_and_commits_are_said(train, caplog):
+    run = train(trainer={"limit_train_batches": 1}).run
+    file = run / "provenance.json"
+    (start,) = json.loads(file.read_text())
+    start["packages"]["torch"], start["git"]["here"] = "2.0.0", "abc"
+    file.write_text(json.dumps([start]))
+    recipe = like(run, {"seed": 3, "run": "other"})
+    assert (recipe.seed, recipe.run, recipe.batch_size) == (3, "other", 12)
+    assert f"torch was 2.0.0, and is {torch.__version__.partition('+')[0]}" in caplog.text
+    assert "the git commit of here was abc, and is" in caplog.text
+
+
+def test_the_command(train, tmp_path, capsys):
+    run = train(trainer={"limit_train_batches": 1}).run
+    with pytest.raises(SystemExit) as end:
+        cli.main(["train", "--like", str(run), "--run", "twin"])
+    assert end.value.code == 0
+    assert (tmp_path / "twin" / "weights.safetensors").is_file()
+    with pytest.raises(SystemExit) as end:
+        cli.main(["train", "--like", str(tmp_path / "nowhere")])
+    assert end.value.code == 2
+    assert "nowhere is no run folder: it has no settings.yaml" in capsys.readouterr().err
