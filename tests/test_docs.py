@@ -62,6 +62,7 @@ def test_commands_exist_and_their_recipes_parse(document):
                 "bench",
                 "analyze",
                 "compare-energy",
+                "compare",
             ), line
 
 

@@ -24,11 +24,24 @@ usage: spikeformers COMMAND ...
   bench MODEL             speed and memory of a model on this machine
   analyze MODEL           what a model costs, how it fires and where it looks, as a page
   compare-energy MODEL... operations and energy of models side by side
+  compare RECIPE          parts against each other, trained alike over several seeds
 
 Each has --help with an example. Start with:  spikeformers train digits
 """
 
-_COMMANDS = ("list", "info", "recipes", "train", "eval", "predict", "identify", "bench", "analyze", "compare-energy")
+_COMMANDS = (
+    "list",
+    "info",
+    "recipes",
+    "train",
+    "eval",
+    "predict",
+    "identify",
+    "bench",
+    "analyze",
+    "compare-energy",
+    "compare",
+)
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:

@@ -77,25 +77,8 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
         recipe = read_recipe(recipe, overrides)
     elif overrides:
         raise ValueError(f"a Recipe is complete: change {', '.join(overrides)} in it, or give the recipe by name")
-    check_trainer(recipe)
-    check_start(recipe)
-    sets = load_sets(asdict(recipe.data), seed=recipe.seed)
-    torch.manual_seed(recipe.seed)
-    model = create_model(**_fitted_to(sets, recipe.model))
-    if recipe.start_from:
-        start_from(model, recipe.start_from)
-    preprocess = sets.preprocess(asdict(recipe.data), image_size=model.image_size, time_steps=model.time_steps)
-    with errors_of_workers():
-        loaders = Loaders(recipe, sets, preprocess)
-    settings = {
-        "config": model.config,
-        "preprocess": preprocess,
-        "classes": list(sets.classes),
-        "recipe": recipe.to_dict(),
-        "version": version("spikeformers"),
-    }
-    module = TrainingModule(recipe, model, settings)
-    _try_out(recipe, model)
+    ready = prepare(recipe)
+    model, loaders, settings = ready.model, ready.loaders, ready.settings
     folder = _folder_of(recipe)
     last = folder / "checkpoints" / LAST
     begun = newest_whole(last.parent) if resume else None
@@ -109,7 +92,7 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
             logger.warning("going on with %s", begun)
         try:
             with errors_of_workers():
-                trainer.fit(module, datamodule=loaders, ckpt_path=begun, weights_only=True)
+                trainer.fit(ready.module, datamodule=loaders, ckpt_path=begun, weights_only=True)
         except SystemExit:  # how Lightning passes on Ctrl-C, with the signal ignored from then on
             if rank_zero_only.rank != 0:
                 raise
@@ -134,6 +117,43 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
         return leave(folder, loaders, model.eval(), settings, read_checkpoint(kept).settings["epoch"])
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What a recipe names, built and found to go together, before anything is written."""
+
+    model: SpikingTransformer
+    loaders: Loaders
+    module: TrainingModule
+    settings: dict[str, Any]  # what travels with a checkpoint
+
+
+def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepared:
+    """Builds what a run needs, and tries it out; `sets` are the recipe's data, where they are read already.
+
+    Raises ValueError or FileNotFoundError, in one line, for settings, data or parts that do not fit.
+    """
+    check_trainer(recipe)
+    check_start(recipe)
+    sets = sets or load_sets(asdict(recipe.data), seed=recipe.seed)
+    torch.manual_seed(recipe.seed)
+    model = create_model(**_fitted_to(sets, recipe.model))
+    if recipe.start_from:
+        start_from(model, recipe.start_from)
+    preprocess = sets.preprocess(asdict(recipe.data), image_size=model.image_size, time_steps=model.time_steps)
+    with errors_of_workers():
+        loaders = Loaders(recipe, sets, preprocess)
+    settings = {
+        "config": model.config,
+        "preprocess": preprocess,
+        "classes": list(sets.classes),
+        "recipe": recipe.to_dict(),
+        "version": version("spikeformers"),
+    }
+    module = TrainingModule(recipe, model, settings)
+    _try_out(recipe, model)
+    return Prepared(model, loaders, module, settings)
+
+
 def _fitted_to(sets: ImageSets | EventSets, model: dict[str, Any]) -> dict[str, Any]:
     """A recipe's model with the classes and channels of the set. Raises ValueError where it says others."""
     ends = {"num_classes": len(sets.classes), "in_channels": sets.channels}
@@ -156,12 +176,16 @@ def _try_out(recipe: Recipe, model: SpikingTransformer) -> None:
 
 def _check_same_run(recipe: Recipe, last: Path) -> None:
     """Raises ValueError for a checkpoint that began with other settings."""
-    began = _flat(read_checkpoint(last).settings.get("recipe", {}))
-    now = _flat(recipe.to_dict())
+    check_same_settings(recipe, read_checkpoint(last).settings.get("recipe", {}), last.parent.parent)
+
+
+def check_same_settings(recipe: Recipe, began_with: dict[str, Any], folder: Path) -> None:
+    """Raises ValueError where the run in `folder` began with other settings than a recipe's."""
+    began, now = _flat(began_with), _flat(recipe.to_dict())
     for name in {**began, **now}:
         if began.get(name) != now.get(name) and not name.startswith(_FREE_TO_CHANGE):
             raise ValueError(
-                f"{name} is {now.get(name)}, and {last.parent.parent} began with {began.get(name)}: a run goes on with "
+                f"{name} is {now.get(name)}, and {folder} began with {began.get(name)}: a run goes on with "
                 "its own settings, in its settings.yaml; for others name another by --run NAME"
             )
 

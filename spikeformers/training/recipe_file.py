@@ -64,21 +64,26 @@ def read_recipe(name: str, overrides: Mapping[str, Any] | Sequence[str] = ()) ->
     Raises ValueError, in one line with the field's name, for a misspelt or ill-typed field, and for a model that a
     recipe with sizes is not for.
     """
-    file = find_recipe(name)
-    settings = _load(file)
+    settings = _load(find_recipe(name))
     words = [*_as_words(overrides)] if isinstance(overrides, Mapping) else _one_word_each(overrides)
     if "sizes" in settings:
         settings, words = _with_size(settings, words, name)
+    recipe = make_recipe(settings, words)
+    recipe.run = recipe.run or Path(name).stem
+    return recipe
+
+
+def make_recipe(settings: Mapping[str, Any], words: Sequence[str] = ()) -> Recipe:
+    """A recipe from settings as a file without `sizes` has them, with some fields changed by words."""
+    words = _one_word_each(words)
     for key in [*(key for key, _ in _leaves(settings)), *(word.removeprefix("--").partition("=")[0] for word in words)]:
         _check_known(key)
     parser = _parser()
     try:
-        parsed = parser.parse_args(words, namespace=parser.parse_object(settings))
+        parsed = parser.parse_args(words, namespace=parser.parse_object(dict(settings)))
     except Exception as error:  # jsonargparse has several kinds, each of several lines
         raise ValueError(_one_line(str(error))) from error
-    recipe = Recipe(**vars(parser.instantiate(parsed)))
-    recipe.run = recipe.run or Path(name).stem
-    return recipe
+    return Recipe(**vars(parser.instantiate(parsed)))
 
 
 @functools.cache

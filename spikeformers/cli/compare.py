@@ -1,0 +1,109 @@
+"""A fair comparison of parts."""
+
+HELP = """\
+usage: spikeformers compare RECIPE|MODEL --swap SLOT=A,B[,...] [--swap ...] [--seeds N] [--any.field VALUE ...]
+
+Trains every combination at the same budget, over the same seeds, data order and augmentation, and leaves a report in
+runs/compare-<recipe>/: index.html, report.json, variants.csv, runs.csv, pareto.svg. The first combination is what the
+others are told against. Started again, it goes on where it was interrupted, and skips what is done.
+
+  --swap SLOT=A,B     an argument of the model, and what to put there: attention=SSA,my_ideas.py:MyAttention
+  --seeds N           runs of each combination, from the recipe's seed on (3), or the seeds, as 0,1,5
+  --epochs N          the budget: epochs, or
+  --minutes M         minutes of training steps, at the speed measured here before training, or
+  --flops F           FLOPs of training steps, as 1e15
+  --even ARGUMENT     even out parameters by a number of the model, as mlp_ratio
+  --jobs N            runs at once (one a GPU, or 1)
+  --name NAME         the report's folder in runs/ (or in --out FOLDER)
+  --json              print report.json
+  --data NAME --batch_size N --optimizer.lr X ...
+                      any field of the recipe, as for `spikeformers train`; a MODEL takes a recipe for its data
+
+  spikeformers compare digits --swap attention=SSA,FrozenSSA --swap neuron=LIF,PLIF --seeds 3
+"""
+
+_OWN = ("--swap", "--seeds", "--minutes", "--flops", "--even", "--jobs", "--name")
+_ON_THE_PAGE = ("AC + MAC, M", "MiB a step", "steps", "minutes")  # columns too many for a terminal
+
+
+def run(words: list[str]) -> None:
+    if not words or {"-h", "--help"} & set(words):
+        print(HELP, end="")
+        return
+    name, *words = words
+    if name.startswith("-"):
+        raise ValueError(f"compare got {name} where a recipe or a model belongs: spikeformers compare NAME {name} ...")
+    as_json = "--json" in words
+    own, rest = _own_words([word for word in words if word != "--json"])
+    import json
+    import sys
+
+    from spikeformers.cli._terminal import console_of, make_table, show
+    from spikeformers.training.compare import Budget, base_recipe, compare
+    from spikeformers.training.compare.board import live_board
+    from spikeformers.training.compare.plan import read_swap
+    from spikeformers.training.compare.train_all import devices
+
+    swaps = dict(read_swap(swap) for swap in own.get("--swap", []))
+    if len(swaps) < len(own.get("--swap", [])):
+        raise ValueError("--swap names one argument twice: give all its values at once, as --swap neuron=LIF,PLIF")
+    if not swaps:
+        raise ValueError("compare has nothing to swap: give --swap slot=A,B, as --swap attention=SSA,SDSA")
+    limits = [Budget(kind, _number(own, f"--{kind}")) for kind in ("flops", "minutes") if f"--{kind}" in own]
+    if len(limits) + any(word.partition("=")[0] == "--epochs" for word in rest) > 1:
+        raise ValueError("--epochs, --minutes and --flops are three budgets: give one")
+    seeds = own.get("--seeds", ["3"])[-1]
+    jobs = int(_number(own, "--jobs")) if "--jobs" in own else devices()
+    console = console_of(sys.stderr)
+    report = compare(
+        base_recipe(name, rest),
+        swaps,
+        seeds=[_seed(seed) for seed in seeds.split(",")] if "," in seeds else _seed(seeds),
+        budget=limits[0] if limits else Budget(),
+        even=own.get("--even", [None])[-1],
+        jobs=jobs,
+        name=own.get("--name", [None])[-1],
+        watch=live_board(console, jobs),
+        say=lambda line: console.print(line, style="dim"),
+    )
+    if as_json:
+        print(json.dumps(report.describe(), indent=2))
+        return
+    rows = [{head: cell for head, cell in row.items() if head not in _ON_THE_PAGE} for row in report.table()]
+    table = make_table(*rows[0], right=range(1, len(rows[0])))
+    for row in rows:
+        table.add_row(*row.values())
+    show(table)
+    print("* no other has higher validation accuracy at no more energy; ! more than chance\n")
+    for note in report.notes:
+        print(note)
+    print(f"\n{report.page} has it all, with its numbers beside it")
+
+
+def _own_words(words: list[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The options of `compare` with their values, and the words that are the recipe's."""
+    own: dict[str, list[str]] = {}
+    rest: list[str] = []
+    waiting = iter(words)
+    for word in waiting:
+        option, equals, value = word.partition("=")
+        if option not in _OWN:
+            rest.append(word)
+            continue
+        if not equals and (value := next(waiting, "")) == "":
+            raise ValueError(f"{option} has no value: write {option} value")
+        own.setdefault(option, []).append(value)
+    return own, rest
+
+
+def _number(own: dict[str, list[str]], option: str) -> float:
+    try:
+        return float(own[option][-1])
+    except ValueError as error:
+        raise ValueError(f"{option} is {own[option][-1]!r}, where a number belongs") from error
+
+
+def _seed(word: str) -> int:
+    if not word.isdigit():
+        raise ValueError(f"--seeds is {word!r}, where a number of seeds belongs, as 3, or seeds, as 0,1,5")
+    return int(word)
