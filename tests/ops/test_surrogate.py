@@ -18,7 +18,7 @@ PRIMITIVES = [
 EVERY = [c for _, c in inspect.getmembers(surrogate, inspect.isclass) if dataclasses.is_dataclass(c)]
 
 
-@pytest.mark.parametrize(("derivative", "primitive", "peak"), PRIMITIVES, ids=lambda v: str(v))
+@pytest.mark.parametrize(("derivative", "primitive", "peak"), PRIMITIVES, ids=[str(row[0]) for row in PRIMITIVES])
 def test_is_the_derivative_of_its_primitive(derivative, primitive, peak):
     u = torch.linspace(-3, 3, 1000, dtype=torch.float64, requires_grad=True)  # 0 and the kinks are not among them
     (expected,) = torch.autograd.grad(primitive(u).sum(), u)
