@@ -202,9 +202,10 @@ def test_the_commands_to_try_next_work(trained):
     *words, pattern = predict
     assert spikeformers(*words, *sorted(Path(pattern).parent.glob(Path(pattern).name))).status == 0
     assert spikeformers(*evaluate).status == 0
-    from spikeformers.training import read_recipe
+    from spikeformers.training.provenance import like
 
-    assert read_recipe(train[1], train[2:]).model["neuron"] == "PLIF"
+    assert train[:2] == ["train", "--like"]
+    assert like(train[2], train[3:]).model["neuron"] == "PLIF"
 
 
 @pytest.mark.parametrize("checkpoint", [".", "weights.safetensors", "checkpoints/best.ckpt", "checkpoints/last.ckpt"])

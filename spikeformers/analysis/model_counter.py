@@ -125,7 +125,7 @@ def _is_chain(module: nn.Module) -> bool:
 
 def _folded_shape(module: Any) -> tuple[int, int, int]:
     """Output channels, kernel size and input channels of the convolution that a chain folds into."""
-    conv = deepcopy(module).folded().conv
+    conv = deepcopy(module).eval().folded().conv
     return conv.out_channels, conv.kernel_size[0], conv.in_channels
 
 

@@ -22,7 +22,7 @@ def sequence(model, x):
 
 
 def test_every_family_has_a_tiny_member():
-    assert set(FAMILIES) == set(_FAMILIES)
+    assert set(FAMILIES) | {"sdt_v3_mae"} == set(_FAMILIES)  # the masked autoencoder has no logits, and its own tests
 
 
 @every_size
