@@ -587,6 +587,7 @@ def test_what_cannot_be_analyzed(trained, tmp_path):
 
     assert "give --data, a set's name or a folder" in said("sdt_2_256_cifar10")
     assert "there is no model 'runs/nothing'" in said("runs/nothing", "--data", "digits")
+    assert "there is no model 'runs/nothing'" in said("runs/nothing")
     assert "digits has 10 classes, and" in said(trained.run, "--data", "digits")
     assert "no energy convention 'mine'" in said(trained.run, "--convention", "mine")
     assert "0 images, 32 at a time, are none" in said(trained.run, "--images", 0)

@@ -1,42 +1,26 @@
 """Running a recipe, from its data to a run folder."""
 
-import csv
-import json
 import logging
 import shutil
 import signal
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from spikeformers.data import EventSets, ImageSets, load_sets
-from spikeformers.models import (
-    SpikingTransformer,
-    check_model,
-    create_model,
-    load_checkpoint,
-    read_checkpoint,
-    save_pretrained,
-)
+from spikeformers.models import load_checkpoint, read_checkpoint
 from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
 from spikeformers.training.checkpoint_file import LAST, newest_whole, set_aside_newer
-from spikeformers.training.evaluate import Scores, evaluate
 from spikeformers.training.interruption import Terminated
-from spikeformers.training.loaders import Loaders, errors_of_workers
-from spikeformers.training.module import TrainingModule, time_first
-from spikeformers.training.optim import make_optimizer, make_schedule
-from spikeformers.training.pictures import draw_curves, draw_predictions
+from spikeformers.training.loaders import errors_of_workers
+from spikeformers.training.prepare import prepare
 from spikeformers.training.provenance import note_start
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
-from spikeformers.training.start import check_start, start_from
-from spikeformers.training.trainer import check_trainer, make_trainer, quiet_lightning
+from spikeformers.training.results import Result, leave_pretraining, leave_results
+from spikeformers.training.trainer import make_trainer, quiet_lightning
 
 logger = logging.getLogger("spikeformers")
 
@@ -44,20 +28,6 @@ logger = logging.getLogger("spikeformers")
 _FREE_TO_CHANGE = (
     "out", "run", "trainer.", "data.root", "data.cache", "profile_every", "save_minutes", "keep", "stop_if_unsaved"
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a finished run has to show: test scores of the weights it keeps, and where everything lies.
-
-    The weights are those of the best epoch (counted from 1) on validation images, or of the last where there are none.
-    """
-
-    run: Path
-    weights: Path
-    test: Scores | None  # None of a model that learnt without labels
-    epoch: int
-    best_on_test: float | None  # the highest test accuracy of any epoch, as papers report; it chose nothing
 
 
 def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Result:
@@ -113,65 +83,8 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     kept = best if best.is_file() else last
     load_checkpoint(model, kept).to(trainer.strategy.root_device)  # the Trainer has moved it to the CPU
     with errors_of_workers():
-        leave = _leave_pretraining if isinstance(model, MaskedAutoencoder) else _leave_results
+        leave = leave_pretraining if isinstance(model, MaskedAutoencoder) else leave_results
         return leave(folder, loaders, model.eval(), settings, read_checkpoint(kept).settings["epoch"])
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a recipe names, built and found to go together, before anything is written."""
-
-    model: SpikingTransformer
-    loaders: Loaders
-    module: TrainingModule
-    settings: dict[str, Any]  # what travels with a checkpoint
-
-
-def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepared:
-    """Builds what a run needs, and tries it out; `sets` are the recipe's data, where they are read already.
-
-    Raises ValueError or FileNotFoundError, in one line, for settings, data or parts that do not fit.
-    """
-    check_trainer(recipe)
-    check_start(recipe)
-    sets = sets or load_sets(asdict(recipe.data), seed=recipe.seed)
-    torch.manual_seed(recipe.seed)
-    model = create_model(**_fitted_to(sets, recipe.model))
-    if recipe.start_from:
-        start_from(model, recipe.start_from)
-    preprocess = sets.preprocess(asdict(recipe.data), image_size=model.image_size, time_steps=model.time_steps)
-    with errors_of_workers():
-        loaders = Loaders(recipe, sets, preprocess)
-    settings = {
-        "config": model.config,
-        "preprocess": preprocess,
-        "classes": list(sets.classes),
-        "recipe": recipe.to_dict(),
-        "version": version("spikeformers"),
-    }
-    module = TrainingModule(recipe, model, settings)
-    _try_out(recipe, model)
-    return Prepared(model, loaders, module, settings)
-
-
-def _fitted_to(sets: ImageSets | EventSets, model: dict[str, Any]) -> dict[str, Any]:
-    """A recipe's model with the classes and channels of the set. Raises ValueError where it says others."""
-    ends = {"num_classes": len(sets.classes), "in_channels": sets.channels}
-    if model.get("num_classes") == 0:  # it learns without labels
-        del ends["num_classes"]
-    for key, value in ends.items():
-        if model.get(key, value) != value:
-            raise ValueError(f"model.{key} is {model[key]}, and {sets.name} has {value}: leave it out of the recipe")
-    return {**model, **ends}
-
-
-def _try_out(recipe: Recipe, model: SpikingTransformer) -> None:
-    """Raises what would else be raised after the run folder is made: for parts, for names timm lacks, for sizes."""
-    check_model(model)
-    make_schedule(recipe, make_optimizer(recipe, model), 1)
-    with torch.device("meta"), torch.no_grad():
-        twin = create_model(**model.config).eval()
-        twin(torch.empty(1, model.in_channels, model.image_size, model.image_size))
 
 
 def _check_same_run(recipe: Recipe, last: Path) -> None:
@@ -224,51 +137,3 @@ def _claim(folder: Path, recipe: Recipe, resume: bool) -> bool:
     except OSError as error:
         raise ValueError(f"{folder} cannot be written ({error.strerror}): choose another folder with --out") from error
     return is_new
-
-
-def _leave_results(
-    folder: Path, loaders: Loaders, model: SpikingTransformer, settings: dict[str, Any], epoch: int
-) -> Result:
-    with (folder / "metrics.csv").open(newline="") as table:
-        rows = list(csv.DictReader(table))
-    on_test = [float(row["test_acc"]) for row in rows if row.get("test_acc")]
-    test = evaluate(model, loaders.eval_loader(loaders.test))
-    weights = save_pretrained(model, folder, **settings, epoch=epoch, test=asdict(test))
-    result = Result(folder, weights, test, epoch, max(on_test, default=None))
-
-    scores = {"test": asdict(test), "epoch": epoch, "best_on_test": result.best_on_test}
-    unfinished = folder / "results.json.unfinished"
-    unfinished.write_text(json.dumps(scores, indent=2) + "\n")
-    unfinished.replace(folder / "results.json")
-    name = f"{settings['config']['name']} on {settings['recipe']['data']['name']}"
-    draw_curves(folder / "metrics.csv", folder / "curves.png", name)
-    _show_predictions(folder, loaders, model, settings["classes"], f"{name}: {test.top1:.2f} % of {test.images} right")
-    return result
-
-
-def _leave_pretraining(
-    folder: Path, loaders: Loaders, model: SpikingTransformer, settings: dict[str, Any], epoch: int
-) -> Result:
-    weights = save_pretrained(model, folder, **settings, epoch=epoch)
-    (folder / "results.json").write_text(json.dumps({"epoch": epoch}, indent=2) + "\n")
-    name = f"{settings['config']['name']} on {settings['recipe']['data']['name']}"
-    draw_curves(folder / "metrics.csv", folder / "curves.png", name)
-    return Result(folder, weights, None, epoch, None)
-
-
-def _show_predictions(
-    folder: Path, loaders: Loaders, model: SpikingTransformer, classes: list[str], title: str, shown: int = 32
-) -> None:
-    """Draws the first test images with what the model says, and leaves five of them as files to try `predict` on."""
-    batch = next(iter(loaders.eval_loader(loaders.test)))[0][:shown].to(next(model.parameters()).device)
-    with torch.inference_mode():
-        confidences, labels = model(time_first(batch)).softmax(-1).max(-1)
-    sets = loaders.sets
-    items, truths = zip(*(loaders.test.source(i) for i in range(len(batch))), strict=True)
-    said = [(classes[k], p) for k, p in zip(labels.tolist(), confidences.tolist(), strict=True)]
-    draw_predictions(
-        [sets.picture(item) for item in items], [classes[k] for k in truths], said, folder / "predictions.png", title
-    )
-    (folder / "samples").mkdir(exist_ok=True)
-    for i in range(min(5, len(items))):
-        sets.keep(items[i], folder / "samples" / f"{i + 1}-true-{classes[truths[i]].replace('/', '-')}")

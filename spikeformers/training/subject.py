@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from spikeformers.models import SpikingTransformer, create_model, read_checkpoint
 from spikeformers.models._checkpoint import build_from
+from spikeformers.models._registry import find_family
 from spikeformers.training.loaders import eval_loader
 from spikeformers.training.module import time_first
 from spikeformers.training.test_set import TestSet
@@ -41,6 +42,8 @@ def find_subject(
     is_file = Path(model).exists()
     checkpoint = read_checkpoint(model) if is_file else None
     settings = checkpoint.settings if checkpoint else {}
+    if not (is_file or ":" in model):  # else a part of one's own, file.py:builder
+        find_family(model)
     if images < 1 or batch_size < 1:
         raise ValueError(f"{images} images, {batch_size} at a time, are none: give at least one of each")
     test = TestSet(model, settings, data, root=root, workers=0)

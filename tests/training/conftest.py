@@ -63,7 +63,7 @@ def recipe_file(images, tmp_path_factory):
 @pytest.fixture
 def without_pictures(monkeypatch):
     """Runs draw nothing: half of a tiny run's time."""
-    running = sys.modules["spikeformers.training.fit"]
+    running = sys.modules["spikeformers.training.results"]
     monkeypatch.setattr(running, "draw_curves", lambda *_: None)
     monkeypatch.setattr(running, "draw_predictions", lambda *_: None)
 

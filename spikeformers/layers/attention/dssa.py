@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from spikeformers.layers.attention.heads import merge_heads, split_heads
+from spikeformers.layers.attention.heads import check_heads, merge_heads, split_heads
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 
@@ -31,10 +31,7 @@ class DSSA(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, patch_size: int = 1):
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
-            raise ValueError(
-                f"dim {dim} is not a multiple of num_heads {num_heads}: give a number of heads that divides it"
-            )
+        check_heads(dim, num_heads)
         self.num_heads, self.patch_size = num_heads, patch_size
         self.kv = ConvNorm(dim, 2 * dim, patch_size, stride=patch_size, bias=bias)
         self.attn_neuron, self.out_neuron = neuron(), neuron()

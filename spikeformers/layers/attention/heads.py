@@ -3,6 +3,14 @@
 from torch import Tensor
 
 
+def check_heads(dim: int, num_heads: int) -> None:
+    """Raises ValueError for a number of heads that does not divide the channels."""
+    if num_heads < 1 or dim % num_heads:
+        raise ValueError(
+            f"dim {dim} is not a multiple of num_heads {num_heads}: give a number of heads that divides it"
+        )
+
+
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """`[T, B, C, H, W] -> [T, B, M, N, D]`: head m owns channels m D to (m + 1) D, tokens run along rows."""
     return x.flatten(-2).unflatten(2, (num_heads, -1)).transpose(-2, -1)

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
-from spikeformers.layers.attention.heads import merge_heads, split_heads
+from spikeformers.layers.attention.heads import check_heads, merge_heads, split_heads
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.time import merge_time, split_time
@@ -45,10 +45,7 @@ class PooledSDSA(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
-            raise ValueError(
-                f"dim {dim} is not a multiple of num_heads {num_heads}: give a number of heads that divides it"
-            )
+        check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.q, self.k, self.v = (ConvNorm(dim, dim, bias=bias) for _ in range(3))
         self.q_neuron, self.k_neuron, self.v_neuron = neuron(), neuron(), neuron()

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from spikeformers.layers.attention.heads import merge_heads, split_heads
+from spikeformers.layers.attention.heads import check_heads, merge_heads, split_heads
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.ops.spike_attention import spike_attention
@@ -36,10 +36,7 @@ class SEMM(nn.Module):
         scale: float = 0.125,
     ):
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
-            raise ValueError(
-                f"dim {dim} is not a multiple of num_heads {num_heads}: give a number of heads that divides it"
-            )
+        check_heads(dim, num_heads)
         if experts < 1:
             raise ValueError(f"experts {experts} is below 1: nobody would attend")
         self.num_heads, self.experts, self.scale = num_heads, experts, scale

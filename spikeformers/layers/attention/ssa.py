@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from spikeformers.layers.attention.heads import merge_heads, split_heads
+from spikeformers.layers.attention.heads import check_heads, merge_heads, split_heads
 from spikeformers.layers.contracts import MakeNeuron, MakeProjection
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.ops.spike_attention import spike_attention
@@ -39,10 +39,7 @@ class SSA(nn.Module):
         projection: MakeProjection = ConvNorm,
     ):
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
-            raise ValueError(
-                f"dim {dim} is not a multiple of num_heads {num_heads}: give a number of heads that divides it"
-            )
+        check_heads(dim, num_heads)
         self.num_heads, self.scale = num_heads, scale
         self.q, self.k, self.v = (projection(dim, dim, bias=bias) for _ in range(3))
         self.q_neuron, self.k_neuron, self.v_neuron = neuron(), neuron(), neuron()

@@ -15,9 +15,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from spikeformers.analysis.bench import bench
 from spikeformers.training.compare.base import with_total_epochs
-from spikeformers.training.fit import Prepared
 from spikeformers.training.module import time_first
 from spikeformers.training.optim import total_epochs
+from spikeformers.training.prepare import Prepared
 from spikeformers.training.recipe import Recipe
 
 

@@ -13,7 +13,7 @@ from spikeformers.training.compare.even import evened
 from spikeformers.training.compare.plan import Run, combinations, recipe_of
 from spikeformers.training.compare.report import Report, make_report
 from spikeformers.training.compare.train_all import Told, devices, train_all
-from spikeformers.training.fit import prepare
+from spikeformers.training.prepare import prepare
 from spikeformers.training.recipe import Recipe
 
 PRICES = "prices.json"

@@ -1,0 +1,73 @@
+"""From a recipe to all that a run needs, before anything is written."""
+
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from spikeformers.data import EventSets, ImageSets, load_sets
+from spikeformers.models import SpikingTransformer, check_model, create_model
+from spikeformers.training.loaders import Loaders, errors_of_workers
+from spikeformers.training.module import TrainingModule
+from spikeformers.training.optim import make_optimizer, make_schedule
+from spikeformers.training.recipe import Recipe
+from spikeformers.training.start import check_start, start_from
+from spikeformers.training.trainer import check_trainer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a recipe names, built and found to go together, before anything is written."""
+
+    model: SpikingTransformer
+    loaders: Loaders
+    module: TrainingModule
+    settings: dict[str, Any]  # what travels with a checkpoint
+
+
+def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepared:
+    """Builds what a run needs, and tries it out; `sets` are the recipe's data, where they are read already.
+
+    Raises ValueError or FileNotFoundError, in one line, for settings, data or parts that do not fit.
+    """
+    check_trainer(recipe)
+    check_start(recipe)
+    sets = sets or load_sets(asdict(recipe.data), seed=recipe.seed)
+    torch.manual_seed(recipe.seed)
+    model = create_model(**_fitted_to(sets, recipe.model))
+    if recipe.start_from:
+        start_from(model, recipe.start_from)
+    preprocess = sets.preprocess(asdict(recipe.data), image_size=model.image_size, time_steps=model.time_steps)
+    with errors_of_workers():
+        loaders = Loaders(recipe, sets, preprocess)
+    settings = {
+        "config": model.config,
+        "preprocess": preprocess,
+        "classes": list(sets.classes),
+        "recipe": recipe.to_dict(),
+        "version": version("spikeformers"),
+    }
+    module = TrainingModule(recipe, model, settings)
+    _try_out(recipe, model)
+    return Prepared(model, loaders, module, settings)
+
+
+def _fitted_to(sets: ImageSets | EventSets, model: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's model with the classes and channels of the set. Raises ValueError where it says others."""
+    ends = {"num_classes": len(sets.classes), "in_channels": sets.channels}
+    if model.get("num_classes") == 0:  # it learns without labels
+        del ends["num_classes"]
+    for key, value in ends.items():
+        if model.get(key, value) != value:
+            raise ValueError(f"model.{key} is {model[key]}, and {sets.name} has {value}: leave it out of the recipe")
+    return {**model, **ends}
+
+
+def _try_out(recipe: Recipe, model: SpikingTransformer) -> None:
+    """Raises what would else be raised after the run folder is made: for parts, for names timm lacks, for sizes."""
+    check_model(model)
+    make_schedule(recipe, make_optimizer(recipe, model), 1)
+    with torch.device("meta"), torch.no_grad():
+        twin = create_model(**model.config).eval()
+        twin(torch.empty(1, model.in_channels, model.image_size, model.image_size))
