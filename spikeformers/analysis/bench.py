@@ -4,6 +4,7 @@ Measured are whole steps on random images: training is forward, cross-entropy an
 """
 
 import contextlib
+import os
 import statistics
 import time
 from collections import Counter
@@ -106,6 +107,7 @@ def _peak(model: nn.Module, x: Tensor, bf16: bool) -> float:
         before = torch.cuda.memory_allocated()
         _step(model, x, True, bf16)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler tells of each start, and of no GPU as an error
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         _step(model, x, True, bf16)
     changes = [e for e in watched.profiler.kineto_results.events() if e.name() == "[memory]"]  # pyright: ignore[reportOptionalMemberAccess]

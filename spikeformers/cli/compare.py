@@ -4,8 +4,8 @@ HELP = """\
 usage: spikeformers compare RECIPE|MODEL --swap SLOT=A,B[,...] [--swap ...] [--seeds N] [--any.field VALUE ...]
 
 Trains every combination at the same budget, over the same seeds, data order and augmentation, and leaves a report in
-runs/compare-<recipe>/: index.html, report.json, variants.csv, runs.csv, pareto.svg. The first combination is what the
-others are told against. Started again, it goes on where it was interrupted, and skips what is done.
+runs/compare-<recipe>/: index.html, report.md, report.json, variants.csv, runs.csv, pareto.svg. The first combination is
+what the others are told against. Started again, it goes on where it was interrupted, and skips what is done.
 
   --swap SLOT=A,B     an argument of the model, and what to put there: attention=SSA,my_ideas.py:MyAttention
   --seeds N           runs of each combination, from the recipe's seed on (3), or the seeds, as 0,1,5
@@ -42,6 +42,7 @@ def run(words: list[str]) -> None:
     from spikeformers.training.compare import Budget, base_recipe, compare
     from spikeformers.training.compare.board import live_board
     from spikeformers.training.compare.plan import read_swap
+    from spikeformers.training.compare.report import MARKS
     from spikeformers.training.compare.train_all import devices
 
     swaps = dict(read_swap(swap) for swap in own.get("--swap", []))
@@ -74,7 +75,7 @@ def run(words: list[str]) -> None:
     for row in rows:
         table.add_row(*row.values())
     show(table)
-    print("* no other has higher validation accuracy at no more energy; ! more than chance\n")
+    print(f"{MARKS}\n")
     for note in report.notes:
         print(note)
     print(f"\n{report.page} has it all, with its numbers beside it")

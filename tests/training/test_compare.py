@@ -155,6 +155,9 @@ def test_the_page_the_tables_and_the_picture(compared):
     with (compared.folder / "variants.csv").open(newline="") as table:
         assert {row["variant"] for row in csv.DictReader(table)} == {"SSA", "MyAttention"}
     assert "validation" in (compared.folder / "pareto.svg").read_text()
+    text = (compared.folder / "report.md").read_text()
+    assert text.startswith("| variant | parameters | validation, % | test, % |")
+    assert report["notes"][0] in text
 
 
 def test_the_numbers_are_means_over_seeds_and_validation_ranks(compared, recipe_file, ideas, tmp_path):

@@ -20,13 +20,15 @@ def live_board(console: Any, jobs: int) -> Callable[[Sequence[Run]], Any]:
         from rich.live import Live
 
         failures: dict[str, str] = {}
-        started = time.time()
+        started, done = time.time(), sum(run.finished for run in runs)
 
         def told(run: Run, failure: str | None) -> None:
+            nonlocal done
             if failure:
                 failures[str(run.recipe.run)] = failure
+            else:
+                done += 1
             if failure or not console.is_terminal:
-                done = sum(run.finished for run in runs)
                 console.print(f"{run.recipe.run}: {failure or state(run, failures)} ({done} of {len(runs)} runs done)")
 
         if not console.is_terminal:

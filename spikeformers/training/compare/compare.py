@@ -12,6 +12,7 @@ from spikeformers.training.compare.budget import Budget, batches_of, measured_pr
 from spikeformers.training.compare.even import evened
 from spikeformers.training.compare.plan import Run, combinations, recipe_of
 from spikeformers.training.compare.report import Report, make_report
+from spikeformers.training.compare.report_files import write_report
 from spikeformers.training.compare.train_all import Told, devices, train_all
 from spikeformers.training.prepare import prepare
 from spikeformers.training.recipe import Recipe
@@ -94,6 +95,7 @@ def compare(
 
     say("counting operations and energy on validation images")
     report = make_report(folder, runs, configs, prices, images, failed)
+    write_report(report)
     if failed:
         first, why = next(iter(failed.items()))
         raise ValueError(f"{len(failed)} of {len(runs)} runs failed, the first {first}: {why}; {folder} has the rest")

@@ -1,6 +1,5 @@
-"""The report of a comparison: a table, what it shows in words, a picture, as a page, CSV and JSON."""
+"""What a comparison came to: a table, and what it shows in words."""
 
-import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,17 +11,11 @@ from spikeformers.training.compare.budget import Price, steps_of
 from spikeformers.training.compare.even import count_parameters
 from spikeformers.training.compare.outcome import Outcome, read_outcome
 from spikeformers.training.compare.paired import LEVEL, Paired, holm, mean_and_spread, pareto_front
-from spikeformers.training.compare.picture import draw_front, unit_of
+from spikeformers.training.compare.picture import unit_of
 from spikeformers.training.compare.plan import Run
 
-PAGE, JSON, RUNS, VARIANTS, PICTURE = "index.html", "report.json", "runs.csv", "variants.csv", "pareto.svg"
-
-_CAPTION = (
-    "Accuracies are means over seeds with their standard deviation. Rows stand by validation accuracy, which also "
-    "chose each run's epoch; the test set was read once, when a run had ended. Operations and energy are for one "
-    "image, counted on validation images by the strict convention; images a second (training / evaluation) and the "
-    "memory of a training step are of this machine, before training."
-)
+PAGE = "index.html"
+MARKS = "* no other has higher validation accuracy at no more energy; ! is a difference that is more than chance."
 
 
 @dataclass(frozen=True)
@@ -103,7 +96,7 @@ def make_report(
     images: int,
     failed: Mapping[str, str],
 ) -> Report:
-    """Reads what finished runs left, and writes the report beside them.
+    """What the finished runs came to.
 
     Raises ValueError where no run is finished.
     """
@@ -131,9 +124,8 @@ def make_report(
     settings = [run.recipe.to_dict() for run in runs]
     shared = {key: value for key, value in settings[0].items() if all(other[key] == value for other in settings)}
     del shared["out"]
-    report = Report(folder, first, sorted(rows, key=lambda r: -r.validation), notes, outcomes, dict(failed), shared)
-    _write(report)
-    return report
+    rows.sort(key=lambda row: -row.validation)
+    return Report(folder, first, rows, notes, outcomes, dict(failed), shared)
 
 
 def _differences(outcomes: Sequence[Outcome], name: str, first: str) -> tuple[float, ...]:
@@ -183,37 +175,3 @@ def _how(comparisons: int) -> str:
 
 def _with_spread(mean: float, spread: float) -> str:
     return f"{mean:.2f}" if math.isnan(spread) else f"{mean:.2f} ± {spread:.2f}"
-
-
-def _write(report: Report) -> None:
-    described = report.describe()
-    (report.folder / JSON).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    _write_csv(report.folder / VARIANTS, described["rows"])
-    flat = [{**outcome, "millijoules": outcome["millijoules"]["strict"]} for outcome in described["outcomes"]]
-    _write_csv(report.folder / RUNS, flat)
-    draw_front(report.rows, report.folder / PICTURE)
-    report.page.write_text(_html(report), encoding="utf-8")
-
-
-def _write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with file.open("w", newline="", encoding="utf-8") as table:
-        writer = csv.DictWriter(table, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _html(report: Report) -> str:
-    import yaml
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    picture = (report.folder / PICTURE).read_text(encoding="utf-8")
-    return environment.get_template("page.html").render(
-        report=report,
-        rows=report.table(),
-        caption=_CAPTION,
-        picture=picture[picture.index("<svg") :],
-        settings=yaml.safe_dump(report.base, sort_keys=False),
-    )
