@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from spikeformers.analysis.aten_counts import COUNTED, IN_PLACE, count_chain
 from spikeformers.analysis.neuron_activity import NeuronActivity, is_neuron, leaks, steps_of
 from spikeformers.analysis.operands import Operand
-from spikeformers.analysis.synaptic_ops import COUNTED, IN_PLACE, Layer, Operations, Place
+from spikeformers.analysis.synaptic_ops import Layer, Operations, Place
 
 
 class Counter(Operations, TorchDispatchMode):
@@ -65,7 +66,7 @@ class Counter(Operations, TorchDispatchMode):
             if opaque and not self._depth:
                 self.__exit__(None, None, None)  # nothing inside is seen, and nothing slows down
                 if module in self._chains:
-                    self.count_chain(inputs[0], *self._chains[module])
+                    count_chain(self, inputs[0], *self._chains[module])
             self._depth += self._depth > 0 or opaque
             x = inputs[0] if inputs else None
             if isinstance(x, Tensor) and x.ndim == 5 and x.shape[0] > 1 and x.stride(0) == 0:
