@@ -1,9 +1,11 @@
-"""What documents take from the package: tables of models, the catalogue of parts. `make docs` writes it."""
+"""What documents take from the package and from studies: tables, the catalogue of parts. `make docs` writes it."""
 
+import csv
 import importlib
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,27 @@ def part_catalogue() -> Iterator[str]:
             yield f"### {name}\n\n{' · '.join(filter(None, says))}\n\n{inspect.getdoc(part)}\n"
 
 
+def study_table(variants: Path) -> Iterator[str]:
+    """A study's, from what `compare` left: one row a variant."""
+    yield "| variant | parameters | validation, % | test, % | against the first | energy, µJ | firing | images/s |"
+    yield "|---|--:|--:|--:|--:|--:|--:|--:|"
+    with variants.open(newline="") as file:
+        for row in csv.DictReader(file):
+            against = f"{float(row['against_first']):+.2f}" if row["p"] else "the first"
+            seen = " !" if row["p"] and float(row["p"]) < 0.05 else ""
+            cells = (
+                row["variant"] + " *" * (row["on_front"] == "True"),
+                f"{int(row['parameters']):,}",
+                f"{float(row['validation']):.2f} ± {float(row['validation_spread']):.2f}",
+                f"{float(row['test']):.2f} ± {float(row['test_spread']):.2f}",
+                against + seen,
+                f"{1000 * float(row['millijoules']):.2f}",
+                f"{float(row['firing']):.3f}",
+                f"{float(row['train_images_per_second']):.0f}",
+            )
+            yield f"| {' | '.join(cells)} |"
+
+
 def declared(part: Any) -> Iterator[str]:
     """What a part says of itself in attributes."""
     if not getattr(part, "causal", True):
@@ -100,18 +123,22 @@ def cited(paper: str) -> str:
     return f"[{paper if about.venue == 'arXiv' else f'{about.venue} {about.year}'}]({about.link})"
 
 
-TABLES = {
-    ROOT / "README.md": family_table,
-    ROOT / "docs" / "models.md": size_tables,
-    ROOT / "docs" / "parts.md": part_catalogue,
+TABLES: dict[Path, list[Callable[[], Iterable[str]]]] = {  # by document, in its order
+    ROOT / "README.md": [family_table],
+    ROOT / "docs" / "models.md": [size_tables],
+    ROOT / "docs" / "parts.md": [part_catalogue],
 }
+for study in (ROOT / "docs" / "studies").glob("*.md"):
+    TABLES[study] = [partial(study_table, file) for file in sorted(study.with_suffix("").glob("*/variants.csv"))]
 
 
 def renewed(document: Path) -> str:
-    """A document's text with its table, between two comments, written anew."""
-    before, begin, rest = document.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    return "".join([before, begin, *(f"{line}\n" for line in TABLES[document]()), end, after])
+    """A document's text with its tables, each between two comments, written anew."""
+    before, *rest = document.read_text(encoding="utf-8").split(BEGIN)
+    pieces = [before]
+    for table, old in zip(TABLES[document], rest, strict=True):
+        pieces += [BEGIN, *(f"{line}\n" for line in table()), END, old.partition(END)[2]]
+    return "".join(pieces)
 
 
 if __name__ == "__main__":
