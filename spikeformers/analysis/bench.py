@@ -35,30 +35,31 @@ class Speed:
 
 def bench(
     ways: Mapping[str, nn.Module],
-    x: Tensor,
+    x: Tensor | Mapping[str, Tensor],
     *,
     bf16: bool = False,
     repeats: int = 5,
     after: Callable[[nn.Module], Any] = lambda model: None,
 ) -> list[Speed]:
-    """Times several models on one input `x`, in turns, so that a noisy machine is noisy for all.
+    """Times several models on one input `x`, or each on its own, in turns, so that a noisy machine is noisy for all.
 
     `after` is called between steps, outside of what is timed, with the model (SpikingJelly's need a reset).
     """
     seconds: dict[str, dict[bool, list[float]]] = {way: {True: [], False: []} for way in ways}
     first = dict.fromkeys(ways, 0.0)
+    inputs = x if isinstance(x, Mapping) else dict.fromkeys(ways, x)
     peaks = {}
     for training in (True, False):
         for way, model in ways.items():
             model.train(training)
-            first[way] += _timed(model, x, training, bf16)
+            first[way] += _timed(model, inputs[way], training, bf16)
             after(model)
             if training:
-                peaks[way] = _peak(model, x, bf16)
+                peaks[way] = _peak(model, inputs[way], bf16)
                 after(model)
         for _ in range(repeats):
             for way, model in ways.items():
-                seconds[way][training].append(_timed(model, x, training, bf16))
+                seconds[way][training].append(_timed(model, inputs[way], training, bf16))
                 after(model)
     middle = {way: {mode: statistics.median(times) for mode, times in modes.items()} for way, modes in seconds.items()}
     return [Speed(way, middle[way][True], middle[way][False], peaks[way], first[way]) for way in ways]

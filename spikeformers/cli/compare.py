@@ -1,5 +1,7 @@
 """A fair comparison of parts."""
 
+from typing import Any
+
 HELP = """\
 usage: spikeformers compare RECIPE|MODEL --swap SLOT=A,B[,...] [--swap ...] [--seeds N] [--any.field VALUE ...]
 
@@ -15,6 +17,7 @@ what the others are told against. Started again, it goes on where it was interru
   --even ARGUMENT     even out parameters by a number of the model, as mlp_ratio
   --jobs N            runs at once (one a GPU, or 1)
   --name NAME         the report's folder in runs/ (or in --out FOLDER)
+  --dry-run           try everything out and say what would be trained, and for how long; write nothing
   --json              print report.json
   --data NAME --batch_size N --optimizer.lr X ...
                       any field of the recipe, as for `spikeformers train`; a MODEL takes a recipe for its data
@@ -33,16 +36,15 @@ def run(words: list[str]) -> None:
     name, *words = words
     if name.startswith("-"):
         raise ValueError(f"compare got {name} where a recipe or a model belongs: spikeformers compare NAME {name} ...")
-    as_json = "--json" in words
-    own, rest = _own_words([word for word in words if word != "--json"])
+    as_json, dry = "--json" in words, "--dry-run" in words
+    own, rest = _own_words([word for word in words if word not in ("--json", "--dry-run")])
     import json
     import sys
 
-    from spikeformers.cli._terminal import console_of, make_table, show
-    from spikeformers.training.compare import Budget, base_recipe, compare
+    from spikeformers.cli._terminal import console_of
+    from spikeformers.training.compare import Budget, base_recipe, plan_comparison
     from spikeformers.training.compare.board import live_board
     from spikeformers.training.compare.plan import read_swap
-    from spikeformers.training.compare.report import MARKS
     from spikeformers.training.compare.train_all import devices
 
     swaps = dict(read_swap(swap) for swap in own.get("--swap", []))
@@ -54,9 +56,13 @@ def run(words: list[str]) -> None:
     if len(limits) + any(word.partition("=")[0] == "--epochs" for word in rest) > 1:
         raise ValueError("--epochs, --minutes and --flops are three budgets: give one")
     seeds = own.get("--seeds", ["3"])[-1]
-    jobs = int(_number(own, "--jobs")) if "--jobs" in own else devices()
+    jobs = _whole(own, "--jobs") if "--jobs" in own else devices()
     console = console_of(sys.stderr)
-    report = compare(
+
+    def say(line: str) -> None:
+        console.print(line, style="dim", markup=False)
+
+    plan = plan_comparison(
         base_recipe(name, rest),
         swaps,
         seeds=[_seed(seed) for seed in seeds.split(",")] if "," in seeds else _seed(seeds),
@@ -64,12 +70,40 @@ def run(words: list[str]) -> None:
         even=own.get("--even", [None])[-1],
         jobs=jobs,
         name=own.get("--name", [None])[-1],
-        watch=live_board(console, jobs),
-        say=lambda line: console.print(line, style="dim"),
+        say=say,
     )
+    if dry:
+        _show_plan(plan)
+        return
+    report = plan.run(live_board(console, jobs), say)
     if as_json:
         print(json.dumps(report.describe(), indent=2))
-        return
+    else:
+        _show(report)
+    if report.failed:
+        count = len(report.failed) + len(report.outcomes)
+        first, why = next(iter(report.failed.items()))
+        raise ValueError(f"{len(report.failed)} of {count} runs failed, the first {first}: {why}")
+
+
+def _show_plan(plan: Any) -> None:
+    from spikeformers.cli._terminal import make_table, show
+
+    rows = plan.table()
+    table = make_table(*rows[0], right=range(1, len(rows[0])))
+    for row in rows:
+        table.add_row(*row.values())
+    show(table)
+    print(
+        f"{len(plan.runs)} runs, {sum(run.finished for run in plan.runs)} of them finished; the others take about "
+        f"{plan.minutes:.0f} minutes of training steps here. Runs would go to {plan.folder}"
+    )
+
+
+def _show(report: Any) -> None:
+    from spikeformers.cli._terminal import make_table, show
+    from spikeformers.training.compare.report import MARKS
+
     rows = [{head: cell for head, cell in row.items() if head not in _ON_THE_PAGE} for row in report.table()]
     table = make_table(*rows[0], right=range(1, len(rows[0])))
     for row in rows:
@@ -104,7 +138,14 @@ def _number(own: dict[str, list[str]], option: str) -> float:
         raise ValueError(f"{option} is {own[option][-1]!r}, where a number belongs") from error
 
 
+def _whole(own: dict[str, list[str]], option: str) -> int:
+    number = _number(own, option)
+    if not number.is_integer():  # inf and nan are none either
+        raise ValueError(f"{option} is {own[option][-1]!r}, where a whole number belongs")
+    return int(number)
+
+
 def _seed(word: str) -> int:
-    if not word.isdigit():
+    if not (word.isascii() and word.isdigit()):
         raise ValueError(f"--seeds is {word!r}, where a number of seeds belongs, as 3, or seeds, as 0,1,5")
     return int(word)

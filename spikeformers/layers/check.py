@@ -34,6 +34,15 @@ def check_part(name: str, part: nn.Module, x: Tensor) -> None:
     y = part(x)
     if not _same(part(x), y):
         raise breach(name, part, STATE, "the same input twice gave two answers")
+    part.train()
+    answers = []
+    for _ in range(2):
+        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):  # what is drawn may differ between calls
+            torch.manual_seed(0)
+            answers.append(part(x))
+    if not _same(*answers):
+        raise breach(name, part, STATE, "in training, the same input twice gave two answers")
+    part.eval()
     alone = part(x[:, :1])
     if alone.shape[1:] == y[:, :1].shape[1:] and not _same(alone, y[:, :1]):
         raise breach(name, part, SAMPLES, "an image alone gave another answer than in a batch")

@@ -11,7 +11,9 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +73,10 @@ def _find_named(slot: str, name: str, allow_foreign: bool) -> Any:
     if ":" in name:
         if not allow_foreign:
             raise _foreign(slot, name)
-        return load_object(name)
+        part = load_object(name)
+        if not callable(part):
+            raise ValueError(f"{slot} {name} is {part!r}, no class or function that makes a part")
+        return part
     if name not in (names := part_names(slot)):
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
         raise ValueError(f"there is no {slot} {name!r}: did you mean {', '.join(close)}? Yours is file.py:Name")
@@ -132,11 +137,49 @@ def _load_file(path: Path) -> Any:
         assert spec and spec.loader
         module = sys.modules[key] = importlib.util.module_from_spec(spec)
         try:
-            spec.loader.exec_module(module)
+            with told_as_one_line({path}):
+                spec.loader.exec_module(module)
         except BaseException:
             del sys.modules[key]
             raise
     return sys.modules[key]
+
+
+def own_files(settings: Any) -> set[Path]:
+    """The files that a model's settings take parts from, as `my_ideas.py:MyAttention` does."""
+    if isinstance(settings, dict):
+        settings = list(settings.values())
+    if isinstance(settings, list | tuple):
+        return set().union(*map(own_files, settings))
+    where, colon, name = settings.rpartition(":") if isinstance(settings, str) else ("", "", "")
+    if not colon or not name.isidentifier():
+        return set()
+    if where.endswith(".py"):
+        return {Path(where)}
+    file = getattr(sys.modules.get(where), "__file__", None)
+    return {Path(file)} if file else set()
+
+
+@contextmanager
+def told_as_one_line(files: set[Path]) -> Iterator[None]:
+    """Raises what goes wrong in somebody's own parts as a ValueError of one line that says where.
+
+    Without `files` of theirs, an error is ours, and left as it is.
+    """
+    try:
+        yield
+    except (ValueError, OSError, ImportError):
+        raise
+    except Exception as error:
+        if not files:
+            raise
+        own = {path.resolve(): path for path in files}
+        places = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+        if isinstance(error, SyntaxError) and error.filename:
+            places.append((Path(error.filename), error.lineno))
+        named = [f"{own[path]}, line {line}" for path, line in places if path in own]
+        where = named[-1] if named else ", ".join(map(str, files))
+        raise ValueError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 def part_names(slot: str) -> list[str]:

@@ -3,6 +3,7 @@
 import logging
 import shutil
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from spikeformers.training.checkpoint_file import LAST, newest_whole, set_aside_
 from spikeformers.training.interruption import Terminated
 from spikeformers.training.loaders import errors_of_workers
 from spikeformers.training.prepare import prepare
-from spikeformers.training.provenance import note_start
+from spikeformers.training.provenance import changed_files, note_start
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
 from spikeformers.training.results import Result, leave_pretraining, leave_results
@@ -56,8 +57,11 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
         _check_same_run(recipe, begun)
     with quiet_lightning():
         trainer = make_trainer(recipe, folder)
+        changed = changed_files(folder, recipe)
         is_new = _claim(folder, recipe, resume)  # nothing is written before all of the above has held
         if begun:
+            for file in changed:
+                logger.warning("%s has changed since %s was last started", file, folder)
             set_aside_newer(begun)
             logger.warning("going on with %s", begun)
         try:
@@ -94,7 +98,7 @@ def _check_same_run(recipe: Recipe, last: Path) -> None:
 
 def check_same_settings(recipe: Recipe, began_with: dict[str, Any], folder: Path) -> None:
     """Raises ValueError where the run in `folder` began with other settings than a recipe's."""
-    began, now = _flat(began_with), _flat(recipe.to_dict())
+    began, now = flat_settings(began_with), flat_settings(recipe.to_dict())
     for name in {**began, **now}:
         if began.get(name) != now.get(name) and not name.startswith(_FREE_TO_CHANGE):
             raise ValueError(
@@ -107,10 +111,11 @@ def _saved(last: Path) -> str:
     return f"{last} is saved, go on with --resume" if last.is_file() else "before there was anything to save"
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names, as `model.dim`."""
     flat = {}
     for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= flat_settings(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
 
 

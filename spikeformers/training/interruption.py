@@ -38,14 +38,21 @@ class Interruption(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not between_updates(trainer, batch_idx) or not agreed(trainer, self.asked is not None):
-            return
-        terminated = agreed(trainer, self.asked in _TERMINATES)
-        self.checkpoints.save_last(trainer)
-        raise Terminated if terminated else KeyboardInterrupt
+        if between_updates(trainer, batch_idx) and agreed(trainer, self.asked is not None):
+            self.checkpoints.save_last(trainer)
+            self._stop(trainer)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if agreed(trainer, self.asked is not None):  # since the last step of an epoch, at whose end all is saved
+            self._stop(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._restore()
+        if agreed(trainer, self.asked is not None):
+            self._stop(trainer)
+
+    def _stop(self, trainer: pl.Trainer) -> None:
+        raise Terminated if agreed(trainer, self.asked in _TERMINATES) else KeyboardInterrupt
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         self._restore()

@@ -8,6 +8,7 @@ import torch
 
 from spikeformers.data import EventSets, ImageSets, load_sets
 from spikeformers.models import SpikingTransformer, check_model, create_model
+from spikeformers.models._parts import own_files, told_as_one_line
 from spikeformers.training.loaders import Loaders, errors_of_workers
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import make_optimizer, make_schedule
@@ -35,7 +36,8 @@ def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepar
     check_start(recipe)
     sets = sets or load_sets(asdict(recipe.data), seed=recipe.seed)
     torch.manual_seed(recipe.seed)
-    model = create_model(**_fitted_to(sets, recipe.model))
+    with told_as_one_line(own_files(recipe.model)):
+        model = create_model(**_fitted_to(sets, recipe.model))
     if recipe.start_from:
         start_from(model, recipe.start_from)
     preprocess = sets.preprocess(asdict(recipe.data), image_size=model.image_size, time_steps=model.time_steps)
@@ -49,7 +51,8 @@ def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepar
         "version": version("spikeformers"),
     }
     module = TrainingModule(recipe, model, settings)
-    _try_out(recipe, model)
+    with told_as_one_line(own_files(recipe.model)):
+        _try_out(recipe, model)
     return Prepared(model, loaders, module, settings)
 
 

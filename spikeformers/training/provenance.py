@@ -1,5 +1,6 @@
 """What a run was made with, so that it can be made again: command, versions, git commit; and making it again."""
 
+import hashlib
 import json
 import logging
 import platform
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 
+from spikeformers.models._parts import own_files
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
 
@@ -24,7 +26,9 @@ _COMPARED = ("python", "spikeformers", "torch", "lightning", "timm", "torchvisio
 
 
 def describe_start(recipe: Recipe) -> dict[str, Any]:
-    """Command, seed, time, machine, git commits (null outside a repository) and versions of all installed packages."""
+    """Command, seed, time, machine, git commits (null outside a repository), versions of all installed packages, and
+    a digest of each file that the model takes parts from.
+    """
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "seed": recipe.seed,
@@ -33,6 +37,7 @@ def describe_start(recipe: Recipe) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "git": {"here": _git(Path.cwd()), "spikeformers": _git(Path(__file__).parent)},
+        "files": digests(recipe.model),
         "packages": dict(sorted((one.name.lower(), one.version) for one in distributions())),
     }
 
@@ -43,6 +48,21 @@ def note_start(folder: Path, recipe: Recipe) -> None:
     starts = json.loads(file.read_text("utf-8")) if file.is_file() else []
     unfinished.write_text(json.dumps([*starts, describe_start(recipe)], indent=2) + "\n", "utf-8")
     unfinished.replace(file)
+
+
+def digests(model: Mapping[str, Any]) -> dict[str, str]:
+    """What the files say that a model's settings take parts from, in 16 letters each."""
+    files = [file for file in sorted(own_files(dict(model))) if file.is_file()]
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files}
+
+
+def changed_files(folder: Path, recipe: Recipe) -> list[str]:
+    """Files that a run takes parts from, and that are not what they were when it was last started."""
+    if not (folder / FILE).is_file():
+        return []
+    then = json.loads((folder / FILE).read_text("utf-8"))[-1].get("files", {})
+    now = digests(recipe.model)
+    return [file for file, digest in then.items() if now.get(file) != digest]
 
 
 def like(run: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
@@ -68,6 +88,7 @@ def like(run: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> 
 def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     versions = [{"python": start["python"], **start["packages"]} for start in (then, now)]
     pairs = [(name, versions[0].get(name), versions[1].get(name)) for name in _COMPARED]
+    pairs += [(file, then.get("files", {}).get(file), digest) for file, digest in now["files"].items()]
     pairs += [(f"the git commit of {where}", then["git"][where], commit) for where, commit in now["git"].items()]
     return [pair for pair in pairs if pair[1] != pair[2]]
 

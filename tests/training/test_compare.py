@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 
 from spikeformers import cli
 from spikeformers.training.compare import base_recipe, compare, train_all
@@ -139,6 +140,9 @@ def test_the_report_is_what_the_runs_left(compared):
     assert rows["SSA"]["parameters"] > rows["MyAttention"]["parameters"]  # it has no q and k
     assert rows["SSA"]["ac"] > rows["MyAttention"]["ac"]
     assert rows["SSA"]["p"] is None
+    assert rows["MyAttention"]["p"] == rows["MyAttention"]["p_holm"]  # the only comparison
+    assert rows["SSA"]["model"] == {"attention": "SSA"}
+    assert report["base"]["model.dim"] > 0
     assert rows["MyAttention"]["against_first"] == pytest.approx(rows["MyAttention"]["test"] - rows["SSA"]["test"])
     assert any("SSA" in note for note in report["notes"])
 
@@ -169,7 +173,7 @@ def test_the_numbers_are_means_over_seeds_and_validation_ranks(compared, recipe_
     }  # fmt: skip
     for run, (validation, test) in accuracies.items():
         results = json.loads((folder / run / "results.json").read_text())
-        results["test"]["top1"] = test
+        results["test"] |= {"top1": test, "images": 10_000}
         (folder / run / "results.json").write_text(json.dumps(results))
         with (folder / run / "metrics.csv").open(newline="") as table:
             rows = list(csv.DictReader(table))
@@ -252,14 +256,158 @@ def test_a_run_that_fails_does_not_stop_the_others(tiny, monkeypatch, tmp_path):
         return fit(recipe, **how)
 
     monkeypatch.setattr(train_all, "fit", failing)
-    with pytest.raises(ValueError, match=r"1 of 4 runs failed, the first SSA-seed1: the loss is nan at epoch 0"):
-        tiny(seeds=2)
+    assert tiny(seeds=2).failed == {"SSA-seed1": "the loss is nan at epoch 0, step 2"}
     report = json.loads((tmp_path / "tiny" / "report.json").read_text())
     assert {row["variant"]: row["seeds"] for row in report["rows"]} == {"SSA": 1, "FrozenSSA": 2}
     assert "the loss is nan" in (tmp_path / "tiny" / "index.html").read_text()
 
 
+def test_a_file_that_has_changed_is_not_gone_on_with(tiny, ideas, tmp_path):
+    file = shutil.copy(ideas, tmp_path / "mine.py")
+    tiny(("SSA", f"{file}:MyAttention"))
+    with file.open("a") as text:
+        text.write("# another thought\n")
+    with pytest.raises(ValueError, match=r"mine.py has changed since .*MyAttention-seed0 began: .* --name NAME$"):
+        tiny(("SSA", f"{file}:MyAttention"), seeds=2)
+
+
+def test_two_comparisons_in_one_folder_do_not_mix(tiny, tmp_path):
+    (tmp_path / "tiny").mkdir()
+    with (
+        FileLock(tmp_path / "tiny" / ".lock"),
+        pytest.raises(ValueError, match=r"another comparison is at work in .*tiny: wait for it"),
+    ):
+        tiny()
+    assert [row.seeds for row in tiny().rows] == [1, 1]  # it is free again
+
+
+def test_a_part_that_fails_in_training_is_told_with_its_place_and_the_others_go_on(tiny, tmp_path):
+    file = own_part(tmp_path, FAILS_LATE)
+    report = tiny(("SSA", f"{file}:Mine"))
+    (why,) = report.failed.values()
+    assert re.fullmatch(r".*mine.py, line \d+: RuntimeError: that is too much", why)
+    assert "Traceback" in (tmp_path / "tiny" / "Mine-seed0-error.txt").read_text()
+    assert [row.variant for row in report.rows] == ["SSA"]
+
+
+def test_the_first_is_never_another(tiny, monkeypatch):
+    fit = train_all.fit
+
+    def failing(recipe, **how):
+        if recipe.run.startswith("SSA"):
+            raise ValueError("the loss is nan")
+        return fit(recipe, **how)
+
+    monkeypatch.setattr(train_all, "fit", failing)
+    report = tiny(("SSA", "FrozenSSA", "QKTA"), seeds=2)
+    assert report.first == "SSA"
+    assert "SSA, the first, failed in all its seeds: nothing can be told against it." in report.notes
+    assert not any("above" in note or "below" in note for note in report.notes)
+    assert all(row["against first"] == "" for row in report.table())
+
+
+def test_the_command_tells_a_failure_after_what_came_out(recipe_file, tmp_path, monkeypatch, capsys):
+    fit = train_all.fit
+
+    def failing(recipe, **how):
+        if recipe.run == "FrozenSSA-seed0":
+            raise ValueError("weights [batch, dim] and keys [/blocks.0] do not fit")
+        return fit(recipe, **how)
+
+    monkeypatch.setattr(train_all, "fit", failing)
+    words = ["--swap", "attention=SSA,FrozenSSA", "--seeds", "1", "--jobs", "1", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as left:
+        cli.main(["compare", recipe_file, *words])
+    said = capsys.readouterr()
+    assert left.value.code == 2
+    assert "SSA *" in said.out
+    assert said.err.count("weights [batch, dim] and keys [/blocks.0] do not fit") == 2  # as it ended, and at the end
+    assert said.err.splitlines()[-1].startswith("spikeformers: 1 of 2 runs failed, the first FrozenSSA-seed0: ")
+
+
+def test_a_dry_run_says_what_would_be_trained(recipe_file, tmp_path, capsys):
+    words = ["--swap", "attention=SSA,IdentityMixer", "--even", "mlp_ratio", "--seeds", "2", "--dry-run"]
+    with pytest.raises(SystemExit) as left:
+        cli.main(["compare", recipe_file, "--epochs", "3", "--out", str(tmp_path), *words])
+    said = capsys.readouterr().out
+    assert left.value.code == 0
+    (ssa,) = (line.split() for line in said.splitlines() if line.split()[:1] == ["SSA"])
+    (identity,) = (line.split() for line in said.splitlines() if line.split()[:1] == ["IdentityMixer"])
+    assert (ssa[1], ssa[3:5], ssa[-1]) == ("2", ["3", "12"], "2")  # the ratio; epochs and steps; seeds
+    assert float(identity[1]) > 2
+    assert "4 runs, 0 of them finished" in said
+    assert not list(tmp_path.iterdir())
+
+
 # ---- refused before any training
+
+FAILS_LATE = """
+    calls = 0
+
+    class Mine(MyAttention):
+        def forward(self, x):
+            global calls
+            calls += self.training and x.shape[1] == 12  # a batch of training
+            if calls > 10:  # eight while its price is measured
+                raise RuntimeError("that is too much")
+            return super().forward(x)
+"""
+
+
+def own_part(folder, source):
+    """A file of a reader's own whose part is `Mine`."""
+    file = folder / "mine.py"
+    file.write_text(textwrap.dedent(IDEA) + textwrap.dedent(source))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("class Mine(MyAttention)\n    pass", r"mine.py, line \d+: SyntaxError: expected ':'"),
+        ("class Mine(Attention):\n    pass", r"mine.py, line \d+: NameError: name 'Attention' is not defined"),
+        (
+            "class Mine(MyAttention):\n    def __init__(self, dim, num_heads, neuron):\n"
+            "        super().__init__(dim, num_heads, neuron)",
+            r"mine.py: TypeError: .*unexpected keyword argument 'bias'",
+        ),
+        (
+            "class Mine(MyAttention):\n    def forward(self, x):\n        return self.projj(x)",
+            r"mine.py, line \d+: AttributeError: 'Mine' object has no attribute 'projj'",
+        ),
+        (
+            "class Mine(MyAttention):\n    def forward(self, x):\n        return x.view(7)",
+            r"mine.py, line \d+: RuntimeError: ",
+        ),
+        ("Mine = 3", r"attention .*mine.py:Mine is 3, no class or function"),
+        (
+            "class Mine(MyAttention):\n    def forward(self, x):\n        s = self.v_neuron(self.v(x)).sigmoid()\n"
+            "        y = self.proj(s)\n        s.detach().add_(1)\n        return y",
+            r"Mine: .*mine.py.*RuntimeError: .*modified by an inplace operation",
+        ),
+    ],
+    ids=("syntax", "name", "argument", "attribute", "sizes", "no-class", "backward"),
+)
+def test_what_is_wrong_in_a_readers_part_is_told_with_its_place(tiny, tmp_path, source, said):
+    file = own_part(tmp_path, source)
+    with pytest.raises(ValueError, match=said) as error:
+        tiny(("SSA", f"{file}:Mine"))
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["mine.py"]
+
+
+def test_state_that_is_kept_in_training_only_is_found(tiny, tmp_path):
+    source = """
+        class Mine(MyAttention):
+            last = 0.0
+
+            def forward(self, x):
+                self.last += self.training
+                return super().forward(x) + self.last
+    """
+    file = own_part(tmp_path, source)
+    with pytest.raises(ValueError, match="keeps no state between calls: in training, the same input twice gave two"):
+        tiny(("SSA", f"{file}:Mine"))
 
 
 @pytest.mark.parametrize(
@@ -287,6 +435,7 @@ def test_a_part_that_breaks_its_contract_is_named_with_it(tiny, ideas, tmp_path,
         ({"jobs": 0}, "jobs 0 is below 1"),
         ({"words": ["--data.validation", "0"]}, "no validation images to choose epochs by"),
         ({"words": ["--batch_size", "500"]}, "SSA: .* fewer than batch_size 500"),
+        ({"attention": ["SSA", "IdentityMixer"], "even": "num_heads"}, "num_heads does not change how many parameters"),
         ({"even": "attention"}, "attention of FrozenSSA is 'FrozenSSA', no number|attention is compared"),
     ],
 )
@@ -316,6 +465,11 @@ def test_a_comparison_of_other_settings_is_not_gone_on_with(tiny):
         (["--swap", "neuron=LIF,PLIF", "--epochs", "2", "--minutes", "3"], "three budgets: give one"),
         (["--swap", "neuron=LIF,PLIF", "--minutes", "much"], "--minutes is 'much', where a number belongs"),
         (["--swap", "neuron=LIF,PLIF", "--seeds", "x"], "--seeds is 'x'"),
+        (["--swap", "neuron=LIF,PLIF", "--seeds", "²"], "--seeds is '²'"),
+        (["--swap", "neuron=LIF,PLIF", "--jobs", "1.5"], "--jobs is '1.5', where a whole number belongs"),
+        (["--swap", "neuron=LIF,PLIF", "--jobs", "inf"], "--jobs is 'inf', where a whole number belongs"),
+        (["--swap", "neuron=LIF,"], "has '' for a value"),
+        (["--swap", "dim=2020-01-01,16"], "has '2020-01-01' for a value"),
         (["--swap", "neuron=LIF,PLIF", "--epoch", "3"], "there is no setting 'epoch': did you mean epochs"),
     ],
 )

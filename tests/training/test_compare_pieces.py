@@ -9,8 +9,17 @@ from scipy import stats
 from torch import nn
 
 from spikeformers.training import Recipe
+from spikeformers.training.compare import base_recipe, plan_comparison
 from spikeformers.training.compare.base import with_total_epochs
-from spikeformers.training.compare.budget import Budget, Price, batches_of, spent, steps_of, training_flops
+from spikeformers.training.compare.budget import (
+    Budget,
+    Price,
+    batches_of,
+    keep_prices,
+    spent,
+    steps_of,
+    training_flops,
+)
 from spikeformers.training.compare.even import count_parameters, evened
 from spikeformers.training.compare.paired import Paired, holm, pareto_front
 from spikeformers.training.compare.plan import combinations, read_swap
@@ -58,9 +67,36 @@ def test_a_budget_buys_steps_by_their_price(budget):
         each = price.flops if budget.of == "flops" else price.seconds / 60
         costs.append(steps_of(bought, images) * each)
         assert bought.trainer["limit_train_batches"] <= batches
-        assert total_epochs(bought) == math.ceil(math.floor(budget.amount / each) / batches)
+        assert math.floor(budget.amount / each) - steps_of(bought, images) in (0, 1, 2, 3)  # never more than it pays
+        assert total_epochs(bought) <= 2 * math.ceil(math.floor(budget.amount / each) / batches)
         assert bought.schedule.warmup_epochs == round(0.2 * total_epochs(bought))
     assert costs == pytest.approx([budget.amount] * 2, rel=0.02)
+
+
+@pytest.mark.parametrize(("steps", "batches"), [(5, 2), (450, 20), (1, 50), (7, 3), (13, 12), (101, 100)])
+def test_a_budget_is_never_overspent_and_hardly_underspent(steps, batches):
+    recipe = Recipe(model=MODEL, epochs=10, batch_size=10, schedule=Schedule(warmup_epochs=2), run="own")
+    bought = spent(recipe, Budget("flops", steps * 1e7 + 1), Price(1.0, 0.3, 1.0, 1e7), batches)
+    done = steps_of(bought, 10 * batches)
+    assert 0.85 * steps <= done <= steps
+
+
+def test_prices_are_of_their_own_settings_and_images(tmp_path, recipe_file):
+    base = base_recipe(recipe_file, ["--out", str(tmp_path)])
+    sizes = plan_comparison(base, {"image_size": [16, 32]}, jobs=1, name="sizes")
+    small, large = (sizes.prices[f"image_size={size}"] for size in (16, 32))
+    assert large.flops == pytest.approx(4 * small.flops, rel=0.02)  # its stem's four times as many places
+    assert not list(tmp_path.iterdir())  # nothing is written yet
+
+    first = plan_comparison(base, {"attention": ["SSA", "SDSA"]}, jobs=1, name="own")
+    file = tmp_path / "own" / "prices.json"
+    file.parent.mkdir()
+    keep_prices(first.prices, first.ready, file)
+    again = plan_comparison(base, {"attention": ["SSA", "QKTA"]}, jobs=1, name="own")
+    assert again.prices["SSA"] == first.prices["SSA"]  # taken from the file
+    wider = dataclasses.replace(base, model={**base.model, "dim": 32})
+    other = plan_comparison(wider, {"attention": ["SSA", "SDSA"]}, jobs=1, name="own")
+    assert other.prices["SSA"].flops > 2 * first.prices["SSA"].flops  # measured again
 
 
 def test_a_budget_of_epochs_leaves_the_recipe_as_it_is():
@@ -110,7 +146,8 @@ def test_parameters_are_evened_out_by_a_number():
     ("argument", "said"),
     [
         ("mlp", "mlp is compared, and cannot also even parameters out"),
-        ("time_steps", "GWFFN cannot be made as large as .* by time_steps"),
+        ("time_steps", "time_steps does not change how many parameters GWFFN has"),
+        ("num_heads", "num_heads does not change how many parameters GWFFN has"),
         ("strides", "strides of GWFFN is .*, no number"),
     ],
 )
@@ -118,6 +155,11 @@ def test_what_cannot_even_out(argument, said):
     variants = combinations(MODEL, {"mlp": ["MLP", "GWFFN"]})
     with pytest.raises(ValueError, match=said):
         evened(variants, argument, ENDS)
+
+
+def test_what_is_about_as_large_is_left_alone():
+    first, second = evened(combinations(MODEL, {"attention": ["SSA", "SDSA"]}), "num_heads", ENDS)
+    assert (first.model, second.model) == ({**MODEL, "attention": "SSA"}, {**MODEL, "attention": "SDSA"})
 
 
 # ---- what a difference is worth
@@ -164,11 +206,24 @@ def test_in_a_newcomers_words():
     assert "nothing can be said" in Paired((0.7,)).in_words("A", "B", 1.0)
     assert "alike in each of 2 seeds" in Paired((0.0, 0.0)).in_words("A", "B", 1.0)
     assert "more than 1000 would be needed" in Paired((5.0, -5.0, 0.001)).in_words("A", "B", 1.0)
+    assert "less than two test images" in Paired((5.0, -5.0), grain=0.1).in_words("A", "B", 1.0)
 
 
-def test_equal_differences_leave_no_doubt():
-    paired = Paired((0.5, 0.5, 0.5))
-    assert (paired.p, paired.needed) == (0.0, 2)
+def test_seeds_that_coincide_spread_by_a_test_image_at_least():
+    one_image = 100 / 359
+    paired = Paired((one_image, one_image), grain=one_image)
+    assert paired.p > 0.05
+    assert paired.spread == pytest.approx(one_image / 6**0.5)
+    assert "differ by less than two test images" in paired.in_words("B", "A", paired.p)
+    assert Paired((5.0, 5.0, 5.0), grain=one_image).p < 0.01
+    wide = Paired((0.3, -0.2, 0.1), grain=0.01)
+    assert wide.spread == pytest.approx(stats.tstd([0.3, -0.2, 0.1]))
+
+
+def test_where_so_few_seeds_would_see_nothing_that_is_said():
+    paired = Paired((40.0, -30.0), tests=20)
+    assert paired.visible == math.inf
+    assert "what 2 seeds would see is no difference at all" in paired.in_words("B", "A", 1.0)
 
 
 def test_the_front_is_what_none_beats_in_both():

@@ -71,3 +71,20 @@ def test_the_command(train, tmp_path, capsys):
         cli.main(["train", "--like", str(tmp_path / "nowhere")])
     assert end.value.code == 2
     assert "nowhere is no run folder: it has no settings.yaml" in capsys.readouterr().err
+
+
+def test_files_of_a_readers_own_are_told_apart(train, tmp_path, caplog):
+    file = tmp_path / "mine.py"
+    file.write_text("from spikeformers.layers.attention import SSA\n\n\nclass Mine(SSA):\n    pass\n")
+    words = {"model": {"attention": f"{file}:Mine"}, "trainer": {"limit_train_batches": 1}}
+    run = train(**words).run
+    (start,) = json.loads((run / "provenance.json").read_text())
+    assert list(start["files"]) == [str(file)]
+    with file.open("a") as text:
+        text.write("# another thought\n")
+    train(**words, resume=True)
+    assert f"{file} has changed since {run} was last started" in caplog.text
+    with file.open("a") as text:
+        text.write("# and another\n")
+    like(run)
+    assert f"{file} was " in caplog.text

@@ -128,27 +128,42 @@ def test_ctrl_c_within_an_epoch(train, whole, at_step, rows_of, tmp_path, worker
 
 
 @pytest.mark.parametrize(
-    ("name", "epoch", "batch"),
-    [("training_step", 1, 3), ("validation_step", 1, 0), ("training_step", 2, 0)],
+    ("name", "epoch", "batch", "next_step"),
+    [("training_step", 1, 3, 0), ("validation_step", 1, 0, 0), ("training_step", 2, 0, 1)],
     ids=["last step", "validation", "first step"],
 )
-def test_ctrl_c_around_an_epochs_end(train, whole, at_step, rows_of, tmp_path, name, epoch, batch):
-    """After the last step comes validation and a checkpoint: it stops after the first step of the next epoch."""
+def test_ctrl_c_around_an_epochs_end(train, whole, at_step, rows_of, tmp_path, name, epoch, batch, next_step):
+    """After the last step come validation and a checkpoint: it stops before the first step of the next epoch."""
     at_step(epoch, batch, ctrl_c, name)
     with pytest.raises(KeyboardInterrupt):
         train("cut", **LIVELY)
     assert [row["epoch"] for row in rows_of(tmp_path / "cut")] == ["0", "1"]
     steps = at_step(9, 9, crash)
     train("cut", **LIVELY, resume=True)
-    assert trained(steps) == [(2, 1), (2, 2), (2, 3)]
+    assert trained(steps) == [(2, 0), (2, 1), (2, 2), (2, 3)][next_step:]
     check_same_run(whole, tmp_path / "cut")
-    check_same_rows(rows_of(whole), rows_of(tmp_path / "cut"), halved=2)
+    check_same_rows(rows_of(whole), rows_of(tmp_path / "cut"), halved=2 if next_step else None)
 
 
-def test_ctrl_c_in_the_last_validation_lets_the_run_end(train, whole, at_step, tmp_path):
+def test_ctrl_c_in_the_last_validation_leaves_the_test_to_do(train, whole, at_step, tmp_path):
     at_step(2, 0, ctrl_c, "validation_step")
-    train("late", **LIVELY)
+    with pytest.raises(KeyboardInterrupt, match=r"last\.ckpt is saved"):
+        train("late", **LIVELY)
+    assert not (tmp_path / "late" / "results.json").exists()
+    steps = at_step(9, 9, crash)
+    train("late", **LIVELY, resume=True)
+    assert trained(steps) == []
     check_same_run(whole, tmp_path / "late")
+
+
+def test_ctrl_c_where_an_epoch_is_one_step(train, at_step, tmp_path):
+    at_step(1, 0, ctrl_c)
+    short = {"epochs": 3, "trainer": {"limit_train_batches": 1}}
+    with pytest.raises(KeyboardInterrupt, match=r"last\.ckpt is saved"):
+        train("short", **short)
+    steps = at_step(9, 9, crash)
+    train("short", **short, resume=True)
+    assert trained(steps) == [(2, 0)]
 
 
 def test_ctrl_c_twice(train, whole, at_step, rows_of, tmp_path):
@@ -292,4 +307,4 @@ def test_ctrl_c_in_a_terminal_reaches_the_loading_processes_too(recipe_file, tmp
     said = [line for line in run.stderr.splitlines() if "never fires" not in line]  # which the tiny model may
     assert said == [f"spikeformers: interrupted: {last} is saved, go on with --resume"]
     assert run.returncode == 130
-    assert state_of(tmp_path / "cut")["global_step"] == 13
+    assert state_of(tmp_path / "cut")["global_step"] == 12  # it stops where the epoch has ended

@@ -1,11 +1,12 @@
 """A fair comparison: every combination of parts trained alike over several seeds, and a report on what that shows.
 
-`compare` is the whole of it. plan.py says what is trained, train_all.py trains it, the rest reads what came out.
+`compare` is the whole of it, `plan_comparison` what can be known before. plan.py says what is trained, train_all.py
+trains it, the rest reads what came out.
 """
 
 from spikeformers.training.compare.base import base_recipe
 from spikeformers.training.compare.budget import Budget
-from spikeformers.training.compare.compare import compare
+from spikeformers.training.compare.compare import compare, plan_comparison
 from spikeformers.training.compare.report import Report
 
-__all__ = ["Budget", "Report", "base_recipe", "compare"]
+__all__ = ["Budget", "Report", "base_recipe", "compare", "plan_comparison"]

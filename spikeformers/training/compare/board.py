@@ -29,7 +29,8 @@ def live_board(console: Any, jobs: int) -> Callable[[Sequence[Run]], Any]:
             else:
                 done += 1
             if failure or not console.is_terminal:
-                console.print(f"{run.recipe.run}: {failure or state(run, failures)} ({done} of {len(runs)} runs done)")
+                said = f"{run.recipe.run}: {failure or state(run, failures)} ({done} of {len(runs)} runs done)"
+                console.print(said, markup=False, highlight=False)
 
         if not console.is_terminal:
             yield told

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,13 @@ from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from spikeformers.analysis.bench import bench
+from spikeformers.models._parts import own_files, told_as_one_line
 from spikeformers.training.compare.base import with_total_epochs
+from spikeformers.training.compare.plan import write_whole
 from spikeformers.training.module import time_first
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.prepare import Prepared
+from spikeformers.training.provenance import digests
 from spikeformers.training.recipe import Recipe
 
 
@@ -43,26 +46,57 @@ class Price:
     flops: float  # of a training step's products and convolutions, backward included
 
 
-def measured_prices(ready: Mapping[str, Prepared], file: Path, repeats: int = 3) -> dict[str, Price]:
-    """The price of each variant, measured in turns on training images; kept in `file`, so that budgets stay."""
-    known = {}
-    if file.is_file():
-        known = {name: Price(**price) for name, price in json.loads(file.read_text(encoding="utf-8")).items()}
+def measured_prices(ready: Mapping[str, Prepared], file: Path, jobs: int, repeats: int = 5) -> dict[str, Price]:
+    """The price of each variant, measured in turns on its training images, with the processor shared by `jobs` runs.
+
+    Those that `keep_prices` has put into `file` are taken from it, so that budgets stay, where they are of the same
+    settings and the same files of parts.
+    """
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    known = {
+        name: Price(**kept[name]["price"])
+        for name, prepared in ready.items()
+        if kept.get(name, {}).get("of") == _settings(prepared)
+    }
     new = {name: prepared for name, prepared in ready.items() if name not in known}
-    if new:
-        known |= _measured(new, repeats)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({name: asdict(price) for name, price in known.items()}, indent=2) + "\n")
-    return {name: known[name] for name in ready}
+    return known | (_measured(new, jobs, repeats) if new else {})
 
 
-def _measured(ready: Mapping[str, Prepared], repeats: int) -> dict[str, Price]:
-    loaders = next(iter(ready.values())).loaders
+def keep_prices(prices: Mapping[str, Price], ready: Mapping[str, Prepared], file: Path) -> None:
+    """Puts prices into `file`, beside those of other variants, with what they are the prices of."""
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    new = {name: {"of": _settings(ready[name]), "price": asdict(price)} for name, price in prices.items()}
+    write_whole(file, kept | new)
+
+
+def _settings(prepared: Prepared) -> dict[str, Any]:
+    """What a price depends on, but for the machine."""
+    recipe = prepared.loaders.recipe
+    of = {"model": prepared.model.config, "files": digests(recipe.model), "precision": recipe.precision,
+          "batch_size": recipe.batch_size, "memory": recipe.memory, "compile": recipe.compile}  # fmt: skip
+    return json.loads(json.dumps(of))
+
+
+def _measured(ready: Mapping[str, Prepared], jobs: int, repeats: int) -> dict[str, Price]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    x = time_first(next(iter(loaders.eval_loader(loaders.train)))[0].to(device))
-    models = {name: prepared.model.to(device) for name, prepared in ready.items()}
-    flops = {name: training_flops(model, x) for name, model in models.items()}
-    speeds = bench(models, x, bf16=loaders.recipe.precision != "32-true", repeats=repeats)
+    models, inputs, flops = {}, {}, {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // jobs))
+    try:
+        for name, prepared in ready.items():
+            loaders = prepared.loaders
+            inputs[name] = time_first(next(iter(loaders.eval_loader(loaders.train)))[0].to(device))
+            models[name] = prepared.model.to(device)
+            try:
+                with told_as_one_line(own_files(loaders.recipe.model)):
+                    flops[name] = training_flops(models[name], inputs[name])
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        bf16 = next(iter(ready.values())).loaders.recipe.precision != "32-true"
+        with told_as_one_line(set().union(*(own_files(prepared.loaders.recipe.model) for prepared in ready.values()))):
+            speeds = bench(models, inputs, bf16=bf16, repeats=repeats)
+    finally:
+        torch.set_num_threads(threads)
     return {s.way: Price(s.training, s.evaluation, s.peak, flops[s.way]) for s in speeds}
 
 
@@ -86,8 +120,9 @@ def spent(recipe: Recipe, budget: Budget, price: Price, batches: int) -> Recipe:
     steps = math.floor(budget.amount / cost)
     if steps < 1:
         raise ValueError(f"{budget.of} {budget.amount:g} are less than one step of {recipe.run}: {cost:.3g} {unit}")
-    epochs = math.ceil(steps / batches)
-    limited = {**recipe.trainer, "limit_train_batches": max(1, round(steps / epochs))}
+    least = math.ceil(steps / batches)
+    epochs = max(range(least, 2 * least + 1), key=lambda number: (steps // number * number, -number))  # least is left
+    limited = {**recipe.trainer, "limit_train_batches": steps // epochs}
     return dataclasses.replace(with_total_epochs(recipe, epochs), trainer=limited)
 
 

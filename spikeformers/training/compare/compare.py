@@ -1,25 +1,38 @@
-"""A comparison from its first word to its report."""
+"""A comparison from its first word to its report: planned and tried out, then trained and told."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from filelock import FileLock, Timeout
+
 from spikeformers.data import load_sets
 from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
-from spikeformers.training.compare.budget import Budget, batches_of, measured_prices, spent
-from spikeformers.training.compare.even import evened
-from spikeformers.training.compare.plan import Run, combinations, recipe_of
+from spikeformers.training.compare.budget import (
+    Budget,
+    Price,
+    batches_of,
+    keep_prices,
+    measured_prices,
+    spent,
+    steps_of,
+)
+from spikeformers.training.compare.even import count_parameters, evened
+from spikeformers.training.compare.plan import Run, Variant, combinations, recipe_of
 from spikeformers.training.compare.report import Report, make_report
 from spikeformers.training.compare.report_files import write_report
 from spikeformers.training.compare.train_all import Told, devices, train_all
-from spikeformers.training.prepare import prepare
+from spikeformers.training.optim import total_epochs
+from spikeformers.training.prepare import Prepared, prepare
 from spikeformers.training.recipe import Recipe
 
 PRICES = "prices.json"
 
 Watch = Callable[[Sequence[Run]], AbstractContextManager[Told]]
+Say = Callable[[str], None]
 
 
 def _unwatched(runs: Sequence[Run]) -> AbstractContextManager[Told]:
@@ -30,25 +43,111 @@ def compare(
     base: Recipe,
     swaps: Mapping[str, Sequence[Any]],
     *,
-    seeds: int | Sequence[int] = 3,
-    budget: Budget | None = None,
-    even: str | None = None,
-    jobs: int | None = None,
-    name: str | None = None,
     watch: Watch = _unwatched,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = lambda line: None,
+    **how: Any,
 ) -> Report:
     """Trains every combination of parts alike, over the same seeds, and leaves a report in `base.out/name/`.
 
         compare(base_recipe("digits"), {"attention": ["SSA", "SDSA"], "neuron": ["LIF", "PLIF"]}, seeds=3)
 
+    `how` is what `plan_comparison` takes. What is finished is skipped, what was interrupted goes on. `watch` is told of
+    runs, `say` of what goes on between them. Runs that failed are in the report, with why.
+
+    Raises what `plan_comparison` and `Comparison.run` raise.
+    """
+    return plan_comparison(base, swaps, say=say, **how).run(watch, say)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison will train, tried out and priced. Nothing is written yet."""
+
+    folder: Path
+    runs: list[Run]
+    ready: dict[str, Prepared]  # by variant
+    prices: dict[str, Price]
+    even: str | None
+    images: int  # of training
+    jobs: int
+
+    @property
+    def minutes(self) -> float:
+        """What the training steps of all runs that are not finished take here, begun ones from their start."""
+        left = [run for run in self.runs if not run.finished]
+        return (
+            sum(steps_of(run.recipe, self.images) * self.prices[run.variant].seconds for run in left) / self.jobs / 60
+        )
+
+    def table(self) -> list[dict[str, str]]:
+        """What people read before it begins: for each variant its cells by their heads."""
+        return [self._row(name, [run for run in self.runs if run.variant == name]) for name in self.prices]
+
+    def _row(self, name: str, runs: Sequence[Run]) -> dict[str, str]:
+        price, steps, model = self.prices[name], steps_of(runs[0].recipe, self.images), runs[0].recipe.model
+        return {
+            "variant": name,
+            **({self.even: str(model.get(self.even, "-"))} if self.even else {}),
+            "parameters": f"{count_parameters(self.ready[name].model.config):,}",
+            "epochs": str(total_epochs(runs[0].recipe)),
+            "steps": f"{steps:,}",
+            "FLOPs": f"{steps * price.flops:.3g}",
+            "MiB a step": f"{price.peak:.0f}",
+            "minutes": f"{steps * price.seconds / 60:.1f}",
+            "seeds": str(len(runs)),
+        }
+
+    def run(self, watch: Watch = _unwatched, say: Say = lambda line: None) -> Report:
+        """Trains what is not trained yet, and leaves the report.
+
+        Raises ValueError where another comparison works in the folder, and where no run came to its end;
+        KeyboardInterrupt after Ctrl-C, with checkpoints saved.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock", timeout=0)
+        try:
+            with lock:
+                return self._run(watch, say)
+        except Timeout:
+            raise ValueError(
+                f"another comparison is at work in {self.folder}: wait for it, or name another by --name NAME"
+            ) from None
+
+    def _run(self, watch: Watch, say: Say) -> Report:
+        keep_prices(self.prices, self.ready, self.folder / PRICES)
+        configs = {name: prepared.model.config for name, prepared in self.ready.items()}
+        self.ready.clear()  # models leave the device
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        try:
+            with watch(self.runs) as told:
+                failed = train_all(self.runs, self.jobs, told)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted: the same words again go on with {self.folder}") from None
+        say("counting operations and energy on validation images")
+        report = make_report(self.folder, self.runs, configs, self.prices, self.images, failed, self.even)
+        write_report(report)
+        return report
+
+
+def plan_comparison(
+    base: Recipe,
+    swaps: Mapping[str, Sequence[Any]],
+    *,
+    seeds: int | Sequence[int] = 3,
+    budget: Budget | None = None,
+    even: str | None = None,
+    jobs: int | None = None,
+    name: str | None = None,
+    say: Say = lambda line: None,
+) -> Comparison:
+    """Every combination of parts, each tried out and priced, with the runs that it takes.
+
     The first combination is what the others are told against. `seeds` are counted from the recipe's, or given one by
     one. `even` names a number of the model that is moved until all have about the first's parameters. `jobs` runs
-    train at once; the default is one a GPU. What is finished is skipped, what was interrupted goes on. `watch` is told
-    of runs, `say` of what goes on between them.
+    train at once; the default is one a GPU.
 
-    Raises ValueError or FileNotFoundError, in one line with the combination's name, for what does not fit, before
-    anything is trained, and at the end for runs that failed; KeyboardInterrupt after Ctrl-C, with checkpoints saved.
+    Raises ValueError or FileNotFoundError, in one line with the combination's name, for what does not fit.
     """
     chosen = [*range(base.seed, base.seed + seeds)] if isinstance(seeds, int) else [*seeds]
     if not chosen or len({*chosen}) < len(chosen):
@@ -66,17 +165,10 @@ def compare(
     if even:
         ends = {"num_classes": len(sets.classes), "in_channels": sets.channels}
         variants = evened(variants, even, ends)
-    ready = {}
-    for variant in variants:
-        try:
-            ready[variant.name] = prepare(recipe_of(base, variant.model, folder, variant.name, chosen[0]), sets)
-        except ValueError as error:
-            raise ValueError(f"{variant.name}: {error}") from error
-        if isinstance(ready[variant.name].model, MaskedAutoencoder):
-            raise ValueError(f"{base.model['name']} learns without labels: it has no accuracy to compare")
+    ready = {v.name: _tried(v, recipe_of(base, v.model, folder, v.name, chosen[0]), sets) for v in variants}
 
     say("measuring speed and memory, in turns")
-    prices = measured_prices(ready, folder / PRICES)
+    prices = measured_prices(ready, folder / PRICES, jobs)
     runs = []
     for seed in chosen:  # all variants at one seed, then the next: what is there is comparable at any time
         for variant in variants:
@@ -85,18 +177,14 @@ def compare(
             runs.append(Run(variant.name, recipe))
     for run in runs:
         run.check_resumable()
-    configs = {name: prepared.model.config for name, prepared in ready.items()}
-    ready.clear()  # models leave the device
-    try:
-        with watch(runs) as told:
-            failed = train_all(runs, jobs, told)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted: the same words again go on with {folder}") from None
+    return Comparison(folder, runs, ready, prices, even, images, jobs)
 
-    say("counting operations and energy on validation images")
-    report = make_report(folder, runs, configs, prices, images, failed)
-    write_report(report)
-    if failed:
-        first, why = next(iter(failed.items()))
-        raise ValueError(f"{len(failed)} of {len(runs)} runs failed, the first {first}: {why}; {folder} has the rest")
-    return report
+
+def _tried(variant: Variant, recipe: Recipe, sets: Any) -> Prepared:
+    try:
+        prepared = prepare(recipe, sets)
+    except ValueError as error:
+        raise ValueError(f"{variant.name}: {error}") from error
+    if isinstance(prepared.model, MaskedAutoencoder):
+        raise ValueError(f"{recipe.model['name']} learns without labels: it has no accuracy to compare")
+    return prepared

@@ -45,7 +45,14 @@ def _moved(variant: Variant, argument: str, wanted: int, ends: Mapping[str, Any]
         except ValueError:  # a width that some part does not take
             return None
 
-    best = _nearest(count, wanted, round(16 * start / step))
+    most = round(16 * start / step)
+    if (now := count(round(start / step))) is not None and abs(now - wanted) <= _APART * wanted:
+        return variant
+    if count(1) == count(most):
+        raise ValueError(
+            f"{argument} does not change how many parameters {variant.name} has: even out by another, as mlp_ratio"
+        )
+    best = _nearest(count, wanted, most)
     found = count(best) if best else None
     if not best or not found or abs(found - wanted) > _APART * wanted:
         raise ValueError(

@@ -12,7 +12,7 @@ from torch.utils.data import Subset
 from spikeformers.analysis import CONVENTIONS, profile
 from spikeformers.data import load_sets
 from spikeformers.models import create_model, load_checkpoint, read_checkpoint
-from spikeformers.training.compare.plan import RESULTS, Run
+from spikeformers.training.compare.plan import RESULTS, Run, write_whole
 from spikeformers.training.loaders import eval_loader
 from spikeformers.training.module import time_first
 
@@ -28,6 +28,7 @@ class Outcome:
     seed: int
     validation: float
     test: float
+    test_images: int
     epoch: int
     minutes: float  # that its epochs took, evaluation included
     ac: float  # accumulations, strict
@@ -44,10 +45,10 @@ def read_outcome(run: Run) -> Outcome:
     minutes = sum(float(row["seconds"]) for row in rows) / 60
     file = run.folder / COST
     if not file.is_file():
-        file.write_text(json.dumps(_cost(run), indent=2) + "\n", encoding="utf-8")
+        write_whole(file, _cost(run))
     cost = json.loads(file.read_text(encoding="utf-8"))
-    accuracy = float(chosen["val_acc"]), results["test"]["top1"]
-    return Outcome(run.variant, run.recipe.seed, *accuracy, results["epoch"], minutes, **cost)
+    scores = float(chosen["val_acc"]), results["test"]["top1"], results["test"]["images"]
+    return Outcome(run.variant, run.recipe.seed, *scores, results["epoch"], minutes, **cost)
 
 
 def metrics_of(run: Run) -> list[dict[str, str]]:

@@ -18,10 +18,15 @@ _MOST_SEEDS = 1000
 
 @dataclass(frozen=True)
 class Paired:
-    """Differences of one variant from another, seed by seed, in points; `tests` such comparisons are made at once."""
+    """Differences of one variant from another, seed by seed, in points; `tests` such comparisons are made at once.
+
+    `grain` is the least that two accuracies can differ by, one image of the test set: seeds whose differences happen
+    to coincide are taken to spread as much as rounding to it would have them.
+    """
 
     differences: tuple[float, ...]
     tests: int = 1
+    grain: float = 0.0
 
     @property
     def seeds(self) -> int:
@@ -34,7 +39,9 @@ class Paired:
     @property
     def spread(self) -> float:
         """Standard deviation of the differences over seeds; nan for one seed."""
-        return statistics.stdev(self.differences) if self.seeds > 1 else math.nan
+        if self.seeds < 2:
+            return math.nan
+        return max(statistics.stdev(self.differences), self.grain / math.sqrt(6))  # of two rounded numbers' difference
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -68,8 +75,8 @@ class Paired:
 
     @property
     def visible(self) -> float:
-        """The smallest difference that this many seeds see four times in five; inf for one seed."""
-        if self.seeds < 2:
+        """The smallest difference that this many seeds see four times in five; inf where they see none."""
+        if self.seeds < 2 or self._seen(100.0, self.seeds) < POWER:
             return math.inf
         low, high = 0.0, 100.0
         for _ in range(40):
@@ -92,8 +99,10 @@ class Paired:
         way = "above" if self.mean > 0 else "below"
         if self.seeds < 2:
             return f"One seed has no spread: nothing can be said of {name} against {other}. Give --seeds 3 or more."
-        if self.mean == 0 and self.spread == 0:
+        if not any(self.differences):
             return f"{name} and {other} are alike in each of {self.seeds} seeds."
+        if abs(self.mean) < 2 * self.grain:
+            return f"{name} and {other} differ by less than two test images, on average over {self.seeds} seeds."
         if corrected < LEVEL:
             low, high = self.interval
             return (
@@ -101,9 +110,10 @@ class Paired:
                 f"{low:+.2f} to {high:+.2f}): more than chance gives."
             )
         enough = f"about {self.needed} would" if self.needed else f"more than {_MOST_SEEDS} would be needed"
+        starts = f"starts at {self.visible:.1f} points" if self.visible < math.inf else "is no difference at all"
         return (
             f"{self.seeds} seeds cannot see a difference of {abs(self.mean):.2f} points here; {enough}. "
-            f"({name}, {way} {other}; what {self.seeds} seeds would see starts at {self.visible:.1f} points.)"
+            f"({name}, {way} {other}; what {self.seeds} seeds would see {starts}.)"
         )
 
 

@@ -28,7 +28,10 @@ def draw_front(rows: Sequence[Any], file: Path) -> None:
         [row.validation for row in front],
         color=BLUE,
         linewidth=1.2,
-        label="front: none is better in both",
+        marker="o",
+        markersize=9,
+        fillstyle="none",
+        label="front",
         zorder=1,
     )
     energy = [row.millijoules / size for row in rows]
@@ -42,7 +45,7 @@ def draw_front(rows: Sequence[Any], file: Path) -> None:
         markersize=5,
         elinewidth=0.8,
         capsize=2,
-        label="validation, ± standard deviation over seeds",
+        label="validation, ± deviation over seeds",
     )
     axis.scatter(
         energy,
@@ -53,12 +56,10 @@ def draw_front(rows: Sequence[Any], file: Path) -> None:
         edgecolors=AMBER,
         label="test, which chose nothing",
     )
-    for row, x in zip(rows, energy, strict=True):
-        axis.annotate(row.variant, (x, row.validation), (5, 4), textcoords="offset points", fontsize=8, color=GREY)
     axis.set_xlabel(f"energy an image, {unit} (strict)")
     axis.set_ylabel("accuracy, %")
     axis.ticklabel_format(useOffset=False)
-    axis.margins(x=0.12, y=0.12)
+    axis.margins(x=0.18, y=0.12)
     axis.spines[["top", "right"]].set_visible(False)
     for spine in axis.spines.values():
         spine.set_color(GREY)
@@ -66,4 +67,19 @@ def draw_front(rows: Sequence[Any], file: Path) -> None:
     axis.xaxis.label.set_color(GREY)
     axis.yaxis.label.set_color(GREY)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=GREY, fontsize=8)
+    _name(figure, axis, [(row.variant, x, row.validation) for row, x in zip(rows, energy, strict=True)])
     figure.savefig(file, transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+
+
+def _name(figure: Figure, axis: Any, points: Sequence[tuple[str, float, float]]) -> None:
+    """Writes names beside points, from the top down, each so low that it is on none of those before."""
+    figure.draw_without_rendering()  # places are known from here on
+    taken: list[Any] = []
+    for name, x, y in sorted(points, key=lambda point: -point[2]):
+        for low in range(4, -200, -4):
+            text = axis.annotate(name, (x, y), (7, low), textcoords="offset points", fontsize=8, color=GREY)
+            box = text.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                break
+            text.remove()
+        taken.append(box)

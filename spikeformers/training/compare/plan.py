@@ -13,6 +13,7 @@ import yaml
 
 from spikeformers.models._parts import part_name, slot_of
 from spikeformers.training.fit import check_same_settings
+from spikeformers.training.provenance import changed_files
 from spikeformers.training.recipe import Recipe, named_part
 
 RESULTS = "results.json"  # what `fit` leaves when a run is finished
@@ -42,7 +43,7 @@ class Run:
         return (self.folder / RESULTS).is_file()
 
     def check_resumable(self) -> None:
-        """Raises ValueError where the run's folder holds one of other settings."""
+        """Raises ValueError where the run's folder holds one of other settings, or of parts that have changed since."""
         file = self.folder / "settings.yaml"
         if not file.is_file():
             return
@@ -50,11 +51,23 @@ class Run:
         check_same_settings(self.recipe, began, self.folder)
         limit = "limit_train_batches"  # which `fit` leaves free to change, and a budget is made of
         then, now = (trainer.get(limit) for trainer in (began["trainer"], self.recipe.trainer))
+        if changed := changed_files(self.folder, self.recipe):
+            raise ValueError(
+                f"{changed[0]} has changed since {self.folder} began: a comparison goes on with the code that it began "
+                "with; for the new code name another by --name NAME"
+            )
         if then != now:
             raise ValueError(
                 f"trainer.{limit} is {now}, and {self.folder} began with {then}: a comparison goes on with its own "
                 "budget; for another, name another by --name NAME"
             )
+
+
+def write_whole(file: Path, content: Any) -> None:
+    """Writes JSON so that the file is there whole, or not at all."""
+    unfinished = file.with_name(f"{file.name}.unfinished")
+    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    unfinished.replace(file)
 
 
 def read_swap(words: str) -> tuple[str, list[Any]]:
@@ -66,9 +79,13 @@ def read_swap(words: str) -> tuple[str, list[Any]]:
     if not equals or not argument.isidentifier() or not values:
         raise ValueError(f"swap {words!r} is not written as slot=A,B: an argument of the model, and values for it")
     try:
-        return argument, [yaml.safe_load(value) for value in _split(values)]
+        read = [yaml.safe_load(value) for value in _split(values)]
     except yaml.YAMLError as error:
         raise ValueError(f"swap {words!r} has a value that is not YAML: {' '.join(str(error).split())}") from error
+    for value, spelt in zip(read, _split(values), strict=True):
+        if not spelt.strip() or not isinstance(value, str | int | float | dict | list | None):
+            raise ValueError(f"swap {words!r} has {spelt!r} for a value: give a part, a number or a word")
+    return argument, read
 
 
 def _split(values: str) -> Iterator[str]:

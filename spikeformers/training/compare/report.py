@@ -7,15 +7,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from spikeformers.training.compare.budget import Price, steps_of
 from spikeformers.training.compare.even import count_parameters
 from spikeformers.training.compare.outcome import Outcome, read_outcome
 from spikeformers.training.compare.paired import LEVEL, Paired, holm, mean_and_spread, pareto_front
 from spikeformers.training.compare.picture import unit_of
 from spikeformers.training.compare.plan import Run
+from spikeformers.training.fit import flat_settings
+from spikeformers.training.provenance import describe_start
 
 PAGE = "index.html"
-MARKS = "* no other has higher validation accuracy at no more energy; ! is a difference that is more than chance."
+MARKS = "* none is as good for less energy, or better for as much; ! is a difference that is more than chance."
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Row:
     """One variant, over its seeds. Spreads are standard deviations, nan for one seed; energy is in mJ an image."""
 
     variant: str
+    model: dict[str, Any]  # its settings of the model, where they are not all variants'
     parameters: int
     steps: int  # of training
     seeds: int
@@ -31,7 +36,8 @@ class Row:
     test: float
     test_spread: float
     against_first: float  # points of test accuracy, the mean over the seeds that both have
-    p: float  # of that, after Holm; nan for the first
+    p: float  # of that, alone; nan for the first
+    p_holm: float  # and as one of several comparisons
     ac: float
     mac: float
     millijoules: float
@@ -40,7 +46,7 @@ class Row:
     eval_images_per_second: float
     peak_mib: float  # of a training step, above the model
     minutes: float  # of a run, evaluation included
-    on_front: bool  # no other has higher validation accuracy at no more energy
+    on_front: bool  # none has as high a validation accuracy for less energy, or a higher for as much
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,9 @@ class Report:
     notes: list[str]
     outcomes: list[Outcome]
     failed: Mapping[str, str]
-    base: dict[str, Any]  # the settings that all runs share
+    base: dict[str, Any]  # the settings that all runs share, by dotted names
+    even: str | None  # what evened out parameters
+    made: dict[str, Any]  # the command that told it, the machine, versions
 
     @property
     def page(self) -> Path:
@@ -73,12 +81,13 @@ class Report:
         is_first = row.variant == self.first
         return {
             "variant": row.variant + " *" * row.on_front,
+            **({self.even: str(row.model.get(self.even, self.base.get(f"model.{self.even}")))} if self.even else {}),
             "parameters": f"{row.parameters:,}",
             "validation, %": _with_spread(row.validation, row.validation_spread),
             "test, %": _with_spread(row.test, row.test_spread),
-            "against first": "the first" if is_first else f"{row.against_first:+.2f}" + " !" * (row.p < LEVEL),
+            "against first": "the first" if is_first else _points(row.against_first) + " !" * (row.p_holm < LEVEL),
             f"energy, {unit}": f"{row.millijoules / size:.4g}",
-            "AC + MAC, M": f"{row.ac / 1e6:,.2f} + {row.mac / 1e6:,.2f}",
+            "AC + MAC, M": f"{row.ac / 1e6:,.3g} + {row.mac / 1e6:,.3g}",
             "firing": f"{row.firing:.3f}",
             "images/s": f"{row.train_images_per_second:.0f} / {row.eval_images_per_second:.0f}",
             "MiB a step": f"{row.peak_mib:.0f}",
@@ -95,6 +104,7 @@ def make_report(
     prices: Mapping[str, Price],
     images: int,
     failed: Mapping[str, str],
+    even: str | None = None,
 ) -> Report:
     """What the finished runs came to.
 
@@ -104,28 +114,52 @@ def make_report(
     if not outcomes:
         raise ValueError(f"no run in {folder} came to its end: {next(iter(failed.values()), 'start it again')}")
     names = [name for name in models if any(outcome.variant == name for outcome in outcomes)]
-    first, against = names[0], {}
-    for name in names[1:]:
-        differences = _differences(outcomes, name, first)
-        if differences:
-            against[name] = Paired(differences, tests=len(names) - 1)
+    first, grain = next(iter(models)), 100 / outcomes[0].test_images
+    against = {
+        name: Paired(differences, len(models) - 1, grain)
+        for name in names
+        if name != first and (differences := _differences(outcomes, name, first))
+    }
     corrected = dict(zip(against, holm([paired.p for paired in against.values()]), strict=True))
+    settings = {run.variant: flat_settings(run.recipe.to_dict()) for run in runs}
+    shared = _shared([flat_settings(run.recipe.to_dict()) for run in runs])
     recipes = {run.variant: run.recipe for run in runs}
     plain = [
-        _row(name, outcomes, against.get(name), corrected.get(name, math.nan), prices[name], models[name],
-             steps_of(recipes[name], images), recipes[name].batch_size, images)
+        {"variant": name, "model": _of_model(settings[name], shared), "p_holm": corrected.get(name, math.nan),
+         "parameters": count_parameters(models[name]), "steps": steps_of(recipes[name], images)}
+        | _told(name, outcomes, against.get(name))
+        | _priced(prices[name], min(recipes[name].batch_size, images))
         for name in names
     ]  # fmt: skip
     front = {names[i] for i in pareto_front([r["millijoules"] for r in plain], [r["validation"] for r in plain])}
     rows = [Row(**row, on_front=row["variant"] in front) for row in plain]
+    rows.sort(key=lambda row: -row.validation)
     notes = [paired.in_words(name, first, corrected[name]) for name, paired in against.items()]
+    if first not in names:
+        notes.append(f"{first}, the first, failed in all its seeds: nothing can be told against it.")
+    if max(row.validation for row in rows) < 150 / models[first]["num_classes"]:
+        notes.append("No variant does much better than guessing: train longer before taking anything from this.")
     if any(paired.seeds > 1 for paired in against.values()):
         notes.append(_how(len(against)))
-    settings = [run.recipe.to_dict() for run in runs]
-    shared = {key: value for key, value in settings[0].items() if all(other[key] == value for other in settings)}
     del shared["out"]
-    rows.sort(key=lambda row: -row.validation)
-    return Report(folder, first, rows, notes, outcomes, dict(failed), shared)
+    return Report(folder, first, rows, notes, outcomes, dict(failed), shared, even, _made(runs[0]))
+
+
+def _shared(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first, *others = settings
+    return {key: value for key, value in first.items() if all(o.get(key) == value and key in o for o in others)}
+
+
+def _of_model(settings: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    own = {key: value for key, value in settings.items() if key.startswith("model.") and key not in shared}
+    return {key.removeprefix("model."): value for key, value in own.items()}
+
+
+def _made(run: Run) -> dict[str, Any]:
+    start = describe_start(run.recipe)
+    packages = {name: start["packages"].get(name) for name in ("spikeformers", "torch", "lightning", "timm")}
+    kept = ("command", "started", "python", "platform", "device", "git")
+    return {key: start[key] for key in kept} | {"packages": packages, "threads": torch.get_num_threads()}
 
 
 def _differences(outcomes: Sequence[Outcome], name: str, first: str) -> tuple[float, ...]:
@@ -134,33 +168,34 @@ def _differences(outcomes: Sequence[Outcome], name: str, first: str) -> tuple[fl
     return tuple(test - tests[first, seed] for (v, seed), test in tests.items() if v == name and (first, seed) in tests)
 
 
-def _row(
-    name: str,
-    outcomes: Sequence[Outcome],
-    paired: Paired | None,
-    p: float,
-    price: Price,
-    model: Mapping[str, Any],
-    steps: int,
-    batch_size: int,
-    images: int,
-) -> dict[str, Any]:
+def _told(name: str, outcomes: Sequence[Outcome], paired: Paired | None) -> dict[str, Any]:
+    """What a row says of its runs."""
     own = [outcome for outcome in outcomes if outcome.variant == name]
 
-    def mean(key: str) -> float:
-        return mean_and_spread([getattr(outcome, key) for outcome in own])[0]
+    def over_seeds(key: str) -> tuple[float, float]:
+        return mean_and_spread([getattr(outcome, key) for outcome in own])
 
-    validation, test = (mean_and_spread([getattr(o, key) for o in own]) for key in ("validation", "test"))
-    batch = min(batch_size, images)
+    (validation, validation_spread), (test, test_spread) = over_seeds("validation"), over_seeds("test")
+    means = {key: over_seeds(key)[0] for key in ("ac", "mac", "firing", "minutes")}
     return {
-        "variant": name, "parameters": count_parameters(model), "steps": steps, "seeds": len(own),
-        "validation": validation[0], "validation_spread": validation[1], "test": test[0], "test_spread": test[1],
-        "against_first": paired.mean if paired else math.nan, "p": p,
-        "ac": mean("ac"), "mac": mean("mac"), "firing": mean("firing"), "minutes": mean("minutes"),
+        "seeds": len(own), **means,
+        "validation": validation, "validation_spread": validation_spread, "test": test, "test_spread": test_spread,
+        "against_first": paired.mean if paired else math.nan, "p": paired.p if paired else math.nan,
         "millijoules": mean_and_spread([outcome.millijoules["strict"] for outcome in own])[0],
-        "train_images_per_second": batch / price.seconds, "eval_images_per_second": batch / price.evaluation,
-        "peak_mib": price.peak,
     }  # fmt: skip
+
+
+def _priced(price: Price, batch: int) -> dict[str, Any]:
+    """What a row says of speed and memory."""
+    return {
+        "train_images_per_second": batch / price.seconds,
+        "eval_images_per_second": batch / price.evaluation,
+        "peak_mib": price.peak,
+    }
+
+
+def _points(difference: float) -> str:
+    return "" if math.isnan(difference) else f"{difference:+.2f}"
 
 
 def _how(comparisons: int) -> str:

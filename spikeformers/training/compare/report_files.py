@@ -15,7 +15,8 @@ _CAPTION = (
     "Accuracies are means over seeds with their standard deviation. Rows stand by validation accuracy, which also "
     "chose each run's epoch; the test set was read once, when a run had ended. Operations and energy are for one "
     "image, counted on validation images by the strict convention; images a second (training / evaluation) and the "
-    "memory of a training step are of this machine, before training."
+    "memory of a training step are of this machine, before training. Minutes are of a "
+    "run's epochs, evaluation included."
 )
 
 
@@ -23,7 +24,8 @@ def write_report(report: Report) -> None:
     """Writes a report into its folder."""
     described = report.describe()
     (report.folder / JSON).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-    _write_csv(report.folder / VARIANTS, described["rows"])
+    rows = [{**row, "model": json.dumps(row["model"])} for row in described["rows"]]
+    _write_csv(report.folder / VARIANTS, rows)
     flat = [{**outcome, "millijoules": outcome["millijoules"]["strict"]} for outcome in described["outcomes"]]
     _write_csv(report.folder / RUNS, flat)
     draw_front(report.rows, report.folder / PICTURE)

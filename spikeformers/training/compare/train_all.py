@@ -1,17 +1,22 @@
 """Training a list of runs, one after another or one on each device; the finished are skipped, the begun resumed."""
 
+import logging
 import multiprocessing
 import os
 import signal
 import threading
+import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from spikeformers.models._parts import own_files, told_as_one_line
 from spikeformers.training.compare.plan import Run
 from spikeformers.training.fit import fit
 from spikeformers.training.recipe import Recipe
@@ -47,11 +52,32 @@ def devices() -> int:
 
 
 def _train(recipe: Recipe) -> str | None:
+    """Trains a run; why it failed, in a line. What a part of somebody's own raises leaves its traceback beside it."""
     try:
-        fit(recipe, resume=True)
+        with _naming(recipe), told_as_one_line(own_files(recipe.model)):
+            fit(recipe, resume=True)
     except (ValueError, OSError, torch.OutOfMemoryError) as error:
+        if error.__cause__ is not None:
+            file = Path(recipe.out) / f"{recipe.run}-error.txt"
+            file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
         return " ".join(str(error).split())
     return None
+
+
+@contextmanager
+def _naming(recipe: Recipe) -> Iterator[None]:
+    """What is logged meanwhile begins with the run's name: several may be at it."""
+
+    def name(record: logging.LogRecord) -> bool:
+        record.msg = f"{str(recipe.run).replace('%', '%%')}: {record.msg}"
+        return True
+
+    logger = logging.getLogger("spikeformers")
+    logger.addFilter(name)
+    try:
+        yield
+    finally:
+        logger.removeFilter(name)
 
 
 def _in_processes(waiting: Sequence[Run], jobs: int, ended: Told) -> None:
@@ -67,7 +93,9 @@ def _in_processes(waiting: Sequence[Run], jobs: int, ended: Told) -> None:
         while left or futures:
             while left and len(futures) < jobs:  # no more: what is in the pool's queue cannot be taken back
                 run = left.popleft()
+                _heed_ctrl_c(False)  # a worker that starts now does not until it trains
                 futures[pool.submit(_train_and_heed, run.recipe)] = run
+                _heed_ctrl_c(True)
             done, _ = wait(futures, return_when=FIRST_COMPLETED)
             for future in done:
                 ended(futures.pop(future), future.result())
@@ -86,11 +114,10 @@ def _in_processes(waiting: Sequence[Run], jobs: int, ended: Told) -> None:
 
 
 def _enter(slots: Any, jobs: int, count: int) -> None:
-    """A worker's first steps: it takes a device, or its share of the processor, and leaves Ctrl-C to the parent.
+    """A worker's first steps: it takes a device, or its share of the processor, and hears of Ctrl-C from the parent.
 
     `count` is the parent's number of GPUs: to ask here might open all of them.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setsid"):
         os.setsid()
     slot = slots.get()
@@ -119,6 +146,13 @@ def _train_and_heed(recipe: Recipe) -> str | None:
         raise SystemExit(1)  # it was killed, and nobody waits for what it had in its queue
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        _heed_ctrl_c(True)
         return _train(recipe)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _heed_ctrl_c(False)
+
+
+def _heed_ctrl_c(heeds: bool) -> None:
+    """Lets SIGINT through, what came meanwhile too, or keeps it waiting; a process inherits this from its parent."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK if heeds else signal.SIG_BLOCK, {signal.SIGINT})
