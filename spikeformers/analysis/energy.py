@@ -141,8 +141,9 @@ def _spikingresformer(layer: Layer) -> Operations:
 
 def _strict(layer: Layer) -> Operations:
     if layer.op == "neuron":
-        resets = layer.left.nonzeros
-        return (resets, layer.hits) if layer.leaks else (resets + layer.hits, 0)
+        resets = layer.left.nonzeros if layer.resets else 0
+        times = layer.multiplications
+        return (resets, times * layer.hits) if times else (resets + layer.hits, 0)
     if layer.op in ("add", "bias", "sum", "pool"):
         return layer.hits, 0
     events = [

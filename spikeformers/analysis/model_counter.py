@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spikeformers.analysis.aten_counts import COUNTED, IN_PLACE, count_chain
-from spikeformers.analysis.neuron_activity import NeuronActivity, is_neuron, leaks, steps_of
+from spikeformers.analysis.neuron_activity import NeuronActivity, is_neuron, multiplications_of, steps_of
 from spikeformers.analysis.operands import Operand
 from spikeformers.analysis.synaptic_ops import Layer, Operations, Place
 
@@ -31,6 +31,7 @@ class Counter(Operations, TorchDispatchMode):
         self.activity: dict[str, NeuronActivity] = {}
         self.samples = 0
         self._chains = {m: _folded_shape(m) for m in model.modules() if _is_chain(m)}
+        self._rerun: dict[str, tuple[nn.Module, Tensor]] = {}
         self._depth = 0  # inside of a module in which nothing is counted
 
     @classmethod
@@ -77,16 +78,24 @@ class Counter(Operations, TorchDispatchMode):
 
     def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
         name = self.stack.pop().name
+        for own in getattr(module, "reruns", ()):
+            if last := self._rerun.pop(f"{name}.{own}", None):
+                self.__exit__(None, None, None)  # what counting computes is not the model's
+                self._count_neuron(f"{name}.{own}", last[0], last[1][:-1])
+                self.__enter__()
         if not self._depth:
             return
         self._depth -= 1
         if self._depth:
             return
         if is_neuron(module) and isinstance(output, Tensor):
-            self._count_neuron(name, module, output)
+            own = name.rpartition(".")[2]
+            if self.stack and own in getattr(self.stack[-1].module, "reruns", ()):
+                self._rerun[name] = (module, output)  # its last call has all that is used of those before
+            else:
+                self._count_neuron(name, module, output)
             if self.stack:
-                source = name.rpartition(".")[2].removesuffix("_neuron")
-                self.stack[-1].sources[output.untyped_storage().data_ptr()] = source
+                self.stack[-1].sources[output.untyped_storage().data_ptr()] = own.removesuffix("_neuron")
         self.__enter__()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -103,7 +112,13 @@ class Counter(Operations, TorchDispatchMode):
         activity = self.activity.get(name)
         if activity is None:
             activity = self.activity[name] = NeuronActivity(name, type(neuron).__name__)
-        layer = self.layers.setdefault(f"{name}.update", Layer(f"{name}.update", "neuron", leaks=leaks(neuron)))
+        update = Layer(
+            f"{name}.update",
+            "neuron",
+            multiplications=multiplications_of(neuron),
+            resets=getattr(neuron, "resets", True),
+        )
+        layer = self.layers.setdefault(update.name, update)
         fired = activity.add(spikes, steps_of(neuron, spikes), self.in_batch)
         layer.left.add(Operand(spikes.numel(), fired, fired, most=int(fired > 0)))
         layer.macs += spikes.numel()

@@ -89,10 +89,11 @@ def is_neuron(module: nn.Module) -> bool:
     return hasattr(module, "levels") or (hasattr(module, "v_threshold") and hasattr(module, "surrogate_function"))
 
 
-def leaks(neuron: nn.Module) -> bool:
-    """Whether a neuron's update multiplies its membrane, as leaky ones do."""
+def multiplications_of(neuron: nn.Module) -> int:
+    """How often a neuron's update multiplies at a step: as it declares, or once where its membrane leaks."""
     neuron = getattr(neuron, "node", neuron)
-    return any(hasattr(neuron, name) for name in ("tau", "w", "decay"))
+    leaks = any(hasattr(neuron, name) for name in ("tau", "w", "decay"))
+    return getattr(neuron, "multiplications", int(leaks))
 
 
 def steps_of(neuron: nn.Module, spikes: Tensor) -> int:

@@ -34,7 +34,8 @@ class Layer:
     left_events: int = 0  # hits, each as often as its left number has spikes
     right_events: int = 0
     shown: int = 1  # how often one sample passes: T, or 1 for what is done once
-    leaks: bool = False  # of a neuron: whether an update multiplies
+    multiplications: int = 0  # of a neuron's update
+    resets: bool = True  # of a neuron: whether a spike changes its membrane
     sides: tuple[str, str] = ("", "")  # the neurons that the two sides come from, where they are known
 
     def describe(self) -> dict[str, Any]:

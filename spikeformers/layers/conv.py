@@ -38,6 +38,8 @@ class ConvNorm(nn.Module):
         self, in_dim: int, dim: int, kernel_size: int = 1, stride: int = 1, *, groups: int = 1, bias: bool = False
     ):
         super().__init__()
+        if stride == 1:
+            check_odd(kernel_size)
         padding = max(kernel_size - stride + 1, 0) // 2
         self.conv = SpikeConv2d(in_dim, dim, kernel_size, stride, padding, groups=groups, bias=bias)
         self.norm = nn.BatchNorm2d(dim)
@@ -62,6 +64,12 @@ class ConvNorm(nn.Module):
         return f"{self.conv.in_channels} -> {self.conv.out_channels}, {size} x {size}" + f", stride {stride}" * (
             stride > 1
         )
+
+
+def check_odd(kernel_size: int) -> None:
+    """Raises ValueError for a kernel that has no middle: the map would not keep its size."""
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size {kernel_size} has no middle, and the map would change its size: give an odd one")
 
 
 def one_convolution(weight: Tensor, bias: Tensor) -> ConvNorm:

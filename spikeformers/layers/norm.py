@@ -33,6 +33,8 @@ def batch_norm(norm: Any, x: Tensor, *, shown: int = 1) -> Tensor:
 
 
 def _norm_here(norm: Any, x: Tensor, shown: int) -> tuple[Tensor, Tensor, Tensor]:
+    if shown * (x.numel() // x.shape[1]) == 1:
+        raise ValueError("a norm in training has one number a channel, which has no variance: give more images")
     running = norm.running_var
     variance = running.clone() if shown > 1 else running
     made = torch.native_batch_norm(

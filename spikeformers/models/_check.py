@@ -78,11 +78,16 @@ def _check_ends(model: SpikingTransformer) -> None:
 
 
 def _check_stream(model: SpikingTransformer) -> None:
-    if getattr(model.stem, "emits_spikes", True):
-        return
+    of_current, of_counts = not getattr(model.stem, "emits_spikes", True), getattr(model.stem, "emits_counts", False)
+    stem = type(model.stem).__name__
     for name, part in model.named_modules():
-        if getattr(part, "wants_spikes", False):
-            stem, shortcut = type(model.stem).__name__, type(part).__name__
+        shortcut = type(part).__name__
+        if of_counts and getattr(part, "wants_binary", False):
+            raise ValueError(
+                f"{stem} returns counts of spikes, and {shortcut} ({name}) takes 0 and 1: use SEWShortcut, or a stem "
+                "of binary spikes"
+            )
+        if of_current and getattr(part, "wants_spikes", False):
             raise ValueError(
                 f"{stem} returns current, and {shortcut} ({name}) hands its core the stream as it is, where spikes or "
                 "counts belong: use MembraneShortcut, or a stem of spikes"

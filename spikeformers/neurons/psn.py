@@ -24,6 +24,7 @@ class PSN(nn.Module):
 
     levels = (0.0, 1.0)
     causal = False
+    resets = False
 
     def __init__(self, *, time_steps: int, v_threshold: float = 1.0, surrogate: Surrogate = ATan()):
         super().__init__()
@@ -39,6 +40,11 @@ class PSN(nn.Module):
                 f"build it with time_steps={len(x)}, or use SlidingPSN"
             )
         return spike(mixed_over_time(self.weight, x, self.bias), self.surrogate).view_as(x).to(x.dtype)
+
+    @property
+    def multiplications(self) -> int:
+        """Of one update, at one step."""
+        return len(self.weight)
 
     def extra_repr(self) -> str:
         return f"time_steps={len(self.weight)}, surrogate={self.surrogate}"

@@ -21,6 +21,7 @@ class SlidingPSN(nn.Module):
 
     levels = (0.0, 1.0)
     causal = True
+    resets = False
 
     def __init__(self, *, v_threshold: float = 1.0, order: int = 4, surrogate: Surrogate = ATan()):
         super().__init__()
@@ -36,6 +37,11 @@ class SlidingPSN(nn.Module):
         seen = (ago >= 0) & (ago < order)
         weight = torch.where(seen, self.weight[(order - 1 - ago).clamp(0, order - 1)], 0.0)
         return spike(mixed_over_time(weight, x, self.bias), self.surrogate).view_as(x).to(x.dtype)
+
+    @property
+    def multiplications(self) -> int:
+        """Of one update, at one step."""
+        return len(self.weight)
 
     def extra_repr(self) -> str:
         return f"order={len(self.weight)}, surrogate={self.surrogate}"

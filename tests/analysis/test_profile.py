@@ -234,3 +234,19 @@ def test_counting_takes_at_most_three_times_as_long(name, lively):
 
     with torch.no_grad():
         assert seconds(lambda: profile(model, [x])) < 3 * seconds(lambda: model(x))
+
+
+def test_neurons_that_run_again_count_once():
+    """TIM runs two neurons over the steps so far again at each step: what flows is the last run."""
+    tiny = dict(dim=16, depth=1, num_heads=2, image_size=16, time_steps=4, strides=(2, 2), num_classes=3)
+    x = [torch.rand(2, 3, 16, 16)]
+    plain, tim = (profile(sf.create_model("spikformer", **tiny, attention=name), x) for name in ("SSA", "TIM"))
+    assert (plain.steps, tim.steps) == (4, 4)
+    plain, again = ({layer.name: layer for layer in found.layers} for found in (plain, tim))
+    in_both = sorted({*plain} & {*again})
+    assert len(in_both) > 20
+    for layer, same in ((plain[name], again[name]) for name in in_both):
+        if layer.op != "product":  # what the queries remember changes what is hit
+            assert (layer.shown, layer.macs) == (same.shown, same.macs), layer.name
+    updates = [layer.macs for layer in tim.layers if layer.name.endswith(("past_neuron.update", "mix_neuron.update"))]
+    assert updates == [3 * 2 * 4 * 4 * 16] * 2  # all steps but one, samples, tokens, channels

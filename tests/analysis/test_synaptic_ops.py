@@ -8,6 +8,7 @@ from torch.nn.functional import conv2d, conv_transpose2d
 from spikeformers.analysis import profile
 from spikeformers.layers.attention import DSSA, QKCA, QKTA, SDSA, SSA, WideSSA
 from spikeformers.layers.projection import RepConv, RepLinear
+from spikeformers.neurons import IF, LIF, PSN, SlidingPSN
 
 
 class Says(nn.Module):
@@ -293,3 +294,15 @@ def test_plain_pytorch_with_neurons_of_spikingjelly(step_mode):
         assert (found.samples, found.steps) == (5, 3)
         assert found.activity[0].by_step.sum() == fired
         assert linear.left.kind == "binary"
+
+
+@pytest.mark.parametrize(
+    ("neuron", "multiplications", "resets"),
+    [(IF(), 0, 1), (LIF(), 1, 1), (PSN(time_steps=3), 3, 0), (SlidingPSN(order=2), 2, 0)],
+)
+def test_an_update_costs_what_its_neuron_says(neuron, multiplications, resets):
+    x = 2 * torch.rand(3, 2, 4, 5, 5)
+    found = profile(nn.Sequential(neuron), [x]).total("strict")
+    numbers, fired = x.numel() / 2, int(neuron(x).count_nonzero()) / 2
+    assert found.mac == multiplications * numbers
+    assert found.ac == resets * fired + (multiplications == 0) * numbers

@@ -26,7 +26,8 @@ from spikeformers.layers.attention import (
 )
 from spikeformers.layers.attention.gray_xnor import gray_code
 from spikeformers.layers.attention.log_xnor import log_bias
-from spikeformers.neurons import LIF, TernaryLIF
+from spikeformers.layers.mlp import SepConv
+from spikeformers.neurons import LIF, PLIF, TernaryLIF
 
 T, B, C, H, W, M = 3, 2, 8, 2, 4, 2
 N, D = H * W, C // M
@@ -51,7 +52,24 @@ Q, K, V = heads([[1, 0], [1, 1]]), heads([[1, 0], [0, 0]]), heads([[1, 0], [0, 1
 
 
 def test_xnor_counts_equal_bits():
-    assert XNORSSA(2, 1, LIF, scale=1.0).attend(Q, K, V, 1, 2)[0, 0, 0].tolist() == [[2, 1], [1, 0]]
+    part = XNORSSA(2, 1, LIF, scale=0.5)
+    assert part.agreement(Q, K, 1, 2)[0, 0, 0].tolist() == [[2, 1], [1, 0]]
+    assert part.attend(Q, K, V, 1, 2)[0, 0, 0].tolist() == [[1, 0.5], [0.5, 0]]
+    silent = torch.zeros_like(Q)  # all agree, and none more than another
+    assert part.attend(silent, silent, V, 1, 2)[0, 0, 0].tolist() == [[0, 0], [0, 0]]
+    with pytest.raises(ValueError, match=r"scale 1.0 is not in \(0, 1\)"):
+        XNORSSA(2, 1, LIF, scale=1.0)
+
+
+@pytest.mark.parametrize("part", [XNORSSA, GrayXNOR, LogXNOR])
+def test_what_fires_hangs_on_queries_and_keys(part):
+    """Sparse bits mostly agree, being 0: the least is taken away, or every token would get the same."""
+    core = part(32, 2, LIF)
+    q, k, v = ((torch.rand(4, 2, 2, 16, 16) < 0.1).float() for _ in range(3))
+    fired = core.attn_neuron(core.attend(q, k, v, 4, 4))
+    others = core.attn_neuron(core.attend(q.flip(-2), k.flip(-1), v, 4, 4))
+    assert 0.05 < fired.mean() < 0.95
+    assert (fired != others).float().mean() > 0.02
 
 
 def test_gray_codes_bring_tokens_of_one_row_together():
@@ -61,8 +79,8 @@ def test_gray_codes_bring_tokens_of_one_row_together():
         apart = (code[step:] - code[:-step]).abs().sum(1)
         assert apart.unique().tolist() == [min(step, 2)]  # bits apart, the same wherever the two are
     # the codes are 0 and 1: one more equal bit of a token with itself
-    assert GrayXNOR(2, 1, LIF, scale=1.0).attend(Q, K, V, 2, 1)[0, 0, 0].tolist() == [[3, 1], [1, 1]]
-    assert GrayXNOR(2, 1, LIF, scale=1.0).attend(Q, K, V, 1, 2)[0, 0, 0].tolist() == [[3, 1], [1, 1]]
+    assert GrayXNOR(2, 1, LIF).agreement(Q, K, 2, 1)[0, 0, 0].tolist() == [[3, 1], [1, 1]]
+    assert GrayXNOR(2, 1, LIF).agreement(Q, K, 1, 2)[0, 0, 0].tolist() == [[3, 1], [1, 1]]
 
 
 def test_log_bias_falls_with_distance():
@@ -71,7 +89,8 @@ def test_log_bias_falls_with_distance():
     assert log_bias(2, Q).tolist() == [[0, 0], [0, 0]]
     q, k, v = (spikes(1, 1, 1, 4, 3) for _ in range(3))
     equal = (q[..., :, None, :] == k[..., None, :, :]).float().sum(-1)
-    assert torch.allclose(LogXNOR(3, 1, LIF, scale=0.5).attend(q, k, v, 2, 2), 0.5 * (equal + log_bias(4, q)) @ v)
+    agree = equal + log_bias(4, q)
+    assert torch.allclose(LogXNOR(3, 1, LIF, scale=0.5).attend(q, k, v, 2, 2), 0.5 * (agree - agree.min()) @ v)
 
 
 @pytest.mark.parametrize("part", [XNORSSA, GrayXNOR, LogXNOR])
@@ -145,7 +164,7 @@ def test_statten_attends_within_chunks(qkv):
     y = STAtten(C, M, LIF, chunk=2).attend(*qkv, H, W)  # 3 steps: a chunk of two, a chunk of one
     for steps in (slice(0, 2), slice(2, 3)):
         q, k, v = (x[steps] for x in qkv)
-        wanted = torch.einsum("tbmnd,sbmjd,sbmje->tbmne", q, k, v) / M
+        wanted = torch.einsum("tbmnd,sbmjd,sbmje->tbmne", q, k, v) / H
         assert torch.allclose(y[steps], wanted)
     with pytest.raises(ValueError, match="chunk 0 is below 1"):
         STAtten(C, M, LIF, chunk=0)
@@ -226,3 +245,23 @@ def test_pruning_keeps_the_busiest_tokens():
     assert torch.equal(tied, everyone)
     with pytest.raises(ValueError, match=r"keep 0 is not in \(0, 1\]"):
         PrunedSSA(2, 1, LIF, keep=0)
+
+
+def test_what_is_frozen_are_the_neurons_too():
+    part = FrozenSSA(C, M, PLIF)
+    trained = {name.partition(".")[0] for name, p in part.named_parameters() if p.requires_grad}
+    assert trained == {"v", "v_neuron", "attn_neuron", "proj"}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DepthwiseMixer(C, M, LIF, kernel_size=4),
+        lambda: MaxPoolMixer(C, M, LIF, kernel_size=2),
+        lambda: AvgPoolMixer(C, M, LIF, kernel_size=0),
+        lambda: SepConv(C, C, LIF, kernel_size=2),
+    ],
+)
+def test_kernels_have_a_middle(make):
+    with pytest.raises(ValueError, match=r"kernel_size \d has no middle"):
+        make()

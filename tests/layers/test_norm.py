@@ -67,3 +67,11 @@ def test_running_statistics_are_torchs():
     y = batch_norm(ours, x)
     assert torch.equal(y.flatten(0, 1), theirs(x.flatten(0, 1)))
     assert all(torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values(), strict=True))
+
+
+def test_one_number_a_channel_has_no_variance():
+    norm = nn.BatchNorm2d(4)
+    with pytest.raises(ValueError, match="one number a channel, which has no variance"):
+        batch_norm(norm, torch.ones(1, 1, 4, 1, 1))
+    assert norm.running_var.isfinite().all()
+    assert batch_norm(norm.eval(), torch.ones(1, 1, 4, 1, 1)).isfinite().all()

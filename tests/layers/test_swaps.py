@@ -18,11 +18,14 @@ TINY = dict(dim=16, depth=1, num_heads=2, mlp_ratio=1, image_size=8, time_steps=
 BINARY_ONLY = {"SEWAndShortcut", "SEWIandShortcut", "XNORSSA", "GrayXNOR", "LogXNOR"}
 NOT_BINARY = {"ILIF", "NILIF", "IntegerHalfEven", "IntegerHalfUp", "TernaryLIF"}
 OF_CURRENT = {"EmbedMax", "MembraneResNetStem", "MembraneSPEDS", "MembraneSPS", "StridedConv"}
+BINARY_STREAM = {"SEWAndShortcut", "SEWIandShortcut"}
+OF_COUNTS = {"SPEDS", "SCS"}
 OF_SPIKES = {"NoShortcut", "SEWAndShortcut", "SEWIandShortcut", "SEWShortcut"}
 
 
 def refused(one, other):
-    return any({one, other} & a and {one, other} & b for a, b in ((BINARY_ONLY, NOT_BINARY), (OF_CURRENT, OF_SPIKES)))
+    apart = ((BINARY_ONLY, NOT_BINARY), (OF_CURRENT, OF_SPIKES), (OF_COUNTS, BINARY_STREAM))
+    return any({one, other} & a and {one, other} & b for a, b in apart)
 
 
 def model(**names):
@@ -93,5 +96,5 @@ def test_every_pair_trains(attention):
     ids=lambda item: item[1],
 )
 def test_a_pair_that_does_not_go_together_is_refused(one, other):
-    with pytest.raises(ValueError, match=r"use a binary neuron|use MembraneShortcut"):
+    with pytest.raises(ValueError, match=r"use a binary neuron|use MembraneShortcut|use SEWShortcut"):
         model(**dict([one, other]))

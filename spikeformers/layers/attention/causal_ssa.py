@@ -13,7 +13,8 @@ class CausalSSA(SSA):
 
     The mean keeps the size of the current, whatever t. Without a softmax the past is one D by D matrix a head, a
     running sum, so that a step costs 2 N C D + C D additions however long the past is. Ours, for comparing with
-    `STAtten`: it looks as far, and never ahead. Arguments and errors are those of `SSA`.
+    `STAtten`: it sees all of the past and nothing ahead, where that sees its chunk. Arguments and errors are those of
+    `SSA`.
     """
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:

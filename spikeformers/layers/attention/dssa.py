@@ -32,6 +32,8 @@ class DSSA(nn.Module):
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, patch_size: int = 1):
         super().__init__()
         check_heads(dim, num_heads)
+        if patch_size < 1:
+            raise ValueError(f"patch_size {patch_size} is below 1: keys and values are of patches at least 1 wide")
         self.num_heads, self.patch_size = num_heads, patch_size
         self.kv = ConvNorm(dim, 2 * dim, patch_size, stride=patch_size, bias=bias)
         self.attn_neuron, self.out_neuron = neuron(), neuron()

@@ -8,7 +8,7 @@ from spikeformers.layers.conv import ConvNorm
 class FrozenSSA(SSA):
     """SSA whose q and k stay as they were drawn: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-        q, k = neuron(ConvNorm(x)), weights and norms without a gradient;  the rest is SSA's
+        q, k = neuron(ConvNorm(x)), weights, norms and neurons without a gradient;  the rest is SSA's
 
     Costs what SSA costs. The control that every claim about attention must beat: independent runs with frozen random q
     and k had Spikformer on CIFAR-10 at 94.96 against 95.12 %, SDT at 96.48 against 95.66 %. The norms' running
@@ -38,5 +38,5 @@ class FrozenSSA(SSA):
             attn_threshold=attn_threshold,
             projection=projection,
         )
-        self.q.requires_grad_(False)
-        self.k.requires_grad_(False)
+        for part in (self.q, self.q_neuron, self.k, self.k_neuron):
+            part.requires_grad_(False)

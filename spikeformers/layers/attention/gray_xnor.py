@@ -3,29 +3,26 @@
 import torch
 from torch import Tensor
 
-from spikeformers.layers.attention.xnor import XNORSSA, with_complement
-from spikeformers.ops.spike_attention import spike_attention
+from spikeformers.layers.attention.xnor import XNORSSA
 
 
 class GrayXNOR(XNORSSA):
     """XNORSSA whose q and k carry the Gray codes of row and column: `[T, B, C, H, W] spikes -> current, same shape`.
 
         code(i) = bits of i xor (i >> 1)                           of the row, then of the column
-        q, k = [q, code], [k, code]
-        y = attn_neuron(scale (q k^T + (1 - q)(1 - k)^T) v)        threshold 0.5
+        q, k = [q, code], [k, code]                                the rest is XNORSSA's
 
-    Tokens whose indices differ by a power of two are a constant number of bits apart, wherever they are. Costs what
-    `XNORSSA` costs at D + ceil(log2 H) + ceil(log2 W) channels a head. It takes any size of image. Gray-PE, Lv et al.,
-    NeurIPS 2025, arXiv:2501.16745. Arguments and errors are those of `XNORSSA`.
+    Tokens whose indices differ by a power of two are a constant number of bits apart, wherever they are. Costs 2 N^2
+    additions a head more than `XNORSSA` for each bit, of which there are ceil(log2 H) + ceil(log2 W). It takes any size
+    of image. Gray-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745. Arguments and errors are those of `XNORSSA`.
     """
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
+    def agreement(self, q: Tensor, k: Tensor, height: int, width: int) -> Tensor:
         rows, columns = gray_code(height, q), gray_code(width, q)
-        code = torch.cat([rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)], dim=-1).flatten(
-            0, 1
-        )  # N bits
-        q, k = (with_complement(torch.cat([x, code.expand(*x.shape[:-1], -1)], dim=-1)) for x in (q, k))
-        return spike_attention(q, k, v, self.scale)
+        code = torch.cat([rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)], dim=-1)
+        code = code.flatten(0, 1)  # N bits
+        q, k = (torch.cat([x, code.expand(*x.shape[:-1], -1)], dim=-1) for x in (q, k))
+        return super().agreement(q, k, height, width)
 
 
 def gray_code(count: int, like: Tensor) -> Tensor:

@@ -3,23 +3,22 @@
 import torch
 from torch import Tensor
 
-from spikeformers.layers.attention.xnor import XNORSSA, with_complement
+from spikeformers.layers.attention.xnor import XNORSSA
 
 
 class LogXNOR(XNORSSA):
     """XNORSSA with a whole number added where tokens are near: `[T, B, C, H, W] spikes -> current, same shape`.
 
         bias[i, j] = max(0, ceil(log2((N - 1) / (|i - j| + 1))))
-        y = attn_neuron(scale (q k^T + (1 - q)(1 - k)^T + bias) v)     threshold 0.5
+        agree = q k^T + (1 - q)(1 - k)^T + bias                        the rest is XNORSSA's
 
-    i and j count tokens along rows, as we read it for images. The bias needs the scores, so the cost is quadratic in
-    tokens: 3 N^2 C additions a step. Log-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745. Arguments and errors are those
-    of `SSA`; it wants binary neurons.
+    i and j count tokens along rows; the paper also has a form for the two dimensions of an image, which we have not
+    read. Costs N^2 additions a head and step more than `XNORSSA`. Log-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745.
+    Arguments and errors are those of `XNORSSA`.
     """
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
-        scores = with_complement(q) @ with_complement(k).transpose(-2, -1)  # T B M N N
-        return (scores + log_bias(height * width, q)) @ v * self.scale
+    def agreement(self, q: Tensor, k: Tensor, height: int, width: int) -> Tensor:
+        return super().agreement(q, k, height, width) + log_bias(height * width, q)
 
 
 def log_bias(count: int, like: Tensor) -> Tensor:

@@ -15,8 +15,9 @@ class PrunedSSA(SSA):
         y = attn_neuron(scale (busy q) (busy k)^T (busy v)), threshold 0.5
 
     Tokens are chosen for each sample and step by itself, over all heads; one that is dropped neither asks nor answers.
-    On hardware that skips zeros the products cost keep^2 of SSA's N^2 C, or keep of its N C D, additions; here they are
-    computed. After SparseSpikformer, arXiv:2311.08806, which drops tokens from the whole block, as we read it.
+    To choose them costs 3 N C additions a step, and as many masks. On hardware that skips zeros the products cost
+    keep^2 of SSA's N^2 C, or keep of its N C D, additions; here they are computed. After SparseSpikformer,
+    arXiv:2311.08806, which drops tokens from the whole block, as we read it.
 
     Raises ValueError where `dim` is not a multiple of `num_heads`, and for a `keep` outside (0, 1].
     """

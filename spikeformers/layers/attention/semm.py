@@ -16,11 +16,11 @@ class SEMM(nn.Module):
         y_e = attn_neuron(scale q_e k^T v), threshold 0.5      0 or 1
         return ConvNorm(sum over e of route_e y_e)             counts, 0 to `experts`, to current
 
-    Every token chooses none, some or all experts, at every step. With E experts min(2 N^2 C, 2 N C D) E additions a
-    step in the products, and (E + 3) N C^2 + E N C in the projections. Spiking experts mixture mechanism, Zhou et al.,
-    NeurIPS 2024, as we read it: how wide experts are and where scale and heads stand is ours. Reported: CIFAR-10 95.78,
-    CIFAR-100 79.04, CIFAR10-DVS 82.32, ImageNet-1k 75.93 % at 8-512; independent runs had 94.98 and 77.59 % on the
-    first two.
+    Every token chooses none, some or all experts, at every step. With E experts min(2 E N^2 C, (E + 1) N C D) additions
+    a step in the products, 2 E N C in masks and sum, and (E + 3) N C^2 + E N C in the projections. Spiking experts
+    mixture mechanism, Zhou et al., NeurIPS 2024, as we read it: how wide experts are and where scale and heads stand is
+    ours. Reported: CIFAR-10 95.78, CIFAR-100 79.04, CIFAR10-DVS 82.32, ImageNet-1k 75.93 % at 8-512; independent runs
+    had 94.98 and 77.59 % on the first two.
 
     Raises ValueError where `dim` is not a multiple of `num_heads`, and for fewer than one expert.
     """

@@ -21,8 +21,11 @@ class TIM(SSA):
     convolution has the tokens as channels, which fixes the size of the image; ours has one kernel a channel and takes
     any; the thresholds are as we read its code. Reported on CIFAR10-DVS: 78.9 to 81.6 % at T 10.
 
-    Raises ValueError where `dim` is not a multiple of `num_heads`, and for an alpha outside [0, 1].
+    Raises ValueError where `dim` is not a multiple of `num_heads`, and for an alpha outside [0, 1]. At T 1 there is no
+    past: its convolution gets no gradient.
     """
+
+    reruns = ("past_neuron", "mix_neuron")  # the last call's steps but one are what flows
 
     def __init__(
         self,

@@ -1,24 +1,31 @@
 """Spiking self-attention by equal bits."""
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeformers.layers.attention.ssa import SSA
 from spikeformers.layers.binary import check_binary
 from spikeformers.layers.contracts import MakeNeuron, MakeProjection
 from spikeformers.layers.conv import ConvNorm
-from spikeformers.ops.spike_attention import spike_attention
 
 
 class XNORSSA(SSA):
     """SSA that counts bits which agree, both 1 or both 0: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-        y = attn_neuron(scale (q k^T + (1 - q)(1 - k)^T) v)        threshold 0.5
+        agree = q k^T + (1 - q)(1 - k)^T
+        y = attn_neuron(sigmoid(gain) (agree - min(agree)) v)      threshold 0.5; the least of a step, sample and head
 
-    The sum of products is one product of codes twice as long, [q, 1 - q] and [k, 1 - k], so it takes the cheaper order
-    as SSA does, at twice its additions. An inverted bit of a silent neuron is a 1, so these operands are dense. The
-    similarity of the relative position codes of Lv et al., NeurIPS 2025, arXiv:2501.16745, here without a code. `scale`
-    is SSA's, as we read it. Arguments and errors are those of `SSA`, and ValueError for a neuron that is not binary.
+    Most bits of sparse spikes agree, being 0, so that without the least taken away every token would get about the sum
+    of all values, whatever q and k say. Codes twice as long, [q, 1 - q] and [k, 1 - k], make it one product; its scores
+    are needed, so it costs 3 N^2 C additions a step, and an inverted bit of a silent neuron is a 1: these operands are
+    dense. `gain` is learned, one number a layer, and begins where `scale` is its sigmoid. The similarity of the
+    position codes of Lv et al., NeurIPS 2025, arXiv:2501.16745, here without a code; shift and gain are of its released
+    code, which takes the least of the whole batch.
+
+    Raises ValueError where `dim` is not a multiple of `num_heads`, for a scale outside (0, 1), and for a neuron that is
+    not binary.
     """
 
     def __init__(
@@ -28,14 +35,22 @@ class XNORSSA(SSA):
         neuron: MakeNeuron,
         *,
         bias: bool = False,
-        scale: float = 0.125,
+        scale: float = 0.119,
         projection: MakeProjection = ConvNorm,
     ):
         super().__init__(dim, num_heads, neuron, bias=bias, scale=scale, projection=projection)
+        if not 0 < scale < 1:
+            raise ValueError(f"scale {scale} is not in (0, 1): it is the sigmoid that the learned gain begins with")
         check_binary(self, self.q_neuron)
+        self.gain = nn.Parameter(torch.tensor(math.log(scale / (1 - scale))))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
-        return spike_attention(with_complement(q), with_complement(k), v, self.scale)
+        agree = self.agreement(q, k, height, width)
+        return (agree - agree.amin((-2, -1), keepdim=True)) @ v * self.gain.sigmoid()
+
+    def agreement(self, q: Tensor, k: Tensor, height: int, width: int) -> Tensor:
+        """How many bits agree of every two tokens: twice `[T, B, M, N, D] -> [T, B, M, N, N]`."""
+        return with_complement(q) @ with_complement(k).transpose(-2, -1)
 
 
 def with_complement(bits: Tensor) -> Tensor:

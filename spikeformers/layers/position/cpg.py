@@ -17,8 +17,9 @@ class CPGPosition(nn.Module):
         bits = [sin(position w_i) >= 0.8, cos(position w_i) >= 0.8],   w_i = w_max^(-2i / cells), i = 0 .. cells / 2 - 1
         return norm(stream(x) + code(bits))                            two 1x1 convolutions
 
-    Costs C^2 + cells C additions a token; the bits need no input. It takes any image and any number of steps. CPG-PE,
-    Lv et al., NeurIPS 2024, arXiv:2405.14362; that step and token are flattened in this order is as we read it.
+    Costs C^2 additions a token; the code needs no input, so at inference it is a bias of each position and step. It
+    takes any image and any number of steps. CPG-PE, Lv et al., NeurIPS 2024, arXiv:2405.14362; that step and token are
+    flattened in this order is as we read it.
 
     Raises ValueError for an odd number of cells.
     """

@@ -18,6 +18,7 @@ class SEWAndShortcut(nn.Module):
     """
 
     wants_spikes = True
+    wants_binary = True
 
     def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
         super().__init__()
@@ -37,6 +38,7 @@ class SEWIandShortcut(nn.Module):
     """
 
     wants_spikes = True
+    wants_binary = True
 
     def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
         super().__init__()

@@ -28,6 +28,8 @@ class SCS(nn.Module):
     a height or width that the strides do not divide.
     """
 
+    emits_counts = True
+
     def __init__(
         self,
         in_channels: int,

@@ -29,6 +29,8 @@ class SPEDS(nn.Module):
     `narrow`, strides other than 1 and 2, and, when called, for a size that they do not divide.
     """
 
+    emits_counts = True
+
     def __init__(
         self,
         in_channels: int,
