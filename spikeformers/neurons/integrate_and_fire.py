@@ -12,7 +12,8 @@ from spikeformers.ops.surrogate import Sigmoid, Surrogate
 class IF(nn.Module):
     """Integrate-and-fire, a LIF that forgets nothing: `[T, ...] current -> [T, ...] spikes`.
 
-    One addition and one comparison a neuron and step.
+    One addition and one comparison a neuron and step. The neuron of SEW-ResNet, Fang et al., NeurIPS 2021,
+    arXiv:2102.04159.
 
     Raises ValueError where the threshold is not above the reset.
     """

@@ -482,8 +482,10 @@ def test_words_that_are_no_comparison(recipe_file, capsys, words, said):
 
 
 def test_a_word_that_is_neither_model_nor_recipe():
-    with pytest.raises(ValueError, match=r"'spikformer_4_25' is no recipe either: there is no model .* did you mean"):
+    with pytest.raises(ValueError, match=r"'spikformer_4_25' is no recipe either.*: there is no model .* did you mean"):
         base_recipe("spikformer_4_25")
+    with pytest.raises(ValueError, match=r"'digit' is no recipe either \(did you mean digits\?\)"):
+        base_recipe("digit")
 
 
 # ---- the settings it starts from

@@ -15,7 +15,8 @@ class QKTA(nn.Module):
         return ConvNorm(y)                                         current
 
     Costs 2 N C additions and masks a step, linear in tokens and channels. `bias` is for the q, k convolutions.
-    QKFormer, Zhou et al., NeurIPS 2024, arXiv:2403.16552, whose last neuron is the shortcut's here.
+    QKFormer, Zhou et al., NeurIPS 2024, arXiv:2403.16552, whose last neuron is the shortcut's here. Reported on
+    CIFAR-100: 81.15 % in the first stages before SSA, 81.23 % with SSA in all.
 
     Raises ValueError where `dim` is not a multiple of `num_heads`.
     """

@@ -12,7 +12,8 @@ class RepLinear(nn.Module):
     """1x1 and norm, 1x1 and norm, norm: `[T, B, C_in, H, W] spikes -> [T, B, C, H, W] current`.
 
     In between it is `ratio` times as wide as the input, without an activation, so that it is one linear layer at
-    inference. `bias` is for the last convolution. Spike-driven Transformer V3, Yao et al., arXiv:2411.16061.
+    inference, of C_in C additions a token. `bias` is for the last convolution. Spike-driven Transformer V3, Yao et al.,
+    arXiv:2411.16061.
     """
 
     def __init__(self, in_dim: int, dim: int, *, bias: bool = False, ratio: float = 1.5):

@@ -1,6 +1,7 @@
 """The training settings that a comparison starts from: a recipe's, or for a model those of a recipe on its data."""
 
 import dataclasses
+import difflib
 import logging
 from collections.abc import Collection, Sequence
 
@@ -49,7 +50,9 @@ def _for_model(model: str, words: Sequence[str]) -> tuple[Recipe, Recipe]:
         try:
             find_family(model)
         except ValueError as error:
-            raise ValueError(f"{model!r} is no recipe either: {error}") from error
+            close = ", ".join(difflib.get_close_matches(model, list_recipes(), n=2))
+            meant = f"no recipe either (did you mean {close}?)" if close else "no recipe either"
+            raise ValueError(f"{model!r} is {meant}: {error}") from error
     plain = {"model": {"name": model}}
     data = make_recipe(plain, words).data.name
     nearest = sorted(list_recipes(), key=lambda name: _strangeness(recipe_sizes(name), model))
