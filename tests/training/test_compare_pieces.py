@@ -20,9 +20,11 @@ from spikeformers.training.compare.budget import (
     steps_of,
     training_flops,
 )
+from spikeformers.training.compare.effects import effects_in_words
 from spikeformers.training.compare.even import count_parameters, evened
+from spikeformers.training.compare.outcome import Outcome
 from spikeformers.training.compare.paired import Paired, holm, pareto_front
-from spikeformers.training.compare.plan import combinations, read_swap
+from spikeformers.training.compare.plan import Run, combinations, read_swap
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.recipe import Schedule
 
@@ -49,7 +51,7 @@ def test_combinations_are_all_pairs_the_first_first():
 def test_names_are_words_for_folders_and_no_two_alike():
     values = ["SSA", {"part": "SSA", "scale": 0.25}, "a/mine.py:Mine", "b/mine.py:Mine"]
     names = [variant.name for variant in combinations(MODEL, {"attention": values, "time_steps": [2]})]
-    assert names == ["SSA-time_steps=2", "SSA(scale=0.25)-time_steps=2", "Mine-time_steps=2", "Mine-time_steps=2.2"]
+    assert names == ["SSA-time_steps=2", "SSA(scale=0.25)-time_steps=2", "Mine-time_steps=2", "Mine.2-time_steps=2"]
 
 
 # ---- budgets
@@ -229,3 +231,27 @@ def test_where_so_few_seeds_would_see_nothing_that_is_said():
 def test_the_front_is_what_none_beats_in_both():
     costs, gains = [3.0, 1.0, 2.0, 4.0, 1.0], [80.0, 70.0, 65.0, 90.0, 60.0]
     assert pareto_front(costs, gains) == [1, 0, 3]
+
+
+def outcome(variant, seed, test):
+    return Outcome(variant, seed, 0.0, test, 10_000, 1, 1.0, 0.0, 0.0, 0.1, {"strict": 1.0})
+
+
+def test_a_value_is_told_against_its_swaps_first_over_all_else():
+    variants = combinations(MODEL, {"attention": ["SSA", "SDSA"], "neuron": ["LIF", "PLIF", "IF"]})
+    runs = [Run(v.name, Recipe(model=v.model, seed=seed), v.chosen) for seed in (0, 1, 2) for v in variants]
+    points = {"SSA": 0.0, "SDSA": -1.0, "LIF": 0.0, "PLIF": 0.5, "IF": -3.0}
+    outcomes = [
+        outcome(run.variant, run.recipe.seed, 80 + run.recipe.seed + sum(points[word] for word in run.chosen.values())
+                + 0.3 * (-1) ** number)
+        for number, run in enumerate(runs)
+    ]  # fmt: skip
+    sdsa, plif, if_ = effects_in_words(runs, outcomes, 0.01)
+    assert sdsa.startswith("Over all of neuron: SDSA is ")
+    assert "points below SSA over 3 seeds" in sdsa
+    assert "points above LIF" in plif or "PLIF, above LIF" in plif
+    assert if_.startswith("Over all of attention: IF is 3.00 points below LIF")
+    assert effects_in_words(runs, outcomes[:5], 0.01) == []  # no seed is whole
+    single = combinations(MODEL, {"neuron": ["LIF", "PLIF"]})
+    runs = [Run(v.name, Recipe(model=v.model), v.chosen) for v in single]
+    assert effects_in_words(runs, [outcome(run.variant, 0, 80.0) for run in runs], 0.01) == []

@@ -174,7 +174,7 @@ def plan_comparison(
         for variant in variants:
             recipe = recipe_of(base, variant.model, folder, variant.name, seed)
             recipe = spent(recipe, budget or Budget(), prices[variant.name], batches_of(recipe, images))
-            runs.append(Run(variant.name, recipe))
+            runs.append(Run(variant.name, recipe, variant.chosen))
     for run in runs:
         run.check_resumable()
     return Comparison(folder, runs, ready, prices, even, images, jobs)

@@ -5,7 +5,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,13 @@ RESULTS = "results.json"  # what `fit` leaves when a run is finished
 
 @dataclass(frozen=True)
 class Variant:
-    """One combination: its name, which is also that of its folders, and the model's arguments that make it."""
+    """One combination: its name, which is also that of its folders, the model's arguments that make it, and, in a word
+    each, what was chosen of each swap.
+    """
 
     name: str
     model: dict[str, Any]
+    chosen: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Run:
 
     variant: str
     recipe: Recipe
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -110,14 +114,23 @@ def combinations(model: Mapping[str, Any], swaps: Mapping[str, Sequence[Any]]) -
         spelt = [json.dumps(named_part(argument, value), sort_keys=True) for value in values]
         if twice := [value for value in spelt if spelt.count(value) > 1]:
             raise ValueError(f"swap {argument} has {twice[0]} twice: name each value once")
-    variants = []
+    words = {argument: _words(argument, values) for argument, values in swaps.items()}
+    variants: list[Variant] = []
     for values in itertools.product(*swaps.values()):
         swapped = dict(zip(swaps, values, strict=True))
-        name = "-".join(_word(argument, value) for argument, value in swapped.items())
-        variants.append(Variant(_unlike(name, [variant.name for variant in variants]), {**model, **swapped}))
+        chosen = {argument: words[argument][swaps[argument].index(value)] for argument, value in swapped.items()}
+        name = _unlike("-".join(chosen.values()), [variant.name for variant in variants])
+        variants.append(Variant(name, {**model, **swapped}, chosen))
     if len(variants) < 2:
         raise ValueError("there is one combination, and nothing to compare: swap=A,B needs two values at least")
     return variants
+
+
+def _words(argument: str, values: Sequence[Any]) -> list[str]:
+    words: list[str] = []
+    for value in values:
+        words.append(_unlike(_word(argument, value), words))
+    return words
 
 
 def _word(argument: str, value: Any) -> str:

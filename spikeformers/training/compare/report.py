@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from spikeformers.training.compare.budget import Price, steps_of
+from spikeformers.training.compare.effects import effects_in_words
 from spikeformers.training.compare.even import count_parameters
 from spikeformers.training.compare.outcome import Outcome, read_outcome
 from spikeformers.training.compare.paired import LEVEL, Paired, holm, mean_and_spread, pareto_front
@@ -135,6 +136,7 @@ def make_report(
     rows = [Row(**row, on_front=row["variant"] in front) for row in plain]
     rows.sort(key=lambda row: -row.validation)
     notes = [paired.in_words(name, first, corrected[name]) for name, paired in against.items()]
+    notes += effects_in_words(runs, outcomes, grain)
     if first not in names:
         notes.append(f"{first}, the first, failed in all its seeds: nothing can be told against it.")
     if max(row.validation for row in rows) < 150 / models[first]["num_classes"]:
