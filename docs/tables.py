@@ -83,8 +83,9 @@ def study_table(variants: Path) -> Iterator[str]:
     yield "|---|--:|--:|--:|--:|--:|--:|--:|"
     with variants.open(newline="") as file:
         for row in csv.DictReader(file):
-            against = f"{float(row['against_first']):+.2f}" if row["p"] else "the first"
-            seen = " !" if row["p"] and float(row["p"]) < 0.05 else ""
+            first = not row["p_holm"]
+            against = "the first" if first else f"{float(row['against_first']):+.2f}"
+            seen = "" if first or float(row["p_holm"]) >= 0.05 else " !"
             cells = (
                 row["variant"] + " *" * (row["on_front"] == "True"),
                 f"{int(row['parameters']):,}",
