@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -68,7 +69,8 @@ def draw_front(rows: Sequence[Any], file: Path) -> None:
     axis.yaxis.label.set_color(GREY)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=GREY, fontsize=8)
     _name(figure, axis, [(row.variant, x, row.validation) for row, x in zip(rows, energy, strict=True)])
-    figure.savefig(file, transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    with rc_context({"svg.hashsalt": "front"}):  # the same numbers give the same file
+        figure.savefig(file, transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
 
 
 def _name(figure: Figure, axis: Any, points: Sequence[tuple[str, float, float]]) -> None:

@@ -15,8 +15,8 @@ _CAPTION = (
     "Accuracies are means over seeds with their standard deviation. Rows stand by validation accuracy, which also "
     "chose each run's epoch; the test set was read once, when a run had ended. Operations and energy are for one "
     "image, counted on validation images by the strict convention; images a second (training / evaluation) and the "
-    "memory of a training step are of this machine, before training. Minutes are of a "
-    "run's epochs, evaluation included."
+    "memory of a training step were measured before training, with one run's share of the processor. Minutes are of "
+    "a run's epochs, evaluation included."
 )
 
 
