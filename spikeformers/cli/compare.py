@@ -79,7 +79,7 @@ def run(words: list[str]) -> None:
     if as_json:
         print(json.dumps(report.describe(), indent=2))
     else:
-        _show(report)
+        _show_report(report)
     if report.failed:
         count = len(report.failed) + len(report.outcomes)
         first, why = next(iter(report.failed.items()))
@@ -87,32 +87,30 @@ def run(words: list[str]) -> None:
 
 
 def _show_plan(plan: Any) -> None:
-    from spikeformers.cli._terminal import make_table, show
-
-    rows = plan.table()
-    table = make_table(*rows[0], right=range(1, len(rows[0])))
-    for row in rows:
-        table.add_row(*row.values())
-    show(table)
+    _show_table(plan.table())
     print(
         f"{len(plan.runs)} runs, {sum(run.finished for run in plan.runs)} of them finished; the others take about "
         f"{plan.minutes:.0f} minutes of training steps here. Runs would go to {plan.folder}"
     )
 
 
-def _show(report: Any) -> None:
-    from spikeformers.cli._terminal import make_table, show
+def _show_report(report: Any) -> None:
     from spikeformers.training.compare.report import MARKS
 
-    rows = [{head: cell for head, cell in row.items() if head not in _ON_THE_PAGE} for row in report.table()]
-    table = make_table(*rows[0], right=range(1, len(rows[0])))
-    for row in rows:
-        table.add_row(*row.values())
-    show(table)
+    _show_table([{head: cell for head, cell in row.items() if head not in _ON_THE_PAGE} for row in report.table()])
     print(f"{MARKS}\n")
     for note in report.notes:
         print(note)
     print(f"\n{report.page} has it all, with its numbers beside it")
+
+
+def _show_table(rows: list[dict[str, str]]) -> None:
+    from spikeformers.cli._terminal import make_table, show
+
+    table = make_table(*rows[0], right=range(1, len(rows[0])))
+    for row in rows:
+        table.add_row(*row.values())
+    show(table)
 
 
 def _own_words(words: list[str]) -> tuple[dict[str, list[str]], list[str]]:

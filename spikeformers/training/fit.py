@@ -22,6 +22,7 @@ from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
 from spikeformers.training.results import Result, leave_pretraining, leave_results
 from spikeformers.training.trainer import make_trainer, quiet_lightning
+from spikeformers.training.whole_file import write_whole
 
 logger = logging.getLogger("spikeformers")
 
@@ -135,9 +136,7 @@ def _claim(folder: Path, recipe: Recipe, resume: bool) -> bool:
         raise ValueError(f"{folder} exists: go on with it by --resume, or name another by --run NAME")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished = folder / "settings.yaml.unfinished"
-        unfinished.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False))
-        unfinished.replace(folder / "settings.yaml")
+        write_whole(folder / "settings.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
         note_start(folder, recipe)
     except OSError as error:
         raise ValueError(f"{folder} cannot be written ({error.strerror}): choose another folder with --out") from error

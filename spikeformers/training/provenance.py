@@ -18,6 +18,7 @@ import torch
 from spikeformers.models._parts import own_files
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
+from spikeformers.training.whole_file import write_whole
 
 logger = logging.getLogger("spikeformers")
 
@@ -44,10 +45,9 @@ def describe_start(recipe: Recipe) -> dict[str, Any]:
 
 def note_start(folder: Path, recipe: Recipe) -> None:
     """Adds this start to the run's `provenance.json`: a run that was resumed has several."""
-    file, unfinished = folder / FILE, folder / f"{FILE}.unfinished"
+    file = folder / FILE
     starts = json.loads(file.read_text("utf-8")) if file.is_file() else []
-    unfinished.write_text(json.dumps([*starts, describe_start(recipe)], indent=2) + "\n", "utf-8")
-    unfinished.replace(file)
+    write_whole(file, json.dumps([*starts, describe_start(recipe)], indent=2) + "\n")
 
 
 def digests(model: Mapping[str, Any]) -> dict[str, str]:

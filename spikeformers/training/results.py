@@ -13,6 +13,7 @@ from spikeformers.training.evaluate import Scores, evaluate
 from spikeformers.training.loaders import Loaders
 from spikeformers.training.module import time_first
 from spikeformers.training.pictures import draw_curves, draw_predictions
+from spikeformers.training.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,7 @@ def leave_pretraining(
 
 def _write(folder: Path, settings: dict[str, Any], **scores: Any) -> str:
     """Leaves scores as `results.json`, and the curves; the run in words."""
-    unfinished = folder / "results.json.unfinished"
-    unfinished.write_text(json.dumps(scores, indent=2) + "\n")
-    unfinished.replace(folder / "results.json")
+    write_whole(folder / "results.json", json.dumps(scores, indent=2) + "\n")
     name = f"{settings['config']['name']} on {settings['recipe']['data']['name']}"
     draw_curves(folder / "metrics.csv", folder / "curves.png", name)
     return name

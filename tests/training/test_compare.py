@@ -93,6 +93,22 @@ def tiny(recipe_file, tmp_path, without_pictures):
     return tiny
 
 
+@pytest.fixture
+def runs_fail(monkeypatch):
+    """Has the runs whose names begin so fail with an error; the others train."""
+    fit = train_all.fit
+
+    def runs_fail(beginning, said):
+        def failing(recipe, **how):
+            if recipe.run.startswith(beginning):
+                raise ValueError(said)
+            return fit(recipe, **how)
+
+        monkeypatch.setattr(train_all, "fit", failing)
+
+    return runs_fail
+
+
 # ---- one file and one command
 
 
@@ -247,15 +263,8 @@ def test_two_at_once_come_to_what_one_after_the_other_does(recipe_file, tmp_path
         assert one == other
 
 
-def test_a_run_that_fails_does_not_stop_the_others(tiny, monkeypatch, tmp_path):
-    fit = train_all.fit
-
-    def failing(recipe, **how):
-        if recipe.run == "SSA-seed1":
-            raise ValueError("the loss is nan at epoch 0, step 2")
-        return fit(recipe, **how)
-
-    monkeypatch.setattr(train_all, "fit", failing)
+def test_a_run_that_fails_does_not_stop_the_others(tiny, runs_fail, tmp_path):
+    runs_fail("SSA-seed1", "the loss is nan at epoch 0, step 2")
     assert tiny(seeds=2).failed == {"SSA-seed1": "the loss is nan at epoch 0, step 2"}
     report = json.loads((tmp_path / "tiny" / "report.json").read_text())
     assert {row["variant"]: row["seeds"] for row in report["rows"]} == {"SSA": 1, "FrozenSSA": 2}
@@ -290,15 +299,8 @@ def test_a_part_that_fails_in_training_is_told_with_its_place_and_the_others_go_
     assert [row.variant for row in report.rows] == ["SSA"]
 
 
-def test_the_first_is_never_another(tiny, monkeypatch):
-    fit = train_all.fit
-
-    def failing(recipe, **how):
-        if recipe.run.startswith("SSA"):
-            raise ValueError("the loss is nan")
-        return fit(recipe, **how)
-
-    monkeypatch.setattr(train_all, "fit", failing)
+def test_the_first_is_never_another(tiny, runs_fail):
+    runs_fail("SSA", "the loss is nan")
     report = tiny(("SSA", "FrozenSSA", "QKTA"), seeds=2)
     assert report.first == "SSA"
     assert "SSA, the first, failed in all its seeds: nothing can be told against it." in report.notes
@@ -306,15 +308,8 @@ def test_the_first_is_never_another(tiny, monkeypatch):
     assert all(row["against first"] == "" for row in report.table())
 
 
-def test_the_command_tells_a_failure_after_what_came_out(recipe_file, tmp_path, monkeypatch, capsys):
-    fit = train_all.fit
-
-    def failing(recipe, **how):
-        if recipe.run == "FrozenSSA-seed0":
-            raise ValueError("weights [batch, dim] and keys [/blocks.0] do not fit")
-        return fit(recipe, **how)
-
-    monkeypatch.setattr(train_all, "fit", failing)
+def test_the_command_tells_a_failure_after_what_came_out(recipe_file, tmp_path, runs_fail, capsys):
+    runs_fail("FrozenSSA-seed0", "weights [batch, dim] and keys [/blocks.0] do not fit")
     words = ["--swap", "attention=SSA,FrozenSSA", "--seeds", "1", "--jobs", "1", "--out", str(tmp_path)]
     with pytest.raises(SystemExit) as left:
         cli.main(["compare", recipe_file, *words])

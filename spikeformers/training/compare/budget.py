@@ -16,12 +16,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from spikeformers.analysis.bench import bench
 from spikeformers.models._parts import own_files, told_as_one_line
 from spikeformers.training.compare.base import with_total_epochs
-from spikeformers.training.compare.plan import write_whole
 from spikeformers.training.module import time_first
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.prepare import Prepared
 from spikeformers.training.provenance import digests
 from spikeformers.training.recipe import Recipe
+from spikeformers.training.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def keep_prices(prices: Mapping[str, Price], ready: Mapping[str, Prepared], file
     """Puts prices into `file`, beside those of other variants, with what they are the prices of."""
     kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     new = {name: {"of": _settings(ready[name]), "price": asdict(price)} for name, price in prices.items()}
-    write_whole(file, kept | new)
+    write_whole(file, json.dumps(kept | new, indent=2) + "\n")
 
 
 def _settings(prepared: Prepared) -> dict[str, Any]:

@@ -84,11 +84,11 @@ class Comparison:
         return [self._row(name, [run for run in self.runs if run.variant == name]) for name in self.prices]
 
     def _row(self, name: str, runs: Sequence[Run]) -> dict[str, str]:
-        price, steps, model = self.prices[name], steps_of(runs[0].recipe, self.images), runs[0].recipe.model
+        price, steps, model = self.prices[name], steps_of(runs[0].recipe, self.images), self.ready[name].model.config
         return {
             "variant": name,
-            **({self.even: str(model.get(self.even, "-"))} if self.even else {}),
-            "parameters": f"{count_parameters(self.ready[name].model.config):,}",
+            **({self.even: str(model[self.even])} if self.even else {}),
+            "parameters": f"{count_parameters(model):,}",
             "epochs": str(total_epochs(runs[0].recipe)),
             "steps": f"{steps:,}",
             "FLOPs": f"{steps * price.flops:.3g}",

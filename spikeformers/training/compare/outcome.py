@@ -12,9 +12,10 @@ from torch.utils.data import Subset
 from spikeformers.analysis import CONVENTIONS, profile
 from spikeformers.data import load_sets
 from spikeformers.models import create_model, load_checkpoint, read_checkpoint
-from spikeformers.training.compare.plan import RESULTS, Run, write_whole
+from spikeformers.training.compare.plan import RESULTS, Run
 from spikeformers.training.loaders import eval_loader
 from spikeformers.training.module import time_first
+from spikeformers.training.whole_file import write_whole
 
 COST = "cost.json"
 _IMAGES = 64  # validation images that operations are counted on, spread over the split
@@ -45,7 +46,7 @@ def read_outcome(run: Run) -> Outcome:
     minutes = sum(float(row["seconds"]) for row in rows) / 60
     file = run.folder / COST
     if not file.is_file():
-        write_whole(file, _cost(run))
+        write_whole(file, json.dumps(_cost(run), indent=2) + "\n")
     cost = json.loads(file.read_text(encoding="utf-8"))
     scores = float(chosen["val_acc"]), results["test"]["top1"], results["test"]["images"]
     return Outcome(run.variant, run.recipe.seed, *scores, results["epoch"], minutes, **cost)

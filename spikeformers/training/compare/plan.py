@@ -67,13 +67,6 @@ class Run:
             )
 
 
-def write_whole(file: Path, content: Any) -> None:
-    """Writes JSON so that the file is there whole, or not at all."""
-    unfinished = file.with_name(f"{file.name}.unfinished")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    unfinished.replace(file)
-
-
 def read_swap(words: str) -> tuple[str, list[Any]]:
     """`attention=SSA,my.py:Mine,{part: SSA, scale: 0.5}` as the argument's name and its values.
 

@@ -122,8 +122,8 @@ def make_report(
         if name != first and (differences := _differences(outcomes, name, first))
     }
     corrected = dict(zip(against, holm([paired.p for paired in against.values()]), strict=True))
-    settings = {run.variant: flat_settings(run.recipe.to_dict()) for run in runs}
-    shared = _shared([flat_settings(run.recipe.to_dict()) for run in runs])
+    all_settings = [flat_settings(run.recipe.to_dict()) for run in runs]
+    settings, shared = {run.variant: own for run, own in zip(runs, all_settings, strict=True)}, _shared(all_settings)
     recipes = {run.variant: run.recipe for run in runs}
     plain = [
         {"variant": name, "model": _of_model(settings[name], shared), "p_holm": corrected.get(name, math.nan),
