@@ -29,7 +29,9 @@ class Operand:
 
     @property
     def kind(self) -> str:
-        """`binary`, `ternary`, `integer` or `real`; spikes that are not worth 1 are `integer`."""
+        """`binary`, `ternary`, `integer` or `real`; spikes that are not worth 1 are `integer`; `""` if none were seen."""
+        if not self.elements:
+            return ""
         if self.unit is None:
             return "real"
         if self.most > 1 or (self.unit != 1 and self.most):
@@ -75,6 +77,10 @@ class Seen:
 def look(x: Tensor, units: Sequence[float]) -> Seen:
     """Finds out what a tensor holds, trying `units` from the largest on; spikes are counted in the smallest of them."""
     x = x.detach()
+    if x.is_complex():
+        nonzero = x.ne(0).float()
+        example = float(x.abs().max()) if x.numel() else None
+        return Seen(Operand(x.numel(), total(nonzero), unit=None, example=example), nonzero)
     if x.dtype not in (torch.float32, torch.float64):
         x = x.float()
     operand = Operand(elements=x.numel())
