@@ -606,3 +606,18 @@ def test_compare_energy(trained, images, tmp_path):
     assert float(written[0]["mj_strict"]) == rows[0]["mj_strict"]
     assert f"{rows[0]['mj_strict']:.4g} mJ" in ran.out and f"{rows[0]['parameters']:,}" in ran.out
     assert "published: of a model that was trained" in ran.out
+
+
+def test_compare_energy_of_models_of_other_classes(trained, tmp_path):
+    """Runs that tell two and three classes apart, on a set of four, and each on its own: no answer is looked at."""
+    three = write_images(tmp_path / "three", classes=("ant", "bee", "cat"))
+    four = write_images(tmp_path / "four", classes=("cat", "cow", "dog", "fox"))
+    ran = spikeformers("train", "digits", "--data", three, *TINY, "--out", tmp_path / "runs", "--run", "three")
+    assert ran.status == 0
+    runs = (trained.run, tmp_path / "runs" / "three")
+    for models, data in (((*runs, "spikingformer_4_256_cifar10"), ("--data", four)), (runs, ())):
+        ran = spikeformers("compare-energy", *models, *data, "--images", 2, "--json")
+        assert (ran.status, ran.err) == (0, "")
+        rows = json.loads(ran.out)
+        assert len(rows) == len(models) and all(row["mj_strict"] > 0 and row["images"] == 2 for row in rows)
+    assert "four has 4 classes, and" in refused(spikeformers("analyze", runs[1], "--data", four))

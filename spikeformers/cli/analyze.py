@@ -66,6 +66,8 @@ def run(words: list[str]) -> None:
     show(table)
     print(f"an input of {report.profile.samples}, {report.profile.steps} steps; accuracy on them {report.top1:.2f} %")
     print(verdict(report.findings))
+    if report.profile.uncounted:
+        print(f"in no total are {', '.join(report.profile.uncounted)}")
     for line in report.advice:
         print(line)
     print(f"{asked.out}/index.html has it all, with layers.csv, summary.json and pictures/ beside it")
