@@ -28,13 +28,13 @@ def run(words: list[str]) -> None:
 
     from spikeformers.analysis import CONVENTIONS, Costs
     from spikeformers.analysis.energy_table import energy_row, to_csv
-    from spikeformers.training.subject import find_subject
+    from spikeformers.evaluation.subject import load_for_analysis
 
     costs, console = Costs(mac=asked.mac, ac=asked.ac), console_of(sys.stderr)
     rows = []
     for model in track(asked.models, "counting", console=console, transient=True, disable=not console.is_terminal):
         how: dict[str, Any] = dict(root=asked.root, images=asked.images, batch_size=asked.batch_size)
-        subject = find_subject(model, asked.data, other_classes=True, **how)
+        subject = load_for_analysis(model, asked.data, other_classes=True, **how)
         rows.append(energy_row(model, subject.model, subject.batches, subject.settings, costs))
     if asked.csv:
         Path(asked.csv).write_text(to_csv(rows), encoding="utf-8")
