@@ -2,12 +2,14 @@
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 
 import spikeformers as sf
 from spikeformers.analysis import FiringRates, bare_products, bench
 from spikeformers.analysis.bench import _Products, _step
+from spikeformers.analysis.bench_models import random_input
 
 
 def tiny(depth=2):
@@ -39,6 +41,20 @@ def test_ways_side_by_side():
     assert lean.peak < plain.peak
     assert len(calls) == 2 * (1 + 1 + 2) + 2 * (1 + 2)  # two ways: first, peak and two timed; first and two timed
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", [name for name in sf.list_models() if "dvs" in name or "gesture" in name])
+def test_events_are_timed_on_frames_that_differ(name):
+    """A repeated image would have its first layer computed once, and three channels are no image."""
+    with torch.device("meta"):
+        model = sf.create_model(name)
+    x = random_input(model, 1)
+    assert x.shape == (model.time_steps, 1, model.in_channels, model.image_size, model.image_size)
+    assert not any(torch.equal(frame, x[0]) for frame in x[1:])
+
+
+def test_images_are_timed_as_images():
+    assert random_input(tiny(), 2).shape == (2, 3, 16, 16)
 
 
 def test_the_peak_is_what_is_alive_at_once():
