@@ -3,21 +3,19 @@
 Each function returns the origin of the result, or None where the operation just reads all that it is given.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from math import ceil, log2, prod
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from spikeformers.analysis.fan_out import coincidences, conv_fan_out, meetings, spread
+from spikeformers.analysis.elementwise_counts import ELEMENTWISE, Count, real_parts
+from spikeformers.analysis.fan_out import conv_fan_out, meetings, spread
 from spikeformers.analysis.operands import look, total
 from spikeformers.analysis.origins import Origin, moved
 from spikeformers.analysis.synaptic_ops import Operations
-
-Count = Callable[[Operations, Any, Any, Any], Origin | None]
-
 
 # ---- products
 
@@ -56,7 +54,7 @@ def count_chain(ops: Operations, x: Tensor, channels: int, kernel: int, in_chann
 
 def count_matmul(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
     left, right = args[:2]
-    parts = _parts(left, right)
+    parts = real_parts(left, right)
     if ops.is_weight(left) or ops.is_weight(right):
         x, width = (right, left.shape[-2]) if ops.is_weight(left) else (left, right.shape[-1])
         width *= parts
@@ -89,145 +87,6 @@ def _through_weights(ops: Operations, x: Tensor, y: Tensor, biased: bool = False
     if (origin := ops.origins.of(x)) is not None:
         origin.absorbs()
     return ops.made(str(ops.last_product), y.numel(), biased)
-
-
-def _parts(left: Any, right: Any) -> int:
-    """Multiplications of real numbers that one of these takes: four where both sides are complex."""
-    return prod(2 if isinstance(side, complex) or (isinstance(side, Tensor) and side.is_complex()) else 1
-                for side in (left, right))  # fmt: skip
-
-
-# ---- element by element
-
-
-def count_mul(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
-    left, right = args[:2]
-    if ops.is_weight(left) or ops.is_weight(right):
-        return _count_factor(ops, y, *((right, left) if ops.is_weight(left) else (left, right)))
-    a, b, parts = look(left, ops.units), look(right, ops.units), _parts(left, right)
-    ops.two_sided("mask", a, b, left, right, parts * y.numel(), lambda a, b: parts * coincidences(a, b))
-    return None
-
-
-def count_div(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
-    left, right = args[:2]
-    if ops.is_weight(right):
-        return _count_factor(ops, y, left, right)
-    if ops.is_weight(left):
-        ops.add("division", y.numel()).left.add(look(right, ops.units).operand)
-    else:
-        a, b = look(left, ops.units), look(right, ops.units)
-        ops.two_sided("division", a, b, left, right, y.numel(), lambda a, b: total(a.expand(y.shape)))
-    return None
-
-
-def _count_factor(ops: Operations, y: Tensor, x: Tensor, factor: Any) -> Origin:
-    """A constant factor: 0, 1 and -1 are wires."""
-    origin = ops.origins.of(x)
-    if _is_wiring(factor):
-        return moved(origin, elements=y.numel())
-    result = Origin(y.numel(), affine=origin is not None and origin.affine)
-    ops.scale(x, factor, y.shape, result)
-    return result
-
-
-def _is_wiring(factor: Any) -> bool:
-    if isinstance(factor, Tensor):
-        return not factor.is_complex() and bool(((factor == 0) | (factor.abs() == 1)).all())
-    return factor in (0, 1, -1)
-
-
-def count_pow(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
-    x, power = args[:2]
-    if power == 1 and not isinstance(power, Tensor):
-        return moved(ops.origins.of(x))
-    if power == 2 and not isinstance(power, Tensor):
-        return count_mul(ops, y, (x, x), {})
-    times = 1
-    if isinstance(power, int | float) and power == int(power) and power:
-        size = abs(int(power))
-        times = size.bit_length() - 1 + size.bit_count() - 1 + (power < 0)  # squares and products of them, a division
-    return _count_function(ops, y, args, kwargs, label="pow", times=times)
-
-
-def count_add(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
-    left, right = args[:2]
-    if (alpha := kwargs.get("alpha", 1)) not in (1, -1) and not ops.is_weight(right):
-        ops.scale(right, alpha, right.shape, None)
-    if ops.is_weight(left) or ops.is_weight(right):
-        return _count_constant(ops, y, *((right, left) if ops.is_weight(left) else (left, right)))
-    a, b = look(left, ops.units), look(right, ops.units)
-    ops.two_sided("add", a, b, left, right, y.numel(), coincidences)
-    origins = ops.origins.among((left, right))
-    if not all(origin.affine for origin in origins):
-        return None
-    for origin in origins:
-        origin.is_summed()
-    return moved(*origins, elements=y.numel())
-
-
-def count_rsub(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
-    return count_add(ops, y, (args[1], args[0]), {"alpha": args[2]} if len(args) > 2 else kwargs)
-
-
-def _count_constant(ops: Operations, y: Tensor, x: Tensor, constant: Any) -> Origin:
-    """A constant that is added: one more bias of a product with weights, or an addition where neither is 0."""
-    origin = ops.origins.of(x)
-    assert origin is not None
-    there = constant.ne(0) if isinstance(constant, Tensor) else torch.tensor(constant != 0, device=x.device)
-    if not there.any():
-        return moved(origin, elements=y.numel())
-    if not origin.affine:
-        seen = look(x, ops.units)
-        ops.add("add", y.numel(), seen, lambda amount: total(amount.expand(y.shape) * there))
-    elif not origin.biased:
-        ops.add("bias", y.numel())
-    return moved(origin, elements=y.numel(), biased=origin.affine)
-
-
-def _count_function(
-    ops: Operations, y: Any, args: Any, kwargs: Any, *, label: str, op: str = "function", times: int = 1
-) -> None:
-    """`exp` and its like: at least a multiplication a number, whatever the number is."""
-    live = [x for x in args if not ops.is_weight(x)]
-    outputs = y[0] if isinstance(y, tuple | list) else y
-    layer = ops.add(op, max(outputs.numel(), *(x.numel() for x in live)) * times, label=label)
-    layer.left.add(look(live[0], ops.units).operand)
-    if len(live) > 1:
-        layer.right = layer.right or type(layer.left)()
-        layer.right.add(look(live[1], ops.units).operand)
-
-
-def count_compare(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | None:
-    _count_function(ops, y, args, kwargs, label="compare", op="compare")
-    return None
-
-
-def count_bounded(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | None:
-    """A comparison through which positive factors go."""
-    count_compare(ops, y, args[:1], kwargs)
-    return moved(ops.origins.of(args[0]))
-
-
-def count_sorted(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | None:
-    x, axis = args[0], kwargs.get("dim", -1)
-    size = x.shape[axis] if x.ndim else 1
-    _count_function(ops, y, (x,), kwargs, label="compare", op="compare", times=max(ceil(log2(size)), 1))
-    return None
-
-
-def count_select(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
-    """`where` and `masked_fill`: what a condition that depends on the input lets pass."""
-    condition = args[0] if args[0].dtype == torch.bool and len(args) == 3 and args[0] is not y else args[1]
-    if ops.is_weight(condition):
-        return moved(*ops.origins.among(args), elements=y.numel())
-    layer = ops.add("select", y.numel())
-    layer.left.add(look(condition, ops.units).operand)
-    layer.right = layer.right or type(layer.left)()
-    passed = look(y, ops.units).operand
-    layer.right.add(passed)
-    layer.hits -= y.numel() - passed.nonzeros
-    return None
 
 
 # ---- sums
@@ -301,130 +160,12 @@ def _count_bias(ops: Operations, y: Tensor, bias: Any) -> None:
         ops.bias = (y.data_ptr(), layer, y.numel())
 
 
-def count_transform(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
-    """A fast Fourier transform: half as many butterflies a stage as numbers, four multiplications each."""
-    x, axes = args[:2]
-    long = y if x.is_complex() and not y.is_complex() else x
-    stages = sum(ceil(log2(long.shape[axis])) for axis in axes if long.shape[axis] > 1)
-    both = x.is_complex() and y.is_complex()
-    layer = ops.add("function", (2 if both else 1) * long.numel() * stages, label="fft")
-    layer.left.add(look(x, ops.units).operand)
-    return None
-
-
-def count_unknown(ops: Operations, y: Any, args: Any, kwargs: Any, *, label: str) -> None:
-    """Something that is not counted, with what it reads."""
-    layer = ops.layer("unknown", label)
-    for x in (x for x in torch.utils._pytree.tree_leaves((args, kwargs)) if not ops.is_weight(x)):
-        layer.left.add(look(x, ops.units).operand)
-
-
-# ---- what is made of others: run in the place of PyTorch's own, and counted as it goes
-
-
-def _attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_bias: Tensor | None = None,
-    attn_mask: Tensor | None = None,
-    is_causal: bool = False,
-    scale: float | None = None,
-    **_: Any,
-) -> Tensor:
-    q, k, v, bias = query, key, value, attn_mask if attn_bias is None else attn_bias
-    if k.shape[-3] != q.shape[-3]:  # grouped queries
-        k, v = (x.repeat_interleave(q.shape[-3] // x.shape[-3], -3) for x in (k, v))
-    scores = (q @ k.mT) * (q.shape[-1] ** -0.5 if scale is None else scale)
-    if is_causal:
-        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
-        scores = scores.masked_fill(future, float("-inf"))
-    elif bias is not None:
-        scores = scores.masked_fill(~bias, float("-inf")) if bias.dtype == torch.bool else scores + bias
-    return _softmax(scores, -1) @ v
-
-
-def _softmax(x: Tensor, axis: int, *_: Any) -> Tensor:
-    numbers = (x - x.amax(axis, keepdim=True)).exp()
-    return numbers / numbers.sum(axis, keepdim=True)
-
-
-def _log_softmax(x: Tensor, axis: int, *_: Any) -> Tensor:
-    x = x - x.amax(axis, keepdim=True)
-    return x - x.exp().sum(axis, keepdim=True).log()
-
-
-def _added(bias: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
-    return bias * beta + product * alpha
-
-
-def _bilinear(a: Tensor, b: Tensor, c: Tensor, at_a: list, at_b: list, at_c: list, axes: list, *_: Any) -> Tensor:
-    for i in range(a.ndim + len(at_a)):
-        a, b, c = (x.unsqueeze(i) if i in at else x for x, at in ((a, at_a), (b, at_b), (c, at_c)))
-    return (a * b * c).sum(axes)
-
-
-def _distances(a: Tensor, b: Tensor, power: float, *_: Any) -> Tensor:
-    return torch.linalg.vector_norm(a.unsqueeze(-2) - b.unsqueeze(-3), power, -1)
-
-
-MEANS: dict[str, Callable[..., Any]] = {
-    "_softmax": _softmax,
-    "_safe_softmax": _softmax,
-    "_log_softmax": _log_softmax,
-    "lerp": lambda start, end, weight: start + (end - start) * weight,
-    "addcmul": lambda x, a, b, *, value=1: x + a * b * value,
-    "addcdiv": lambda x, a, b, *, value=1: x + a / b * value,
-    "addmm": lambda x, a, b, *, beta=1, alpha=1: _added(x, a @ b, beta, alpha),
-    "baddbmm": lambda x, a, b, *, beta=1, alpha=1: _added(x, a @ b, beta, alpha),
-    "addmv": lambda x, a, b, *, beta=1, alpha=1: _added(x, a @ b, beta, alpha),
-    "addr": lambda x, a, b, *, beta=1, alpha=1: _added(x, a[:, None] * b, beta, alpha),
-    "addbmm": lambda x, a, b, *, beta=1, alpha=1: _added(
-        x, a.transpose(0, 1).flatten(1) @ b.flatten(0, 1), beta, alpha
-    ),
-    "_trilinear": _bilinear,
-    "_cdist_forward": _distances,
-}
-
-
-def means(func: Any, name: str, ops: Operations, args: Any, kwargs: Any) -> Callable[[], Any] | None:
-    """What an operation is made of, or None for one that is counted as it is."""
-    if name.startswith("_scaled_dot_product"):
-        named = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False))
-        return lambda: _attention(**named, **kwargs)
-    if name in ("addmm", "baddbmm") and ops.is_weight(args[0]) and all(kwargs.get(k, 1) == 1 for k in ("alpha", "beta")):
-        return None
-    return partial(MEANS[name], *args, **kwargs) if name in MEANS else None
-
-
 def learns(name: str, args: Sequence[Any]) -> bool:
     """Whether a norm takes its statistics from the input, so that it does not fold."""
     flag = {"native_batch_norm": 5, "cudnn_batch_norm": 5, "miopen_batch_norm": 5, "_native_batch_norm_legit": 5}
     return name in flag and (len(args) <= flag[name] + 1 or bool(args[flag[name]]))
 
 
-_FUNCTIONS = """
-acos acosh asin asinh atan atan2 atanh cos cosh cumprod digamma erf erfc erfinv exp exp2 expm1 fmod frac lgamma log
-log10 log1p log2 logcumsumexp prod reciprocal remainder rsqrt sigmoid sin sinh sqrt tan tanh
-""".split()
-_COMPARED = """
-amax aminmax argmax argmin amin bernoulli bucketize ceil clamp clamp_max clamp_min cummax cummin eq floor fmax fmin ge
-gt heaviside le lt max maximum min minimum ne round searchsorted sgn sign threshold trunc
-""".split()
-MOVES = frozenset(
-    """
-_reshape_copy _to_copy _unsafe_index _unsafe_view abs block_diag cat channel_shuffle clone complex
-conj_physical constant_pad_nd convert_element_type copy diag_embed diagonal_scatter fill flip gather im2col index
-index_copy index_select masked_scatter masked_select native_channel_shuffle neg pixel_shuffle pixel_unshuffle
-reflection_pad1d reflection_pad2d reflection_pad3d repeat repeat_interleave replication_pad1d replication_pad2d
-replication_pad3d resize roll rot90 scatter select_scatter slice_scatter stack take tril triu unsafe_split
-unsafe_split_with_sizes upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
-_upsample_nearest_exact2d _upsample_nearest_exact3d zero
-""".split()
-)
-MADE = frozenset(  # of a tensor's shape alone
-    "empty_like full_like ones_like zeros_like new_empty new_empty_strided new_full new_ones new_zeros".split()
-)
 COUNTED: dict[str, Count] = {  # by the operation's name in torch.ops.aten, in place or not
     "convolution": count_conv,
     "convolution_overrideable": count_conv,
@@ -435,12 +176,6 @@ COUNTED: dict[str, Count] = {  # by the operation's name in torch.ops.aten, in p
     "vdot": count_mv,
     "addmm": count_addmm,
     "baddbmm": count_addmm,
-    "mul": count_mul,
-    "div": count_div,
-    "pow": count_pow,
-    "add": count_add,
-    "sub": count_add,
-    "rsub": count_rsub,
     "sum": count_sum,
     "nansum": count_sum,
     "mean": count_sum,
@@ -464,14 +199,5 @@ COUNTED: dict[str, Count] = {  # by the operation's name in torch.ops.aten, in p
     "native_batch_norm": count_norm,
     "cudnn_batch_norm": count_norm,
     "miopen_batch_norm": count_norm,
-    "where": count_select,
-    "masked_fill": count_select,
-    "relu": count_bounded,
-    "sort": count_sorted,
-    "topk": count_sorted,
-    "_fft_c2c": count_transform,
-    "_fft_r2c": count_transform,
-    "_fft_c2r": count_transform,
-    **dict.fromkeys(_COMPARED, count_compare),
-    **{name: partial(_count_function, label=name) for name in _FUNCTIONS},
+    **ELEMENTWISE,
 }

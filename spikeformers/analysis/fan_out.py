@@ -54,7 +54,9 @@ def conv_fan_out(
     axes = []
     for i, (size, kernel) in enumerate(zip(sizes, kernels, strict=True)):
         numbers = (kernel, *(numbers[i % len(numbers)] for numbers in (stride, padding, dilation)))
-        axes.append(reached_transposed(size, outputs[i], *numbers) if transposed else reached(size, *numbers, outputs[i]))
+        axes.append(
+            reached_transposed(size, outputs[i], *numbers) if transposed else reached(size, *numbers, outputs[i])
+        )
     return channels, axes
 
 

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from spikeformers.analysis.aten_counts import COUNTED, MADE, MOVES, count_chain, count_unknown, learns, means
+from spikeformers.analysis.aten_counts import COUNTED, count_chain, learns
+from spikeformers.analysis.aten_parts import means
+from spikeformers.analysis.elementwise_counts import MADE, MOVES, count_unknown
 from spikeformers.analysis.neuron_activity import NeuronActivity, is_neuron, multiplications_of, steps_of
 from spikeformers.analysis.operands import Operand
 from spikeformers.analysis.origins import Origin, moved
@@ -121,11 +123,9 @@ class Counter(Operations, TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, func.overloadpacket.__name__
-        if self._apart:  # there what PyTorch takes apart by itself comes whole
+        if _is_made_of_others(func):  # it comes whole where no gradient could be asked for
             with self:
-                output = func.decompose(*args, **kwargs)
-            if output is not NotImplemented:
-                return output
+                return func.decompose(*args, **kwargs)
         if _is_view(func):
             output = func(*args, **kwargs)
             if name == "lift_fresh":  # a constant that was made of numbers just now
@@ -209,6 +209,11 @@ class Counter(Operations, TorchDispatchMode):
 def _is_view(func: Any) -> bool:
     """Whether an operation gives what it was given, in another shape."""
     return not func._schema.is_mutable and any(result.alias_info is not None for result in func._schema.returns)
+
+
+@cache
+def _is_made_of_others(func: Any) -> bool:
+    return func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
 
 
 def _decomposed(func: Any, name: str) -> Callable[..., Any] | None:

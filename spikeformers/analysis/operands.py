@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ class Operand:
 
     @property
     def kind(self) -> str:
-        """`binary`, `ternary`, `integer` or `real`; spikes that are not worth 1 are `integer`; `""` if none were seen."""
+        """`binary`, `ternary`, `integer`, as are spikes that are not worth 1, or `real`; empty where none were seen."""
         if not self.elements:
             return ""
         if self.unit is None:
@@ -90,12 +91,14 @@ def look(x: Tensor, units: Sequence[float]) -> Seen:
     low, high = (float(bound) for bound in flat.aminmax())
     # between 0 and 1 no term of this sum is below 0, so that it is 0 for 0 and 1 alone
     binary = low >= 0 and high <= 1 and _whole(flat[:256], 1.0) and float((flat * (1 - flat)).sum()) == 0
-    operand.unit = 1.0 if binary else next((unit for unit in units if _made_of(flat, unit)), None)
+    finite = isfinite(low) and isfinite(high)  # a mask's -inf is no count of spikes
+    operand.unit = 1.0 if binary else next((unit for unit in units if finite and _made_of(flat, unit)), None)
     nonzero = x if binary else x.abs().sign()
     operand.nonzeros = total(nonzero)
     if operand.unit is None:
         counts = flat / units[-1]
-        operand.example = float(flat[counts != counts.round()].max())
+        odd = flat[(counts != counts.round()) & counts.isfinite()]
+        operand.example = float(odd.max()) if len(odd) else None
         return Seen(operand, nonzero)
     operand.most, operand.negative = round(max(high, -low) / units[-1]), low < 0
     if operand.most <= 1:
