@@ -7,9 +7,12 @@ from collections import Counter
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny_models import FAMILIES, build
 from torch import nn
 
+import spikeformers as sf
 from spikeformers.analysis import CONVENTIONS, audit, profile, verdict
+from spikeformers.models.parts import part_names
 from spikeformers.neurons import LIF
 
 PAPERS = [name for name in CONVENTIONS if name != "strict"]
@@ -404,6 +407,23 @@ def test_attention_of_groups():
     counted = found(lambda q, k: F.scaled_dot_product_attention(q, k * q.mean(), k, enable_gqa=True), q, k=k)
     assert sum(layer.macs for layer in counted if layer.op == "product") == 4 * 25 * 6
     assert sum(layer.macs for layer in counted if layer.op == "linear") == 4 * 25 * 6
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_our_models_have_none_of_what_papers_leave_out(name):
+    """Their factors are all in weights and thresholds, so that figures of before are those of now."""
+    model = build(name)
+    result = profile(model, [torch.rand(2, model.in_channels, model.image_size, model.image_size)])
+    plain = {"convolution", "linear", "product", "mask", "sum", "add", "pool", "bias", "neuron"}
+    assert {layer.op for layer in result.layers} <= plain and result.uncounted == []
+
+
+@pytest.mark.parametrize("name", part_names("attention"))
+def test_all_of_every_attention_is_counted(name):
+    tiny = dict(dim=16, depth=1, num_heads=2, image_size=16, time_steps=4, strides=(2, 2), num_classes=3)
+    model = sf.create_model("spikformer", **tiny, attention=name).eval()
+    result = profile(model, [torch.rand(2, 3, 16, 16)])
+    assert result.uncounted == [] and all(layer.left.kind for layer in result.layers if layer.op != "bias")
 
 
 # ---- what is not counted is said
