@@ -621,3 +621,33 @@ def test_compare_energy_of_models_of_other_classes(trained, tmp_path):
         rows = json.loads(ran.out)
         assert len(rows) == len(models) and all(row["mj_strict"] > 0 and row["images"] == 2 for row in rows)
     assert "four has 4 classes, and" in refused(spikeformers("analyze", runs[1], "--data", four))
+
+
+def test_what_is_not_counted_is_named(tmp_path):
+    """Of an attention of one's own, by an operation that nobody knows the cost of."""
+    (tmp_path / "own.py").write_text(
+        """import torch
+import spikeformers as sf
+
+class Odd(sf.layers.attention.SSA):
+    def attend(self, *arguments):
+        return torch.polygamma(1, 1 + super().attend(*arguments))
+
+def odd(*, num_classes: int = 4, in_channels: int = 1):
+    tiny = dict(dim=16, depth=1, num_heads=2, image_size=16, time_steps=2)
+    return sf.create_model(
+        "spikformer_4_256_cifar10", **tiny, attention=Odd, num_classes=num_classes, in_channels=in_channels
+    )
+"""
+    )
+    said = "in no total are blocks.0.attn.core.polygamma1"
+    words = (f"{tmp_path}/own.py:odd", "--data", write_images(tmp_path / "images"), "--images", 2)
+    compared = spikeformers("compare-energy", *words)
+    assert compared.status == 0 and f"own.py:odd: {said}" in compared.out
+    rows = json.loads(spikeformers("compare-energy", *words, "--json").out)
+    assert rows[0]["uncounted"] == "blocks.0.attn.core.polygamma1"
+    analyzed = spikeformers("analyze", *words, "--out", tmp_path / "report")
+    assert analyzed.status == 0 and said in analyzed.out and "as far as is known" not in analyzed.err
+    says = json.loads((tmp_path / "report" / "summary.json").read_text())
+    assert says["uncounted"] == ["blocks.0.attn.core.polygamma1"]
+    assert "nothing is known of the cost" in (tmp_path / "report" / "index.html").read_text()

@@ -37,7 +37,7 @@ class Counter(Operations, TorchDispatchMode):
         self.samples = 0
         self._chains = {m: _folded_shape(m) for m in model.modules() if _is_chain(m)}
         self._rerun: dict[str, tuple[nn.Module, Tensor]] = {}
-        self._apart: set[str] = set()  # operations whose parts are being counted
+        self._apart: list[str] = []  # operations whose parts are being counted
         self._depth = 0  # inside of a module in which nothing is counted
 
     @classmethod
@@ -150,6 +150,9 @@ class Counter(Operations, TorchDispatchMode):
         if not self.stack or name in MOVES:
             return moved(*read, elements=elements)
         origin, count = None, COUNTED.get(name)
+        if any(x.layout != torch.strided for x in outputs):  # sparse: where that is read is not followed
+            count_unknown(self, y, args, kwargs, label=[*self._apart, name][0])
+            return None
         if run := means(func, name, self, args, kwargs):
             return self._take_apart(name, run)[1]
         if count is not None and not learns(name, args):
@@ -159,7 +162,7 @@ class Counter(Operations, TorchDispatchMode):
             done, origin = self._take_apart(name, lambda: run(*args, **kwargs)) if run else (False, None)
             if done:
                 return origin
-            count_unknown(self, y, args, kwargs, label=name)
+            count_unknown(self, y, args, kwargs, label=[*self._apart, name][0])
         if origin is None:
             for one in read:
                 one.is_read()
@@ -169,12 +172,12 @@ class Counter(Operations, TorchDispatchMode):
         """Counts the parts of an operation as they run; whether it has any, and the origin of their result."""
         if name in self._apart:
             return False, None
-        self._apart.add(name)
+        self._apart.append(name)
         try:
             with self:
                 result = run()
         finally:
-            self._apart.discard(name)
+            self._apart.pop()
         found = self.origins.among(result)
         return result is not NotImplemented, found[0] if found else None
 

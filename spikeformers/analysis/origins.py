@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
@@ -96,7 +97,7 @@ class Origins:
 
     def of(self, x: Any) -> Origin | None:
         """What made `x`, or None for a number or a tensor that no input has a part in."""
-        return self._by_memory.get(x.untyped_storage().data_ptr()) if isinstance(x, Tensor) else None
+        return self._by_memory.get(x.untyped_storage().data_ptr()) if _has_memory(x) else None
 
     def among(self, tree: Any) -> list[Origin]:
         """Those of all tensors in arguments, each once."""
@@ -106,9 +107,13 @@ class Origins:
     def set(self, tree: Any, origin: Origin | None) -> None:
         """Every tensor in a tree was made so; None is a constant."""
         for x in tree_leaves(tree):
-            if not isinstance(x, Tensor) or not (memory := x.untyped_storage().data_ptr()):
+            if not _has_memory(x) or not (memory := x.untyped_storage().data_ptr()):
                 continue
             if origin is None:
                 self._by_memory.pop(memory, None)
             else:
                 self._by_memory[memory] = origin
+
+
+def _has_memory(x: Any) -> bool:
+    return isinstance(x, Tensor) and x.layout == torch.strided  # a sparse one has that of its parts

@@ -448,6 +448,13 @@ def test_what_is_not_counted_is_listed():
     assert {finding.verdict for finding in audit(result) if finding.layer.op == "unknown"} == {"unknown"}
 
 
+def test_sparse_tensors_of_the_input_are_not_followed_and_constant_ones_are():
+    x, sparse = torch.rand(3, 3), torch.eye(3).to_sparse()
+    followed = profile(Does(lambda x: sparse @ x), [x])
+    assert macs(followed.layers) == {"linear": 27} and followed.uncounted == []
+    assert len(profile(Does(lambda x: x.to_sparse() @ x), [x]).uncounted) == 1
+
+
 def test_random_numbers_are_no_constants():
     result = profile(Does(lambda x: x * torch.rand(3, 4)), [torch.rand(3, 4)])
     assert macs(result.layers) == {"mask": 12} and result.uncounted == ["rand1"]
