@@ -21,13 +21,32 @@ def test_products_are_all_products_and_no_others():
     with _Products() as products:
         _step(model, x, False, False)
     count = {}
-    for (operator, _), calls in products.calls.items():
+    for (operator, *_), calls in products.calls.items():
         name = operator.overloadpacket.__name__
         count[name] = count.get(name, 0) + calls
     convolutions = sum(isinstance(m, nn.Conv2d) for m in model.modules())
     assert count == {"convolution": convolutions, "bmm": 2 * 2, "addmm": 1}
     training, evaluation = bare_products(model, x, repeats=3)
     assert 0 < evaluation < training
+
+
+def test_products_of_pytorchs_attention_are_among_them():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv, self.mask = nn.Linear(6, 18), torch.zeros(5, 5)
+
+        def forward(self, x):
+            q, k, v = self.qkv(x).chunk(3, -1)
+            plain = nn.functional.scaled_dot_product_attention(q, k, v)
+            return nn.functional.scaled_dot_product_attention(plain, k, v, attn_mask=self.mask, scale=2.0).mean(1)
+
+    model, x = Own(), torch.randn(2, 5, 6)
+    with _Products() as products:
+        _step(model, x, True, False)
+    names = [operator.overloadpacket.__name__ for operator, *_ in products.calls]
+    assert len([name for name in names if name.startswith("_scaled_dot_product")]) == 4  # two, forward and backward
+    assert min(bare_products(model, x, repeats=1)) > 0
 
 
 def test_ways_side_by_side():
