@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from spikeformers.cli._terminal import console_of, make_parser, make_table, show
+from spikeformers.cli._terminal import console_of, make_parser, make_table, say, show
 
 
 def run(words: list[str]) -> None:
@@ -50,6 +50,6 @@ def run(words: list[str]) -> None:
         table.add_row("MAC", *(f"{row[f'mac_{name}'] / 1e6:,.3f} M" for row in rows))
         table.add_row("energy", *(f"{row[f'mj_{name}']:.4g} mJ" for row in rows))
     show(table)
-    print(f"means over {rows[0]['images']} inputs; docs/energy.md says what each convention counts")
+    say(f"means over {rows[0]['images']} inputs; docs/energy.md says what each convention counts")
     if any(row["top1_of"] == "published" for row in rows):
-        print("published: of a model that was trained; the weights here are random, and so are its firing rates")
+        say("published: of a model that was trained; the weights here are random, and so are its firing rates")
