@@ -15,20 +15,24 @@ _SPIKES = ("binary", "ternary")
 class Finding:
     """One product: what it multiplies, and whether that comes down to additions.
 
-    `verdict` is `additions` where a side is binary or ternary, `counts` where the spikes are counts, each as many
-    additions or one multiplication, and `multiplications` where no side is made of spikes.
+    `verdict` is `silent` where a side was never anything but 0, `additions` where one is binary or ternary, `counts`
+    where the spikes are counts, each as many additions or one multiplication, and `multiplications` where no side is
+    made of spikes.
     """
 
     layer: Layer
 
     @property
     def verdict(self) -> str:
-        kinds = {side.kind for side in (self.layer.left, self.layer.right) if side is not None}
+        sides = [side for side in (self.layer.left, self.layer.right) if side is not None]
+        if any(side.elements and not side.nonzeros for side in sides):
+            return "silent"
+        kinds = {side.kind for side in sides}
         return "additions" if kinds & {*_SPIKES} else "counts" if "integer" in kinds else "multiplications"
 
     @property
     def operands(self) -> tuple[str, str]:
-        """Both sides in words: `binary`, `counts up to 3`, `real, such as 0.37`, `weights`."""
+        """Both sides in words: `nothing but 0`, `binary`, `counts up to 3`, `real, such as 0.37`, `weights`."""
         left, right = self.layer.left, self.layer.right
         return _in_words(left), "weights" if right is None else _in_words(right)
 
@@ -50,9 +54,10 @@ def verdict(findings: list[Finding]) -> str:
 
 
 def _sentences(findings: list[Finding]) -> Iterator[str]:
-    broken = [finding for finding in findings if finding.verdict != "additions"]
+    silent = [finding for finding in findings if finding.verdict == "silent"]
+    broken = [finding for finding in findings if finding.verdict in ("counts", "multiplications")]
     within = [finding for finding in broken if not finding.layer.role]
-    added = len(findings) - len(broken)
+    added = len(findings) - len(broken) - len(silent)
     if not within:
         yield f"Spike-driven: {added} of {len(findings)} products only add."
     else:
@@ -60,6 +65,8 @@ def _sentences(findings: list[Finding]) -> Iterator[str]:
     for finding in broken:
         if finding.layer.role == "first" and finding.verdict == "multiplications":
             yield f"The first convolution, {finding.layer.name}, multiplies the image, {_in_words(finding.layer.left)}."
+    if silent:
+        yield f"{_products(silent)} {'are' if len(silent) > 1 else 'is'} silent: one side is 0 throughout."
     if counts := [finding for finding in within if finding.verdict == "counts"]:
         most = max(finding.layer.left.most for finding in counts)
         yield f"{_products(counts)} of counts of spikes, up to {most}: as many additions each, or one multiplication."
@@ -78,6 +85,8 @@ def _kinds(layer: Layer) -> set[str]:
 
 
 def _in_words(side: Operand) -> str:
+    if side.elements and not side.nonzeros:
+        return "nothing but 0"
     if side.kind == "integer":
         worth = "" if side.unit == 1 else f" worth {side.unit:g}"
         return f"counts up to {side.most}{worth}"

@@ -26,7 +26,7 @@ what the others are told against. Started again, it goes on where it was interru
 """
 
 _OWN = ("--swap", "--seeds", "--minutes", "--flops", "--even", "--jobs", "--name")
-_ON_THE_PAGE = ("AC + MAC, M", "MiB a step", "steps", "minutes")  # columns too many for a terminal
+_ON_THE_PAGE = ("AC + MAC, M", "MiB a step", "steps")  # columns too many for a terminal
 
 
 def run(words: list[str]) -> None:
