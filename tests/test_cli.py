@@ -541,7 +541,7 @@ def test_two_processes_train_one_model(images, tmp_path):
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("test accuracy") == 1
     rows = list(csv.DictReader((tmp_path / "two" / "metrics.csv").open()))
-    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
     assert torch.load(tmp_path / "two" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4
     assert yaml.safe_load((tmp_path / "two" / "settings.yaml").read_text())["trainer"]["devices"] == 2
     assert len(list((tmp_path / "two" / "tensorboard").glob("events*"))) == 1

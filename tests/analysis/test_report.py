@@ -24,7 +24,8 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 PROBE = """<script>
 addEventListener('error', e => (window.told = [...(window.told || []), String(e.message)]), true);
 addEventListener('load', () => setTimeout(() => {
-  const images = [...document.images], blocks = document.querySelectorAll('main p, main img, h1, h2, dl, figure');
+  const images = [...document.images];
+  const blocks = document.querySelectorAll('main p, main img:not(.tiles img), h1, h2, dl, figure');
   const says = document.createElement('pre');
   says.id = 'probe';
   says.textContent = JSON.stringify({
@@ -44,7 +45,7 @@ addEventListener('load', () => setTimeout(() => {
 class Looks(HTMLParser):
     """Every tag is closed in order; what images and links point to."""
 
-    VOID = ("meta", "img", "link", "br")
+    VOID = ("meta", "img", "link", "br", "wbr")
 
     def __init__(self):
         super().__init__()
@@ -112,7 +113,7 @@ def test_the_page_is_whole_and_needs_nothing_else(reported):
     embedded = [base64.b64decode(image.partition("base64,")[2]) for image in looks.images]
     assert sorted(embedded) == sorted(file.read_bytes() for file in files)
     assert len(files) == 3 + 2 * (2 + 2)  # depth, raster, anytime; of two inputs: itself, relevance, two blocks
-    assert "blocks.1.mlp.core.neuron: 100% of 2048 neurons never fire. What helps: " in page
+    assert "blocks.1.mlp.core.neuron (100%)" in page.replace("<wbr>", "")
     for name in CONVENTIONS:
         assert f"<td>{name}</td>" in page
 

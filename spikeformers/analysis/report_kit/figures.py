@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -55,7 +56,7 @@ def as_written(figure: Figure) -> None:
         text.set_parse_math(False)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def save(figure: Figure, file: Path, **how: object) -> None:
+def save(figure: Figure, file: Path, **how: Any) -> None:
     """Writes a figure; the same numbers give the same file."""
     as_written(figure)
     if file.suffix == ".svg":

@@ -49,29 +49,32 @@ def _known(number: float) -> float:
 
 
 def _name(figure: Figure, axis: Any, points: Sequence[_Point]) -> None:
-    """Writes names beside points, from the top down, each as near as it is free of those before, of bars and points."""
+    """Writes names beside points, from the top down, each as near as it is free of those before, and of bars if it can
+    be.
+    """
     figure.draw_without_rendering()  # places are known from here on
-    inside, taken = axis.get_window_extent(), [bar for point in points for bar in _bars_of(axis, *point[1:])]
+    bars = [bar for point in points for bar in _bars_of(axis, *point[1:])]
+    taken: list[Bbox] = []
     for name, x, y, *_ in sorted(points, key=lambda point: -point[2]):
-        first = None
-        for low, at in itertools.product(sorted(range(-160, 164, 4), key=lambda low: abs(low - 4)), (7, -7)):
-            line = (
-                {"arrowstyle": "-", "color": GREY, "linewidth": 0.5} if abs(low - 4) > 16 else None
-            )  # back to its point
-            text = axis.annotate(
-                name, (x, y), (at, low), textcoords="offset points", fontsize=FONT - 1, color=GREY,
-                ha="left" if at > 0 else "right", arrowprops=line,
-            )  # fmt: skip
-            box = text.get_window_extent()
-            free = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0
-            if free and not any(box.overlaps(other) for other in taken):
-                break
-            text.remove()
-            first = first or box
-        else:  # there is no room
-            axis.annotate(name, (x, y), (7, 4), textcoords="offset points", fontsize=FONT - 1, color=GREY)
-            box = first
-        taken.append(box)
+        spots = (_written(axis, name, x, y, free_of) for free_of in ([*bars, *taken], taken, []))
+        taken.append(next(spot for spot in spots if spot is not None))
+
+
+def _written(axis: Any, name: str, x: float, y: float, free_of: Sequence[Bbox]) -> Bbox | None:
+    """Where a name is now; None where there is no room beside, above or below its point."""
+    inside = axis.get_window_extent()
+    for low, at in itertools.product(sorted(range(-160, 164, 4), key=lambda low: abs(low - 4)), (7, -7)):
+        text = axis.annotate(name, (x, y), (at, low), textcoords="offset points", fontsize=FONT - 1, color=GREY)
+        text.set_horizontalalignment("left" if at > 0 else "right")
+        box = text.get_window_extent()
+        fits = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0
+        if (fits or not free_of) and not any(box.overlaps(other) for other in free_of):
+            if abs(low - 4) > 16:  # a line leads back
+                line = {"arrowstyle": "-", "color": GREY, "linewidth": 0.5}
+                axis.annotate("", (x, y), (at, low + 3), textcoords="offset points", arrowprops=line)
+            return box
+        text.remove()
+    return None
 
 
 def _bars_of(axis: Any, x: float, y: float, off_x: float, off_y: float) -> list[Bbox]:

@@ -132,7 +132,7 @@ def make_report(
     settings, shared = {run.variant: own for run, own in zip(runs, all_settings, strict=True)}, _shared(all_settings)
     recipes = {run.variant: run.recipe for run in runs}
     gains = _gains(outcomes, names, first, corrected, grain)
-    front = [one for one in names if any(gains[one].values()) and not _beaten(one, gains)]
+    front = _front(gains)
     plain = [
         {"variant": name, "model": _of_model(settings[name], shared), "p_holm": corrected.get(name, math.nan),
          "more_than_chance": name in against and against[name].shows(corrected[name]), "on_front": name in front,
@@ -207,9 +207,13 @@ def _gains(
     return gains
 
 
-def _beaten(one: str, gains: _Gains) -> bool:
-    """Whether another is better in something, and worse in nothing."""
-    return any(gains[other][one] and not gains[one][other] for other in gains if other != one)
+def _front(gains: _Gains) -> list[str]:
+    """Those that are better than another in something, while none is better than they are and worse in nothing."""
+    return [
+        one
+        for one, than in gains.items()
+        if any(than.values()) and not any(gains[other][one] and not than[other] for other in than)
+    ]
 
 
 def _why(name: str, gains: Mapping[str, Sequence[str]]) -> str:
