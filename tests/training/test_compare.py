@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from browser import needs_a_browser, on_a_phone
 from filelock import FileLock
 
 from spikeformers import cli
@@ -76,6 +77,7 @@ def compared(ideas, recipe_file, tmp_path_factory):
     words += ["--augment.hflip", "0.5", "--out", str(out), "--name", "ideas", "--json"]
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as left:
         patch.setattr(TrainingModule, "training_step", training_step)
+        patch.setattr("sys.argv", ["spikeformers", "compare", recipe_file, *words])
         with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.redirect_stderr(io.StringIO()) as told:
             cli.main(["compare", recipe_file, *words])
     return SimpleNamespace(
@@ -193,6 +195,17 @@ def test_the_page_the_tables_and_the_picture(compared):
     text = (compared.folder / "report.md").read_text()
     assert text.startswith("| variant | parameters | validation, % | test, % |")
     assert report["notes"][0] in text
+
+
+@needs_a_browser
+def test_the_page_on_a_phone(compared, tmp_path):
+    told = on_a_phone(compared.folder / "index.html", tmp_path)
+    assert (told["told"], told["broken"], told["outside"]) == ([], 0, [])
+    assert told["scroll"] <= told["width"] <= 360
+    assert told["scrolls"] == 1  # the table, and not the page
+    assert min(told["charts"]) >= 0.75
+    options = [lines for words, lines in told["command"] if len(words) < 30]
+    assert len(options) >= 4 and set(options) == {1}
 
 
 def test_the_numbers_are_means_over_seeds_and_validation_ranks(compared, recipe_file, ideas, tmp_path):
