@@ -21,11 +21,11 @@ def firing_advice(activity: Iterable[NeuronActivity]) -> Iterator[str]:
     silent = [f"{layer.name} ({layer.silent:.0%})" for layer in layers if layer.silent >= MOSTLY]
     stuck = [f"{layer.name} ({layer.saturated:.0%})" for layer in layers if layer.silent < MOSTLY <= layer.saturated]
     if silent:
-        yield f"{_layers(silent)} neurons that never fire: {', '.join(silent)}. What helps: {HELP_SILENT}."
+        yield f"{_layers(silent)} never fire: {', '.join(silent)}. What helps: {HELP_SILENT}."
     if stuck:
-        does = "neurons that fire at every step, and tell nothing apart"
+        does = "fire at every step, and tell nothing apart"
         yield f"{_layers(stuck)} {does}: {', '.join(stuck)}. What helps: {HELP_SATURATED}."
 
 
 def _layers(named: Sequence[str]) -> str:
-    return f"{len(named)} layers are all, or nearly all," if len(named) > 1 else "One layer is all, or nearly all,"
+    return f"In {len(named)} layer{'s' * (len(named) > 1)} at least {MOSTLY:.0%} of the neurons"

@@ -27,12 +27,12 @@ def draw_curves(metrics: Path, file: Path, title: str, recipe: Recipe) -> None:
     losses, accuracies, firing = figure.subplots(1, 3)
     labels = {"val_": "validation", "test_": "test, which chose nothing"}
     for axis, what, training in ((losses, "loss", told_of_loss(recipe)), (accuracies, "acc", told_of_images(recipe))):
-        of_training = f"training, of {' and '.join(training)}" if training else "training"
+        of_training = "training" + (", of " + ",\nof ".join(training) if training else "")
         for prefix, label in {"": of_training, **labels}.items():
             if prefix + what in columns:
                 axis.plot(*curve(prefix + what), label=label, marker="." if len(rows) < 20 else None)
         if axis.lines:
-            axis.legend(frameon=False)
+            axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)  # above, for its length
     blocks = [column for column in columns if column.startswith("firing/")]
     for i, column in enumerate(blocks):
         shade = 0.15 + 0.7 * i / max(len(blocks) - 1, 1)

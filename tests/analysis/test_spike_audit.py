@@ -77,9 +77,9 @@ def test_a_piece_of_advice_is_given_once_and_names_its_layers():
         layers[-1].begin()
         layers[-1].add(torch.full((2, 3, 4), 1.0 if i < 2 else 0.0), 2, 3)
     silent, stuck = firing_advice(layers)
-    assert silent.startswith("22 layers ") and silent.count("What helps") == 1
+    assert silent.startswith("In 22 layers ") and silent.count("What helps") == 1
     assert all(f"blocks.{i}.neuron (100%)" in (stuck if i < 2 else silent) for i in range(24))
-    assert stuck.startswith("2 layers ")
+    assert stuck.startswith("In 2 layers ")
 
 
 @pytest.mark.parametrize(("spikes", "says"), [(0.0, "never fire"), (1.0, "fire at every step"), (None, None)])

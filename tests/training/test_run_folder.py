@@ -135,7 +135,7 @@ def test_a_cool_down_is_announced_and_counted(train, caplog):
         ({"augment": {"hflip": 0.5}}, *["training, of augmented images"] * 2),
         (
             {"label_smoothing": 0.1, "augment": {"rand_augment": "rand-m4-n1", "mixup": 0.2}},
-            "training, of smoothed labels and augmented, mixed images",
+            "training, of smoothed labels,\nof augmented, mixed images",
             "training, of augmented, mixed images",
         ),
         ({"augment": {"rand_augment_ops": ["Rotate"], "erase_mode": "rand"}}, "training", "training"),  # change nothing

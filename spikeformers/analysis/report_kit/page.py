@@ -34,10 +34,10 @@ def _data_uri(file: Path) -> str:
 
 
 def _names(text: str) -> Any:
-    """Text whose dotted names and paths may break behind a dot, a stroke or a slash, and nowhere else."""
+    """Text whose dotted names and paths may break behind a dot or a slash, and nowhere else."""
     from markupsafe import Markup, escape
 
-    return Markup(re.sub(r"(?<=\w)([._/])(?=[^\W\d])|(?<=[^\W\d])([._/])(?=\d)", r"\1\2<wbr>", str(escape(text))))
+    return Markup(re.sub(r"(?<=\w)([./])(?=[^\W\d])|(?<=[^\W\d])([./])(?=\d)", r"\1\2<wbr>", str(escape(text))))
 
 
 def _command(line: str) -> Any:
