@@ -42,10 +42,10 @@ def run(words: list[str]) -> None:
     import sys
 
     from spikeformers.cli._terminal import console_of, printable
-    from spikeformers.training.compare import Budget, base_recipe, plan_comparison
-    from spikeformers.training.compare.board import live_board
-    from spikeformers.training.compare.plan import read_swap
-    from spikeformers.training.compare.train_all import devices
+    from spikeformers.compare import Budget, base_recipe, plan_comparison
+    from spikeformers.compare.board import live_board
+    from spikeformers.compare.plan import read_swap
+    from spikeformers.compare.train_all import devices
 
     swaps = dict(read_swap(swap) for swap in own.get("--swap", []))
     if len(swaps) < len(own.get("--swap", [])):
@@ -98,7 +98,7 @@ def _show_plan(plan: Any) -> None:
 
 def _show_report(report: Any) -> None:
     from spikeformers.cli._terminal import say
-    from spikeformers.training.compare.report import MARKS
+    from spikeformers.compare.report import MARKS
 
     _show_table([{head: cell for head, cell in row.items() if head not in _ON_THE_PAGE} for row in report.table()])
     say(MARKS, "", *report.notes, "", f"{report.page} has it all, with its numbers beside it")

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from spikeformers.analysis import FiringRates
+from spikeformers.files import atomic_path
 from spikeformers.training.metrics_table import read_metrics
 
 logger = logging.getLogger("spikeformers")
@@ -102,12 +103,10 @@ class MetricsTable(Callback):
             logger.warning("%s could not be written (%s); its rows wait for the next epoch", self.file, error)
 
     def _write(self, columns: list[str]) -> None:
-        unfinished = self.file.with_name(self.file.name + ".unfinished")
-        with unfinished.open("w", newline="") as file:
+        with atomic_path(self.file) as unfinished, unfinished.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
-        unfinished.replace(self.file)
 
 
 class TensorBoard(TensorBoardLogger):

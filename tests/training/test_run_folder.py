@@ -15,11 +15,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import spikeformers as sf
 from spikeformers.analysis import FiringRates
+from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.data import load_images
-from spikeformers.models import read_checkpoint
+from spikeformers.evaluation.evaluate import evaluate
 from spikeformers.training import fit, pictures, read_recipe
 from spikeformers.training.callbacks import ProgressBar
-from spikeformers.training.evaluate import evaluate
 from spikeformers.training.loaders import eval_loader
 from spikeformers.training.metrics_table import read_metrics
 from spikeformers.training.module import TrainingModule
