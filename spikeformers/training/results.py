@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from spikeformers.checkpoints.save import save_pretrained
-from spikeformers.data.shares import NOT_COUNTED
+from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.evaluation.evaluate import Scores, evaluate
 from spikeformers.files import atomic_write
 from spikeformers.layers.time import time_first
