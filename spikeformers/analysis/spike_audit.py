@@ -17,9 +17,9 @@ _FUNCTIONS = ("division", "function")
 class Finding:
     """One product or function: what it takes, and whether that comes down to additions.
 
-    `verdict` is `additions` where a side is binary or ternary, `counts` where the spikes are counts, each as many
-    additions or one multiplication, and `multiplications` where no side is made of spikes, for a division and for a
-    function such as `exp`. An operation that is not counted is `unknown`.
+    `verdict` is `silent` where a side was never anything but 0, `additions` where one is binary or ternary, `counts`
+    where the spikes are counts, each as many additions or one multiplication, and `multiplications` where no side is
+    made of spikes, for a division and for a function such as `exp`. An operation that is not counted is `unknown`.
     """
 
     layer: Layer
@@ -28,12 +28,15 @@ class Finding:
     def verdict(self) -> str:
         if self.layer.op in (*_FUNCTIONS, "unknown"):
             return "unknown" if self.layer.op == "unknown" else "multiplications"
-        kinds = {side.kind for side in (self.layer.left, self.layer.right) if side is not None}
+        sides = [side for side in (self.layer.left, self.layer.right) if side is not None]
+        if any(side.elements and not side.nonzeros for side in sides):
+            return "silent"
+        kinds = {side.kind for side in sides}
         return "additions" if kinds & {*_SPIKES} else "counts" if "integer" in kinds else "multiplications"
 
     @property
     def operands(self) -> tuple[str, str]:
-        """Both sides in words: `binary`, `counts up to 3`, `real, such as 0.37`, `weights`."""
+        """Both sides in words: `nothing but 0`, `binary`, `counts up to 3`, `real, such as 0.37`, `weights`."""
         left, right, op = self.layer.left, self.layer.right, self.layer.op
         alone = "" if op in (*_FUNCTIONS, "unknown") else "a constant" if op == "scale" else "weights"
         return _in_words(left), alone if right is None else _in_words(right)
@@ -58,9 +61,10 @@ def _sentences(every: list[Finding]) -> Iterator[str]:
     findings = [finding for finding in every if finding.layer.op in _PRODUCTS]
     functions = [finding for finding in every if finding.layer.op in _FUNCTIONS]
     unknown = [finding for finding in every if finding.layer.op == "unknown"]
-    broken = [finding for finding in findings if finding.verdict != "additions"]
+    silent = [finding for finding in findings if finding.verdict == "silent"]
+    broken = [finding for finding in findings if finding.verdict in ("counts", "multiplications")]
     within = [finding for finding in broken if not finding.layer.role]
-    added = len(findings) - len(broken)
+    added = len(findings) - len(broken) - len(silent)
     if within or functions:
         others = f", {len(broken)} do not" if broken else ""
         yield f"Not spike-driven throughout: {added} of {len(findings)} products only add{others}."
@@ -70,6 +74,8 @@ def _sentences(every: list[Finding]) -> Iterator[str]:
     for finding in broken:
         if finding.layer.role == "first" and finding.verdict == "multiplications":
             yield f"The first convolution, {finding.layer.name}, multiplies the image, {_in_words(finding.layer.left)}."
+    if silent:
+        yield f"{_products(silent)} {'are' if len(silent) > 1 else 'is'} silent: one side is 0 throughout."
     if counts := [finding for finding in within if finding.verdict == "counts"]:
         most = max(finding.layer.left.most for finding in counts)
         yield f"{_products(counts)} of counts of spikes, up to {most}: as many additions each, or one multiplication."
@@ -92,6 +98,8 @@ def _kinds(layer: Layer) -> set[str]:
 
 
 def _in_words(side: Operand) -> str:
+    if side.elements and not side.nonzeros:
+        return "nothing but 0"
     if side.kind == "integer":
         worth = "" if side.unit == 1 else f" worth {side.unit:g}"
         return f"counts up to {side.most}{worth}"

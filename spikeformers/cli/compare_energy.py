@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from spikeformers.cli._terminal import console_of, make_parser, make_table, show
+from spikeformers.cli._terminal import console_of, make_parser, make_table, say, show
 
 
 def run(words: list[str]) -> None:
@@ -54,7 +54,7 @@ def run(words: list[str]) -> None:
     show(table)
     for row in rows:
         if row["uncounted"]:
-            print(f"{row['model']}: in no total are {', '.join(row['uncounted'].split())}")
-    print(f"means over {rows[0]['images']} inputs; docs/energy.md says what each convention counts")
+            say(f"{row['model']}: in no total are {', '.join(row['uncounted'].split())}")
+    say(f"means over {rows[0]['images']} inputs; docs/energy.md says what each convention counts")
     if any(row["top1_of"] == "published" for row in rows):
-        print("published: of a model that was trained; the weights here are random, and so are its firing rates")
+        say("published: of a model that was trained; the weights here are random, and so are its firing rates")

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from spikeformers.cli._terminal import make_parser, make_table, show
+from spikeformers.cli._terminal import make_parser, make_table, say, show
 
 
 def run(words: list[str]) -> None:
@@ -45,4 +45,4 @@ def run(words: list[str]) -> None:
             table.add_row(file, *(f"{label} {confidence:.1%}" for label, confidence in top))
         show(table)
     if broken:
-        print(f"{len(broken)} of {len(asked.files)} files left out, the first: {broken[0]}", file=sys.stderr)
+        say(f"{len(broken)} of {len(asked.files)} files left out, the first: {broken[0]}", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 from torch.utils.data.distributed import DistributedSampler
 
 
@@ -64,11 +64,25 @@ class Augmented(Dataset):
         """What item `index` is made of, and its label."""
         return getattr(self.dataset, "items", self.dataset)[index]
 
+    def labels(self) -> list[int]:
+        """The label of every item, of which none is read where the set knows its labels."""
+        return labels_of(getattr(self.dataset, "items", self.dataset))
+
     def __getitem__(self, item: int | tuple[int, ...]) -> tuple[torch.Tensor, int]:
         epoch, index, *copy = item if isinstance(item, tuple) else (0, item)
         image, label = self.dataset[index]
         with _random_states(self.seed, epoch, index, *copy):
             return self.transform(image), label
+
+
+def labels_of(dataset: Any) -> list[int]:
+    """The labels of a set by its `targets`, its own or those of what it is a part of; else by reading its items."""
+    if hasattr(dataset, "targets"):
+        return [int(label) for label in dataset.targets]
+    if isinstance(dataset, Subset):
+        labels = labels_of(dataset.dataset)
+        return [labels[i] for i in dataset.indices]
+    return labels_of(dataset.dataset) if hasattr(dataset, "dataset") else [label for _, label in dataset]
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.cli import main
 from spikeformers.deploy import Predictor
 from spikeformers.evaluation.evaluate import evaluate_checkpoint
-from spikeformers.training import fit
+from spikeformers.training import fit, results
 from spikeformers.training.mixup import Mixup
 
 MODEL = {
@@ -72,6 +72,15 @@ def test_a_run_leaves_what_a_run_on_images_leaves(done):
     assert {"weights.safetensors", "settings.yaml", "metrics.csv", "curves.png", "predictions.png", "samples"} <= names
     assert done.test.images == 4
     assert len(list((done.run / "samples").glob("*-true-*.npz"))) == 4
+
+
+def test_the_picture_of_predictions_has_recordings_of_every_class(recipe_of, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(results, "draw_predictions", lambda images, truths, *_: drawn.append(truths))
+    monkeypatch.setattr(results, "_SHOWN", 2)  # fewer than there are, which lie class after class
+    run = fit(recipe_of(), run="few", epochs=1).run
+    assert drawn == [["left", "right"]]
+    assert sorted(path.name for path in (run / "samples").iterdir()) == ["1-true-left.npz", "2-true-right.npz"]
 
 
 def test_what_travels_with_the_weights(done):

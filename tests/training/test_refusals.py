@@ -173,7 +173,7 @@ def check_finite_checkpoint(run, epoch):
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(train, blow_up, tmp_path, rows_of):
     blow_up(1, 1)
-    with pytest.raises(ValueError, match=r"the loss is nan at epoch 1, step [23]: .* lower optimizer\.lr") as error:
+    with pytest.raises(ValueError, match=r"the loss is nan at epoch 2, step [34]: .* lower optimizer\.lr") as error:
         train(epochs=3)
     assert "\n" not in str(error.value)
     check_finite_checkpoint(tmp_path / "run", 0)
@@ -183,7 +183,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_epoch(train, blow_up
 
 @pytest.mark.parametrize(
     ("validation", "said"),
-    [(0.2, "the loss is nan in evaluation after epoch 1"), (0, "is not finite at epoch 1, update 8")],
+    [(0.2, "the loss is nan in evaluation after epoch 2"), (0, "is not finite at epoch 2, update 8")],
 )
 def test_weights_lost_in_the_last_step_of_an_epoch_are_not_saved(
     train, blow_up, tmp_path, validation, said, monkeypatch
@@ -204,7 +204,7 @@ def test_weights_lost_in_the_last_step_of_an_epoch_are_not_saved(
 
 def test_a_loss_that_is_not_finite_before_any_checkpoint_leaves_nothing(refused, blow_up):
     blow_up(0, 0)
-    assert "the loss is nan at epoch 0, step " in refused()
+    assert "the loss is nan at epoch 1, step " in refused()
 
 
 # ---- what stays as it was
