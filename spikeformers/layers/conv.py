@@ -9,7 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from spikeformers.layers.norm import batch_norm, takes_once
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
-from spikeformers.ops.notes import Counts, note, noted
+from spikeformers.ops.notes import Counts, noted
 from spikeformers.ops.spike_conv import spike_conv2d
 
 
@@ -49,10 +49,7 @@ class ConvNorm(nn.Module):
         if takes_once(self.norm, x):
             y = batch_norm(self.norm, self.conv(x[0])[None], shown=steps)
             return y.expand(steps, *y.shape[1:])
-        flat = merge_time(x)
-        if counts := noted(x, Counts):
-            note(flat, counts)
-        return batch_norm(self.norm, split_time(self.conv(flat), steps))
+        return batch_norm(self.norm, split_time(self.conv(merge_time(x)), steps))
 
     def folded(self) -> Self:
         """This part with the norm in the convolution, as running statistics have it: for inference."""
