@@ -32,7 +32,7 @@ class ConvNorm(nn.Module):
     steps (expanded over T) is computed once.
     """
 
-    norm: nn.BatchNorm2d
+    norm: Any  # BatchNorm2d; once folded, Identity
 
     def __init__(
         self, in_dim: int, dim: int, kernel_size: int = 1, stride: int = 1, *, groups: int = 1, bias: bool = False
@@ -53,7 +53,7 @@ class ConvNorm(nn.Module):
 
     def folded(self) -> Self:
         """This part with the norm in the convolution, as running statistics have it: for inference."""
-        self.conv, self.norm = fuse_conv_bn_eval(self.conv, self.norm), nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
+        self.conv, self.norm = fuse_conv_bn_eval(self.conv, self.norm), nn.Identity()
         return self
 
     def extra_repr(self) -> str:
@@ -74,7 +74,7 @@ def one_convolution(weight: Tensor, bias: Tensor) -> ConvNorm:
     dim, in_dim, kernel_size, _ = weight.shape
     part = ConvNorm(in_dim, dim, kernel_size, bias=True).to(weight)
     part.conv.weight, part.conv.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
-    part.norm = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
+    part.norm = nn.Identity()
     return part.eval()
 
 

@@ -12,15 +12,9 @@ from spikeformers.ops.notes import carried
 class MaxPool(nn.MaxPool2d):
     """`nn.MaxPool2d` with numbers for sizes, that keeps two bytes for each output in training: `[B, C, H, W]`."""
 
-    kernel_size: int
-    stride: int
-    padding: int
-
-    def __init__(self, kernel_size: int, stride: int, padding: int = 0):
-        super().__init__(kernel_size, stride, padding)
-
     def forward(self, input: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and input.requires_grad) or torch.compiler.is_compiling():
             pooled: Any = super().forward(input)
             return pooled
-        return carried(input, max_pool2d(input, self.kernel_size, self.stride, self.padding))
+        sizes: Any = (self.kernel_size, self.stride, self.padding)
+        return carried(input, max_pool2d(input, *sizes))
