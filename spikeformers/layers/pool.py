@@ -1,9 +1,12 @@
 """Max pooling."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from spikeformers.ops.max_pool import max_pool2d
+from spikeformers.ops.notes import carried
 
 
 class MaxPool(nn.MaxPool2d):
@@ -11,5 +14,7 @@ class MaxPool(nn.MaxPool2d):
 
     def forward(self, input: Tensor) -> Tensor:
         if not (torch.is_grad_enabled() and input.requires_grad) or torch.compiler.is_compiling():
-            return super().forward(input)  # pyright: ignore[reportReturnType]
-        return max_pool2d(input, self.kernel_size, self.stride, self.padding)  # pyright: ignore[reportArgumentType]
+            pooled: Any = super().forward(input)
+            return pooled
+        sizes: Any = (self.kernel_size, self.stride, self.padding)
+        return carried(input, max_pool2d(input, *sizes))

@@ -52,4 +52,4 @@ def _samples_together(x: Tensor, stride: int) -> int:
 
 def max_pool2d(x: Tensor, kernel_size: int, stride: int, padding: int) -> Tensor:
     """`torch.nn.functional.max_pool2d`, differentiable once: `[B, C, H, W] -> [B, C, H', W']`."""
-    return _MaxPool.apply(x, kernel_size, stride, padding)  # pyright: ignore[reportReturnType]
+    return _MaxPool.apply(x, kernel_size, stride, padding)

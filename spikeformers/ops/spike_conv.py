@@ -49,4 +49,4 @@ def spike_conv2d(
     groups: int,
 ) -> Tensor:
     """`conv2d` of whole numbers from 0 to 255, differentiable once: `[B, C_in, H, W] -> [B, C, H', W'] current`."""
-    return _SpikeConv.apply(x, weight, bias, stride, padding, dilation, groups)  # pyright: ignore[reportReturnType]
+    return _SpikeConv.apply(x, weight, bias, stride, padding, dilation, groups)

@@ -62,5 +62,5 @@ class _Spike(torch.autograd.Function):
 def spike(u: Tensor, surrogate: Surrogate) -> Tensor:
     """1 where `u >= 0`, else 0, in the dtype of `u`; its derivative is `surrogate(u)`. Any shape."""
     if torch.is_grad_enabled() and u.requires_grad:
-        return _Spike.apply(u, surrogate)  # pyright: ignore[reportReturnType]
+        return _Spike.apply(u, surrogate)
     return (u >= 0).to(u.dtype)

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
-from spikeformers.layers.conv import ConvNorm, check_odd
+from spikeformers.layers.conv import ConvNorm, SpikeConv2d, check_odd
 from spikeformers.layers.time import merge_time, split_time
 
 
@@ -20,7 +20,7 @@ class SepConv(nn.Module):
         check_odd(kernel_size)
         self.fc1 = ConvNorm(dim, hidden_dim)
         self.neuron = neuron()
-        self.depthwise = nn.Conv2d(
+        self.depthwise = SpikeConv2d(
             hidden_dim, hidden_dim, kernel_size, padding=kernel_size // 2, groups=hidden_dim, bias=False
         )
         self.fc2 = ConvNorm(hidden_dim, dim)

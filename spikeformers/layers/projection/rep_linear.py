@@ -1,5 +1,7 @@
 """A chain of linear layers that folds into one once trained."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -28,6 +30,7 @@ class RepLinear(nn.Module):
     @torch.no_grad()
     def folded(self) -> ConvNorm:
         """The 1x1 convolution that this is by running statistics: for inference."""
-        first, last = self.expand.folded().conv, fuse_conv_bn_eval(self.proj.folded().conv, self.norm)
+        first: Any = self.expand.folded().conv
+        last: Any = fuse_conv_bn_eval(self.proj.folded().conv, self.norm)
         outer, inner = last.weight.flatten(1), first.weight.flatten(1)
-        return one_convolution((outer @ inner)[..., None, None], outer @ first.bias + last.bias)  # pyright: ignore[reportOptionalOperand, reportOperatorIssue]
+        return one_convolution((outer @ inner)[..., None, None], outer @ first.bias + last.bias)

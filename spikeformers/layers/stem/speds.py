@@ -11,6 +11,7 @@ from spikeformers.layers.chain import Chain
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
 from spikeformers.layers.stem.sps import check_size
+from spikeformers.ops.notes import added
 
 
 class SPEDS(nn.Module):
@@ -54,7 +55,7 @@ class SPEDS(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         check_size(x, self.stride)
         x = self.lead(x)
-        return self.main(x) + self.side_neuron(self.side(x))
+        return added(self.main(x), self.side_neuron(self.side(x)))
 
 
 def _spiking(proj: nn.Module, neuron: MakeNeuron) -> nn.Sequential:

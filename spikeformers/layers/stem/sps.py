@@ -10,7 +10,6 @@ from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
-from spikeformers.ops.notes import Counts, note, noted
 
 
 class SPS(nn.Module):
@@ -52,10 +51,7 @@ class _Stage(nn.Module):
         self.pool = MaxPool(3, 2, padding=1) if stride == 2 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        spikes = self.neuron(self.proj(x))
-        counts = noted(spikes, Counts)
-        pooled = split_time(self.pool(merge_time(spikes)), x.shape[0])
-        return note(pooled, counts) if counts else pooled
+        return split_time(self.pool(merge_time(self.neuron(self.proj(x)))), x.shape[0])
 
 
 def check_size(x: Tensor, stride: int) -> None:
