@@ -33,9 +33,9 @@ def run(words: list[str]) -> None:
         try:
             said[file] = predictor([file], top=asked.top)[0]
         except (ValueError, OSError) as error:
-            if not asked.skip_broken:
-                raise
             broken.append(f"{error}")
+    if len(broken) == 1 == len(asked.files):
+        raise ValueError(broken[0])
     if asked.json:
         rows = [{"file": f, "top": [{"label": k, "confidence": p} for k, p in top]} for f, top in said.items()]
         print(json.dumps(rows, indent=2))
@@ -44,5 +44,9 @@ def run(words: list[str]) -> None:
         for file, top in said.items():
             table.add_row(file, *(f"{label} {confidence:.1%}" for label, confidence in top))
         show(table)
-    if broken:
-        print(f"{len(broken)} of {len(asked.files)} files left out, the first: {broken[0]}", file=sys.stderr)
+    for error in broken[:3]:
+        print(" ".join(error.split()), file=sys.stderr)
+    if broken and asked.skip_broken:
+        print(f"{len(broken)} of {len(asked.files)} files left out", file=sys.stderr)
+    elif broken:
+        raise ValueError(f"{len(broken)} of {len(asked.files)} files cannot be read: leave them out, or --skip-broken")

@@ -48,7 +48,7 @@ def run(words: list[str]) -> None:
     if test is None:
         print(f"\n{run}/ holds the weights of epoch {result.epoch}, to start from: --start_from {run}")
         return
-    print(f"\ntest accuracy {test.top1:.2f} % on {test.images} images, by the weights of epoch {result.epoch}")
+    print(f"\ntest accuracy {test.top1:.2f} % on {test.tested_on}, by the weights of epoch {result.epoch}")
     if result.best_on_test is not None:
         print(f"best on test {result.best_on_test:.2f} %, over all epochs, as papers report; it chose nothing")
     print(f"{run}/ holds {', '.join(sorted(entry.name for entry in run.iterdir() if entry.is_file()))}\n\nTry next:")
