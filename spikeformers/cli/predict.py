@@ -34,7 +34,7 @@ def run(words: list[str]) -> None:
             said[file] = predictor([file], top=asked.top)[0]
         except (ValueError, OSError) as error:
             broken.append(f"{error}")
-    if len(broken) == 1 == len(asked.files):
+    if broken and not (said or asked.skip_broken):
         raise ValueError(broken[0])
     if asked.json:
         rows = [{"file": f, "top": [{"label": k, "confidence": p} for k, p in top]} for f, top in said.items()]
@@ -44,9 +44,7 @@ def run(words: list[str]) -> None:
         for file, top in said.items():
             table.add_row(file, *(f"{label} {confidence:.1%}" for label, confidence in top))
         show(table)
-    for error in broken[:3]:
-        print(" ".join(error.split()), file=sys.stderr)
     if broken and asked.skip_broken:
-        print(f"{len(broken)} of {len(asked.files)} files left out", file=sys.stderr)
+        print(f"{len(broken)} of {len(asked.files)} files left out, the first: {broken[0]}", file=sys.stderr)
     elif broken:
-        raise ValueError(f"{len(broken)} of {len(asked.files)} files cannot be read: leave them out, or --skip-broken")
+        raise ValueError(f"{broken[0]} ({len(broken)} of {len(asked.files)} files have no answer)")

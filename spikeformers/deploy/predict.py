@@ -25,9 +25,9 @@ class Predictor:
             checkpoint = read_checkpoint(checkpoint)
         self.model = build_from(checkpoint, **overrides)
         try:
-            trained_on = checkpoint.settings.get("recipe", {}).get("data", {}).get("name")
-            # Until 0.3.0 that set's orientation was taken for its format's, and runs did not say it.
-            preprocess = {"transposed": trained_on == "cifar10dvs", **checkpoint.settings["preprocess"]}
+            preprocess = checkpoint.settings["preprocess"]
+            if checkpoint.settings.get("recipe", {}).get("data", {}).get("name") == "cifar10dvs":
+                preprocess = {"transposed": True, **preprocess}  # runs of up to 0.3.0 do not say it
             if "time_steps" in preprocess:  # of recordings as many frames are made as the model is asked for
                 preprocess = {**preprocess, "time_steps": self.model.time_steps}
             self.read = input_reader(preprocess, self.model.in_channels)

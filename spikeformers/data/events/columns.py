@@ -21,6 +21,7 @@ _SPELLINGS = {
 }
 _MINUS_ONE = (2**8 - 1, 2**16 - 1, 2**32 - 1)  # what -1 is where it was saved without its sign
 _CLOCKS = (2**24, 2**31, 2**32)  # microseconds after which the clocks of cameras and files go round
+_SET_BACK = 100_000  # microseconds: events come late by less, and a clock that was set back by more
 _LONGEST = 1e5  # seconds: times with fractions that span more are not in seconds
 
 
@@ -177,7 +178,7 @@ def _in_order(events: Events, path: str | Path) -> Events:
     behind = np.maximum.accumulate(t) - t
     late, furthest = int((behind > 0).sum()), int(behind.max())
     # A few events that come late are sorted in; a clock that was set back takes all that follow with it.
-    jumps = np.flatnonzero(np.diff(t) < -0.5 * (t.max() - t.min()))
+    jumps = np.flatnonzero(np.diff(t) < -_SET_BACK)
     if late > len(t) / 10 and 0 < len(jumps) <= 3:
         what = "a clock that jumps back, so that sorting mixes what came before with what came after"
         detail = f"by {-np.diff(t).min() / 1e6:g} s after event {jumps[0] + 1} of {len(t)}: cut the file there"

@@ -182,12 +182,15 @@ def load_events(
 def _windows(name: str, splits: tuple[Any, Any, Any], window: Window, workers: int) -> tuple[Any, Any, Any]:
     if any(len(split) and isinstance(split[0][0], PreparedFrames) for split in splits):
         raise ValueError(f"{name} holds frames, which are cut already: leave out the window, or give the recordings")
-    train, validated, tested = (cut(split, window, workers) for split in splits)
-    counts = [f"{len(split)} into {len(part)}" for split, part in zip(splits, (train, validated, tested), strict=True)]
-    logging.getLogger("spikeformers").warning(
-        "recordings of %s are cut into samples: %s to train on, %s for validation, %s to test on", name, *counts
-    )
-    return train, validated, tested
+    train, validated, tested = splits
+    parts = cut(train, window, workers), cut(validated, window, workers), cut(tested, window, workers)
+    counts = [
+        f"{len(split)} into {len(part)} {purpose}"
+        for split, part, purpose in zip(splits, parts, ("to train on", "for validation", "to test on"), strict=True)
+        if len(split)
+    ]
+    logging.getLogger("spikeformers").warning("recordings of %s are cut into samples: %s", name, ", ".join(counts))
+    return parts
 
 
 def _read_folder(folder: Path) -> tuple[dict[str, Recordings], tuple[str, ...], Framing | None]:
@@ -207,5 +210,8 @@ def _cut_test(recordings: Recordings, share: float, seed: int | None) -> tuple[R
     targets = recordings.targets
     rest, part = split_in_order(targets, share) if seed is None else stratified_split(targets, share, seed)
     if not part:
-        raise ValueError(f"a share of {share} leaves none of {len(targets)} recordings to test on: raise data.test")
+        raise ValueError(
+            f"a share of {share} leaves none of {len(targets)} recordings to test on: put some into a folder test, as "
+            "test/<class>/<recording> beside train, or train with a larger data.test"
+        )
     return recordings.of(rest), recordings.of(part)
