@@ -19,7 +19,7 @@ from spikeformers.training.test_set import TestSet
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracies in percent and mean cross-entropy over a number of images, or recordings as `kind` says."""
+    """Accuracies in percent and mean cross-entropy over a number of images, recordings or windows, as `kind` says."""
 
     top1: float
     top5: float
@@ -88,4 +88,4 @@ def evaluate_checkpoint(
     test = test_set.prepared(model)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     with errors_of_workers():
-        return evaluate(model, shown(eval_loader(test, batch_size, workers)), test_set.sets.kind)
+        return evaluate(model, shown(eval_loader(test, batch_size, workers)), test_set.sets.counted_in)

@@ -37,7 +37,7 @@ def leave_results(
     with (folder / "metrics.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))
     on_test = [float(row["test_acc"]) for row in rows if row.get("test_acc")]
-    test = evaluate(model, loaders.eval_loader(loaders.test), loaders.sets.kind)
+    test = evaluate(model, loaders.eval_loader(loaders.test), loaders.sets.counted_in)
     weights = save_pretrained(model, folder, **settings, epoch=epoch, test=asdict(test))
     result = Result(folder, weights, test, epoch, max(on_test, default=None))
 

@@ -250,7 +250,7 @@ def test_how_much_was_tested_is_said(recipe_of, folder, tmp_path, capsys, withou
 
 def test_a_model_learns_evaluates_and_predicts_by_windows(recipe_of, folder, without_pictures):
     result = fit(recipe_of(window_events=[500, 500]), run="windows", epochs=1)
-    assert result.test.images == 4 * 3 and result.test.tested_on == "12 recordings"
+    assert result.test.images == 4 * 3 and result.test.tested_on == "12 windows"
     checkpoint = read_checkpoint(result.run)
     assert checkpoint.settings["preprocess"]["window_events"] == [500, 500]
     assert evaluate_checkpoint(checkpoint, workers=0, batch_size=4) == result.test

@@ -130,7 +130,7 @@ def _write(file: Path, frames: np.ndarray) -> None:
     except OSError as error:
         raise ValueError(
             f"{file.parent.parent.parent} cannot be written ({error.strerror}): choose another folder for frames by "
-            "data.cache"
+            "data.cache, or make it writable"
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -1,6 +1,7 @@
 """A folder of recordings: `<split>/<class>/<recording>`, or `<class>/<recording>` where nobody has split them."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -44,8 +45,11 @@ def class_folders(split: Path) -> list[Path]:
 
 def files_in(folder: Path) -> list[Path]:
     """The files in a folder and those within it, by path, but for hidden ones."""
-    inside = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return [path for path in inside if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    found = []
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in files if not name.startswith(".")]  # macOS leaves "._a.bin" by "a.bin"
+    return sorted(found)
 
 
 def list_recordings(

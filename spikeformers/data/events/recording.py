@@ -140,8 +140,6 @@ def _read(path: Path, made_of: Callable[[Columns], _Made]) -> _Made:
 
 def is_recording(path: Path) -> bool:
     """Whether a file's name is one that `read_events` takes; of text, also whether it is a table of events."""
-    if path.name.startswith(".") or not path.is_file():  # macOS leaves "._a.bin" beside "a.bin"
-        return False
     reader = _READERS.get(path.suffix.lower())
     return text.holds_events(path) if reader == "text" else reader is not None
 

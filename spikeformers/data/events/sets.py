@@ -21,7 +21,7 @@ from .recording import Recording
 from .remarks import collected
 from .sensor import measure_sensor
 from .transforms import augmenting_clip_transform, clip_transform
-from .windows import Window, cut
+from .windows import Window, cut_all
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class EventSets:
     sensor: tuple[int, int]  # height, width
     framed: Framing | None = None  # how frames that lie ready were cut
     transposed: bool = False  # x and y are swapped against the files
+    counted_in: str = "recordings"  # or the windows that they are cut into
     kind: ClassVar[str] = "recordings"
 
     def preprocess(self, settings: Mapping[str, Any], *, image_size: int, time_steps: int) -> dict[str, Any]:
@@ -176,14 +177,15 @@ def load_events(
             "recordings of %s are turned as the papers have them: x and y are swapped against the camera's", name
         )
     train, validated, tested = splits
-    return EventSets(name, train, validated, tested, classes, channels, (height, width), framed, transposed)
+    size, unit = (height, width), "windows" if window else "recordings"
+    return EventSets(name, train, validated, tested, classes, channels, size, framed, transposed, unit)
 
 
 def _windows(name: str, splits: tuple[Any, Any, Any], window: Window, workers: int) -> tuple[Any, Any, Any]:
     if any(len(split) and isinstance(split[0][0], PreparedFrames) for split in splits):
         raise ValueError(f"{name} holds frames, which are cut already: leave out the window, or give the recordings")
     train, validated, tested = splits
-    parts = cut(train, window, workers), cut(validated, window, workers), cut(tested, window, workers)
+    parts = cut_all(train, window, workers), cut_all(validated, window, workers), cut_all(tested, window, workers)
     counts = [
         f"{len(split)} into {len(part)} {purpose}"
         for split, part, purpose in zip(splits, parts, ("to train on", "for validation", "to test on"), strict=True)

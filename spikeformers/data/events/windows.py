@@ -60,7 +60,7 @@ def window_of(settings: Mapping[str, Any]) -> Window | None:
     return Window(length, stride, bool(in_events))
 
 
-def cut(recordings: Any, window: Window, workers: int) -> Recordings:
+def cut_all(recordings: Any, window: Window, workers: int) -> Recordings:
     """The windows of labelled recordings, in order. One that cannot be read stays, to be named where it is used."""
     parts = enumerate(each(_Cutting(recordings, window), "cutting recordings", workers))
     return Recordings([(part, recordings[i][1]) for i, found in parts for part in found])

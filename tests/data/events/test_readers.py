@@ -80,6 +80,14 @@ def test_external_signals_in_aedat2_are_no_events(tmp_path, encode, events):
     assert table(read_events(tmp_path / "a.aedat")) == events
 
 
+@pytest.mark.parametrize("name", ["ch.unizh.ini.jaer.chip.retina.DVS128", "ch.unizh.ini.jaer.chip.retina.Tmpdiff128"])
+def test_aedat2_that_names_its_camera(tmp_path, encode, events, name):
+    header = f"#!AER-DAT2.0\r\n# AEChip: {name}\r\n# HardwareInterface: Davis346\r\n".encode()
+    (tmp_path / "a.aedat").write_bytes(encode["aedat2"](events, header))
+    assert table(read_events(tmp_path / "a.aedat")) == events
+    assert read_columns(tmp_path / "a.aedat").sensor == (128, 128)
+
+
 def test_aedat2_of_a_davis(tmp_path, encode, events):
     (tmp_path / "a.aedat").write_bytes(encode["davis"](events))
     assert table(read_events(tmp_path / "a.aedat")) == events

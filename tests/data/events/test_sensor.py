@@ -7,6 +7,7 @@ from spikeformers.data.events import Recording, load_events
 from spikeformers.data.events.clips import Clips
 from spikeformers.data.events.folder import Recordings
 from spikeformers.data.events.frames import Framing
+from spikeformers.data.events.headers import sensor_in
 from spikeformers.data.events.sensor import measure_sensor
 
 SETTINGS = {"frames_by": "number"}
@@ -90,3 +91,18 @@ def test_a_recording_of_another_camera_is_refused(tmp_path):
         ValueError, match=r"a\.npz cannot be cut into frames: 50 of its 100 events lie outside the 8 x 50"
     ):
         Clips(Recordings([(Recording(str(tmp_path / "a.npz")), 0)]), Framing("number", 2, (8, 50)), cache=None)[0]
+
+
+@pytest.mark.parametrize(
+    ("header", "sensor"),
+    [
+        (b"% geometry 640x480\n", (480, 640)),
+        (b"% format EVT3;height=720;width=1280\n", (720, 1280)),
+        (b"% Height 240\n% Width 304\n", (240, 304)),
+        (b'<attr key="sizeX" type="int">346</attr><attr key="sizeY" type="int">260</attr>', (260, 346)),
+        (b"% Height 240\n", None),
+        (b"", None),
+    ],
+)
+def test_what_headers_state(header, sensor):
+    assert sensor_in(header) == sensor

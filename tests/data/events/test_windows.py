@@ -5,7 +5,7 @@ import pytest
 
 from spikeformers.data import load_sets
 from spikeformers.data.events import Recording, Window, load_events
-from spikeformers.data.events.windows import cut, window_of
+from spikeformers.data.events.windows import cut_all, window_of
 from spikeformers.training.recipe import Data
 
 
@@ -69,7 +69,7 @@ def test_all_windows_of_a_recording_are_in_one_split(long_recordings, window, ca
 def test_two_processes_cut_the_same(long_recordings):
     recordings = load_events(str(long_recordings), validation=0, sensor=(8, 10)).train
     window = Window(2_000_000, 2_000_000)
-    assert cut(recordings, window, 0).items == cut(recordings, window, 2).items
+    assert cut_all(recordings, window, 0).items == cut_all(recordings, window, 2).items
 
 
 def test_each_window_has_its_own_frames(long_recordings, tmp_path):
