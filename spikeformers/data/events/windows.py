@@ -13,13 +13,15 @@ from .progress import each
 from .recording import Recording
 from .remarks import collected
 
+_FEWEST = 32  # events of a window in time: fewer show nothing, and cannot be cut into as many frames
+
 
 @dataclass(frozen=True)
 class Window:
     """Windows of `length`, a `stride` apart, both in microseconds or, with `of_events`, in events.
 
     Called with a recording and its file's events it gives its windows as recordings: those that lie within it as a
-    whole and have an event, or the recording itself where it is shorter than one.
+    whole, but for those in which next to nothing happens, or the recording itself where there are none.
     """
 
     length: int
@@ -34,12 +36,13 @@ class Window:
         starts = range(begin, end - self.length + 1, self.stride)
         if self.of_events:
             return [replace(recording, first=start, last=start + self.length) for start in starts]
-        bounds = ((start, start + self.length) for start in starts)
-        return [
-            replace(recording, start=start, end=stop)
-            for start, stop in bounds
-            if np.searchsorted(t, start) < np.searchsorted(t, stop)
+        counts = np.searchsorted(t, [start + self.length for start in starts]) - np.searchsorted(t, list(starts))
+        windows = [
+            replace(recording, start=start, end=start + self.length)
+            for start, count in zip(starts, counts, strict=True)
+            if count >= _FEWEST
         ]
+        return windows or [recording]
 
 
 def window_of(settings: Mapping[str, Any]) -> Window | None:

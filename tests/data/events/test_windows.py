@@ -30,6 +30,23 @@ def test_windows_by_time(long_recordings):
     assert all(window.start <= window.events().t[0] < window.end for window in windows)
 
 
+def test_windows_in_which_next_to_nothing_happens_are_left_out(tmp_path):
+    t = np.sort(
+        np.concatenate([np.arange(0, 1_000_000, 1000), [1_200_000, 1_700_000], np.arange(2_000_000, 3_000_000, 1000)])
+    )
+    np.savez(tmp_path / "a.npz", t=t, x=t % 10, y=t % 8, p=np.arange(len(t)) % 2)
+    np.savez(tmp_path / "quiet.npz", t=np.arange(0, 9_000_000, 300_000), x=[1] * 30, y=[1] * 30, p=[0, 1] * 15)
+    window, busy, quiet = (
+        Window(1_000_000, 1_000_000),
+        Recording(str(tmp_path / "a.npz")),
+        Recording(str(tmp_path / "quiet.npz")),
+    )
+    assert [w.start for w in window(busy, busy.opened())] == [
+        0
+    ]  # 1 to 2 s has two events, and 2 s to the end is shorter
+    assert window(quiet, quiet.opened()) == [quiet]
+
+
 def test_windows_by_number(long_recordings):
     recording = Recording(str(long_recordings / "a" / "0.npz"))
     windows = Window(200, 150, of_events=True)(recording, recording.opened())
