@@ -6,7 +6,7 @@ import pytest
 from spikeformers.data import load_sets
 from spikeformers.data.events import Recording, Window, load_events
 from spikeformers.data.events.windows import cut_all, window_of
-from spikeformers.training.recipe import Data
+from spikeformers.data.settings import Data
 
 
 @pytest.fixture
