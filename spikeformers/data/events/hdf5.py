@@ -47,9 +47,10 @@ def read(path: Path) -> Columns:
 def _reader_of(node: Any) -> Callable[[Any], Columns] | None:
     """What makes columns of a group or dataset, or None where it holds no events."""
     if hasattr(node, "items"):
-        names = [name for name, part in node.items() if _is_vector(part)]
-        by_name = lambda group: columns_by_name({name: group[name][()] for name in names}, names)  # noqa: E731
-        return by_name if named_columns(names) else None
+        found = named_columns(name for name, part in node.items() if _is_vector(part))
+        if not found:
+            return None
+        return lambda group: columns_by_name({name: group[name][()] for name in found.values()}, found.values())
     if names := node.dtype.names:
         return (lambda table: columns_by_name(table[()], names)) if named_columns(names) else None
     if len(node.shape) == 2 and node.shape[1] == 4 and "event" in node.name.rpartition("/")[2]:
