@@ -33,9 +33,9 @@ def run(words: list[str]) -> None:
         try:
             said[file] = predictor([file], top=asked.top)[0]
         except (ValueError, OSError) as error:
-            if not asked.skip_broken:
-                raise
             broken.append(f"{error}")
+    if broken and not (said or asked.skip_broken):
+        raise ValueError(broken[0])
     if asked.json:
         rows = [{"file": f, "top": [{"label": k, "confidence": p} for k, p in top]} for f, top in said.items()]
         print(json.dumps(rows, indent=2))
@@ -44,5 +44,7 @@ def run(words: list[str]) -> None:
         for file, top in said.items():
             table.add_row(file, *(f"{label} {confidence:.1%}" for label, confidence in top))
         show(table)
-    if broken:
+    if broken and asked.skip_broken:
         say(f"{len(broken)} of {len(asked.files)} files left out, the first: {broken[0]}", file=sys.stderr)
+    elif broken:
+        raise ValueError(f"{broken[0]} ({len(broken)} of {len(asked.files)} files have no answer)")

@@ -51,7 +51,7 @@ def run(words: list[str]) -> None:
     if test is None:
         say("", f"{run}/ holds the weights of epoch {result.epoch}, to start from: --start_from {word}")
         return
-    say("", f"test accuracy {test.top1:.2f} % on {test.images} images, by the weights of epoch {result.epoch}")
+    say("", f"test accuracy {test.top1:.2f} % on {test.tested_on}, by the weights of epoch {result.epoch}")
     if result.best_on_test is not None:
         say(f"best on test {result.best_on_test:.2f} %, over all epochs, as papers report; it chose nothing")
     say(

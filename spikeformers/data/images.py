@@ -35,6 +35,7 @@ class ImageSets:
     interpolation: str
     skipped: tuple[str, ...]  # broken files that were left out
     kind: ClassVar[str] = "images"
+    counted_in: ClassVar[str] = "images"
 
     def preprocess(self, settings: Mapping[str, Any], *, image_size: int, **_: Any) -> dict[str, Any]:
         """How a model sees images, by a recipe's settings of data: what travels with its weights.

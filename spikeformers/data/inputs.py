@@ -11,13 +11,16 @@ from .events.prepared import PreparedFrames, holds_frames
 from .events.recording import Recording
 from .events.sets import framing
 from .events.transforms import clip_transform
+from .events.windows import window_of
 from .transforms import eval_transform
 
 _MODES = {1: "L", 3: "RGB"}
 
 
-def input_reader(preprocess: Mapping[str, Any], channels: int) -> Callable[[Any], Tensor]:
+def input_reader(preprocess: Mapping[str, Any], channels: int) -> Callable[[Any], list[Tensor]]:
     """From a path to `[C, H, W]` of an image (a PIL image is taken, too), or to `[T, C, H, W]` of a recording.
+
+    It is one of a list, which has more of a recording that is cut into windows.
 
     What it returns raises FileNotFoundError where there is no such file and ValueError, naming it, for a broken one.
 
@@ -28,15 +31,20 @@ def input_reader(preprocess: Mapping[str, Any], channels: int) -> Callable[[Any]
     transform = eval_transform(**preprocess)
     if channels not in _MODES:
         raise ValueError(f"the model takes {channels} channels: images have 1 or 3")
-    return lambda image: transform(_opened(image, _MODES[channels]))
+    return lambda image: [transform(_opened(image, _MODES[channels]))]
 
 
-def _clip_reader(preprocess: Mapping[str, Any]) -> Callable[[Any], Tensor]:
-    how, transform = framing(preprocess), clip_transform(**preprocess)
+def _clip_reader(preprocess: Mapping[str, Any]) -> Callable[[Any], list[Tensor]]:
+    how, window, transform = framing(preprocess), window_of(preprocess), clip_transform(**preprocess)
 
-    def read(path: str | Path) -> Tensor:
-        item = PreparedFrames(str(path)) if holds_frames(Path(path)) else Recording(str(path))
-        return transform(from_numpy(item.frames(how).astype("float32")))  # T C H W
+    def read(path: str | Path) -> list[Tensor]:
+        if holds_frames(Path(path)):
+            clips = [PreparedFrames(str(path)).frames(how)]
+        else:
+            whole = Recording(str(path), transposed=preprocess.get("transposed", False))
+            events = whole.opened()
+            clips = [part.framed(how, events) for part in (window(whole, events) if window else [whole])]
+        return [transform(from_numpy(clip.astype("float32"))) for clip in clips]  # T C H W
 
     return read
 

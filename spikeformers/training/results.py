@@ -42,7 +42,7 @@ def leave_results(
 ) -> Result:
     """Tests a trained model, and leaves weights, scores, curves, predictions and a few samples in its run's folder."""
     on_test = [float(row["test_acc"]) for row in read_metrics(folder / "metrics.csv") if row.get("test_acc")]
-    test = evaluate(model, loaders.eval_loader(loaders.test))
+    test = evaluate(model, loaders.eval_loader(loaders.test), loaders.sets.counted_in)
     weights = save_pretrained(model, folder, **settings, epoch=epoch, test=asdict(test))
     result = Result(folder, weights, test, epoch, max(on_test, default=None))
 
