@@ -1,16 +1,19 @@
 """A labelled set by name or folder, of images or of event recordings."""
 
 import difflib
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .events import EventSets, known_event_sets, load_events
 from .events.folder import holds_recordings
 from .hugging_face import PREFIX
-from .images import ImageSets, known_image_sets, load_images
+from .images import ImageSets, known_image_sets, load_images, tell_which_is_meant
 from .readable import Readable
+
+Sets = TypeVar("Sets", ImageSets, EventSets)
 
 
 def known_sets() -> tuple[str, ...]:
@@ -36,8 +39,9 @@ def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | Non
     if name in known_event_sets() or (name not in known_image_sets() and folder.is_dir() and holds_recordings(folder)):
         how["workers"] = settings["workers"]
         asked = {key: settings[key] for key in ("channels", "sensor", "test", "split_seed") if key in settings}
-        return load_events(name, **how, **asked)
-    images = load_images(name, **how, skip_broken=settings["skip_broken"])
+        tell_which_is_meant(name, known_event_sets())
+        return _told_if_alone(load_events(name, **how, **asked))
+    images = _told_if_alone(load_images(name, **how, skip_broken=settings["skip_broken"]))
     if not settings["skip_broken"]:
         return images
     return replace(
@@ -46,3 +50,12 @@ def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | Non
         validation=Readable(images.validation, counted=False),
         test=Readable(images.test, counted=False),
     )
+
+
+def _told_if_alone(sets: Sets) -> Sets:
+    if len(sets.classes) == 1:  # enough to learn without labels
+        logging.getLogger("spikeformers").warning(
+            "%s has one class, %s: there is nothing to tell it from, and any accuracy is 100 %%",
+            sets.name, sets.classes[0],
+        )  # fmt: skip
+    return sets

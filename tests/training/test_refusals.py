@@ -124,9 +124,8 @@ def test_an_image_that_is_none(train, make_images, tmp_path, caplog, workers, sp
         train(**settings)
     assert str(error.value).startswith(f"{broken} cannot be read as an image")
     assert len(str(error.value).splitlines()) == 1
-    assert (tmp_path / "run").exists() == (split == "test")  # what was trained before the test set was read
-    if split == "train":  # a loading process left alone would hold up this one for seconds
-        assert set(multiprocessing.active_children()) <= others
+    assert not (tmp_path / "run").exists()
+    assert set(multiprocessing.active_children()) <= others
 
     caplog.clear()
     data["skip_broken"] = True
