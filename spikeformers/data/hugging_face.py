@@ -38,7 +38,7 @@ def read_hub(name: str, root: str | Path) -> tuple[dict[str, HubImages], tuple[s
         import datasets
     except ImportError as error:
         raise ImportError(f'{name} needs the library datasets: pip install "spikeformers[hfds]"') from error
-    where = name.removeprefix(PREFIX)
+    where = str(Path(name.removeprefix(PREFIX)).expanduser())
     try:
         there = datasets.get_dataset_split_names(where)
         chosen = {ours: next((split for split in theirs if split in there), None) for ours, theirs in _SPLITS.items()}

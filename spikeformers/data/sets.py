@@ -13,7 +13,7 @@ from .hugging_face import PREFIX
 from .images import ImageSets, known_image_sets, load_images, tell_which_is_meant
 from .readable import Readable
 
-Sets = TypeVar("Sets", ImageSets, EventSets)
+_Sets = TypeVar("_Sets", ImageSets, EventSets)
 
 
 def known_sets() -> tuple[str, ...]:
@@ -52,7 +52,7 @@ def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | Non
     )
 
 
-def _told_if_alone(sets: Sets) -> Sets:
+def _told_if_alone(sets: _Sets) -> _Sets:
     if len(sets.classes) == 1:  # enough to learn without labels
         logging.getLogger("spikeformers").warning(
             "%s has one class, %s: there is nothing to tell it from, and any accuracy is 100 %%",
