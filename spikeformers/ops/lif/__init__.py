@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeformers.ops.lif import recompute, reference, rows
+from spikeformers.ops.lif import autograd, eager, reference
 from spikeformers.ops.surrogate import Sigmoid, Surrogate
 
 _BACKENDS = ("reference", "recompute", "triton")
@@ -45,7 +45,7 @@ def lif(
         raise ValueError(f"lif has no backend {backend!r}: choose auto, {', '.join(_BACKENDS)}")
     if backend == "auto":
         backend = _choose(x, tau, surrogate)
-    way: Any = rows
+    way: Any = eager
     if backend == "triton":
         from spikeformers.ops.lif import triton
 
@@ -53,7 +53,7 @@ def lif(
             raise ValueError(f"lif by Triton cannot be had: {refused}; backend='auto' picks another way")
         way = triton
     settings = (x, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate)
-    return reference.lif(*settings) if backend == "reference" else recompute.lif(way, *settings)
+    return reference.lif(*settings) if backend == "reference" else autograd.lif(way, *settings)
 
 
 def _choose(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str:
