@@ -12,8 +12,8 @@ from torch.utils.data.distributed import DistributedSampler
 
 from spikeformers.data import Augmented, EpochSampler, load_images, train_transform
 from spikeformers.data.folders import FolderImages
+from spikeformers.data.loading import unwrap_worker_errors
 from spikeformers.data.readable import Readable
-from spikeformers.training.loaders import errors_of_workers
 
 
 class Draws:
@@ -164,12 +164,12 @@ def test_an_operation_that_fails_is_named_with_its_image(pictures, wrapped):
     index = 2 if wrapped(files) is files else 1
     for workers in (0, 1):
         loader = DataLoader(Augmented(wrapped(files), steps), None, sampler=[(3, index)], num_workers=workers)
-        with pytest.raises(ValueError) as told, errors_of_workers():
+        with pytest.raises(ValueError) as told, unwrap_worker_errors():
             next(iter(loader))
         assert str(told.value).startswith(
             f"{files.paths[2]} cannot be prepared in epoch 3 (Invert failed: what it is given is no longer taken); "
         )
-        assert "\n" not in str(told.value).strip()
+        assert "\n" not in str(told.value)
 
 
 def test_the_next_stands_in_where_an_operation_fails_and_it_is_counted(pictures, caplog):

@@ -212,6 +212,7 @@ def test_a_broken_image_of_a_table_is_named(make_table, monkeypatch):
 
 
 def test_a_set_that_is_not_on_the_hub(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read from the environment at import
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     with pytest.raises(FileNotFoundError, match="hfds/nobody/nothing cannot be read"):
         load_images("hfds/nobody/nothing", root=tmp_path)
