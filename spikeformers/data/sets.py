@@ -1,10 +1,11 @@
 """A labelled set by name or folder, of images or of event recordings."""
 
 import difflib
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .events import EventSets, known_event_sets, load_events
 from .events.folder import class_folders, endings, files_in, find_splits
@@ -12,11 +13,13 @@ from .events.recording import EXTENSIONS, is_recording
 from .events.windows import window_of
 from .folders import EXTENSIONS as IMAGES
 from .hugging_face import PREFIX
-from .images import ImageSets, known_image_sets, load_images
+from .images import ImageSets, known_image_sets, load_images, tell_which_is_meant
 from .readable import Readable
 from .shards import holds_shards
 
 _BESIDE_IMAGES = (".mat", ".txt", ".csv", ".dat")  # files of these names may say something of images, too
+
+_Sets = TypeVar("_Sets", ImageSets, EventSets)
 
 
 def known_sets() -> tuple[str, ...]:
@@ -42,8 +45,9 @@ def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | Non
     if name in known_event_sets() or (name not in known_image_sets() and folder.is_dir() and _holds_recordings(folder)):
         how["workers"] = settings["workers"]
         asked = {key: settings[key] for key in ("channels", "sensor", "test", "split_seed") if key in settings}
-        return load_events(name, **how, **asked, window=window_of(settings))
-    images = load_images(name, **how, skip_broken=settings["skip_broken"])
+        tell_which_is_meant(name, known_event_sets())
+        return _told_if_alone(load_events(name, **how, **asked, window=window_of(settings)))
+    images = _told_if_alone(load_images(name, **how, skip_broken=settings["skip_broken"]))
     if not settings["skip_broken"]:
         return images
     return replace(
@@ -77,3 +81,12 @@ def _holds_recordings(folder: Path) -> bool:
             f"{endings(seen)}: convert them to one of those"
         )
     return False
+
+
+def _told_if_alone(sets: _Sets) -> _Sets:
+    if len(sets.classes) == 1:  # enough to learn without labels
+        logging.getLogger("spikeformers").warning(
+            "%s has one class, %s: there is nothing to tell it from, and any accuracy is 100 %%",
+            sets.name, sets.classes[0],
+        )  # fmt: skip
+    return sets

@@ -30,7 +30,8 @@ logger = logging.getLogger("spikeformers")
 
 # Settings that a run may go on with others of: where it lies, and on what it runs.
 _FREE_TO_CHANGE = (
-    "out", "run", "trainer.", "data.root", "data.cache", "profile_every", "save_minutes", "keep", "stop_if_unsaved"
+    "out", "run", "trainer.", "data.root", "data.cache", "data.skip_broken", "profile_every", "save_minutes", "keep",
+    "stop_if_unsaved",
 )  # fmt: skip
 
 
