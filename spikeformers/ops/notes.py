@@ -3,14 +3,16 @@
 The output of a norm is a scaled and shifted copy of its input, which the norm's own backward keeps anyway: a neuron
 behind it keeps two numbers a channel, and makes the rest again. Spikes and counts of spikes fit in a byte, so that a
 convolution keeps a quarter of them, or half. A note belongs to one tensor object as it stands: the first operation on
-it, in place or not, loses it. Nothing has to be noted, and nothing is while a graph is traced: compilers see for
-themselves.
+it, in place or not, loses it. Nothing has to be noted, and nothing is where operations are watched, not run
+(`spikeformers.ops.eager`): compilers see for themselves.
 """
 
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+
+from spikeformers.ops.eager import runs_eagerly
 
 
 class Recipe(NamedTuple):
@@ -32,14 +34,14 @@ Note = TypeVar("Note", Recipe, Counts)
 
 def note(x: Tensor, *notes: Recipe | Counts) -> Tensor:
     """Notes something on a tensor, where a gradient may pass, and returns it."""
-    if notes and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    if notes and runs_eagerly(x) and torch.is_grad_enabled():
         x._noted = (x._version, notes)  # pyright: ignore[reportAttributeAccessIssue]
     return x
 
 
 def noted(x: Tensor, kind: type[Note]) -> Note | None:
     """The note of a kind on a tensor that has not changed since, or None."""
-    if torch.compiler.is_compiling() or not hasattr(x, "_noted"):
+    if not runs_eagerly(x) or not hasattr(x, "_noted"):
         return None
     version, notes = x._noted  # pyright: ignore[reportAttributeAccessIssue]
     return next((n for n in notes if isinstance(n, kind)), None) if version == x._version else None

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikeformers.ops.eager import runs_eagerly, transforms_active
+
 Surrogate = Callable[[Tensor], Tensor]
 
 
@@ -61,6 +63,20 @@ class _Spike(torch.autograd.Function):
 
 def spike(u: Tensor, surrogate: Surrogate) -> Tensor:
     """1 where `u >= 0`, else 0, in the dtype of `u`; its derivative is `surrogate(u)`. Any shape."""
-    if torch.is_grad_enabled() and u.requires_grad:
-        return _Spike.apply(u, surrogate)  # pyright: ignore[reportReturnType]
+    if torch.compiler.is_compiling() or runs_eagerly(u):
+        if torch.is_grad_enabled() and u.requires_grad:
+            return _Spike.apply(u, surrogate)  # pyright: ignore[reportReturnType]
+    elif transforms_active() or (torch.is_grad_enabled() and u.requires_grad):
+        return _spike_of_plain_operations(u, surrogate)
     return (u >= 0).to(u.dtype)
+
+
+def _spike_of_plain_operations(u: Tensor, surrogate: Surrogate) -> Tensor:
+    """`spike` for traces and transforms, which cannot look into an autograd function. Right to the second derivative.
+
+    The added term is an exact 0. Its surrogate is taken in the middle between `u` and a constant as large, so that its
+    own change counts once in a second derivative, and not twice.
+    """
+    finite = torch.where(u.isfinite(), u, 0.0)
+    constant = finite.detach()
+    return (u >= 0).to(u.dtype) + surrogate((finite + constant) / 2) * (finite - constant)
