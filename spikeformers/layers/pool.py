@@ -2,14 +2,35 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.utils import _pair
 
 from spikeformers.ops.max_pool import max_pool2d
 
 
 class MaxPool(nn.MaxPool2d):
-    """`nn.MaxPool2d` that keeps two bytes for each output in training, all its arguments: `[B, C, H, W]`."""
+    """`nn.MaxPool2d` that keeps two bytes for each output in training, all its arguments: `[B, C, H, W]`.
+
+    Raises ValueError, when called, where a dilated window lies in the padding only: torch would answer -inf, and write
+    its gradient elsewhere.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         if self.return_indices or input.ndim != 4 or not (torch.is_grad_enabled() and input.requires_grad):
-            return super().forward(input)  # pyright: ignore[reportReturnType]
-        return max_pool2d(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+            pooled = super().forward(input)
+        else:
+            pooled = max_pool2d(input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        if _pair(self.dilation) != (1, 1):
+            self._check_windows(input, pooled[0] if isinstance(pooled, tuple) else pooled)
+        return pooled  # pyright: ignore[reportReturnType]
+
+    def _check_windows(self, x: Tensor, pooled: Tensor) -> None:
+        settings = zip(*map(_pair, (self.kernel_size, self.stride, self.padding, self.dilation)), strict=True)
+        for size, outputs, (kernel, stride, padding, dilation) in zip(
+            x.shape[-2:], pooled.shape[-2:], settings, strict=True
+        ):
+            for start in (i * stride - padding for i in range(outputs)):
+                if not any(0 <= start + k * dilation < size for k in range(kernel)):
+                    raise ValueError(
+                        f"a window of kernel_size {kernel} and dilation {dilation} sees none of {size} pixels: "
+                        "give less padding or dilation, or a larger map"
+                    )
