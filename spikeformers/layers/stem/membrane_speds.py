@@ -11,7 +11,7 @@ from spikeformers.layers.chain import Chain
 from spikeformers.layers.contracts import MakeConv, MakeNeuron
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
 from spikeformers.layers.stem.speds import embedding_widths
-from spikeformers.layers.stem.sps import check_size
+from spikeformers.layers.stem.sps import check_input
 
 
 class MembraneSPEDS(nn.Module):
@@ -50,7 +50,7 @@ class MembraneSPEDS(nn.Module):
         self.side = side_conv(widths[lead], dim, 1, prod(strides[lead:]))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         spikes = self.neuron(self.lead(x))
         return self.main(spikes) + self.side(spikes)
 

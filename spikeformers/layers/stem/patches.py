@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
-from spikeformers.layers.stem.sps import check_size
+from spikeformers.layers.stem.sps import check_input
 
 
 class Patches(nn.Module):
@@ -26,5 +26,5 @@ class Patches(nn.Module):
         self.proj, self.neuron = ConvNorm(in_channels, dim, self.stride, self.stride), neuron()
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         return self.neuron(self.proj(x))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
-from spikeformers.layers.stem.sps import check_size
+from spikeformers.layers.stem.sps import check_input
 from spikeformers.layers.time import merge_time, split_time
 
 
@@ -34,7 +34,7 @@ class ResNetStem(nn.Module):
         self.pool = MaxPool(3, strides[1], padding=1) if strides[1] > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         spikes = self.neuron(self.proj(x))
         return split_time(self.pool(merge_time(spikes)), x.shape[0])
 

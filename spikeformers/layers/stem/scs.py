@@ -10,7 +10,7 @@ from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.conv_chain import ConvChain
 from spikeformers.layers.shortcut.sew import SEWShortcut
-from spikeformers.layers.stem.sps import check_size
+from spikeformers.layers.stem.sps import check_input
 
 
 class SCS(nn.Module):
@@ -52,7 +52,7 @@ class SCS(nn.Module):
         self.stages = nn.Sequential(*(_Stage(*ends, neuron, stride, expansion) for ends, stride in stages))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         return self.stages(x)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from spikeformers.layers.chain import Chain
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
-from spikeformers.layers.stem.sps import check_size
+from spikeformers.layers.stem.sps import check_input
 
 
 class SPEDS(nn.Module):
@@ -52,7 +52,7 @@ class SPEDS(nn.Module):
         self.side, self.side_neuron = ConvNorm(widths[lead], dim, stride=prod(strides[lead:])), neuron()
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         x = self.lead(x)
         return self.main(x) + self.side_neuron(self.side(x))
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
 from spikeformers.layers.chain import Chain
@@ -38,7 +39,7 @@ class SPS(nn.Module):
         self.stages = Chain(*(_Stage(before, after, neuron, stride) for before, after, stride in stages))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         return self.stages(x)
 
 
@@ -58,11 +59,20 @@ class _Stage(nn.Module):
         return note(pooled, counts) if counts else pooled
 
 
-def check_size(x: Tensor, stride: int) -> None:
-    """Raises ValueError where a stem's stride does not divide the height and width of `[..., H, W]`."""
+def check_input(stem: nn.Module, stride: int, x: Tensor) -> None:
+    """Raises ValueError where a stem's stride does not divide the size of `[..., H, W]`, or for another dtype."""
+    weights = next((p.dtype for p in stem.parameters() if p.is_floating_point()), x.dtype)
+    if x.dtype != weights and not (_autocast_takes(x.dtype, x) and _autocast_takes(weights, x)):
+        scaled = "" if x.is_floating_point() else ", scaled as the images it was trained on (pictures by 1 / 255)"
+        raise ValueError(f"an input of {x.dtype} does not go with weights of {weights}: x.to({weights}){scaled}")
     height, width = x.shape[-2:]
     if height % stride or width % stride:
         raise ValueError(
             f"an image of {height} x {width} is not a multiple of the stem's stride {stride}: "
             f"resize it to {height + -height % stride} x {width + -width % stride}"
         )
+
+
+def _autocast_takes(dtype: torch.dtype, x: Tensor) -> bool:
+    lower = dtype in (torch.float32, torch.bfloat16, torch.float16)
+    return lower and not x.is_meta and torch.is_autocast_enabled(x.device.type)  # meta tensors have none

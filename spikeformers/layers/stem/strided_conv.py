@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
-from spikeformers.layers.stem.sps import check_size
+from spikeformers.layers.stem.sps import check_input
 
 
 class StridedConv(nn.Module):
@@ -27,5 +27,5 @@ class StridedConv(nn.Module):
         self.proj = ConvNorm(in_channels, dim, 7, self.stride, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         return self.proj(x)
