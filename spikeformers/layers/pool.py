@@ -1,18 +1,31 @@
 """Max pooling."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
+from spikeformers.ops.arguments import check_sizes, check_whole
 from spikeformers.ops.max_pool import max_pool2d
 
 
 class MaxPool(nn.MaxPool2d):
     """`nn.MaxPool2d` that keeps two bytes for each output in training, all its arguments: `[B, C, H, W]`.
 
-    Raises ValueError, when called, where a dilated window lies in the padding only: torch would answer -inf, and write
-    its gradient elsewhere.
+    Raises ValueError for sizes that are no whole numbers, and, when called, where a dilated window lies in the padding
+    only: torch would answer -inf, and write its gradient elsewhere.
     """
+
+    def __init__(
+        self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, return_indices: bool = False,
+        ceil_mode: bool = False,
+    ):  # fmt: skip
+        stride = kernel_size if stride is None else stride
+        check_sizes(kernel_size=_pair(kernel_size), stride=_pair(stride), dilation=_pair(dilation))
+        for number in _pair(padding):
+            check_whole(0, padding=number)
+        super().__init__(kernel_size, stride, padding, dilation, return_indices, ceil_mode)
 
     def forward(self, input: Tensor) -> Tensor:
         if self.return_indices or input.ndim != 4 or not (torch.is_grad_enabled() and input.requires_grad):

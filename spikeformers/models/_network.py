@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeformers.layers.chain import run_plain
+from spikeformers.ops.arguments import check_whole
 from spikeformers.ops.eager import runs_eagerly
 
 
@@ -32,8 +33,8 @@ class SpikingTransformer(nn.Module):
         image_size: int,
     ):
         super().__init__()
-        if time_steps < 1:
-            raise ValueError(f"time_steps {time_steps} is below 1: an image is shown at least once")
+        check_whole(why="an image is shown at least once", time_steps=time_steps)
+        check_whole(image_size=image_size)
         self.stem = stem
         self.position = position or nn.Identity()
         self.blocks = nn.Sequential(*blocks)

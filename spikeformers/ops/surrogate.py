@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikeformers.ops.arguments import check_positive
 from spikeformers.ops.eager import runs_eagerly, transforms_active
 
 Surrogate = Callable[[Tensor], Tensor]
@@ -22,6 +23,9 @@ class Sigmoid:
     """Derivative of `sigmoid(alpha u)`: peak alpha / 4. The field's default, with alpha 4."""
 
     alpha: float = 4.0
+
+    def __post_init__(self) -> None:
+        check_positive(alpha=self.alpha)
 
     def __call__(self, u: Tensor) -> Tensor:
         s = (self.alpha * u).sigmoid_()
@@ -34,6 +38,9 @@ class ATan:
 
     alpha: float = 2.0
 
+    def __post_init__(self) -> None:
+        check_positive(alpha=self.alpha)
+
     def __call__(self, u: Tensor) -> Tensor:
         return (self.alpha / 2) / (1 + (math.pi / 2 * self.alpha * u).square())
 
@@ -43,6 +50,9 @@ class Triangle:
     """A triangle of area 1 over `|u| < width`: peak 1 / width, and exactly zero outside."""
 
     width: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(width=self.width)
 
     def __call__(self, u: Tensor) -> Tensor:
         return torch.relu(1 - u.abs() / self.width) / self.width

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from spikeformers.layers.attention.heads import check_heads, merge_heads, split_heads
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_whole
 
 _RATES = ("x_rate", "attn_rate")
 
@@ -36,8 +37,7 @@ class DSSA(nn.Module):
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, patch_size: int = 1):
         super().__init__()
         check_heads(dim, num_heads)
-        if patch_size < 1:
-            raise ValueError(f"patch_size {patch_size} is below 1: keys and values are of patches at least 1 wide")
+        check_whole(why="keys and values are of patches at least 1 wide", patch_size=patch_size)
         self.num_heads, self.patch_size = num_heads, patch_size
         self.kv = ConvNorm(dim, 2 * dim, patch_size, stride=patch_size, bias=bias)
         self.attn_neuron, self.out_neuron = neuron(), neuron()

@@ -5,6 +5,7 @@ from torch import Tensor
 from spikeformers.layers.attention.ssa import SSA
 from spikeformers.layers.contracts import MakeNeuron, MakeProjection
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_finite
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -34,6 +35,7 @@ class PrunedSSA(SSA):
         projection: MakeProjection = ConvNorm,
     ):
         super().__init__(dim, num_heads, neuron, bias=bias, scale=scale, projection=projection)
+        check_finite(keep=keep)
         if not 0 < keep <= 1:
             raise ValueError(f"keep {keep} is not in (0, 1]: it is the share of tokens that attend")
         self.keep = keep

@@ -6,6 +6,7 @@ from torch import Tensor
 from spikeformers.layers.attention.ssa import SSA
 from spikeformers.layers.contracts import MakeNeuron, MakeProjection
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_finite, check_whole
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -38,8 +39,8 @@ class STAtten(SSA):
         projection: MakeProjection = ConvNorm,
     ):
         super().__init__(dim, num_heads, neuron, bias=bias, projection=projection)
-        if chunk < 1:
-            raise ValueError(f"chunk {chunk} is below 1: give the number of steps that attend to each other")
+        check_whole(why="give the number of steps that attend to each other", chunk=chunk)
+        check_finite(scale=0.0 if scale is None else scale)
         self.chunk, self.scale = chunk, scale  # pyright: ignore[reportAttributeAccessIssue]
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:

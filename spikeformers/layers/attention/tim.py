@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from spikeformers.layers.attention.ssa import SSA
 from spikeformers.layers.contracts import MakeNeuron, MakeProjection
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_finite
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -39,6 +40,7 @@ class TIM(SSA):
         projection: MakeProjection = ConvNorm,
     ):
         super().__init__(dim, num_heads, neuron, bias=bias, scale=scale, projection=projection)
+        check_finite(alpha=alpha)
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha {alpha} is not in [0, 1]: it is the share of the past in a query")
         self.alpha, head_dim = alpha, dim // num_heads

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from spikeformers.layers.attention.ssa import SSA
 from spikeformers.layers.contracts import MakeNeuron, MakeProjection
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_whole
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -33,6 +34,7 @@ class TimeMixSSA(SSA):
         projection: MakeProjection = ConvNorm,
     ):
         super().__init__(dim, num_heads, neuron, bias=bias, scale=scale, projection=projection)
+        check_whole(time_steps=time_steps)
         self.mix = nn.Parameter(torch.eye(time_steps))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:

@@ -6,6 +6,7 @@ from torch import Tensor
 from spikeformers.layers.attention.ssa import SSA
 from spikeformers.layers.contracts import MakeNeuron, MakeProjection
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_whole
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -32,8 +33,7 @@ class WindowSSA(SSA):
         projection: MakeProjection = ConvNorm,
     ):
         super().__init__(dim, num_heads, neuron, bias=bias, scale=scale, projection=projection)
-        if splits < 1:
-            raise ValueError(f"splits {splits} is below 1: give the number of windows along a side")
+        check_whole(why="give the number of windows along a side", splits=splits)
         self.splits = splits
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:

@@ -40,8 +40,8 @@ class MembraneSPEDS(nn.Module):
         side_conv: MakeConv = ConvNorm,
     ):
         super().__init__()
-        self.in_channels, self.stride = in_channels, prod(strides)
         widths = embedding_widths(in_channels, dim, strides, lead, narrow)
+        self.in_channels, self.stride = in_channels, prod(strides)
         convs = [
             conv(before, after, 3, stride) for (before, after), stride in zip(pairwise(widths), strides, strict=True)
         ]

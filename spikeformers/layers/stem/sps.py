@@ -11,6 +11,7 @@ from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
+from spikeformers.ops.arguments import check_sizes, check_whole
 from spikeformers.ops.notes import Counts, note, noted
 
 
@@ -28,6 +29,8 @@ class SPS(nn.Module):
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):
         super().__init__()
+        check_whole(in_channels=in_channels, dim=dim)
+        check_sizes(strides=strides)
         if not strides:
             raise ValueError("a stem with strides () has no stage: give one stride, 1 or 2, for each")
         if dim % (multiple := 2 ** (len(strides) - 1)):

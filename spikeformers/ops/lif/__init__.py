@@ -38,10 +38,9 @@ def lif(
     kernel each way on a GPU, "auto" picks: "reference" where the computation is traced, compiled or transformed.
 
     Raises ValueError for an unknown backend, for what "triton" cannot take, for a trace or a transform of other than
-    "reference", and for an `x` without a time axis.
+    "reference", and for an `x` without a time axis or a step.
     """
-    if x.ndim == 0:
-        raise ValueError("lif got a scalar: the first axis of its input is time, as in [T, ...]")
+    reference.check_time(x)
     if backend != "auto" and backend not in _BACKENDS:
         raise ValueError(f"lif has no backend {backend!r}: choose auto, {', '.join(_BACKENDS)}")
     if backend == "auto":
