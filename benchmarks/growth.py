@@ -9,7 +9,7 @@ import matplotlib
 import torch
 
 from spikeformers.analysis.bench import bench, threads
-from spikeformers.analysis.ways import clear_state, make_way, random_input
+from spikeformers.analysis.bench_models import clear_state, make_way, random_input
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -8,7 +8,7 @@ import contextlib
 import torch
 from torch import Tensor, nn
 
-from spikeformers.analysis.ways import clear_state, make_way, random_input
+from spikeformers.analysis.bench_models import clear_state, make_way, random_input
 
 NAME, BATCH = "spikformer_4_384_cifar10", 8
 

@@ -11,7 +11,7 @@ import platform
 import torch
 
 from spikeformers.analysis.bench import threads
-from spikeformers.analysis.ways import bench_ways
+from spikeformers.analysis.bench_models import bench_ways
 
 SMALL = [("spikformer_4_384_cifar10", 16)]
 LARGE = [("spikformer_8_384", 2), ("qkformer_10_384", 2), ("sdt_8_384", 2)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeformers.models import PAPERS, describe_family, describe_model, list_families
-from spikeformers.models._parts import part_names
+from spikeformers.models.parts import part_names
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- from docs/tables.py -->\n", "<!-- end -->\n"

@@ -6,23 +6,15 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.3.0"
 
 from spikeformers import layers, neurons, ops
-from spikeformers.models import (
-    compile,
-    create_model,
-    from_pretrained,
-    lean,
-    list_models,
-    load_checkpoint,
-    push_to_hub,
-    save_pretrained,
-)
+from spikeformers.checkpoints import create_model, from_pretrained, load_checkpoint, push_to_hub, save_pretrained
+from spikeformers.models import compile, lean, list_models, recompute_blocks
 
 if TYPE_CHECKING:
     from spikeformers import analysis, data, deploy, training
 
 __all__ = [
     "analysis", "compile", "create_model", "data", "deploy", "from_pretrained", "layers", "lean", "list_models",
-    "load_checkpoint", "neurons", "ops", "push_to_hub", "save_pretrained", "training",
+    "load_checkpoint", "neurons", "ops", "push_to_hub", "recompute_blocks", "save_pretrained", "training",
 ]  # fmt: skip
 
 

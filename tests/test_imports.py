@@ -10,19 +10,23 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "spikeformers"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-MODEL_SIDE = {"ops", "neurons", "layers", "models"}
+MODEL_SIDE = {"ops", "neurons", "layers", "models", "checkpoints"}
 MAY_IMPORT = {
     "ops": {"ops"},
     "neurons": {"ops", "neurons"},
     "layers": {"ops", "layers"},  # neurons arrive as arguments
-    "models": MODEL_SIDE,
+    "models": {"ops", "neurons", "layers", "models"},
+    "checkpoints": MODEL_SIDE,
     "analysis": {*MODEL_SIDE, "analysis"},
     "deploy": {*MODEL_SIDE, "deploy", "data"},  # data: a model in use sees its inputs as in training
     "timm": {*MODEL_SIDE, "timm", "data"},  # data: what images are normalised by
     "data": {"data"},
     "recipes": {"recipes"},
-    "training": {*MODEL_SIDE, "data", "recipes", "training", "analysis"},
+    "evaluation": {*MODEL_SIDE, "data", "analysis", "evaluation"},
+    "training": {*MODEL_SIDE, "data", "recipes", "analysis", "evaluation", "training"},
+    "compare": {*MODEL_SIDE, "data", "recipes", "analysis", "evaluation", "training", "compare"},
 }
+EVERYONES = {"files"}  # imports nothing of ours
 FREE = {"__init__", "cli", "__main__"}
 HEAVY = {
     "lightning", "pytorch_lightning", "timm", "torchvision", "matplotlib", "triton", "sklearn", "spikingjelly", "rich",
@@ -46,11 +50,44 @@ def imports(path):
 def test_arrows(path):
     inside = path.relative_to(PACKAGE).with_suffix("").parts
     ours = {name.split(".")[1] for name in imports(path) if name.startswith("spikeformers.")}
-    if inside[0] not in FREE:
-        assert ours <= MAY_IMPORT[inside[0]]
+    if inside[0] in EVERYONES:
+        assert not ours
+    elif inside[0] not in FREE:
+        assert ours <= MAY_IMPORT[inside[0]] | EVERYONES
     if "triton" in {name.split(".")[0] for name in imports(path)}:
         assert (inside[0], inside[-1]) == ("ops", "triton")
     assert inside[-1] not in {"utils", "common", "helpers", "misc"}
+
+
+def modules_imported(path):
+    """Files of ours that a file imports at its top or inside a function, and not only for its types."""
+    tree = ast.parse(path.read_text())
+    for_types = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+        for node in ast.walk(block)
+    }
+    package = ("spikeformers", *path.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ImportFrom) or id(node) in for_types:
+            continue
+        above = package[: len(package) - node.level + 1] if node.level else ()
+        base = PACKAGE.parent.joinpath(*above, *(node.module or "").split("."))
+        for alias in node.names:
+            for file in (base / f"{alias.name}.py", base.with_name(f"{base.name}.py")):
+                if file.is_file():
+                    yield file
+                    break
+
+
+def test_no_circles():
+    graph = {path: set(modules_imported(path)) for path in FILES if path.name != "__init__.py"}
+    assert sum(map(len, graph.values())) > 300  # it sees the arrows
+    while leaves := [path for path, needs in graph.items() if not needs & graph.keys()]:
+        for leaf in leaves:
+            del graph[leaf]
+    assert not graph, sorted(str(path.relative_to(PACKAGE)) for path in graph)
 
 
 def test_importing_the_package_is_light():

@@ -18,7 +18,7 @@ import spikeformers.timm
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.head import Head
 from spikeformers.layers.stem import SPS
-from spikeformers.models import _registry
+from spikeformers.models import registry
 from spikeformers.neurons import LIF
 from spikeformers.timm import FeatureSteps, TimmSpikingTransformer
 
@@ -386,7 +386,7 @@ def test_a_model_of_ones_own(monkeypatch):
             stem=stem, blocks=[ConvNorm(8, 8)], head=head, time_steps=time_steps, image_size=image_size
         )
 
-    monkeypatch.setattr(_registry, "_FAMILIES", dict(_registry._FAMILIES))
+    monkeypatch.setattr(registry, "_FAMILIES", dict(registry._FAMILIES))
     sf.models.register(timms_own, {"timms_own_1_8": {}})
     spikeformers.timm.register("timms_own_1_8")
     model = timm.create_model("timms_own_1_8", in_chans=1)

@@ -1,7 +1,7 @@
 """A small model of every family, for what all of them must pass."""
 
 import spikeformers as sf
-from spikeformers.models._registry import _FAMILIES
+from spikeformers.models.registry import _FAMILIES
 
 # A tiny member or two of every family: the size it is cut from, and how.
 TINY = {

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.drop_path import DropPath
-from spikeformers.models import SpikingTransformer, create_model
+from spikeformers.models import SpikingTransformer
+from spikeformers.models.registry import rebuild
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ def parts_tree(model: SpikingTransformer) -> list[Part]:
     Shapes are those of one image of the model's own size, found without computing anything.
     """
     with torch.device("meta"):
-        twin = create_model(**model.config).eval()
+        twin = rebuild(model.config).eval()
         image = torch.empty(1, twin.in_channels, twin.image_size, twin.image_size)
     shapes: dict[nn.Module, tuple[int, ...]] = {}
 

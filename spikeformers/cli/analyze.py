@@ -30,10 +30,12 @@ def run(words: list[str]) -> None:
 
     from spikeformers.analysis import CONVENTIONS, Costs, verdict
     from spikeformers.analysis.report import SUMMARY, write_report
-    from spikeformers.training.subject import find_subject
+    from spikeformers.evaluation.subject import load_for_analysis
 
     costs = Costs(mac=asked.mac, ac=asked.ac)
-    subject = find_subject(asked.model, asked.data, root=asked.root, images=asked.images, batch_size=asked.batch_size)
+    subject = load_for_analysis(
+        asked.model, asked.data, root=asked.root, images=asked.images, batch_size=asked.batch_size
+    )
     console = console_of(sys.stderr)
     report = write_report(
         subject.model,

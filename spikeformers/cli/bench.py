@@ -26,7 +26,7 @@ def run(words: list[str]) -> None:
         if (value := getattr(asked, name)) is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} {value} is below 1: nothing would be measured")
     from spikeformers.analysis.bench import threads
-    from spikeformers.analysis.ways import bench_ways
+    from spikeformers.analysis.bench_models import bench_ways
 
     settings = dict(batch_size=asked.batch_size, bf16=asked.bf16, repeats=asked.repeats)
     overrides = {} if asked.time_steps is None else {"time_steps": asked.time_steps}

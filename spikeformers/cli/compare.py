@@ -42,10 +42,10 @@ def run(words: list[str]) -> None:
     import sys
 
     from spikeformers.cli._terminal import console_of
-    from spikeformers.training.compare import Budget, base_recipe, plan_comparison
-    from spikeformers.training.compare.board import live_board
-    from spikeformers.training.compare.plan import read_swap
-    from spikeformers.training.compare.train_all import devices
+    from spikeformers.compare import Budget, base_recipe, plan_comparison
+    from spikeformers.compare.board import live_board
+    from spikeformers.compare.plan import read_swap
+    from spikeformers.compare.train_all import devices
 
     swaps = dict(read_swap(swap) for swap in own.get("--swap", []))
     if len(swaps) < len(own.get("--swap", [])):
@@ -95,7 +95,7 @@ def _show_plan(plan: Any) -> None:
 
 
 def _show_report(report: Any) -> None:
-    from spikeformers.training.compare.report import MARKS
+    from spikeformers.compare.report import MARKS
 
     _show_table([{head: cell for head, cell in row.items() if head not in _ON_THE_PAGE} for row in report.table()])
     print(f"{MARKS}\n")

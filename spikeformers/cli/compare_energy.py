@@ -27,12 +27,14 @@ def run(words: list[str]) -> None:
 
     from spikeformers.analysis import CONVENTIONS, Costs
     from spikeformers.analysis.energy_table import energy_row, to_csv
-    from spikeformers.training.subject import find_subject
+    from spikeformers.evaluation.subject import load_for_analysis
 
     costs, console = Costs(mac=asked.mac, ac=asked.ac), console_of(sys.stderr)
     rows = []
     for model in track(asked.models, "counting", console=console, transient=True, disable=not console.is_terminal):
-        subject = find_subject(model, asked.data, root=asked.root, images=asked.images, batch_size=asked.batch_size)
+        subject = load_for_analysis(
+            model, asked.data, root=asked.root, images=asked.images, batch_size=asked.batch_size
+        )
         rows.append(energy_row(model, subject.model, subject.batches, subject.settings, costs))
     if asked.csv:
         Path(asked.csv).write_text(to_csv(rows), encoding="utf-8")

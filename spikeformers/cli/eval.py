@@ -22,8 +22,8 @@ def run(words: list[str]) -> None:
     asked = parser.parse_args(words)
     from rich.progress import track
 
-    from spikeformers.models import read_checkpoint
-    from spikeformers.training.evaluate import evaluate_checkpoint
+    from spikeformers.checkpoints.read import read_checkpoint
+    from spikeformers.evaluation.evaluate import evaluate_checkpoint
 
     console = console_of(sys.stderr)
     scores = evaluate_checkpoint(

@@ -14,8 +14,8 @@ def run(words: list[str]) -> None:
     parser.add_argument("file", help="a run folder, a .safetensors or .ckpt, or a released file")
     parser.add_argument("--json", action="store_true", help="for programs")
     asked = parser.parse_args(words)
-    from spikeformers.models import identify, read_checkpoint
-    from spikeformers.models._identify import spell
+    from spikeformers.checkpoints.identify import identify, spell
+    from spikeformers.checkpoints.read import read_checkpoint
 
     checkpoint = read_checkpoint(asked.file)
     candidates = identify(checkpoint)

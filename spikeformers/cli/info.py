@@ -15,10 +15,10 @@ def run(words: list[str]) -> None:
     import torch
 
     from spikeformers.analysis import parts_tree
-    from spikeformers.models import create_model
+    from spikeformers.models.registry import build
 
     with torch.device("meta"):
-        model = create_model(asked.model)
+        model = build(asked.model, {})
     parts = parts_tree(model)
     if asked.json:
         print(json.dumps({"config": model.config, "parts": [vars(part) for part in parts]}, indent=2))

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from .shares import NOT_COUNTED
+from .eval_shards import NOT_COUNTED
 
 logger = logging.getLogger("spikeformers")
 

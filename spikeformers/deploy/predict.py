@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from PIL import Image
 
+from spikeformers.checkpoints.load import build_from
+from spikeformers.checkpoints.read import Checkpoint, read_checkpoint
 from spikeformers.data import input_reader
-from spikeformers.models._checkpoint import Checkpoint, build_from, read_checkpoint
 
 
 class Predictor:

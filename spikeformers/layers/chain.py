@@ -12,7 +12,7 @@ def run_plain(part: nn.Module, x: Tensor) -> Tensor:
 
 
 class Chain(nn.Sequential):
-    """`nn.Sequential` whose parts are called by `run`, where `lean` puts another way than the plain one."""
+    """`nn.Sequential` whose parts are called by `run`, where `recompute_blocks` puts another way than the plain one."""
 
     def __init__(self, *parts: Any):
         super().__init__(*parts)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from spikeformers.layers.synchronised import norm_across, spans_processes
 from spikeformers.layers.time import merge_time, split_time
-from spikeformers.ops.eager import runs_eagerly
 from spikeformers.ops.notes import Recipe, note
+from spikeformers.ops.tracing import runs_eagerly
 
 
 def batch_norm(norm: Any, x: Tensor, *, shown: int = 1) -> Tensor:

@@ -8,6 +8,11 @@ def merge_time(x: Tensor) -> Tensor:
     return x.flatten(0, 1)
 
 
+def time_first(x: Tensor) -> Tensor:
+    """Batches are batch first until here: `[B, T, C, H, W] -> [T, B, C, H, W]`; images `[B, C, H, W]` stay."""
+    return x.transpose(0, 1) if x.ndim == 5 else x
+
+
 def split_time(x: Tensor, time_steps: int) -> Tensor:
     """`[T B, ...] -> [T, B, ...]`."""
     return x.unflatten(0, (time_steps, -1))

@@ -13,28 +13,24 @@ from spikeformers.models import (
     spikingformer,
     spikingresformer,
 )
-from spikeformers.models._check import check_model
-from spikeformers.models._checkpoint import from_pretrained, load_checkpoint, read_checkpoint
-from spikeformers.models._compile import compile
-from spikeformers.models._identify import Candidate, identify
-from spikeformers.models._lean import lean
-from spikeformers.models._network import SpikingTransformer
-from spikeformers.models._papers import PAPERS, Paper
-from spikeformers.models._registry import (
+from spikeformers.models.check import check_model
+from spikeformers.models.compiling import compile
+from spikeformers.models.network import SpikingTransformer
+from spikeformers.models.papers import PAPERS, Paper
+from spikeformers.models.recompute import lean, recompute_blocks
+from spikeformers.models.registry import (
     Published,
-    create_model,
+    build,
     describe_family,
     describe_model,
     list_families,
     list_models,
     register,
 )
-from spikeformers.models._save import push_to_hub, save_pretrained
 
 __all__ = [
-    "PAPERS", "Candidate", "Paper", "Published", "SpikingTransformer", "check_model", "compile", "create_model",
-    "describe_family", "describe_model", "from_pretrained", "identify", "lean", "list_families", "list_models",
-    "load_checkpoint", "maxformer", "push_to_hub", "qkformer", "read_checkpoint", "register", "save_pretrained",
+    "PAPERS", "Paper", "Published", "SpikingTransformer", "build", "check_model", "compile", "describe_family",
+    "describe_model", "lean", "list_families", "list_models", "maxformer", "qkformer", "recompute_blocks", "register",
     "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large", "sdt_v3_mae", "sew_resnet", "spikformer", "spikingformer",
     "spikingresformer",
 ]  # fmt: skip

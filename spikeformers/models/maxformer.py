@@ -28,9 +28,9 @@ from spikeformers.layers.head import SpikingHead
 from spikeformers.layers.mlp import MLP
 from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.layers.stem import MembraneSPEDS
-from spikeformers.models._network import SpikingTransformer
-from spikeformers.models._registry import Published, Renames, register
-from spikeformers.models._stages import stage_renames, stem_convs
+from spikeformers.models.network import SpikingTransformer
+from spikeformers.models.registry import Published, Renames, register
+from spikeformers.models.stages import stage_renames, stem_convs
 from spikeformers.neurons import LIF
 
 _IMAGENET = dict(depths=(1, 2, 7), kernel_sizes=(7, 5))

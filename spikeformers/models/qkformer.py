@@ -28,9 +28,9 @@ from spikeformers.layers.head import Head, SpikingHead
 from spikeformers.layers.mlp import MLP
 from spikeformers.layers.shortcut import MembraneShortcut, SEWShortcut
 from spikeformers.layers.stem import SPEDS, MembraneSPEDS
-from spikeformers.models._network import SpikingTransformer
-from spikeformers.models._registry import Published, Renames, register
-from spikeformers.models._stages import stage_renames, stem_convs
+from spikeformers.models.network import SpikingTransformer
+from spikeformers.models.registry import Published, Renames, register
+from spikeformers.models.stages import stage_renames, stem_convs
 from spikeformers.neurons import LIF
 
 _384, _512, _768 = (96, 192, 384), (128, 256, 512), (192, 384, 768)

@@ -25,8 +25,8 @@ from spikeformers.layers.mlp import MLP, SepConv
 from spikeformers.layers.projection import RepConv
 from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.layers.stem import StridedConv
-from spikeformers.models._network import SpikingTransformer
-from spikeformers.models._registry import Published, register
+from spikeformers.models.network import SpikingTransformer
+from spikeformers.models.registry import Published, register
 from spikeformers.neurons import LIF
 
 _DIMS = {

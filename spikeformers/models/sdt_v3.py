@@ -22,8 +22,8 @@ from spikeformers.layers.head import SpikingHead
 from spikeformers.layers.mlp import MLP, SpikingSepConv
 from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.layers.stem import StridedConv
-from spikeformers.models._network import SpikingTransformer
-from spikeformers.models._registry import Published, register
+from spikeformers.models.network import SpikingTransformer
+from spikeformers.models.registry import Published, register
 from spikeformers.models.sdt_v2 import stage_renames
 from spikeformers.neurons import IntegerHalfEven
 

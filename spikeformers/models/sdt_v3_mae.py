@@ -25,8 +25,8 @@ from spikeformers.layers.projection import RepLinear
 from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.layers.stem import StridedConv
 from spikeformers.models import sdt_v3_large as large
-from spikeformers.models._network import SpikingTransformer
-from spikeformers.models._registry import Published, register
+from spikeformers.models.network import SpikingTransformer
+from spikeformers.models.registry import Published, register
 from spikeformers.neurons import IntegerHalfUp
 
 SIZES = {"sdt_v3_mae_83m": dict(dims=(128, 256, 512)), "sdt_v3_mae_171m": dict(dims=(192, 384, 768))}

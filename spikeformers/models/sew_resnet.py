@@ -16,9 +16,9 @@ from spikeformers.layers.head import Head
 from spikeformers.layers.sew_downsample import SEWDownsample
 from spikeformers.layers.shortcut import SEWShortcut
 from spikeformers.layers.stem import ResNetStem
-from spikeformers.models._init import kaiming_normal_convs
-from spikeformers.models._network import SpikingTransformer
-from spikeformers.models._registry import Published, register
+from spikeformers.models.init import kaiming_normal_convs
+from spikeformers.models.network import SpikingTransformer
+from spikeformers.models.registry import Published, register
 from spikeformers.neurons import IF
 from spikeformers.ops.surrogate import ATan
 

@@ -23,9 +23,9 @@ from spikeformers.layers.mlp import MLP
 from spikeformers.layers.position import ConvPosition
 from spikeformers.layers.shortcut import SEWShortcut
 from spikeformers.layers.stem import CMLSPS, SPS
-from spikeformers.models._init import trunc_normal_convs
-from spikeformers.models._network import SpikingTransformer
-from spikeformers.models._registry import Published, register
+from spikeformers.models.init import trunc_normal_convs
+from spikeformers.models.network import SpikingTransformer
+from spikeformers.models.registry import Published, register
 from spikeformers.neurons import LIF
 
 # The CIFAR code has linear layers where the others have 1x1 convolutions: with biases for q, k, v, and drawn narrower.

@@ -27,8 +27,8 @@ from spikeformers.layers.mlp import MLP
 from spikeformers.layers.position import ConvPosition
 from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.layers.stem import CMLSPS, SPS
-from spikeformers.models._network import SpikingTransformer
-from spikeformers.models._registry import Published, register
+from spikeformers.models.network import SpikingTransformer
+from spikeformers.models.registry import Published, register
 from spikeformers.neurons import LIF
 
 _CIFAR10 = dict(image_size=32, strides=(1, 1, 2, 2), num_classes=10)

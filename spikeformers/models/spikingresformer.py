@@ -18,9 +18,9 @@ from spikeformers.layers.head import Head
 from spikeformers.layers.mlp import GWFFN
 from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.layers.stem import MembraneResNetStem
-from spikeformers.models._init import trunc_normal_convs
-from spikeformers.models._network import SpikingTransformer
-from spikeformers.models._registry import Published, register
+from spikeformers.models.init import trunc_normal_convs
+from spikeformers.models.network import SpikingTransformer
+from spikeformers.models.registry import Published, register
 from spikeformers.neurons import LIF, PLIF
 from spikeformers.ops.surrogate import ATan
 

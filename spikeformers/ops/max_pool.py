@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spikeformers.ops.eager import runs_eagerly
+from spikeformers.ops.tracing import runs_eagerly
 
 _TOGETHER = 1 << 20  # outputs at a time, because torch names their places in eight bytes each
 

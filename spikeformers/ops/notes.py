@@ -4,7 +4,7 @@ The output of a norm is a scaled and shifted copy of its input, which the norm's
 behind it keeps two numbers a channel, and makes the rest again. Spikes and counts of spikes fit in a byte, so that a
 convolution keeps a quarter of them, or half. A note belongs to one tensor object as it stands: the first operation on
 it, in place or not, loses it. Nothing has to be noted, and nothing is where operations are watched, not run
-(`spikeformers.ops.eager`): compilers see for themselves.
+(`spikeformers.ops.tracing`): compilers see for themselves.
 """
 
 from typing import NamedTuple, TypeVar
@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from spikeformers.ops.eager import runs_eagerly
+from spikeformers.ops.tracing import runs_eagerly
 
 
 class Recipe(NamedTuple):

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d
 
-from spikeformers.ops.eager import runs_eagerly
+from spikeformers.ops.tracing import runs_eagerly
 
 
 class _SpikeConv(torch.autograd.Function):

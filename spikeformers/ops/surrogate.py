@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from spikeformers.ops.arguments import check_positive
-from spikeformers.ops.eager import runs_eagerly, transforms_active
+from spikeformers.ops.tracing import runs_eagerly, transforms_active
 
 Surrogate = Callable[[Tensor], Tensor]
 

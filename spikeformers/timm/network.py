@@ -8,11 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from spikeformers.checkpoints.keys import translate
+from spikeformers.checkpoints.load import load_checkpoint
 from spikeformers.layers.chain import run_plain
-from spikeformers.models import SpikingTransformer, load_checkpoint
-from spikeformers.models._lean import recomputed, set_run
-from spikeformers.models._registry import find_family
-from spikeformers.models._released import translate
+from spikeformers.models import SpikingTransformer
+from spikeformers.models.recompute import recomputed, set_run
+from spikeformers.models.registry import find_family
 from spikeformers.timm.stages import Stage, find_stages
 
 Indices = int | Sequence[int] | None  # timm's: so many from the end, those, or all
@@ -134,7 +135,7 @@ class TimmSpikingTransformer(SpikingTransformer):
         return {f"{name}.{key}" for name, module in others.items() for key, _ in module.named_parameters(recurse=False)}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Whether blocks keep only their input for the backward pass, and are run again there: `sf.lean`."""
+        """Whether blocks keep only their input and run again in the backward pass: `sf.recompute_blocks`."""
         set_run(self, recomputed if enable else run_plain)
 
     @property

@@ -9,10 +9,9 @@ import torch
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model, resolve_pretrained_cfg
 from torch import Tensor, nn
 
+from spikeformers.checkpoints.keys import translate
 from spikeformers.data.images import image_traits
-from spikeformers.models import create_model
-from spikeformers.models._registry import find_family
-from spikeformers.models._released import translate
+from spikeformers.models.registry import build, find_family
 from spikeformers.timm.features import FeatureMaps
 from spikeformers.timm.network import TimmSpikingTransformer
 
@@ -105,7 +104,7 @@ def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _build(name: str, **arguments: Any) -> TimmSpikingTransformer:
     ours = {_OUR_NAMES.get(key, key): value for key, value in arguments.items()}
-    return TimmSpikingTransformer(create_model(name, **ours))
+    return TimmSpikingTransformer(build(name, ours))
 
 
 def _translated(weights: Mapping[str, Tensor], model: TimmSpikingTransformer) -> dict[str, Tensor]:
@@ -142,7 +141,7 @@ def _ends(name: str, parts: str) -> tuple[str, str | tuple[str, ...]]:
     """The names of a model's first convolution and of its linear layer, or layers, read off one that holds no data."""
     if parts not in _ENDS:
         with torch.device("meta"):
-            model = create_model(name)
+            model = build(name, {})
         convs = (key for key, layer in model.named_modules() if isinstance(layer, nn.Conv2d))
         names: list[str] = list(model.head.classifiers)  # pyright: ignore[reportArgumentType, reportCallIssue]
         layers = [f"head.{key}" for key in names]

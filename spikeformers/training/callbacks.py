@@ -11,6 +11,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 
 from spikeformers.analysis import FiringRates
+from spikeformers.files import atomic_path
 
 logger = logging.getLogger("spikeformers")
 
@@ -92,12 +93,10 @@ class MetricsTable(Callback):
             logger.warning("%s could not be written (%s); its rows wait for the next epoch", self.file, error)
 
     def _write(self, columns: list[str]) -> None:
-        unfinished = self.file.with_name(self.file.name + ".unfinished")
-        with unfinished.open("w", newline="") as file:
+        with atomic_path(self.file) as unfinished, unfinished.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
-        unfinished.replace(self.file)
 
 
 class ProgressBar(RichProgressBar):

@@ -10,6 +10,8 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
+from spikeformers.files import atomic_path
+
 logger = logging.getLogger("spikeformers")
 
 LAST = "last.ckpt"
@@ -25,18 +27,13 @@ class WholeFiles(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(path.name + ".unfinished")
         try:
-            with unfinished.open("wb") as file:
+            with atomic_path(path) as unfinished, unfinished.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-        except BaseException as error:
-            unfinished.unlink(missing_ok=True)
-            if isinstance(error, RuntimeError):  # torch's way to say that it could not write
-                raise OSError(f"{path} cannot be written: is its disk full?") from error
-            raise
-        unfinished.replace(path)
+        except RuntimeError as error:  # torch's way to say that it could not write
+            raise OSError(f"{path} cannot be written: is its disk full?") from error
 
 
 def is_whole(file: Path) -> bool:

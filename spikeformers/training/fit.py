@@ -11,18 +11,19 @@ import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-from spikeformers.models import load_checkpoint, read_checkpoint
+from spikeformers.checkpoints.load import load_checkpoint
+from spikeformers.checkpoints.read import read_checkpoint
+from spikeformers.data.loading import unwrap_worker_errors
+from spikeformers.files import atomic_write
 from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
 from spikeformers.training.checkpoint_file import LAST, newest_whole, set_aside_newer
 from spikeformers.training.interruption import Terminated
-from spikeformers.training.loaders import errors_of_workers
 from spikeformers.training.prepare import prepare
 from spikeformers.training.provenance import changed_files, note_start
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
 from spikeformers.training.results import Result, leave_pretraining, leave_results
 from spikeformers.training.trainer import make_trainer, quiet_lightning
-from spikeformers.training.whole_file import write_whole
 
 logger = logging.getLogger("spikeformers")
 
@@ -66,7 +67,7 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
             set_aside_newer(begun)
             logger.warning("going on with %s", begun)
         try:
-            with errors_of_workers():
+            with unwrap_worker_errors():
                 trainer.fit(ready.module, datamodule=loaders, ckpt_path=begun, weights_only=True)
         except SystemExit:  # how Lightning passes on Ctrl-C, with the signal ignored from then on
             if rank_zero_only.rank != 0:
@@ -87,7 +88,7 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     best = last.with_name("best.ckpt")
     kept = best if best.is_file() else last
     load_checkpoint(model, kept).to(trainer.strategy.root_device)  # the Trainer has moved it to the CPU
-    with errors_of_workers():
+    with unwrap_worker_errors():
         leave = leave_pretraining if isinstance(model, MaskedAutoencoder) else leave_results
         return leave(folder, loaders, model.eval(), settings, read_checkpoint(kept).settings["epoch"])
 
@@ -136,7 +137,7 @@ def _claim(folder: Path, recipe: Recipe, resume: bool) -> bool:
         raise ValueError(f"{folder} exists: go on with it by --resume, or name another by --run NAME")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "settings.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
+        atomic_write(folder / "settings.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
         note_start(folder, recipe)
     except OSError as error:
         raise ValueError(f"{folder} cannot be written ({error.strerror}): choose another folder with --out") from error

@@ -1,10 +1,6 @@
 """Loaders of a recipe's images or clips, as Lightning wants them."""
 
 import math
-import re
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +9,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from spikeformers.data import EpochSampler, EventSets, ImageSets
-from spikeformers.data.shares import Share
+from spikeformers.data.eval_shards import Share
+from spikeformers.data.loading import eval_loader, leave_interrupts_to_the_main_process
 from spikeformers.training.recipe import Augment, Recipe
 
 # Fields of `augment` that say something of one kind of data only.
@@ -83,7 +80,7 @@ class Loaders(pl.LightningDataModule):
             drop_last=True,
             num_workers=recipe.data.workers,
             persistent_workers=recipe.data.workers > 0,
-            worker_init_fn=_leave_interrupts_to_the_main_process,
+            worker_init_fn=leave_interrupts_to_the_main_process,
             pin_memory=trainer.strategy.root_device.type == "cuda",
         )
 
@@ -103,29 +100,9 @@ class Loaders(pl.LightningDataModule):
         return eval_loader(split, self.recipe.batch_size, self.recipe.data.workers)
 
 
-def eval_loader(split: Dataset, batch_size: int, workers: int) -> DataLoader:
-    """Every item of a prepared split once, in order."""
-    return DataLoader(split, batch_size, num_workers=workers, worker_init_fn=_leave_interrupts_to_the_main_process)
-
-
 def _check_kind(sets: ImageSets | EventSets, augment: dict[str, Any]) -> None:
     """Raises ValueError for augmentation that would do nothing to data of this kind."""
     default = asdict(Augment())
     for name in _OF_CLIPS if sets.kind == "images" else _OF_IMAGES:
         if augment[name] != default[name]:
             raise ValueError(f"augment.{name} changes no {sets.kind}, which {sets.name} has: leave it out")
-
-
-@contextmanager
-def errors_of_workers() -> Iterator[None]:
-    """Raises what a loading process raised as its own ValueError, without the traceback that torch writes into it."""
-    try:
-        yield
-    except ValueError as error:
-        if told := re.match(r"Caught ValueError in DataLoader worker.*^ValueError: (.*)", str(error), re.DOTALL | re.M):
-            raise ValueError(told[1]) from error
-        raise
-
-
-def _leave_interrupts_to_the_main_process(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all, and the step still wants its batch

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, mse_loss
 
-from spikeformers.data.shares import NOT_COUNTED
+from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.models import SpikingTransformer
 from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
 from spikeformers.training.recipe import Recipe

@@ -11,9 +11,10 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from spikeformers.data.shares import NOT_COUNTED
+from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.layers.synchronised import synchronise
-from spikeformers.models import SpikingTransformer, compile, lean
+from spikeformers.layers.time import time_first
+from spikeformers.models import SpikingTransformer, compile, recompute_blocks
 from spikeformers.training.losses import make_objective
 from spikeformers.training.mixup import Mixup
 from spikeformers.training.optim import make_optimizer, make_schedule
@@ -40,7 +41,7 @@ class TrainingModule(pl.LightningModule):
         if recipe.sync_norm:
             synchronise(model)
         if recipe.memory == "lean":
-            lean(model)
+            recompute_blocks(model)
         if recipe.compile:
             compile(model)
         self.objective = make_objective(recipe, model, self._load_teacher())
@@ -150,11 +151,6 @@ def channels_last(model: SpikingTransformer) -> SpikingTransformer:
         if tensor.ndim == 4:
             tensor.data = tensor.data.to(memory_format=torch.channels_last)
     return model
-
-
-def time_first(x: Tensor) -> Tensor:
-    """Batches are batch first until here: `[B, T, C, H, W] -> [T, B, C, H, W]`; images `[B, C, H, W]` stay."""
-    return x.transpose(0, 1) if x.ndim == 5 else x
 
 
 def percent_right(logits: Tensor, labels: Tensor) -> Tensor:

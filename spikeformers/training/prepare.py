@@ -7,9 +7,11 @@ from typing import Any
 import torch
 
 from spikeformers.data import EventSets, ImageSets, load_sets
-from spikeformers.models import SpikingTransformer, check_model, create_model
-from spikeformers.models._parts import own_files, told_as_one_line
-from spikeformers.training.loaders import Loaders, errors_of_workers
+from spikeformers.data.loading import unwrap_worker_errors
+from spikeformers.models import SpikingTransformer, check_model
+from spikeformers.models.parts import own_files, user_code_errors
+from spikeformers.models.registry import rebuild
+from spikeformers.training.loaders import Loaders
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.recipe import Recipe
@@ -36,12 +38,12 @@ def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepar
     check_start(recipe)
     sets = sets or load_sets(asdict(recipe.data), seed=recipe.seed)
     torch.manual_seed(recipe.seed)
-    with told_as_one_line(own_files(recipe.model)):
-        model = create_model(**_fitted_to(sets, recipe.model))
+    with user_code_errors(own_files(recipe.model)):
+        model = rebuild(_fitted_to(sets, recipe.model))
     if recipe.start_from:
         start_from(model, recipe.start_from)
     preprocess = sets.preprocess(asdict(recipe.data), image_size=model.image_size, time_steps=model.time_steps)
-    with errors_of_workers():
+    with unwrap_worker_errors():
         loaders = Loaders(recipe, sets, preprocess)
     settings = {
         "config": model.config,
@@ -51,7 +53,7 @@ def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepar
         "version": version("spikeformers"),
     }
     module = TrainingModule(recipe, model, settings)
-    with told_as_one_line(own_files(recipe.model)):
+    with user_code_errors(own_files(recipe.model)):
         _try_out(recipe, model)
     return Prepared(model, loaders, module, settings)
 
@@ -72,5 +74,5 @@ def _try_out(recipe: Recipe, model: SpikingTransformer) -> None:
     check_model(model)
     make_schedule(recipe, make_optimizer(recipe, model), 1)
     with torch.device("meta"), torch.no_grad():
-        twin = create_model(**model.config).eval()
+        twin = rebuild(model.config).eval()
         twin(torch.empty(1, model.in_channels, model.image_size, model.image_size))

@@ -7,7 +7,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
 
 from spikeformers.analysis import CONVENTIONS, profile
-from spikeformers.training.module import time_first
+from spikeformers.layers.time import time_first
 
 
 class ProfileLog(Callback):

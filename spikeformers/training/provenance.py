@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from spikeformers.models._parts import own_files
+from spikeformers.files import atomic_write
+from spikeformers.models.parts import own_files
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
-from spikeformers.training.whole_file import write_whole
 
 logger = logging.getLogger("spikeformers")
 
@@ -47,7 +47,7 @@ def note_start(folder: Path, recipe: Recipe) -> None:
     """Adds this start to the run's `provenance.json`: a run that was resumed has several."""
     file = folder / FILE
     starts = json.loads(file.read_text("utf-8")) if file.is_file() else []
-    write_whole(file, json.dumps([*starts, describe_start(recipe)], indent=2) + "\n")
+    atomic_write(file, json.dumps([*starts, describe_start(recipe)], indent=2) + "\n")
 
 
 def digests(model: Mapping[str, Any]) -> dict[str, str]:

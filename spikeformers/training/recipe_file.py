@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser
 
-from spikeformers.models._registry import find_family, list_families
+from spikeformers.models.registry import find_family, list_families
 from spikeformers.training.recipe import Recipe, named_part
 
 logger = logging.getLogger("spikeformers")

@@ -8,12 +8,13 @@ from typing import Any
 
 import torch
 
-from spikeformers.models import SpikingTransformer, save_pretrained
-from spikeformers.training.evaluate import Scores, evaluate
+from spikeformers.checkpoints.save import save_pretrained
+from spikeformers.evaluation.evaluate import Scores, evaluate
+from spikeformers.files import atomic_write
+from spikeformers.layers.time import time_first
+from spikeformers.models import SpikingTransformer
 from spikeformers.training.loaders import Loaders
-from spikeformers.training.module import time_first
 from spikeformers.training.pictures import draw_curves, draw_predictions
-from spikeformers.training.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def leave_pretraining(
 
 def _write(folder: Path, settings: dict[str, Any], **scores: Any) -> str:
     """Leaves scores as `results.json`, and the curves; the run in words."""
-    write_whole(folder / "results.json", json.dumps(scores, indent=2) + "\n")
+    atomic_write(folder / "results.json", json.dumps(scores, indent=2) + "\n")
     name = f"{settings['config']['name']} on {settings['recipe']['data']['name']}"
     draw_curves(folder / "metrics.csv", folder / "curves.png", name)
     return name

@@ -49,7 +49,8 @@ def load_teacher(name: str, num_classes: int, seen: Pixels | None = None) -> Tea
 
 
 def _ours(path: str) -> tuple[nn.Module, Pixels | None]:
-    from spikeformers.models import from_pretrained, read_checkpoint
+    from spikeformers.checkpoints.load import from_pretrained
+    from spikeformers.checkpoints.read import read_checkpoint
 
     preprocess: dict[str, Any] = read_checkpoint(path).settings.get("preprocess") or {}
     learnt = (preprocess["mean"], preprocess["std"]) if "mean" in preprocess and "std" in preprocess else None

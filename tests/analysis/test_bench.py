@@ -32,7 +32,7 @@ def test_ways_side_by_side():
     model, x = tiny(depth=8), torch.randn(4, 3, 16, 16)
     calls = []
     plain, lean = bench(
-        {"plain": model, "lean": sf.lean(copy.deepcopy(model))}, x, bf16=True, repeats=2, after=calls.append
+        {"plain": model, "lean": sf.recompute_blocks(copy.deepcopy(model))}, x, bf16=True, repeats=2, after=calls.append
     )
     assert (plain.way, lean.way) == ("plain", "lean")
     assert 0 < plain.evaluation < plain.training

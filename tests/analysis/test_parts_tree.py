@@ -7,7 +7,7 @@ from torch import nn
 import spikeformers as sf
 from spikeformers.analysis import parts_tree
 from spikeformers.models import describe_model, list_models
-from spikeformers.models._registry import find_family
+from spikeformers.models.registry import find_family
 
 SMALLEST = {}  # of every family
 for name in sorted(list_models(), key=lambda name: -describe_model(name)["parameters"]):

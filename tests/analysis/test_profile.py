@@ -43,7 +43,7 @@ def test_counts_are_those_of_the_plain_model_however_it_runs(model):
     assert counts(profile(model, [x])) == plain  # a second time
     with torch.autocast("cpu", torch.bfloat16):
         assert counts(profile(model, [(x, torch.zeros(2))])) == plain
-    assert counts(profile(sf.lean(model).train(), [x])) == plain
+    assert counts(profile(sf.recompute_blocks(model).train(), [x])) == plain
     assert model.training
     model.eval()
     sf.compile(model, backend="eager")

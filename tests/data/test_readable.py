@@ -3,8 +3,8 @@
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
+from spikeformers.data.eval_shards import NOT_COUNTED, Share
 from spikeformers.data.readable import Readable
-from spikeformers.data.shares import NOT_COUNTED, Share
 
 
 class Broken(Dataset):

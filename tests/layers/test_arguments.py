@@ -19,7 +19,7 @@ from spikeformers.layers.masking import MaskedNorm, Visible
 from spikeformers.layers.mlp import InnerResidualMLP
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.sew_downsample import SEWDownsample
-from spikeformers.models._network import SpikingTransformer
+from spikeformers.models.network import SpikingTransformer
 from spikeformers.neurons import LIF, SpikingJellyNeuron
 from spikeformers.ops import surrogate
 

@@ -8,7 +8,7 @@ import torch
 
 import spikeformers as sf
 from spikeformers.models import check_model
-from spikeformers.models._parts import part_names
+from spikeformers.models.parts import part_names
 from spikeformers.neurons import SpikingJellyNeuron
 
 SLOTS = ("attention", "neuron", "stem", "mlp", "shortcut", "position")

@@ -47,7 +47,7 @@ def process(rank, port, name, make_lean, queue):
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     model, x, weights = case(name)
     model = synchronise(model)
-    model = sf.lean(model) if make_lean else model
+    model = sf.recompute_blocks(model) if make_lean else model
     share = slice(0, 3) if rank == 0 else slice(3, 5)
     mine = x[:, share] if x.ndim == 5 else x[share]
     weighted(model, mine, weights[share]).backward()

@@ -10,7 +10,7 @@ from tiny_models import FAMILIES, TINY, build
 from torch.nn.functional import cross_entropy
 
 import spikeformers as sf
-from spikeformers.models._registry import _FAMILIES, find_family
+from spikeformers.models.registry import _FAMILIES, find_family
 
 every_size = pytest.mark.parametrize("name", sf.list_models())
 every_tiny = pytest.mark.parametrize("tiny", TINY, indirect=True)

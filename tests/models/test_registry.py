@@ -12,7 +12,7 @@ import spikeformers as sf
 from spikeformers.layers.attention import SSA
 from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.models import register
-from spikeformers.models._registry import _FAMILIES
+from spikeformers.models.registry import _FAMILIES
 from spikeformers.neurons import IF, LIF, PLIF, from_spikingjelly
 from spikeformers.ops.surrogate import ATan, Sigmoid, Triangle
 
@@ -222,7 +222,7 @@ def test_a_taken_name(sizes):
 
 
 def test_a_registered_family_of_ones_own(monkeypatch):
-    monkeypatch.setattr("spikeformers.models._registry._FAMILIES", dict(_FAMILIES))
+    monkeypatch.setattr("spikeformers.models.registry._FAMILIES", dict(_FAMILIES))
 
     def ours(*, dim: int, num_classes: int = 3):
         return sf.create_model(SIZE, **{**TINY, "dim": dim, "num_classes": num_classes})

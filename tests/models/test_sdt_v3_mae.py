@@ -6,8 +6,8 @@ from tiny_models import build
 from torch import nn
 
 import spikeformers as sf
+from spikeformers.checkpoints.save import save_pretrained
 from spikeformers.layers.masking import ReleasedOrder
-from spikeformers.models import save_pretrained
 from spikeformers.models.sdt_v3_mae import grid_position, normed_patches
 from spikeformers.training import fit
 from spikeformers.training.start import start_from

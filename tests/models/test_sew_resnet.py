@@ -5,8 +5,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import spikeformers as sf
-from spikeformers.models._registry import find_family
-from spikeformers.models._released import translate
+from spikeformers.checkpoints.keys import translate
+from spikeformers.models.registry import find_family
 
 spikingjelly = pytest.importorskip("spikingjelly.activation_based")
 from spikingjelly.activation_based import functional, neuron, surrogate  # noqa: E402

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import spikeformers as sf
+from spikeformers.checkpoints.keys import translate
 from spikeformers.layers.stem import CMLSPS, SPS
-from spikeformers.models._registry import find_family
-from spikeformers.models._released import translate
+from spikeformers.models.registry import find_family
 from spikeformers.neurons import LIF
 
 TAUS = {"spikingformer_2_256_": 1.5, "spikingformer_cml_2_256_": 1.75}  # on events; 2 elsewhere

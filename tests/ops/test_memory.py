@@ -65,7 +65,7 @@ def test_no_model_leaves_memory_unwritten(tiny):
 
 
 def test_lif_in_pieces(monkeypatch):
-    monkeypatch.setattr("spikeformers.ops.lif.rows._IN_CACHE", 50)
+    monkeypatch.setattr("spikeformers.ops.lif.eager._IN_CACHE", 50)
     x = torch.randn(3, 7, 4, 3, 2).requires_grad_()
     for seen in (x, LAYOUTS["channels_last"](x), LAYOUTS["one_step_at_all"](x)):
         y = lif(seen)

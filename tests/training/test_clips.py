@@ -7,11 +7,11 @@ import pytest
 import torch
 import yaml
 
+from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.cli import main
 from spikeformers.deploy import Predictor
-from spikeformers.models import read_checkpoint
+from spikeformers.evaluation.evaluate import evaluate_checkpoint
 from spikeformers.training import fit
-from spikeformers.training.evaluate import evaluate_checkpoint
 from spikeformers.training.mixup import Mixup
 
 MODEL = {

@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy, softmax
 
 import spikeformers as sf
 from spikeformers.analysis import FiringRates
+from spikeformers.checkpoints.save import save_pretrained
 from spikeformers.data import Augmented, EpochSampler
-from spikeformers.models import save_pretrained
 from spikeformers.training import read_recipe
 from spikeformers.training.losses import (
     FiringPenalty,

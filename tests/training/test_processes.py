@@ -10,9 +10,10 @@ import textwrap
 import pytest
 import torch
 
+from spikeformers.checkpoints.load import from_pretrained
+from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.data import load_images
-from spikeformers.models import from_pretrained, read_checkpoint
-from spikeformers.training.evaluate import evaluate
+from spikeformers.evaluation.evaluate import evaluate
 from spikeformers.training.loaders import eval_loader
 
 SETTINGS = {

@@ -14,7 +14,7 @@ SMALL = dict(
 
 
 def weights(folder):
-    from spikeformers.models import read_checkpoint
+    from spikeformers.checkpoints.read import read_checkpoint
 
     return read_checkpoint(folder).weights
 

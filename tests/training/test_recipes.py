@@ -17,7 +17,7 @@ import spikeformers as sf
 from spikeformers.data import EventSets, ImageSets
 from spikeformers.data.events import known_event_sets
 from spikeformers.data.events.recording import Recording
-from spikeformers.models._registry import find_family, resolve
+from spikeformers.models.registry import find_family, resolve
 from spikeformers.training import Recipe, fit, list_recipes, read_recipe
 from spikeformers.training.loaders import Loaders
 from spikeformers.training.module import TrainingModule

@@ -13,10 +13,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import spikeformers as sf
 from spikeformers.analysis import FiringRates
+from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.data import load_images
-from spikeformers.models import read_checkpoint
+from spikeformers.evaluation.evaluate import evaluate
 from spikeformers.training import fit
-from spikeformers.training.evaluate import evaluate
 from spikeformers.training.loaders import eval_loader
 from spikeformers.training.module import TrainingModule
 

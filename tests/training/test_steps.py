@@ -8,10 +8,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 import spikeformers as sf
-from spikeformers.models._lean import recomputed
+from spikeformers.layers.time import time_first
+from spikeformers.models.recompute import recomputed
 from spikeformers.training import module as module_file
 from spikeformers.training import read_recipe
-from spikeformers.training.module import TrainingModule, time_first
+from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import make_optimizer, make_schedule
 
 # A model without norms and neurons, on which sums over a batch are exact enough to compare.

@@ -5,9 +5,9 @@ from typing import Any
 
 from torch import Tensor
 
-from spikeformers.ops.eager import runs_eagerly
-from spikeformers.ops.lif import recompute, reference, rows
+from spikeformers.ops.lif import autograd, eager, reference
 from spikeformers.ops.surrogate import Sigmoid, Surrogate
+from spikeformers.ops.tracing import runs_eagerly
 
 _BACKENDS = ("reference", "recompute", "triton")
 _HAS_TRITON = find_spec("triton") is not None
@@ -47,7 +47,7 @@ def lif(
         backend = _choose(x, tau, surrogate)
     elif backend != "reference" and not runs_eagerly(x, tau):
         raise ValueError(f"lif's {backend} cannot be traced, compiled or transformed: backend='auto' picks another way")
-    way: Any = rows
+    way: Any = eager
     if backend == "triton":
         from spikeformers.ops.lif import triton
 
@@ -55,7 +55,7 @@ def lif(
             raise ValueError(f"lif by Triton cannot be had: {refused}; backend='auto' picks another way")
         way = triton
     settings = (x, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate)
-    return reference.lif(*settings) if backend == "reference" else recompute.lif(way, *settings)
+    return reference.lif(*settings) if backend == "reference" else autograd.lif(way, *settings)
 
 
 def _choose(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str:

@@ -10,8 +10,8 @@ from spikeformers.data import load_sets
 from spikeformers.data.events import known_event_sets, load_events
 from spikeformers.data.events import named as named_file
 from spikeformers.data.events.gesture import CLASSES
+from spikeformers.data.settings import Data
 from spikeformers.data.split import split_in_order
-from spikeformers.training.recipe import Data
 
 SETTINGS = {"frames_by": "number"}
 

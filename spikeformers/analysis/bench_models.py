@@ -1,0 +1,82 @@
+"""Ways to run a model: as it is, with our switches, and as SpikingJelly has it."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeformers.analysis.bench import Speed, bare_products, bench
+from spikeformers.models import SpikingTransformer, compile, recompute_blocks
+from spikeformers.models.registry import build
+
+WAYS = ("plain", "lean", "compiled", "spikingjelly", "spikingjelly-compiled")
+
+
+def bench_ways(
+    name: str, ways: Sequence[str], *, batch_size: int = 16, bf16: bool = False, repeats: int = 5, **overrides: Any
+) -> tuple[list[Speed], tuple[float, float]]:
+    """Speed and memory of a model by name, run in some of `WAYS`, and `bare_products`; on a GPU where there is one.
+
+    `overrides` go to `create_model`. Raises ValueError for an unknown way, and for a model SpikingJelly does not have.
+    """
+    if unknown := [way for way in ways if way not in WAYS]:
+        raise ValueError(f"there is no way {unknown[0]!r} to run a model: choose of {', '.join(WAYS)}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    models = {way: make_way(way, name, **overrides).to(device) for way in ways}
+    plain = make_way("plain", name, **overrides).to(device)
+    x = random_input(plain, batch_size).to(device)
+    speeds = bench(models, x, bf16=bf16, repeats=repeats, after=clear_state)
+    return speeds, bare_products(plain, x, bf16=bf16, repeats=repeats)
+
+
+def make_way(way: str, name: str, **overrides: Any) -> Any:
+    """A model by name, to be run in one of `WAYS`. Raises ValueError for a model SpikingJelly does not have."""
+    model = build(name, overrides)
+    if way.startswith("spikingjelly"):
+        counterpart = spikingjelly_counterpart(model)
+        if counterpart is None:
+            raise ValueError(f"SpikingJelly has no {name}: leave it out, as in --ways plain,lean")
+        return torch.compile(counterpart) if way.endswith("compiled") else counterpart
+    model = model.to(memory_format=torch.channels_last)
+    return {"plain": lambda model: model, "lean": recompute_blocks, "compiled": compile}[way](model)
+
+
+def random_input(model: SpikingTransformer, batch_size: int) -> Tensor:
+    """Images `[B, C, H, W]`, or, for a model of events, frames `[T, B, 2, H, W]`."""
+    image = (batch_size, model.in_channels, model.image_size, model.image_size)
+    return torch.rand(model.time_steps, *image) if model.in_channels == 2 else torch.randn(*image)
+
+
+def spikingjelly_counterpart(model: SpikingTransformer) -> nn.Module | None:
+    """The same architecture at the same size from SpikingJelly 2, multi-step, or None where it has none.
+
+    Its state has to be cleared after every call, by `clear_state`. Raises ImportError where it is not installed.
+    """
+    config: dict[str, Any] = model.config
+    ends: dict[str, Any] = dict(T=model.time_steps, in_channels=model.in_channels, num_classes=model.num_classes)
+    name = str(config.get("name"))
+    if name.startswith("spikformer_") and config["stem"] == "SPS" and config["depth"] and model.image_size % 16 == 0:
+        from spikingjelly.activation_based.model.spikformer import Spikformer
+
+        size = dict(img_size_h=model.image_size, img_size_w=model.image_size, patch_size=prod(config["strides"]))
+        width = dict(embed_dims=config["dim"], num_heads=config["num_heads"], depths=config["depth"])
+        return Spikformer(**ends, **size, **width, mlp_ratio=float(config["mlp_ratio"]))
+    if name == "qkformer_10_384":
+        from spikingjelly.activation_based.model.qkformer import qkformer_10_384
+
+        return qkformer_10_384(**ends)
+    if name == "sdt_8_384":
+        from spikingjelly.activation_based.model.spike_driven_transformer import sdt_8_384
+
+        return sdt_8_384(**ends)
+    return None
+
+
+def clear_state(model: nn.Module) -> None:
+    """Clears what SpikingJelly's neurons remember; of ours there is nothing to clear."""
+    if not isinstance(model, SpikingTransformer):
+        from spikingjelly.activation_based.functional import reset_net
+
+        reset_net(model)

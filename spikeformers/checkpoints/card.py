@@ -1,0 +1,148 @@
+"""The model card: what a saved model says of itself, in Markdown, to people and to the Hugging Face Hub."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePath
+from typing import Any
+
+import torch
+
+from spikeformers.models.network import SpikingTransformer
+from spikeformers.models.papers import PAPERS, Paper
+from spikeformers.models.parts import part_name, slot_of
+from spikeformers.models.registry import Published, build, describe_family, find_family
+
+# What the Hub calls the sets that `data.name` knows; a folder of one's own has no name there, and its path is private.
+_DATASETS = {
+    "cifar10": "uoft-cs/cifar10",
+    "cifar100": "uoft-cs/cifar100",
+    "digits": None,  # scikit-learn's
+    "fashion_mnist": "zalando-datasets/fashion_mnist",
+    "mnist": "ylecun/mnist",
+}
+
+
+def model_card(model: SpikingTransformer, settings: Mapping[str, Any], repo: str = "") -> str:
+    """A model's README.md, with YAML in front for the Hub. What is not known is left out.
+
+    `settings` are those of `save_pretrained`, `repo` the `owner/name` it goes to, if it goes to one.
+    """
+    name = model.config.get("name", "")
+    title = name.rpartition(":")[2] or "A model"
+    family = describe_family(name) if name and ":" not in name else None
+    about = "{title}: {difference}".format(**family) if family else "A spiking transformer with a builder of its own."
+    sections = [
+        _front_matter(settings, family["name"] if family else title),
+        f"# {title}\n\n{about}",
+        _table(_facts(model, settings)),
+        f"## Use\n\n{_use(model, repo or 'path/to/this/folder')}",
+        *(["## Paper", *map(_citation, papers)] if (papers := _papers(name)) else []),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _front_matter(settings: Mapping[str, Any], family: str) -> str:
+    import yaml
+
+    dataset = _DATASETS.get(_data(settings) or "")
+    fields = {
+        "library_name": "spikeformers",
+        "pipeline_tag": "image-classification",
+        "tags": ["spiking-neural-network", "spiking-transformer", family],
+        **({"license": settings["license"]} if settings.get("license") else {}),
+        **({"datasets": [dataset]} if dataset else {}),
+        **({"metrics": ["accuracy"]} if _measured(settings) else {}),
+    }
+    return f"---\n{yaml.safe_dump(fields, sort_keys=False)}---"
+
+
+def _facts(model: SpikingTransformer, settings: Mapping[str, Any]) -> dict[str, str]:
+    """The rows of the card's table, those of unknown things empty."""
+    size, preprocess, published = model.image_size, settings.get("preprocess") or {}, _published(model)
+    parts = {key: part_name(value) for key, value in model.config.items() if slot_of(key)}
+    return {
+        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
+        "time steps": str(model.time_steps),
+        "input": f"{model.in_channels} x {size} x {size}",
+        "normalised by": ", ".join(
+            f"{key} {_numbers(preprocess[key])}" for key in ("mean", "std") if key in preprocess
+        ),
+        "classes": str(model.num_classes),
+        "parts": ", ".join(f"{key} `{part}`" for key, part in parts.items()),
+        "accuracy, measured": _measured(settings),
+        "accuracy, published": f"{published.top1:.2f} % on {published.data}" if published else "",
+        "energy an image": f"{settings['energy_mj']:.3g} mJ, estimated" if settings.get("energy_mj") else "",
+        "licence": str(settings.get("license") or ""),
+    }
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return " ".join(f"{value:.4g}" for value in values)
+
+
+def _table(rows: Mapping[str, str]) -> str:
+    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items() if value)])
+
+
+def _measured(settings: Mapping[str, Any]) -> str:
+    test = settings.get("test")
+    if not isinstance(test, Mapping) or "top1" not in test:
+        return ""
+    images = f" of {test['images']:,} test images" if "images" in test else ""
+    return f"{test['top1']:.2f} %{images}" + (f" of {data}" if (data := _data(settings)) else "")
+
+
+def _data(settings: Mapping[str, Any]) -> str | None:
+    """The name of the set it was trained on, if that is one that everybody knows."""
+    value: Any = settings
+    for key in ("recipe", "data", "name"):
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value if isinstance(value, str) and value in _DATASETS else None
+
+
+def _published(model: SpikingTransformer) -> Published | None:
+    """What was published of this very model: of its size, with every number and part as there, but for training."""
+    name = model.config.get("name", "")
+    published = _size(name)
+    if published is None or published.top1 is None:
+        return None
+    with torch.device("meta"):
+        config = build(name, {}).config
+    drop_path = {"drop_path": model.config.get("drop_path")}
+    return published if {**model.config, **drop_path} == {**config, **drop_path} else None
+
+
+def _size(name: str) -> Published | None:
+    return find_family(name).published.get(name) if name and ":" not in name else None
+
+
+def _papers(name: str) -> list[Paper]:
+    """The family's, and that of the size where it is another."""
+    if not name or ":" in name:
+        return []
+    size = _size(name)
+    cited = [*describe_family(name)["papers"][:1], *([size.paper] if size else [])]
+    return [PAPERS[paper] for paper in dict.fromkeys(cited) if paper in PAPERS]
+
+
+def _citation(paper: Paper) -> str:
+    return f"[{paper.title}]({paper.link}), {paper.venue} {paper.year}\n\n```bibtex\n{paper.bibtex}\n```"
+
+
+def _use(model: SpikingTransformer, place: str) -> str:
+    builder = model.config.get("name", "")
+    foreign = {key: value for key, value in model.config.items() if slot_of(key) and ":" in str(value)}
+    bring = "".join(f", {key}={part_name(value)}" for key, value in foreign.items())
+    load = f'model = sf.from_pretrained("{place}"{bring})'
+    told = f"{', '.join(f'`{key}`' for key in foreign)} is not a part of spikeformers: bring it.\n\n" if foreign else ""
+    if ":" in builder:
+        file = PurePath(builder.rpartition(":")[0]).name
+        told = (
+            f"Its builder, in `{file}`, is not a part of spikeformers: bring it, and the `config` in `config.json`.\n\n"
+        )
+        load = f'model = sf.create_model(**config, pretrained="{place}").eval()'
+    elif not builder:
+        told = "It was built by hand: build it again as `model`, in the same way.\n\n"
+        load = f'sf.load_checkpoint(model, "{place}").eval()'
+    shape = f"{model.in_channels}, {model.image_size}, {model.image_size}"
+    call = f"logits = model(images)  # [B, {shape}] or [T, B, {shape}] -> [B, {model.num_classes}]"
+    return f"{told}```python\nimport spikeformers as sf\n\n{load}\n{call}\n```"

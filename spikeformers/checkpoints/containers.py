@@ -1,0 +1,82 @@
+"""Reading checkpoints that others published: their containers, without running anything they carry."""
+
+import argparse
+import pathlib
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_CONTAINERS = ("state_dict", "model")  # timm's and Lightning's key, and that of the masked-autoencoder code
+_PREFIXES = ("module.", "_orig_mod.", "model.")  # DistributedDataParallel's, torch.compile's, Lightning's
+
+
+def _allowed() -> list[Any]:
+    """The types other than tensors and plain Python that released files hold: settings, NumPy scalars, paths."""
+    numpy_types = {
+        type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")
+    }
+    numpy_scalar = np._core.multiarray.scalar  # pyright: ignore[reportAttributeAccessIssue]
+    old_name = (numpy_scalar, "numpy.core.multiarray.scalar")  # as NumPy before 2 wrote it
+    flavours = {"Posix": pathlib.PurePosixPath, "Windows": pathlib.PureWindowsPath}  # never one of this file system
+    paths = [
+        (flavour, f"{module}.{pure}{name}Path")
+        for name, flavour in flavours.items()
+        for pure in ("", "Pure")
+        for module in ("pathlib", "pathlib._local")  # the latter as Python 3.13 writes it
+    ]
+    return [argparse.Namespace, np.dtype, *numpy_types, numpy_scalar, old_name, *paths]
+
+
+def read_pickle(path: Path) -> dict[str, Any]:
+    """What a `.pth`, `.pth.tar`, `.pt` or `.ckpt` file holds, read with `weights_only` and a fixed list of types.
+
+    Raises ValueError for a file that is damaged, or that asks for any other type to be built.
+    """
+    try:
+        with torch.serialization.safe_globals(_allowed()):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError:  # says enough by itself
+        raise
+    except pickle.UnpicklingError as error:
+        if asked := re.search(r"(?:GLOBAL|global|type:?) [`']?([\w.]+)", str(error)):
+            raise ValueError(f"{path} is refused: it asks to build {asked[1]}, and only weights are read") from error
+        raise ValueError(f"{path} is not a readable checkpoint: it may be damaged; fetch it again") from error
+    except Exception as error:  # of a dozen kinds, for torch does not check what it reads
+        raise ValueError(f"{path} is not a readable checkpoint: it may be cut short; fetch it again") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds a {type(content).__name__}, where a dict of weights belongs")
+    return content
+
+
+def unwrap(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The state dict inside a container, without the prefixes that wrappers put before every key.
+
+    Raises ValueError where there is none.
+    """
+    for key in _CONTAINERS:
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    weights = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if not weights:
+        raise ValueError(
+            f"{path} holds no weights: its entries are {', '.join(map(str, list(content)[:10])) or 'none'}"
+        )
+    if averaged := {k.removeprefix("ema.module."): v for k, v in weights.items() if k.startswith("ema.module.")}:
+        weights = averaged  # a training checkpoint of ours: what it evaluates with
+    while prefix := next((p for p in _PREFIXES if all(key.startswith(p) for key in weights)), None):
+        weights = {key.removeprefix(prefix): value for key, value in weights.items()}  # wrappers nest in any order
+    return weights
+
+
+def training_arguments(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the training that a container keeps beside the weights, as MAE's and timm's code write them."""
+    arguments = content.get("args")
+    arguments = vars(arguments) if isinstance(arguments, argparse.Namespace) else arguments
+    return {"model": content.get("arch", ""), **(arguments if isinstance(arguments, dict) else {})}

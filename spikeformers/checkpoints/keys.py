@@ -1,0 +1,47 @@
+"""Keys of released files: which family they belong to, and what they are called here."""
+
+import functools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from spikeformers.models.registry import Family
+
+
+def check_loadable(weights: Mapping[str, Tensor], family: Family, path: Path | str) -> None:
+    """Raises ValueError for a file that holds something other than a model of the family, such as its pre-training."""
+    for pattern, what in family.unloadable.items():
+        if any(re.match(pattern, key) for key in weights):
+            raise ValueError(f"{path} is {what}")
+
+
+def translate(
+    weights: Mapping[str, Tensor], family: Family, config: Mapping[str, Any], ours: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """A released state dict under our keys: renamed, dead keys dropped, 1x1 weights given the rank of a convolution.
+
+    One that has our keys already, which all begin with the parts of a `SpikingTransformer`, keeps them.
+    """
+    if any(key.startswith("stem.") for key in weights):
+        return dict(weights)
+    renames = tuple(family.renames(config) if callable(family.renames) else family.renames)
+    translated = {}
+    for key, value in weights.items():
+        if key not in ours:
+            if any(re.fullmatch(pattern, key) for pattern in family.dead_keys):
+                continue
+            key = _renamed(key, renames)
+        if key in ours and value.shape != (wanted := ours[key].shape) and (*value.shape, 1, 1)[: len(wanted)] == wanted:
+            value = value.reshape(wanted)
+        translated[key] = value
+    return translated
+
+
+@functools.lru_cache(maxsize=1 << 16)  # to tell what a file holds is to read its keys many times
+def _renamed(key: str, renames: tuple[tuple[str, str], ...]) -> str:
+    for pattern, replacement in renames:
+        key = re.sub(pattern, replacement, key)
+    return key

@@ -1,0 +1,173 @@
+"""Loading weights into a model, and building the model that a file describes."""
+
+import logging
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from spikeformers.checkpoints.hub import download, is_repository
+from spikeformers.checkpoints.identify import identify
+from spikeformers.checkpoints.keys import check_loadable, translate
+from spikeformers.checkpoints.layout import compare
+from spikeformers.checkpoints.read import WEIGHTS, Checkpoint, read_checkpoint
+from spikeformers.layers.layer_scale import LayerScale
+from spikeformers.models.network import SpikingTransformer
+from spikeformers.models.parts import find_part, slot_of
+from spikeformers.models.registry import find_family, rebuild
+
+logger = logging.getLogger("spikeformers")
+
+
+def load_checkpoint(
+    model: SpikingTransformer, path: str | Path, new: Collection[str] = (), trunk_only: bool = False
+) -> SpikingTransformer:
+    """Loads weights, ours or in a family's released layout, into a model in place, and returns it.
+
+    A file for another `num_classes` leaves the model its new head, or none; one for other `in_channels` leaves its
+    new first convolution. Everything else is strict, but for what you name in `new`, which stays as the model has it
+    where the file lacks it: `head`, `stem` (the first convolution), `scales` (of the branches). `trunk_only` leaves
+    out what the file has besides, such as a decoder of pre-training. Log lines say what stayed new or was left out.
+
+    Raises what `read_checkpoint` raises, and ValueError where keys or shapes differ, naming the first ten.
+    """
+    checkpoint = read_checkpoint(path)
+    ours = model.state_dict()
+    weights = checkpoint.weights
+    if (name := model.config.get("name")) and ":" not in name:
+        family = find_family(name)
+        if not trunk_only:
+            check_loadable(weights, family, path)
+        weights = translate(weights, family, model.config, ours)
+    if trunk_only and (unused := [key for key in weights if key not in ours]):
+        weights = {key: value for key, value in weights.items() if key in ours}
+        logger.warning("%s has %s besides: left out", path, _parts(unused))
+    may_be_new = {key for what in new for key in _KEYS_OF[what](model)}
+    new_ends = _new_ends(model, weights, checkpoint)
+    kept = {key for key in ours if key.endswith("num_batches_tracked")} - set(weights)  # some files leave them out
+    kept |= {key for keys, _ in new_ends for key in keys}
+    lacking = [key for key in sorted(may_be_new - kept) if not _fits(weights.get(key), ours[key])]
+    kept |= {*lacking}
+    weights = {key: value for key, value in weights.items() if key not in kept}
+    _check_fit(model, ours, weights, kept, checkpoint)
+    for _, what in new_ends:
+        logger.warning("%s %s", checkpoint.path, what)
+    if lacking:
+        logger.warning("%s has no weights for %s: they are new", path, _parts(lacking))
+    model.load_state_dict({**ours, **weights})
+    return model
+
+
+def from_pretrained(path: str | Path, *, revision: str | None = None, **overrides: Any) -> SpikingTransformer:
+    """Builds the model a checkpoint of ours describes, loads its weights, and returns it in eval mode.
+
+    `path` is a folder or file; where there is none, `owner/name` is a repository on the Hugging Face Hub, and
+    `revision` its branch, tag or commit. `overrides` go to `create_model`. A file may name parts that are not ours;
+    they are refused unless passed in here, because to find them would run somebody's code.
+
+    Raises what `load_checkpoint` raises, ValueError for a file that does not describe its model, and FileNotFoundError
+    for a repository that is not there, or not a model of ours, and where the Hub cannot be reached.
+    """
+    if not Path(path).exists() and is_repository(str(path)):
+        path = download(str(path), WEIGHTS, revision)
+    elif revision is not None:
+        raise ValueError(f"{path} has no revision {revision!r}: only a repository on the Hub, owner/name, has them")
+    checkpoint = read_checkpoint(path)
+    return build_from(checkpoint, **overrides)
+
+
+def build_from(checkpoint: Checkpoint, **overrides: Any) -> SpikingTransformer:
+    """`from_pretrained` for a checkpoint that has been read."""
+    if not checkpoint.config:
+        raise ValueError(
+            f"{checkpoint.path} does not say which model it holds: name it, by --model or create_model(...); "
+            f"`spikeformers identify {checkpoint.path}` says what it looks like"
+        )
+    trusted = {key: find_part(slot, value) if (slot := slot_of(key)) else value for key, value in overrides.items()}
+    model = rebuild({**checkpoint.config, **trusted}, allow_foreign=False)
+    return load_checkpoint(model, checkpoint.path).eval()
+
+
+def _new_ends(
+    model: SpikingTransformer, weights: Mapping[str, Tensor], checkpoint: Checkpoint
+) -> list[tuple[set[str], str]]:
+    """The keys a file cannot fill because it was made for other classes or channels, and what to say of each end."""
+    ends: list[tuple[set[str], str]] = []
+    ours = model.state_dict()
+    if model.num_classes == 0 and (keys := {key for key in weights if key.startswith("head.") and key not in ours}):
+        ends.append((keys, "has a head: it is left out, for 0 classes"))
+    if model.num_classes and checkpoint.config.get("num_classes") == 0:
+        keys = {key for key in ours if key.startswith("head.") and key not in weights}
+        ends.append((keys, f"has no classes: a new head for {model.num_classes}"))
+    for name, layer in model.head.named_modules(prefix="head"):
+        found = weights.get(f"{name}.weight")
+        if not isinstance(layer, nn.Linear) or found is None or found.shape[1:] != layer.weight.shape[1:]:
+            continue
+        if len(found) != layer.out_features:
+            keys = {f"{name}.{key}" for key in layer.state_dict()}
+            ends.append((keys, f"has {len(found)} classes: a new head for {layer.out_features}"))
+    for name, layer in model.stem.named_modules(prefix="stem"):
+        found = weights.get(f"{name}.weight")
+        if isinstance(layer, nn.Conv2d) and found is not None and found.ndim == 4:
+            same_otherwise = (found.shape[0], *found.shape[2:]) == (layer.weight.shape[0], *layer.weight.shape[2:])
+            if found.shape[1] != layer.in_channels == model.in_channels and same_otherwise:
+                says = f"takes {found.shape[1]} channels: a new first convolution for {layer.in_channels}"
+                ends.append(({f"{name}.weight"}, says))
+    return ends
+
+
+def _first_convs(model: SpikingTransformer) -> set[str]:
+    """The convolutions that read the image."""
+    convs = model.stem.named_modules(prefix="stem")
+    return {f"{n}.weight" for n, m in convs if isinstance(m, nn.Conv2d) and m.in_channels == model.in_channels}
+
+
+def _fits(found: Tensor | None, wanted: Tensor) -> bool:
+    return found is not None and found.shape == wanted.shape
+
+
+def _scales(model: SpikingTransformer) -> set[str]:
+    return {f"{name}.scale" for name, module in model.named_modules() if isinstance(module, LayerScale)}
+
+
+def _head(model: SpikingTransformer) -> set[str]:
+    return {key for key in model.state_dict() if key.startswith("head.")}
+
+
+_KEYS_OF = {"head": _head, "stem": _first_convs, "scales": _scales}
+
+
+def _parts(keys: Collection[str]) -> str:
+    """`head.linear, blocks.scale`: keys without their last word and the numbers of blocks."""
+    names = dict.fromkeys(
+        ".".join(word for word in key.rpartition(".")[0].split(".") if not word.isdigit()) or key for key in keys
+    )
+    shown = [*names][:4]
+    return ", ".join(shown) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def _check_fit(
+    model: SpikingTransformer,
+    ours: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    kept: set[str],
+    checkpoint: Checkpoint,
+) -> None:
+    differences = compare(ours, weights, kept)
+    if differences.faults:
+        name = model.config.get("name", "the model")
+        raise ValueError(f"{checkpoint.path} does not fit {name}: {differences}{_what_it_holds(checkpoint, name)}")
+
+
+def _what_it_holds(checkpoint: Checkpoint, wanted: str) -> str:
+    """A sentence for the error of a file that holds another model."""
+    if held := checkpoint.config.get("name"):
+        return f". It holds a {held}"
+    try:
+        likeliest = identify(checkpoint)[0]
+    except ValueError:  # like nothing here
+        return ""
+    if likeliest.name == wanted and not likeliest.overrides:
+        return ""
+    return f". It looks like {likeliest.refusal or likeliest.call}"

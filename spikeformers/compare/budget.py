@@ -1,0 +1,138 @@
+"""The same budget for all: epochs as the recipe has them, or steps bought for so many FLOPs or minutes."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
+
+from spikeformers.analysis.bench import bench
+from spikeformers.compare.base import with_total_epochs
+from spikeformers.files import atomic_write
+from spikeformers.layers.time import time_first
+from spikeformers.models.parts import own_files, user_code_errors
+from spikeformers.training.optim import total_epochs
+from spikeformers.training.prepare import Prepared
+from spikeformers.training.provenance import digests
+from spikeformers.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What each run may spend on training steps. Epochs are those of the recipe, and need no amount."""
+
+    of: Literal["epochs", "flops", "minutes"] = "epochs"
+    amount: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.of != "epochs" and not 0 < self.amount < math.inf:
+            raise ValueError(f"{self.of} {self.amount} buy no training step: give a number above 0")
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a batch costs one variant on this machine, before training."""
+
+    seconds: float  # of a training step
+    evaluation: float  # seconds of evaluation
+    peak: float  # MiB that a training step holds at most, above the model
+    flops: float  # of a training step's products and convolutions, backward included
+
+
+def measured_prices(ready: Mapping[str, Prepared], file: Path, jobs: int, repeats: int = 5) -> dict[str, Price]:
+    """The price of each variant, measured in turns on its training images, with the processor shared by `jobs` runs.
+
+    Those that `keep_prices` has put into `file` are taken from it, so that budgets stay, where they are of the same
+    settings and the same files of parts.
+    """
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    known = {
+        name: Price(**kept[name]["price"])
+        for name, prepared in ready.items()
+        if kept.get(name, {}).get("of") == _settings(prepared)
+    }
+    new = {name: prepared for name, prepared in ready.items() if name not in known}
+    return known | (_measured(new, jobs, repeats) if new else {})
+
+
+def keep_prices(prices: Mapping[str, Price], ready: Mapping[str, Prepared], file: Path) -> None:
+    """Puts prices into `file`, beside those of other variants, with what they are the prices of."""
+    kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    new = {name: {"of": _settings(ready[name]), "price": asdict(price)} for name, price in prices.items()}
+    atomic_write(file, json.dumps(kept | new, indent=2) + "\n")
+
+
+def _settings(prepared: Prepared) -> dict[str, Any]:
+    """What a price depends on, but for the machine."""
+    recipe = prepared.loaders.recipe
+    of = {"model": prepared.model.config, "files": digests(recipe.model), "precision": recipe.precision,
+          "batch_size": recipe.batch_size, "memory": recipe.memory, "compile": recipe.compile}  # fmt: skip
+    return json.loads(json.dumps(of))
+
+
+def _measured(ready: Mapping[str, Prepared], jobs: int, repeats: int) -> dict[str, Price]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    models, inputs, flops = {}, {}, {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // jobs))
+    try:
+        for name, prepared in ready.items():
+            loaders = prepared.loaders
+            inputs[name] = time_first(next(iter(loaders.eval_loader(loaders.train)))[0].to(device))
+            models[name] = prepared.model.to(device)
+            try:
+                with user_code_errors(own_files(loaders.recipe.model)):
+                    flops[name] = training_flops(models[name], inputs[name])
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
+        bf16 = next(iter(ready.values())).loaders.recipe.precision != "32-true"
+        with user_code_errors(set().union(*(own_files(prepared.loaders.recipe.model) for prepared in ready.values()))):
+            speeds = bench(models, inputs, bf16=bf16, repeats=repeats)
+    finally:
+        torch.set_num_threads(threads)
+    return {s.way: Price(s.training, s.evaluation, s.peak, flops[s.way]) for s in speeds}
+
+
+def training_flops(model: nn.Module, x: Tensor) -> float:
+    """FLOPs of the products and convolutions in a training step on a batch: two for a multiplication with its sum."""
+    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+        logits = model.train()(x)
+        cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=x.device)).backward()
+    model.zero_grad()
+    return counter.get_total_flops()
+
+
+def spent(recipe: Recipe, budget: Budget, price: Price, batches: int) -> Recipe:
+    """A recipe that spends a budget: as many steps as it buys, in epochs of equal length, no longer than `batches`.
+
+    Raises ValueError for a budget below one step.
+    """
+    if budget.of == "epochs":
+        return recipe
+    cost, unit = (price.flops, "FLOPs") if budget.of == "flops" else (price.seconds / 60, "minutes")
+    steps = math.floor(budget.amount / cost)
+    if steps < 1:
+        raise ValueError(f"{budget.of} {budget.amount:g} are less than one step of {recipe.run}: {cost:.3g} {unit}")
+    least = math.ceil(steps / batches)
+    epochs = max(range(least, 2 * least + 1), key=lambda number: (steps // number * number, -number))  # least is left
+    limited = {**recipe.trainer, "limit_train_batches": steps // epochs}
+    return dataclasses.replace(with_total_epochs(recipe, epochs), trainer=limited)
+
+
+def batches_of(recipe: Recipe, images: int) -> int:
+    """Training steps in an epoch, before any budget."""
+    full = images // recipe.batch_size
+    limit = recipe.trainer.get("limit_train_batches", 1.0)
+    return max(1, min(full, limit) if isinstance(limit, int) else int(full * limit))
+
+
+def steps_of(recipe: Recipe, images: int) -> int:
+    """Training steps in all."""
+    return total_epochs(recipe) * batches_of(recipe, images)

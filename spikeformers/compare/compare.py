@@ -1,0 +1,190 @@
+"""A comparison from its first word to its report: planned and tried out, then trained and told."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from spikeformers.compare.budget import (
+    Budget,
+    Price,
+    batches_of,
+    keep_prices,
+    measured_prices,
+    spent,
+    steps_of,
+)
+from spikeformers.compare.even import count_parameters, evened
+from spikeformers.compare.plan import Run, Variant, combinations, recipe_of
+from spikeformers.compare.report import Report, make_report
+from spikeformers.compare.report_files import write_report
+from spikeformers.compare.train_all import Told, devices, train_all
+from spikeformers.data import load_sets
+from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
+from spikeformers.training.optim import total_epochs
+from spikeformers.training.prepare import Prepared, prepare
+from spikeformers.training.recipe import Recipe
+
+PRICES = "prices.json"
+
+Watch = Callable[[Sequence[Run]], AbstractContextManager[Told]]
+Say = Callable[[str], None]
+
+
+def _unwatched(runs: Sequence[Run]) -> AbstractContextManager[Told]:
+    return nullcontext(lambda run, failure: None)
+
+
+def compare(
+    base: Recipe,
+    swaps: Mapping[str, Sequence[Any]],
+    *,
+    watch: Watch = _unwatched,
+    say: Say = lambda line: None,
+    **how: Any,
+) -> Report:
+    """Trains every combination of parts alike, over the same seeds, and leaves a report in `base.out/name/`.
+
+        compare(base_recipe("digits"), {"attention": ["SSA", "SDSA"], "neuron": ["LIF", "PLIF"]}, seeds=3)
+
+    `how` is what `plan_comparison` takes. What is finished is skipped, what was interrupted goes on. `watch` is told of
+    runs, `say` of what goes on between them. Runs that failed are in the report, with why.
+
+    Raises what `plan_comparison` and `Comparison.run` raise.
+    """
+    return plan_comparison(base, swaps, say=say, **how).run(watch, say)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison will train, tried out and priced. Nothing is written yet."""
+
+    folder: Path
+    runs: list[Run]
+    ready: dict[str, Prepared]  # by variant
+    prices: dict[str, Price]
+    even: str | None
+    images: int  # of training
+    jobs: int
+
+    @property
+    def minutes(self) -> float:
+        """What the training steps of all runs that are not finished take here, begun ones from their start."""
+        left = [run for run in self.runs if not run.finished]
+        return (
+            sum(steps_of(run.recipe, self.images) * self.prices[run.variant].seconds for run in left) / self.jobs / 60
+        )
+
+    def table(self) -> list[dict[str, str]]:
+        """What people read before it begins: for each variant its cells by their heads."""
+        return [self._row(name, [run for run in self.runs if run.variant == name]) for name in self.prices]
+
+    def _row(self, name: str, runs: Sequence[Run]) -> dict[str, str]:
+        price, steps, model = self.prices[name], steps_of(runs[0].recipe, self.images), self.ready[name].model.config
+        return {
+            "variant": name,
+            **({self.even: str(model[self.even])} if self.even else {}),
+            "parameters": f"{count_parameters(model):,}",
+            "epochs": str(total_epochs(runs[0].recipe)),
+            "steps": f"{steps:,}",
+            "FLOPs": f"{steps * price.flops:.3g}",
+            "MiB a step": f"{price.peak:.0f}",
+            "minutes": f"{steps * price.seconds / 60:.1f}",
+            "seeds": str(len(runs)),
+        }
+
+    def run(self, watch: Watch = _unwatched, say: Say = lambda line: None) -> Report:
+        """Trains what is not trained yet, and leaves the report.
+
+        Raises ValueError where another comparison works in the folder, and where no run came to its end;
+        KeyboardInterrupt after Ctrl-C, with checkpoints saved.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock", timeout=0)
+        try:
+            with lock:
+                return self._run(watch, say)
+        except Timeout:
+            raise ValueError(
+                f"another comparison is at work in {self.folder}: wait for it, or name another by --name NAME"
+            ) from None
+
+    def _run(self, watch: Watch, say: Say) -> Report:
+        keep_prices(self.prices, self.ready, self.folder / PRICES)
+        configs = {name: prepared.model.config for name, prepared in self.ready.items()}
+        self.ready.clear()  # models leave the device
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        try:
+            with watch(self.runs) as told:
+                failed = train_all(self.runs, self.jobs, told)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted: the same words again go on with {self.folder}") from None
+        say("counting operations and energy on validation images")
+        report = make_report(self.folder, self.runs, configs, self.prices, self.images, failed, self.even)
+        write_report(report)
+        return report
+
+
+def plan_comparison(
+    base: Recipe,
+    swaps: Mapping[str, Sequence[Any]],
+    *,
+    seeds: int | Sequence[int] = 3,
+    budget: Budget | None = None,
+    even: str | None = None,
+    jobs: int | None = None,
+    name: str | None = None,
+    say: Say = lambda line: None,
+) -> Comparison:
+    """Every combination of parts, each tried out and priced, with the runs that it takes.
+
+    The first combination is what the others are told against. `seeds` are counted from the recipe's, or given one by
+    one. `even` names a number of the model that is moved until all have about the first's parameters. `jobs` runs
+    train at once; the default is one a GPU.
+
+    Raises ValueError or FileNotFoundError, in one line with the combination's name, for what does not fit.
+    """
+    chosen = [*range(base.seed, base.seed + seeds)] if isinstance(seeds, int) else [*seeds]
+    if not chosen or len({*chosen}) < len(chosen):
+        raise ValueError(f"seeds {seeds} are none, or one of them twice: give a number of them, as 3")
+    if (jobs := devices() if jobs is None else jobs) < 1:
+        raise ValueError(f"jobs {jobs} is below 1: nothing would be trained")
+    folder = Path(base.out) / (name or f"compare-{base.run}")
+    variants = combinations(base.model, swaps)
+
+    say("trying out every combination")
+    sets = load_sets(asdict(base.data), seed=base.seed)
+    images, validated = len(sets.train), len(sets.validation)  # pyright: ignore[reportArgumentType]
+    if not validated:
+        raise ValueError("there are no validation images to choose epochs by: cut some, as by --data.validation 0.1")
+    if even:
+        ends = {"num_classes": len(sets.classes), "in_channels": sets.channels}
+        variants = evened(variants, even, ends)
+    ready = {v.name: _tried(v, recipe_of(base, v.model, folder, v.name, chosen[0]), sets) for v in variants}
+
+    say("measuring speed and memory, in turns")
+    prices = measured_prices(ready, folder / PRICES, jobs)
+    runs = []
+    for seed in chosen:  # all variants at one seed, then the next: what is there is comparable at any time
+        for variant in variants:
+            recipe = recipe_of(base, variant.model, folder, variant.name, seed)
+            recipe = spent(recipe, budget or Budget(), prices[variant.name], batches_of(recipe, images))
+            runs.append(Run(variant.name, recipe, variant.chosen))
+    for run in runs:
+        run.check_resumable()
+    return Comparison(folder, runs, ready, prices, even, images, jobs)
+
+
+def _tried(variant: Variant, recipe: Recipe, sets: Any) -> Prepared:
+    try:
+        prepared = prepare(recipe, sets)
+    except ValueError as error:
+        raise ValueError(f"{variant.name}: {error}") from error
+    if isinstance(prepared.model, MaskedAutoencoder):
+        raise ValueError(f"{recipe.model['name']} learns without labels: it has no accuracy to compare")
+    return prepared

@@ -1,0 +1,159 @@
+"""What is compared: combinations of parts, and their runs."""
+
+import dataclasses
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spikeformers.models.parts import part_name, slot_of
+from spikeformers.training.fit import check_same_settings
+from spikeformers.training.provenance import changed_files
+from spikeformers.training.recipe import Recipe, named_part
+
+RESULTS = "results.json"  # what `fit` leaves when a run is finished
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One combination: its name, which is also that of its folders, the model's arguments that make it, and, in a word
+    each, what was chosen of each swap.
+    """
+
+    name: str
+    model: dict[str, Any]
+    chosen: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One variant at one seed: an ordinary run, with a folder of its own."""
+
+    variant: str
+    recipe: Recipe
+    chosen: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.recipe.out) / str(self.recipe.run)
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / RESULTS).is_file()
+
+    def check_resumable(self) -> None:
+        """Raises ValueError where the run's folder holds one of other settings, or of parts that have changed since."""
+        file = self.folder / "settings.yaml"
+        if not file.is_file():
+            return
+        began = yaml.safe_load(file.read_text(encoding="utf-8"))
+        check_same_settings(self.recipe, began, self.folder)
+        limit = "limit_train_batches"  # which `fit` leaves free to change, and a budget is made of
+        then, now = (trainer.get(limit) for trainer in (began["trainer"], self.recipe.trainer))
+        if changed := changed_files(self.folder, self.recipe):
+            raise ValueError(
+                f"{changed[0]} has changed since {self.folder} began: a comparison goes on with the code that it began "
+                "with; for the new code name another by --name NAME"
+            )
+        if then != now:
+            raise ValueError(
+                f"trainer.{limit} is {now}, and {self.folder} began with {then}: a comparison goes on with its own "
+                "budget; for another, name another by --name NAME"
+            )
+
+
+def read_swap(words: str) -> tuple[str, list[Any]]:
+    """`attention=SSA,my.py:Mine,{part: SSA, scale: 0.5}` as the argument's name and its values.
+
+    Raises ValueError where it is not written so.
+    """
+    argument, equals, values = words.partition("=")
+    if not equals or not argument.isidentifier() or not values:
+        raise ValueError(f"swap {words!r} is not written as slot=A,B: an argument of the model, and values for it")
+    try:
+        read = [yaml.safe_load(value) for value in _split(values)]
+    except yaml.YAMLError as error:
+        raise ValueError(f"swap {words!r} has a value that is not YAML: {' '.join(str(error).split())}") from error
+    for value, spelt in zip(read, _split(values), strict=True):
+        if not spelt.strip() or not isinstance(value, str | int | float | dict | list | None):
+            raise ValueError(f"swap {words!r} has {spelt!r} for a value: give a part, a number or a word")
+    return argument, read
+
+
+def _split(values: str) -> Iterator[str]:
+    """The pieces between commas that stand in no bracket."""
+    depth, piece = 0, ""
+    for letter in values:
+        depth += (letter in "[{(") - (letter in "]})")
+        if letter == "," and depth == 0:
+            yield piece
+            piece = ""
+        else:
+            piece += letter
+    yield piece
+
+
+def combinations(model: Mapping[str, Any], swaps: Mapping[str, Sequence[Any]]) -> list[Variant]:
+    """Every combination of the swapped values, the first of each slot first.
+
+    Raises ValueError where there is nothing to compare, or a value stands twice.
+    """
+    for argument, values in swaps.items():
+        spelt = [json.dumps(named_part(argument, value), sort_keys=True) for value in values]
+        if twice := [value for value in spelt if spelt.count(value) > 1]:
+            raise ValueError(f"swap {argument} has {twice[0]} twice: name each value once")
+    words = {argument: _words(argument, values) for argument, values in swaps.items()}
+    variants: list[Variant] = []
+    for values in itertools.product(*swaps.values()):
+        swapped = dict(zip(swaps, values, strict=True))
+        chosen = {argument: words[argument][swaps[argument].index(value)] for argument, value in swapped.items()}
+        name = _unlike("-".join(chosen.values()), [variant.name for variant in variants])
+        variants.append(Variant(name, {**model, **swapped}, chosen))
+    if len(variants) < 2:
+        raise ValueError("there is one combination, and nothing to compare: swap=A,B needs two values at least")
+    return variants
+
+
+def _words(argument: str, values: Sequence[Any]) -> list[str]:
+    words: list[str] = []
+    for value in values:
+        words.append(_unlike(_word(argument, value), words))
+    return words
+
+
+def _word(argument: str, value: Any) -> str:
+    value = named_part(argument, value)
+    if not slot_of(argument):
+        word = f"{argument}={value}"
+    elif isinstance(value, dict):
+        inside = [
+            _word(key, inner) if slot_of(key) else f"{key}={inner}" for key, inner in value.items() if key != "part"
+        ]
+        word = f"{part_name(value)}({','.join(inside)})"
+    else:
+        word = part_name(value)
+    return re.sub(r"[^\w.,=()]+", "_", word)
+
+
+def _unlike(name: str, taken: Sequence[str]) -> str:
+    """`name`, with a number behind it where it is taken: parts of two files may share a name."""
+    names = itertools.chain([name], (f"{name}.{i}" for i in itertools.count(2)))
+    return next(free for free in names if free not in taken)
+
+
+def recipe_of(base: Recipe, model: Mapping[str, Any], folder: Path, run: str, seed: int) -> Recipe:
+    """The recipe of one run, which leaves the test set alone until it ends, and shows no bar of its own."""
+    return dataclasses.replace(
+        base,
+        model=dict(model),
+        data=dataclasses.replace(base.data, test_each_epoch=False),
+        trainer={"devices": 1, "enable_progress_bar": False, **base.trainer},
+        seed=seed,
+        out=str(folder),
+        run=f"{run}-seed{seed}",
+    )

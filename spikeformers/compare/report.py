@@ -1,0 +1,214 @@
+"""What a comparison came to: a table, and what it shows in words."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spikeformers.compare.budget import Price, steps_of
+from spikeformers.compare.effects import effects_in_words
+from spikeformers.compare.even import count_parameters
+from spikeformers.compare.outcome import Outcome, read_outcome
+from spikeformers.compare.paired import LEVEL, Paired, holm, mean_and_spread, pareto_front
+from spikeformers.compare.picture import unit_of
+from spikeformers.compare.plan import Run
+from spikeformers.training.fit import flat_settings
+from spikeformers.training.provenance import describe_start
+
+PAGE = "index.html"
+MARKS = "* none is as good for less energy, or better for as much; ! is a difference that is more than chance."
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant, over its seeds. Spreads are standard deviations, nan for one seed; energy is in mJ an image."""
+
+    variant: str
+    model: dict[str, Any]  # its settings of the model, where they are not all variants'
+    parameters: int
+    steps: int  # of training
+    seeds: int
+    validation: float
+    validation_spread: float
+    test: float
+    test_spread: float
+    against_first: float  # points of test accuracy, the mean over the seeds that both have
+    p: float  # of that, alone; nan for the first
+    p_holm: float  # and as one of several comparisons
+    ac: float
+    mac: float
+    millijoules: float
+    firing: float
+    train_images_per_second: float
+    eval_images_per_second: float
+    peak_mib: float  # of a training step, above the model
+    minutes: float  # of a run, evaluation included
+    on_front: bool  # none has as high a validation accuracy for less energy, or a higher for as much
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a comparison came to: its rows by validation accuracy, notes in words, and every run."""
+
+    folder: Path
+    first: str
+    rows: list[Row]
+    notes: list[str]
+    outcomes: list[Outcome]
+    failed: Mapping[str, str]
+    base: dict[str, Any]  # the settings that all runs share, by dotted names
+    even: str | None  # what evened out parameters
+    made: dict[str, Any]  # the command that told it, the machine, versions
+
+    @property
+    def page(self) -> Path:
+        return self.folder / PAGE
+
+    def describe(self) -> dict[str, Any]:
+        """Everything as plain numbers; what is not known is null."""
+        plain = {**asdict(self), "folder": str(self.folder)}
+        return json.loads(json.dumps(plain), parse_constant=lambda name: None)
+
+    def table(self) -> list[dict[str, str]]:
+        """The table that people read: for each row its cells by their heads."""
+        unit, size = unit_of([row.millijoules for row in self.rows])
+        return [self._told(row, unit, size) for row in self.rows]
+
+    def _told(self, row: Row, unit: str, size: float) -> dict[str, str]:
+        is_first = row.variant == self.first
+        return {
+            "variant": row.variant + " *" * row.on_front,
+            **({self.even: str(row.model.get(self.even, self.base.get(f"model.{self.even}")))} if self.even else {}),
+            "parameters": f"{row.parameters:,}",
+            "validation, %": _with_spread(row.validation, row.validation_spread),
+            "test, %": _with_spread(row.test, row.test_spread),
+            "against first": "the first" if is_first else _points(row.against_first) + " !" * (row.p_holm < LEVEL),
+            f"energy, {unit}": f"{row.millijoules / size:.4g}",
+            "AC + MAC, M": f"{row.ac / 1e6:,.3g} + {row.mac / 1e6:,.3g}",
+            "firing": f"{row.firing:.3f}",
+            "images/s": f"{row.train_images_per_second:.0f} / {row.eval_images_per_second:.0f}",
+            "MiB a step": f"{row.peak_mib:.0f}",
+            "steps": f"{row.steps:,}",
+            "minutes": f"{row.minutes:.1f}",
+            "seeds": str(row.seeds),
+        }
+
+
+def make_report(
+    folder: Path,
+    runs: Sequence[Run],
+    models: Mapping[str, Mapping[str, Any]],
+    prices: Mapping[str, Price],
+    images: int,
+    failed: Mapping[str, str],
+    even: str | None = None,
+) -> Report:
+    """What the finished runs came to.
+
+    Raises ValueError where no run is finished.
+    """
+    outcomes = [read_outcome(run) for run in runs if run.finished]
+    if not outcomes:
+        raise ValueError(f"no run in {folder} came to its end: {next(iter(failed.values()), 'start it again')}")
+    names = [name for name in models if any(outcome.variant == name for outcome in outcomes)]
+    first, grain = next(iter(models)), 100 / outcomes[0].test_images
+    against = {
+        name: Paired(differences, len(models) - 1, grain)
+        for name in names
+        if name != first and (differences := _differences(outcomes, name, first))
+    }
+    corrected = dict(zip(against, holm([paired.p for paired in against.values()]), strict=True))
+    all_settings = [flat_settings(run.recipe.to_dict()) for run in runs]
+    settings, shared = {run.variant: own for run, own in zip(runs, all_settings, strict=True)}, _shared(all_settings)
+    recipes = {run.variant: run.recipe for run in runs}
+    plain = [
+        {"variant": name, "model": _of_model(settings[name], shared), "p_holm": corrected.get(name, math.nan),
+         "parameters": count_parameters(models[name]), "steps": steps_of(recipes[name], images)}
+        | _told(name, outcomes, against.get(name))
+        | _priced(prices[name], min(recipes[name].batch_size, images))
+        for name in names
+    ]  # fmt: skip
+    front = {names[i] for i in pareto_front([r["millijoules"] for r in plain], [r["validation"] for r in plain])}
+    rows = [Row(**row, on_front=row["variant"] in front) for row in plain]
+    rows.sort(key=lambda row: -row.validation)
+    notes = [paired.in_words(name, first, corrected[name]) for name, paired in against.items()]
+    notes += effects_in_words(runs, outcomes, grain)
+    if first not in names:
+        notes.append(f"{first}, the first, failed in all its seeds: nothing can be told against it.")
+    if max(row.validation for row in rows) < 150 / models[first]["num_classes"]:
+        notes.append("No variant does much better than guessing: train longer before taking anything from this.")
+    if any(paired.seeds > 1 for paired in against.values()):
+        notes.append(_how(len(against)))
+    del shared["out"]
+    return Report(folder, first, rows, notes, outcomes, dict(failed), shared, even, _made(runs[0]))
+
+
+def _shared(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first, *others = settings
+    return {key: value for key, value in first.items() if all(o.get(key) == value and key in o for o in others)}
+
+
+def _of_model(settings: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    own = {key: value for key, value in settings.items() if key.startswith("model.") and key not in shared}
+    return {key.removeprefix("model."): value for key, value in own.items()}
+
+
+def _made(run: Run) -> dict[str, Any]:
+    start = describe_start(run.recipe)
+    packages = {name: start["packages"].get(name) for name in ("spikeformers", "torch", "lightning", "timm")}
+    kept = ("command", "started", "python", "platform", "device", "git")
+    return {key: start[key] for key in kept} | {"packages": packages, "threads": torch.get_num_threads()}
+
+
+def _differences(outcomes: Sequence[Outcome], name: str, first: str) -> tuple[float, ...]:
+    """Points of test accuracy that a variant has more than the first, at the seeds that both have."""
+    tests = {(outcome.variant, outcome.seed): outcome.test for outcome in outcomes}
+    return tuple(test - tests[first, seed] for (v, seed), test in tests.items() if v == name and (first, seed) in tests)
+
+
+def _told(name: str, outcomes: Sequence[Outcome], paired: Paired | None) -> dict[str, Any]:
+    """What a row says of its runs."""
+    own = [outcome for outcome in outcomes if outcome.variant == name]
+
+    def over_seeds(key: str) -> tuple[float, float]:
+        return mean_and_spread([getattr(outcome, key) for outcome in own])
+
+    (validation, validation_spread), (test, test_spread) = over_seeds("validation"), over_seeds("test")
+    means = {key: over_seeds(key)[0] for key in ("ac", "mac", "firing", "minutes")}
+    return {
+        "seeds": len(own), **means,
+        "validation": validation, "validation_spread": validation_spread, "test": test, "test_spread": test_spread,
+        "against_first": paired.mean if paired else math.nan, "p": paired.p if paired else math.nan,
+        "millijoules": mean_and_spread([outcome.millijoules["strict"] for outcome in own])[0],
+    }  # fmt: skip
+
+
+def _priced(price: Price, batch: int) -> dict[str, Any]:
+    """What a row says of speed and memory."""
+    return {
+        "train_images_per_second": batch / price.seconds,
+        "eval_images_per_second": batch / price.evaluation,
+        "peak_mib": price.peak,
+    }
+
+
+def _points(difference: float) -> str:
+    return "" if math.isnan(difference) else f"{difference:+.2f}"
+
+
+def _how(comparisons: int) -> str:
+    several = f", corrected by Holm for {comparisons} comparisons" if comparisons > 1 else ""
+    return (
+        "Differences are in test accuracy, taken seed by seed, as all variants of a seed share split, order and "
+        f"augmentation (paired t-test, 5 %{several}); the seeds that would be needed are for seeing the difference "
+        "four times in five. The spread of so few seeds is itself a rough guess, and another test set would add its "
+        "own."
+    )
+
+
+def _with_spread(mean: float, spread: float) -> str:
+    return f"{mean:.2f}" if math.isnan(spread) else f"{mean:.2f} ± {spread:.2f}"

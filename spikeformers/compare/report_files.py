@@ -1,0 +1,67 @@
+"""A report's files: a page, a picture, a text in Markdown, tables in CSV, and all of it in JSON."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spikeformers.compare.picture import draw_front
+from spikeformers.compare.report import MARKS, Report
+
+JSON, TEXT, RUNS, VARIANTS, PICTURE = "report.json", "report.md", "runs.csv", "variants.csv", "pareto.svg"
+
+_CAPTION = (
+    "Accuracies are means over seeds with their standard deviation. Rows stand by validation accuracy, which also "
+    "chose each run's epoch; the test set was read once, when a run had ended. Operations and energy are for one "
+    "image, counted on validation images by the strict convention; images a second (training / evaluation) and the "
+    "memory of a training step were measured before training, with one run's share of the processor. Minutes are of "
+    "a run's epochs, evaluation included."
+)
+
+
+def write_report(report: Report) -> None:
+    """Writes a report into its folder."""
+    described = report.describe()
+    (report.folder / JSON).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
+    rows = [{**row, "model": json.dumps(row["model"])} for row in described["rows"]]
+    _write_csv(report.folder / VARIANTS, rows)
+    flat = [{**outcome, "millijoules": outcome["millijoules"]["strict"]} for outcome in described["outcomes"]]
+    _write_csv(report.folder / RUNS, flat)
+    draw_front(report.rows, report.folder / PICTURE)
+    (report.folder / TEXT).write_text(_markdown(report), encoding="utf-8")
+    report.page.write_text(_html(report), encoding="utf-8")
+
+
+def _write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with file.open("w", newline="", encoding="utf-8") as table:
+        writer = csv.DictWriter(table, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _markdown(report: Report) -> str:
+    """The table and the notes, for a document of the reader's own."""
+    table = report.table()
+    lines = [list(table[0]), ["---", *["--:"] * (len(table[0]) - 1)], *(list(row.values()) for row in table)]
+    text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    failed = [f"{run} failed: {why}" for run, why in report.failed.items()]
+    notes = "\n".join(f"- {note}" for note in (*report.notes, *failed))
+    return f"{text}\n\n{_CAPTION} {MARKS}\n\n{notes}\n"
+
+
+def _html(report: Report) -> str:
+    import yaml
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    picture = (report.folder / PICTURE).read_text(encoding="utf-8")
+    return environment.get_template("page.html").render(
+        report=report,
+        rows=report.table(),
+        caption=f"{_CAPTION} {MARKS}",
+        picture=picture[picture.index("<svg") :],
+        settings=yaml.safe_dump(report.base, sort_keys=False),
+    )

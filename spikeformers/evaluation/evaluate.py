@@ -1,0 +1,78 @@
+"""Accuracy of a model on a labelled set."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from spikeformers.checkpoints.load import build_from
+from spikeformers.checkpoints.read import Checkpoint
+from spikeformers.data.eval_shards import NOT_COUNTED
+from spikeformers.data.loading import eval_loader, unwrap_worker_errors
+from spikeformers.evaluation.test_set import TestSet
+from spikeformers.layers.time import time_first
+from spikeformers.models import SpikingTransformer
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Accuracies in percent and mean cross-entropy over a number of images."""
+
+    top1: float
+    top5: float
+    loss: float
+    images: int
+
+
+@torch.inference_mode()
+def evaluate(model: SpikingTransformer, batches: Iterable[tuple[Tensor, Tensor]]) -> Scores:
+    """Scores of a model in eval mode on batches `([B, C, H, W] or [B, T, C, H, W], [B])`, on the model's device.
+
+    What has the label `NOT_COUNTED` is left out. Raises ValueError where there is no batch.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    best = min(5, model.num_classes)
+    right1 = right5 = loss = images = 0
+    for x, labels in batches:
+        x, labels = x[labels != NOT_COUNTED], labels[labels != NOT_COUNTED].to(device)
+        if not len(labels):
+            continue
+        logits = model(time_first(x.to(device))).float()
+        right = logits.topk(best).indices == labels[:, None]  # B 5
+        right1 += int(right[:, 0].sum())
+        right5 += int(right.any(1).sum())
+        loss += float(cross_entropy(logits, labels, reduction="sum"))
+        images += len(labels)
+    if not images:
+        raise ValueError("there is nothing to evaluate on: the set has no test images")
+    return Scores(100 * right1 / images, 100 * right5 / images, loss / images, images)
+
+
+def evaluate_checkpoint(
+    checkpoint: Checkpoint,
+    data: str | None = None,
+    *,
+    root: str | Path | None = None,
+    batch_size: int = 128,
+    workers: int = 2,
+    skip_broken: bool = False,
+    shown: Any = iter,
+    **overrides: Any,
+) -> Scores:
+    """Scores of a checkpoint of ours on the test split of `data`, or else of the set it was trained on.
+
+    `shown` wraps the loader, for a progress bar; `overrides` go to `create_model`.
+
+    Raises what building and reading raise, and ValueError where the set's classes or channels are not the model's.
+    """
+    model = build_from(checkpoint, **overrides)
+    where: Any = dict(root=root, workers=workers, skip_broken=skip_broken)
+    test = TestSet(str(checkpoint.path), checkpoint.settings, data, **where).prepared(model)
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    with unwrap_worker_errors():
+        return evaluate(model, shown(eval_loader(test, batch_size, workers)))

@@ -1,0 +1,120 @@
+"""The frame every family fills: a stem, blocks over a stream of feature maps, a head that answers at every step."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spikeformers.layers.chain import run_plain
+from spikeformers.ops.arguments import check_whole
+from spikeformers.ops.tracing import runs_eagerly
+
+
+class SpikingTransformer(nn.Module):
+    """A spiking transformer: images `[B, C, H, W]` or sequences `[T, B, C, H, W]` -> logits `[B, K]`.
+
+    An image is shown at each of `time_steps` steps; a sequence brings its own T. No state survives a call.
+    `image_size` is what the model was made for, and `config` what `create_model(**config)` needs to rebuild it. `run`
+    is how the stem, the position part and the blocks are called; `recompute_blocks` puts another way there.
+
+    Raises ValueError, when called, for an input of another rank, number of channels or dtype, or of nothing; TypeError
+    for what is no Tensor.
+    """
+
+    def __init__(
+        self,
+        *,
+        stem: nn.Module,
+        blocks: Iterable[nn.Module],
+        head: nn.Module,
+        position: nn.Module | None = None,
+        time_steps: int,
+        image_size: int,
+    ):
+        super().__init__()
+        check_whole(why="an image is shown at least once", time_steps=time_steps)
+        check_whole(image_size=image_size)
+        self.stem = stem
+        self.position = position or nn.Identity()
+        self.blocks = nn.Sequential(*blocks)
+        self.head = head
+        self.time_steps, self.image_size = time_steps, image_size
+        self.config: dict[str, Any] = {}
+        self.run: Callable[[nn.Module, Tensor], Tensor] = run_plain
+
+    @property
+    def in_channels(self) -> int:
+        return self.stem.in_channels  # pyright: ignore[reportReturnType]
+
+    @property
+    def num_classes(self) -> int:
+        return self.head.num_classes  # pyright: ignore[reportReturnType]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits, averaged over time: `[B, C, H, W]` or `[T, B, C, H, W] -> [B, K]`."""
+        return self.forward_head(self.forward_features(x))
+
+    def forward_steps(self, x: Tensor) -> Tensor:
+        """Logits at every step: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, K]`."""
+        return self.head(self.forward_features(x))
+
+    def forward_heads(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Logits at every step of each head apart, for losses: a tuple of `[T, B, K]`."""
+        return self.head.forward_heads(self.forward_features(x))  # pyright: ignore[reportCallIssue]
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The stream behind the last block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""
+        x = self.forward_stem(x)
+        for block in self.blocks[:-1]:
+            x = self.run(block, x)
+        return self.blocks[-1:](x)  # whose backward comes at once: nothing is gained by running it another way
+
+    def forward_stem(self, x: Tensor) -> Tensor:
+        """The stream ahead of the first block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""
+        return self.run(self.position, self.run(self.stem, self._sequence(x)))
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Logits, averaged over time, of what `forward_features` gives: `[T, B, D, H, W] -> [B, K]`.
+
+        With `pre_logits` what the last linear layer reads: `[T, B, D, H, W] -> [B, D]`.
+        """
+        return (self.head.pool(x) if pre_logits else self.head(x)).mean(0)  # pyright: ignore[reportCallIssue]
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Gives the model a fresh head for other classes, where the old one lies; with 0 it gives features `[B, D]`.
+
+        Raises ValueError for fewer.
+        """
+        last = list(self.parameters())[-1]  # the head's, or, where that has none, of the block before it
+        self.head.reset(num_classes)  # pyright: ignore[reportCallIssue]
+        self.head.to(last.device, last.dtype)
+        if "num_classes" in self.config:
+            self.config = {**self.config, "num_classes": num_classes}
+
+    def __prepare_scriptable__(self) -> None:  # torch.jit.script asks it first
+        raise TypeError("torch.jit.script does not read this model: torch.jit.trace(model, x), or torch.export.export")
+
+    def _sequence(self, x: Tensor) -> Tensor:
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"the model takes a Tensor and got a {type(x).__name__}: torch.as_tensor makes one of numbers; for a "
+                "graph of the model use torch.export.export or torch.jit.trace"
+            )
+        if x.ndim not in (4, 5):
+            raise ValueError(
+                f"an input of shape {list(x.shape)} is neither images [B, C, H, W] nor sequences [T, B, C, H, W]: "
+                "add the batch axis, x[None] for one image, x[:, None] for one sequence"
+            )
+        if x.shape[-3] != self.in_channels:
+            raise ValueError(
+                f"an input of shape {list(x.shape)} has {x.shape[-3]} channels, the model takes {self.in_channels}: "
+                f"convert it, or build the model with in_channels={x.shape[-3]}"
+            )
+        if 0 in (x.shape[0] if x.ndim == 5 else 1, *x.shape[-2:]):
+            raise ValueError(f"an input of shape {list(x.shape)} has no steps or no pixels: give at least one of each")
+        if x.ndim == 4:
+            return x.expand(self.time_steps, *x.shape)  # T B C H W
+        if x.stride(0) == 0 and not runs_eagerly(x):  # one image at all steps: others that a graph will see may differ
+            return x.clone(memory_format=torch.contiguous_format)
+        return x

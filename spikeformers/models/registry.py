@@ -1,0 +1,231 @@
+"""Every model by name: families register here, `create_model` builds them."""
+
+import difflib
+import functools
+import inspect
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from spikeformers.models.network import SpikingTransformer
+from spikeformers.models.parts import describe_part, find_part, load_object, part_name, slot_of
+
+Builder = Callable[..., SpikingTransformer]
+Renames = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a paper says of a size: parameters in use, top-1 accuracy in percent on `data`, the paper."""
+
+    parameters: int
+    data: str
+    top1: float | None  # None where the paper gives none for this size
+    paper: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """A builder, its named sizes, what was published of them, and how its released checkpoints spell their keys.
+
+    `renames` are pairs for `re.sub`, applied in order to a released key to give ours, or a function from a model's
+    config to them; `dead_keys` are patterns of released keys that no forward pass reads. `clues` tell sizes of the same
+    keys and shapes apart: a pattern of a released key or a file's name, and one of the sizes' names it speaks for.
+    `unloadable` says, by a pattern of a key, what a file is that holds no model of the family.
+    """
+
+    builder: Builder
+    sizes: Mapping[str, Mapping[str, Any]]
+    published: Mapping[str, Published] = field(default_factory=dict)
+    renames: Renames | Callable[[Mapping[str, Any]], Renames] = ()
+    dead_keys: Sequence[str] = ()
+    clues: Mapping[str, str] = field(default_factory=dict)
+    unloadable: Mapping[str, str] = field(default_factory=dict)
+
+
+_FAMILIES: dict[str, Family] = {}
+
+
+def register(
+    builder: Builder,
+    sizes: Mapping[str, Mapping[str, Any]],
+    *,
+    published: Mapping[str, Published] | None = None,
+    renames: Renames | Callable[[Mapping[str, Any]], Renames] = (),
+    dead_keys: Sequence[str] = (),
+    clues: Mapping[str, str] | None = None,
+    unloadable: Mapping[str, str] | None = None,
+) -> None:
+    """Makes every key of `sizes`, and the builder's own name, known to `create_model`; `Family` has the rest.
+
+    Raises ValueError for a name that is taken.
+    """
+    name = builder.__name__
+    for taken in {name, *sizes} & {*_FAMILIES, *list_models()}:
+        raise ValueError(f"a model named {taken!r} is registered already: choose another name")
+    _FAMILIES[name] = Family(builder, sizes, published or {}, renames, dead_keys, clues or {}, unloadable or {})
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """The registered names that match a shell pattern or contain a word: `list_models("spikformer*cifar10")`."""
+    names = [name for family in _FAMILIES.values() for name in family.sizes]
+    return [name for name in names if _matches(name, pattern)]
+
+
+def list_families() -> list[str]:
+    """The names of the builders, which are those of their files."""
+    return list(_FAMILIES)
+
+
+def find_family(name: str) -> Family:
+    """The family of a size or builder name. Raises ValueError, with the close names, where there is none."""
+    for builder_name, family in _FAMILIES.items():
+        if name == builder_name or name in family.sizes:
+            return family
+    known = [*list_models(), *_FAMILIES]
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(close)}?" if close else "`spikeformers list` shows them all."
+    raise ValueError(f"there is no model {name!r}: {hint} Your own is file.py:builder")
+
+
+def describe_model(name: str) -> dict[str, Any]:
+    """What a table of models says of one: its numbers, and what was published of it. Builds nothing."""
+    family = find_family(name)
+    defaults = {key: p.default for key, p in inspect.signature(family.builder).parameters.items()}
+    arguments = {**defaults, **family.sizes[name]}
+    numbers = {key: arguments[key] for key in ("time_steps", "in_channels", "image_size", "num_classes")}
+    return {"name": name, **numbers, **vars(family.published[name])}
+
+
+def describe_family(name: str) -> dict[str, Any]:
+    """What a table of families says of one, by the builder's or a size's name. Builds nothing.
+
+    `title` and `difference` are the first line of its file; `parts` the names in each slot, the builder's own first
+    and then those that sizes put there; `top1` the best published accuracy in percent on each set of data.
+    """
+    family = find_family(name)
+    published = list(family.published.values())
+    module = inspect.getmodule(family.builder)
+    title, _, difference = (inspect.getdoc(module) or "").partition("\n")[0].partition(": ")
+    defaults = {key: p.default for key, p in inspect.signature(family.builder).parameters.items()}
+    parts: dict[str, list[str]] = {}
+    for key, value in [*defaults.items(), *(item for size in family.sizes.values() for item in size.items())]:
+        if slot := slot_of(key):
+            names = parts.setdefault(slot, [])
+            names += {part_name(describe_part(slot, value))} - {*names}
+    top1: dict[str, float] = {}
+    for size in published:
+        if size.top1 is not None:
+            data = size.data.partition(",")[0]
+            top1[data] = max(size.top1, top1.get(data, 0.0))
+    return {
+        "name": family.builder.__name__,
+        "file": module and module.__file__,
+        "title": title or family.builder.__name__,
+        "difference": difference,
+        "parts": parts,
+        "sizes": list(family.sizes),
+        "parameters": sorted(size.parameters for size in published),
+        "top1": top1,
+        "papers": list(dict.fromkeys(size.paper for size in published)),
+    }
+
+
+def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True) -> SpikingTransformer:
+    """The model of a size, a family or `file.py:builder`, with other arguments where `overrides` has them.
+
+    A part is a class, a name, or a mapping as in a settings file; `allow_foreign=False` refuses names of parts that
+    are not ours.
+
+    Raises ValueError for an unknown name or argument, with the close ones, and for values that do not fit.
+    """
+    builder, arguments, config = resolve(name, overrides, allow_foreign=allow_foreign)
+    model = builder(**{key: _with_time_steps(key, value, arguments) for key, value in arguments.items()})
+    model.config = config
+    return model
+
+
+def rebuild(config: Mapping[str, Any], *, allow_foreign: bool = True) -> SpikingTransformer:
+    """The model that a `config` describes, with new weights."""
+    arguments = {key: value for key, value in config.items() if key != "name"}
+    return build(config["name"], arguments, allow_foreign=allow_foreign)
+
+
+def resolve(
+    name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
+) -> tuple[Builder, dict[str, Any], dict[str, Any]]:
+    """The builder of a model, its arguments, and the config that spells them: all of `build` but building."""
+    if ":" in name:
+        if not allow_foreign:
+            raise ValueError(f"the model {name!r} is not one of spikeformers: if you trust it, build it yourself")
+        builder, size = load_object(name), {}
+    else:
+        family = find_family(name)
+        builder, size = family.builder, family.sizes.get(name, {})
+    parameters = inspect.signature(builder).parameters
+    for argument in overrides:
+        if argument not in parameters:
+            close = difflib.get_close_matches(argument, parameters, n=3, cutoff=0.5) or list(parameters)
+            raise ValueError(f"{name} takes no {argument!r}: did you mean {', '.join(close)}?")
+
+    defaults = {key: p.default for key, p in parameters.items() if p.default is not p.empty}
+    arguments = {**defaults, **size, **overrides}
+    if missing := [key for key in parameters if key not in arguments]:
+        raise ValueError(f"{name} is a family, not a size: it needs {', '.join(missing)} too")
+    hints = typing.get_type_hints(builder)
+    for key, value in arguments.items():
+        if slot := slot_of(key):
+            arguments[key] = find_part(slot, value, allow_foreign=allow_foreign)
+        else:
+            arguments[key] = _checked(f"{name}: {key}", value, hints.get(key, Any))
+
+    config = {
+        key: describe_part(slot, value) if (slot := slot_of(key)) else _plain(value) for key, value in arguments.items()
+    }
+    try:
+        json.dumps(config)
+    except TypeError as error:
+        raise ValueError(
+            f"{name}: a settings file cannot hold what a part was given ({error}): name it instead"
+        ) from error
+    return builder, arguments, {"name": name, **config}
+
+
+def _with_time_steps(argument: str, part: Any, arguments: Mapping[str, Any]) -> Any:
+    """A part that declares `time_steps` is told how many there are, unless it was told already."""
+    told = isinstance(part, functools.partial) and "time_steps" in part.keywords
+    if slot_of(argument) and "time_steps" in inspect.signature(part).parameters and not told:
+        return functools.partial(part, time_steps=arguments["time_steps"])
+    return part
+
+
+def _checked(what: str, value: Any, hint: Any) -> Any:
+    """A number or tuple of the type a builder declares, or ValueError; other types are not checked."""
+    options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+    if value is None and type(None) in options:
+        return value
+    for option in options:
+        if option is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return value
+        if option in (int, bool, str) and type(value) is option:
+            return value
+        if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
+            inner = typing.get_args(option)[0]
+            return tuple(_checked(what, item, inner) for item in value)
+        if option not in (float, int, bool, str, types.NoneType) and typing.get_origin(option) is not tuple:
+            return value
+    wanted = getattr(hint, "__name__", None) if typing.get_origin(hint) is None else None
+    raise ValueError(f"{what} is {value!r}, where {wanted or hint} belongs")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _matches(name: str, pattern: str) -> bool:
+    from fnmatch import fnmatchcase
+
+    return fnmatchcase(name, pattern) if any(c in pattern for c in "*?[") else pattern in name

@@ -1,0 +1,336 @@
+"""Weights to disk and back, from every layout that can be met, and nothing run on the way."""
+
+import argparse
+import json
+import logging
+import os
+import pathlib
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import spikeformers as sf
+from spikeformers.checkpoints import save
+from spikeformers.checkpoints.read import read_checkpoint
+from spikeformers.layers.attention import SSA
+
+TINY = dict(dim=16, depth=1, num_heads=2, image_size=8, time_steps=2)
+X = torch.randn(2, 3, 8, 8)
+
+
+class Foreign(SSA):
+    pass
+
+
+def tiny(**overrides):
+    """Each has weights of its own."""
+    return sf.create_model("spikformer_4_384_cifar10", **{**TINY, **overrides})
+
+
+def prefixed(model, prefix):
+    return {prefix + key: value for key, value in model.state_dict().items()}
+
+
+def assert_same(model, other, but=()):
+    ours, theirs = model.state_dict(), other.state_dict()
+    assert list(ours) == list(theirs)
+    assert {key for key in ours if not torch.equal(ours[key], theirs[key])} == set(but)
+
+
+@pytest.fixture
+def model(lively):
+    return lively(tiny(), X)
+
+
+@pytest.fixture
+def own_part(tmp_path):
+    (tmp_path / "own.py").write_text("from spikeformers.layers.attention import SSA\n\nclass Own(SSA): pass\n")
+    return f"{tmp_path / 'own.py'}:Own"
+
+
+@pytest.fixture
+def untouched():
+    """A fresh model to load into, which must come out as it went in."""
+    fresh = tiny()
+    before = {key: value.clone() for key, value in fresh.state_dict().items()}
+    yield fresh
+    assert all(torch.equal(value, before[key]) for key, value in fresh.state_dict().items())
+
+
+@pytest.mark.parametrize("target", ["run", "run/model.safetensors"])
+def test_round_trip(tmp_path, lively, target):
+    parts = dict(neuron={"part": "PLIF", "init_tau": 3.0, "surrogate": "ATan"}, shortcut="MembraneShortcut")
+    model = lively(tiny(**parts, num_classes=7), X)
+    path = sf.save_pretrained(model, tmp_path / target, classes=["a", "b"])
+    for place in {path, tmp_path / target}:
+        again = sf.from_pretrained(place)
+        assert not again.training
+        assert again.config == model.config
+        assert_same(again, model)
+        assert torch.equal(again(X), model(X))
+    assert read_checkpoint(path).settings["classes"] == ["a", "b"]
+    beside = {"README.md", "config.json"} if target == "run" else set()
+    assert {file.name for file in path.parent.iterdir()} == {path.name, *beside}
+
+
+def test_a_saved_model_without_its_head(tmp_path, model, caplog):
+    features = sf.from_pretrained(sf.save_pretrained(model, tmp_path), num_classes=0)
+    assert torch.equal(features(X), model.forward_head(model.forward_features(X), pre_logits=True))
+    assert "has a head: it is left out, for 0 classes" in caplog.text
+    again = sf.from_pretrained(sf.save_pretrained(features, tmp_path), num_classes=3)
+    assert again(X).shape == (2, 3) and "has no classes: a new head for 3" in caplog.text
+    assert_same(again.blocks, model.blocks)
+
+
+def test_overrides_of_a_saved_model(tmp_path, model):
+    sf.save_pretrained(model, tmp_path)
+    assert sf.from_pretrained(tmp_path, time_steps=5).forward_steps(X).shape[0] == 5
+    assert sf.create_model("spikformer_4_384_cifar10", pretrained=str(tmp_path), **TINY)(X).shape == (2, 10)
+
+
+SETTINGS = argparse.Namespace(
+    lr=np.float64(1e-3), epochs=np.int64(3), to=pathlib.PurePosixPath("a"), at=pathlib.Path("b")
+)
+LAYOUTS = {
+    "plain.pth": lambda m: m.state_dict(),
+    "lightning.ckpt": lambda m: {"state_dict": prefixed(m, "model."), "epoch": 3, "optimizer_states": [{"state": {}}]},
+    "parallel.pth.tar": lambda m: {"state_dict": prefixed(m, "module.")},
+    "compiled.pt": lambda m: {"model": prefixed(m, "_orig_mod.")},
+    "parallel_in_lightning.pth": lambda m: {"state_dict": prefixed(m, "model.module.")},
+    "masked_autoencoder.pth": lambda m: {"model": m.state_dict(), "args": SETTINGS, "scaler": {"scale": 2.0}},
+    "timm.pth": lambda m: {"state_dict": m.state_dict(), "metric": np.float32(70.2), "dtype": np.dtype("f8"), 3: "x"},
+    "averaged.ckpt": lambda m: {"state_dict": {**prefixed(tiny(), "model."), **prefixed(m, "ema.module.")}},
+    "no_counts.pth": lambda m: {k: v for k, v in m.state_dict().items() if not k.endswith("num_batches_tracked")},
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_layouts(tmp_path, model, name):
+    torch.save(LAYOUTS[name](model), tmp_path / name)
+    fresh = tiny()
+    assert sf.load_checkpoint(fresh, tmp_path / name) is fresh
+    assert_same(fresh, model, but={k for k in model.state_dict() if "tracked" in k} if name == "no_counts.pth" else ())
+
+
+def test_the_old_zipless_format(tmp_path, model):
+    torch.save(model.state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    assert_same(sf.load_checkpoint(tiny(), tmp_path / "old.pth"), model)
+
+
+@pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])  # the latter in Python 3.13
+@pytest.mark.parametrize("name", ["PosixPath", "WindowsPath", "PureWindowsPath"])
+def test_paths_of_another_system(tmp_path, model, monkeypatch, module, name):
+    kind = type(name, (), {"__module__": module, "__reduce__": lambda self: (kind, ("a", "b"))})
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setitem(sys.modules, module, SimpleNamespace(**{name: kind}))
+        torch.save({"model": model.state_dict(), "out": kind()}, str(tmp_path / "elsewhere.pth"))
+    assert f"{module}\n{name}\n".encode() in (tmp_path / "elsewhere.pth").read_bytes()
+    assert_same(sf.load_checkpoint(tiny(), tmp_path / "elsewhere.pth"), model)
+
+
+def test_a_plain_safetensors_file(tmp_path, model):
+    save_file(model.state_dict(), tmp_path / "plain.safetensors")
+    assert_same(sf.load_checkpoint(tiny(), tmp_path / "plain.safetensors"), model)
+    with pytest.raises(ValueError, match="does not say which model it holds"):
+        sf.from_pretrained(tmp_path / "plain.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("other", "new", "says"),
+    [
+        (dict(num_classes=4), {"head.linear.weight", "head.linear.bias"}, "has 10 classes: a new head for 4"),
+        (dict(in_channels=2), {"stem.stages.0.proj.conv.weight"}, "takes 3 channels: a new first convolution for 2"),
+    ],
+)
+def test_new_ends(tmp_path, model, caplog, other, new, says):
+    path = sf.save_pretrained(model, tmp_path)
+    fresh = tiny(**other)
+    mine = {key: fresh.state_dict()[key].clone() for key in new}
+    with caplog.at_level(logging.WARNING, logger="spikeformers"):
+        sf.load_checkpoint(fresh, path)
+    assert [record.getMessage() for record in caplog.records] == [f"{path} {says}"]
+    assert all(torch.equal(fresh.state_dict()[key], value) for key, value in mine.items())
+    assert all(torch.equal(v, model.state_dict()[k]) for k, v in fresh.state_dict().items() if k not in new)
+
+
+V2 = dict(dims=(8, 16, 32, 48), depths=(1, 1), num_heads=2, image_size=64)
+
+
+def test_new_ends_of_two_heads(tmp_path, caplog):
+    path = sf.save_pretrained(sf.create_model("sdt_v2_15m_kd", **V2, num_classes=10), tmp_path)
+    fresh = sf.create_model("sdt_v2_15m_kd", **V2, num_classes=4, in_channels=2)
+    with caplog.at_level(logging.WARNING, logger="spikeformers"):
+        sf.load_checkpoint(fresh, path)
+    head = f"{path} has 10 classes: a new head for 4"
+    stem = f"{path} takes 3 channels: a new first convolution for 2"
+    assert [record.getMessage() for record in caplog.records] == [head, head, stem]
+
+
+def test_nothing_is_said_of_new_ends_where_the_rest_does_not_load(tmp_path, untouched, caplog):
+    path = sf.save_pretrained(tiny(num_classes=4, depth=2), tmp_path)
+    with pytest.raises(ValueError, match="does not fit"), caplog.at_level(logging.WARNING, logger="spikeformers"):
+        sf.load_checkpoint(untouched, path)
+    assert caplog.records == []
+
+
+def test_another_image_size(tmp_path, lively):
+    numbers = dict(dims=(32, 32, 64), num_heads=(1, 1, 2), depths=(1, 1, 1), time_steps=2)
+    x = torch.randn(2, 3, 16, 16)
+    model = lively(sf.create_model("spikingresformer_ti_cifar10", **numbers, image_size=16), x)
+    larger = sf.create_model("spikingresformer_ti_cifar10", **numbers, image_size=32)
+    assert_same(sf.load_checkpoint(larger, sf.save_pretrained(model, tmp_path)), model)
+    assert torch.equal(larger.eval()(x), model(x))  # nothing is kept of the size a model was made for
+    assert larger(torch.randn(2, 3, 32, 32)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        (dict(depth=2), r"42 not the model's \(blocks.1.attn.core.\w.conv.\w+, .* and 32 more\)"),
+        (dict(depth=0), r"36 missing \(blocks.0.attn.core.q.conv.weight, .* and 26 more\)"),
+        (dict(dim=32), r"of another shape \(.*stem.stages.0.proj.conv.weight \[4, 3, 3, 3\] for \[2, 3, 3, 3\]"),
+        (dict(qkv_bias=False), r"3 missing \(blocks.0.attn.core.q.conv.bias, [\w.]+, [\w.]+.v.conv.bias\)\."),
+        (dict(num_classes=3, dim=32), "of another shape"),
+    ],
+)
+def test_a_wrong_checkpoint(tmp_path, untouched, other, says):
+    path = sf.save_pretrained(tiny(**other), tmp_path)
+    with pytest.raises(ValueError, match=says) as error:
+        sf.load_checkpoint(untouched, path)
+    assert "does not fit spikformer_4_384_cifar10" in str(error.value)
+    assert "It holds a spikformer_4_384_cifar10" in str(error.value)
+    assert "head.conv" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+class Hostile:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("load", [sf.load_checkpoint, lambda model, path: sf.from_pretrained(path)])
+def test_a_hostile_file_runs_nothing(tmp_path, untouched, load, zipped):
+    content = {"state_dict": untouched.state_dict(), "args": Hostile(tmp_path / "was_run")}
+    torch.save(content, tmp_path / "hostile.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ValueError, match=r"hostile.pth is refused: it asks to build \w+.system, ") as error:
+        load(untouched, tmp_path / "hostile.pth")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "was_run").exists()
+
+
+@pytest.mark.parametrize("share", [0, 1, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".old.pth"])
+def test_a_damaged_file(tmp_path, untouched, suffix, share):
+    path = tmp_path / f"cut{suffix}"
+    if suffix == ".safetensors":
+        sf.save_pretrained(tiny(), path)
+    else:
+        torch.save(untouched.state_dict(), path, _use_new_zipfile_serialization=suffix == ".pth")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))] if share < 1 else b"PK\3\4" + bytes(range(256)) * 40)
+    with pytest.raises(ValueError, match=r"is not a readable .*(fetch it again|may be damaged)") as error:
+        sf.load_checkpoint(untouched, path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["<!DOCTYPE html>\n<html></html>", "version https://git-lfs.github.com/spec/v1", "a"])
+@pytest.mark.parametrize("name", ["page.pth", "page.safetensors"])
+def test_text_under_another_name(tmp_path, untouched, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match="is not a readable"):
+        sf.load_checkpoint(untouched, tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ({"epoch": 3, "args": "x"}, "holds no weights: its entries are epoch, args"),
+        ({}, "holds no weights: its entries are none"),
+        ({"state_dict": {}, "epoch": 1}, "holds no weights"),
+        ({0: torch.ones(1), "state": {1: 2}}, "holds no weights: its entries are 0, state"),
+        ([torch.ones(2)], "holds a list, where a dict of weights belongs"),
+        (torch.ones(2), "holds a Tensor, where a dict"),
+    ],
+)
+def test_a_file_without_weights(tmp_path, untouched, content, says):
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=says):
+        sf.load_checkpoint(untouched, tmp_path / "other.pth")
+
+
+def test_nothing_there(tmp_path, untouched):
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint .*nowhere.pth: give a run folder or a file"):
+        sf.load_checkpoint(untouched, tmp_path / "nowhere.pth")
+    with pytest.raises(FileNotFoundError, match=r"is a folder without weights.safetensors"):
+        sf.load_checkpoint(untouched, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    ["[]", '{"config": []}', '{"config": {"dim": 16}}', '{"config": 3}', '{"config": {"name": ["x"]}}', "{"],
+)
+def test_settings_that_make_no_sense(tmp_path, settings):
+    path = tmp_path / "odd.safetensors"
+    save_file({"w": torch.ones(1)}, path, {"spikeformers": settings})
+    with pytest.raises(ValueError, match=r"odd.safetensors"):
+        sf.from_pretrained(path)
+
+
+def test_a_foreign_part_is_refused_unless_passed_in(tmp_path, own_part):
+    model = tiny(attention=own_part)
+    path = sf.save_pretrained(model, tmp_path)
+    own_file = own_part.rpartition(":")[0]
+    pathlib.Path(own_file).write_text("raise SystemExit('this must not run')")
+    with pytest.raises(ValueError, match=r"attention '.*own.py:Own' is not a part of spikeformers.*pass it in"):
+        sf.from_pretrained(path)
+    again = sf.from_pretrained(path, attention=Foreign)
+    assert isinstance(again.blocks[0].attn.core, Foreign)
+    assert_same(again, model)
+    assert_same(sf.from_pretrained(path, attention=own_part), model)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"name": "os:system"},
+        {"name": "spikformer_8_512", "neuron": "os:system"},
+        {"name": "spikformer_8_512", "neuron": {"part": "os:system"}},
+        {"name": "spikformer_8_512", "neuron": {"part": "LIF", "surrogate": {"part": "os:system"}}},
+        {"name": "spikformer_8_512", "neuron": {"part": "SpikingJellyNeuron", "node": "os:system"}},
+    ],
+    ids=json.dumps,
+)
+def test_a_hostile_config_loads_nothing(tmp_path, config, monkeypatch):
+    path = tmp_path / "hostile.safetensors"
+    save_file({"w": torch.ones(1)}, path, {"spikeformers": json.dumps({"config": config})})
+    monkeypatch.setattr("importlib.import_module", lambda name, found=__import__("importlib").import_module: (
+        pytest.fail("it was loaded") if name == "os" else found(name)
+    ))  # fmt: skip
+    with pytest.raises(ValueError, match=r"'os:system' is not .* of spikeformers"):
+        sf.from_pretrained(path)
+
+
+def test_a_failed_save_leaves_the_earlier_file(tmp_path, model, monkeypatch):
+    path = sf.save_pretrained(model, tmp_path)
+    earlier = path.read_bytes()
+
+    def full_disk(weights, file, metadata):
+        pathlib.Path(file).write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(save, "save_file", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        sf.save_pretrained(tiny(), path)
+    assert path.read_bytes() == earlier
+    with pytest.raises(OSError, match="no space left"):
+        sf.save_pretrained(tiny(), tmp_path / "first")
+    assert not (tmp_path / "first").exists()
+    assert not list(tmp_path.glob("*.unfinished"))

@@ -1,0 +1,257 @@
+"""The pieces of a comparison apart: combinations, budgets, evened parameters, and what a difference is worth."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from spikeformers.compare import base_recipe, plan_comparison
+from spikeformers.compare.base import with_total_epochs
+from spikeformers.compare.budget import (
+    Budget,
+    Price,
+    batches_of,
+    keep_prices,
+    spent,
+    steps_of,
+    training_flops,
+)
+from spikeformers.compare.effects import effects_in_words
+from spikeformers.compare.even import count_parameters, evened
+from spikeformers.compare.outcome import Outcome
+from spikeformers.compare.paired import Paired, holm, pareto_front
+from spikeformers.compare.plan import Run, combinations, read_swap
+from spikeformers.training import Recipe
+from spikeformers.training.optim import total_epochs
+from spikeformers.training.recipe import Schedule
+
+MODEL = {"name": "spikformer", "dim": 32, "depth": 1, "num_heads": 2, "image_size": 16}
+ENDS = {"num_classes": 10, "in_channels": 3}
+
+
+# ---- combinations
+
+
+def test_swaps_are_read_with_their_brackets_whole():
+    words = "attention=SSA,mine.py:Mine,{part: SSA, scale: 0.25}"
+    assert read_swap(words) == ("attention", ["SSA", "mine.py:Mine", {"part": "SSA", "scale": 0.25}])
+    assert read_swap("time_steps=2,4") == ("time_steps", [2, 4])
+    assert read_swap("strides=[2,2],[1,2]") == ("strides", [[2, 2], [1, 2]])
+
+
+def test_combinations_are_all_pairs_the_first_first():
+    variants = combinations(MODEL, {"attention": ["SSA", "SDSA"], "neuron": ["LIF", "PLIF"]})
+    assert [variant.name for variant in variants] == ["SSA-LIF", "SSA-PLIF", "SDSA-LIF", "SDSA-PLIF"]
+    assert variants[1].model == {**MODEL, "attention": "SSA", "neuron": "PLIF"}
+
+
+def test_names_are_words_for_folders_and_no_two_alike():
+    values = ["SSA", {"part": "SSA", "scale": 0.25}, "a/mine.py:Mine", "b/mine.py:Mine"]
+    names = [variant.name for variant in combinations(MODEL, {"attention": values, "time_steps": [2]})]
+    assert names == ["SSA-time_steps=2", "SSA(scale=0.25)-time_steps=2", "Mine-time_steps=2", "Mine.2-time_steps=2"]
+
+
+# ---- budgets
+
+
+@pytest.mark.parametrize("budget", [Budget("flops", 6.4e9), Budget("minutes", 8.0)])
+def test_a_budget_buys_steps_by_their_price(budget):
+    recipe = Recipe(model=MODEL, epochs=10, batch_size=10, schedule=Schedule(warmup_epochs=2), run="own")
+    images = 503
+    batches = batches_of(recipe, images)
+    assert batches == 50
+    costs = []
+    for price in (Price(1.0, 0.3, 1.0, 1e7), Price(2.5, 0.3, 1.0, 2.5e7)):
+        bought = spent(recipe, budget, price, batches)
+        each = price.flops if budget.of == "flops" else price.seconds / 60
+        costs.append(steps_of(bought, images) * each)
+        assert bought.trainer["limit_train_batches"] <= batches
+        assert math.floor(budget.amount / each) - steps_of(bought, images) in (0, 1, 2, 3)  # never more than it pays
+        assert total_epochs(bought) <= 2 * math.ceil(math.floor(budget.amount / each) / batches)
+        assert bought.schedule.warmup_epochs == round(0.2 * total_epochs(bought))
+    assert costs == pytest.approx([budget.amount] * 2, rel=0.02)
+
+
+@pytest.mark.parametrize(("steps", "batches"), [(5, 2), (450, 20), (1, 50), (7, 3), (13, 12), (101, 100)])
+def test_a_budget_is_never_overspent_and_hardly_underspent(steps, batches):
+    recipe = Recipe(model=MODEL, epochs=10, batch_size=10, schedule=Schedule(warmup_epochs=2), run="own")
+    bought = spent(recipe, Budget("flops", steps * 1e7 + 1), Price(1.0, 0.3, 1.0, 1e7), batches)
+    done = steps_of(bought, 10 * batches)
+    assert 0.85 * steps <= done <= steps
+
+
+def test_prices_are_of_their_own_settings_and_images(tmp_path, recipe_file):
+    base = base_recipe(recipe_file, ["--out", str(tmp_path)])
+    sizes = plan_comparison(base, {"image_size": [16, 32]}, jobs=1, name="sizes")
+    small, large = (sizes.prices[f"image_size={size}"] for size in (16, 32))
+    assert large.flops == pytest.approx(4 * small.flops, rel=0.02)  # its stem's four times as many places
+    assert not list(tmp_path.iterdir())  # nothing is written yet
+
+    first = plan_comparison(base, {"attention": ["SSA", "SDSA"]}, jobs=1, name="own")
+    file = tmp_path / "own" / "prices.json"
+    file.parent.mkdir()
+    keep_prices(first.prices, first.ready, file)
+    again = plan_comparison(base, {"attention": ["SSA", "QKTA"]}, jobs=1, name="own")
+    assert again.prices["SSA"] == first.prices["SSA"]  # taken from the file
+    wider = dataclasses.replace(base, model={**base.model, "dim": 32})
+    other = plan_comparison(wider, {"attention": ["SSA", "SDSA"]}, jobs=1, name="own")
+    assert other.prices["SSA"].flops > 2 * first.prices["SSA"].flops  # measured again
+
+
+def test_a_budget_of_epochs_leaves_the_recipe_as_it_is():
+    recipe = Recipe(model=MODEL)
+    assert spent(recipe, Budget(), Price(1.0, 0.3, 1.0, 1e7), 50) is recipe
+
+
+def test_a_budget_below_one_step_is_refused():
+    recipe = Recipe(model=MODEL, run="own")
+    with pytest.raises(ValueError, match=r"minutes 0.01 are less than one step of own: 0.0333 minutes"):
+        spent(recipe, Budget("minutes", 0.01), Price(2.0, 0.3, 1.0, 1e7), 50)
+    with pytest.raises(ValueError, match="buy no training step"):
+        Budget("flops", -1)
+
+
+def test_limits_of_the_trainer_count_in_an_epoch():
+    recipe = Recipe(model=MODEL, batch_size=10, epochs=3)
+    assert batches_of(dataclasses.replace(recipe, trainer={"limit_train_batches": 7}), 500) == 7
+    assert batches_of(dataclasses.replace(recipe, trainer={"limit_train_batches": 0.5}), 500) == 25
+    assert steps_of(recipe, 509) == 150
+
+
+def test_the_cool_down_is_part_of_all_epochs():
+    recipe = with_total_epochs(Recipe(model=MODEL, epochs=90, schedule=Schedule(cooldown_epochs=10)), 20)
+    assert (recipe.epochs, recipe.schedule.cooldown_epochs) == (18, 2)
+
+
+def test_flops_of_a_step_are_those_of_its_products():
+    # 5 x 7 x 3 multiplications with their sums forward, as many for the gradient of the weights, and none for x
+    assert training_flops(nn.Linear(7, 3), torch.randn(5, 7)) == 2 * 2 * 5 * 7 * 3
+
+
+# ---- parameters
+
+
+def test_parameters_are_evened_out_by_a_number():
+    variants = combinations({**MODEL, "mlp_ratio": 4}, {"mlp": ["MLP", "GWFFN"]})
+    before = [count_parameters({**variant.model, **ENDS}) for variant in variants]
+    even = evened(variants, "mlp_ratio", ENDS)
+    after = [count_parameters({**variant.model, **ENDS}) for variant in even]
+    assert after[0] == before[0]
+    assert abs(after[1] - after[0]) < min(0.05 * after[0], abs(before[1] - before[0]))
+    assert even[1].model["mlp_ratio"] != 4
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("mlp", "mlp is compared, and cannot also even parameters out"),
+        ("time_steps", "time_steps does not change how many parameters GWFFN has"),
+        ("num_heads", "num_heads does not change how many parameters GWFFN has"),
+        ("strides", "strides of GWFFN is .*, no number"),
+    ],
+)
+def test_what_cannot_even_out(argument, said):
+    variants = combinations(MODEL, {"mlp": ["MLP", "GWFFN"]})
+    with pytest.raises(ValueError, match=said):
+        evened(variants, argument, ENDS)
+
+
+def test_what_is_about_as_large_is_left_alone():
+    first, second = evened(combinations(MODEL, {"attention": ["SSA", "SDSA"]}), "num_heads", ENDS)
+    assert (first.model, second.model) == ({**MODEL, "attention": "SSA"}, {**MODEL, "attention": "SDSA"})
+
+
+# ---- what a difference is worth
+
+
+def test_the_paired_test_is_scipys():
+    one, other = [90.1, 90.9, 91.3, 90.2], [89.8, 90.1, 90.9, 90.3]
+    paired = Paired(tuple(a - b for a, b in zip(one, other, strict=True)))
+    expected = stats.ttest_rel(one, other)
+    assert paired.p == pytest.approx(expected.pvalue)
+    assert paired.interval == pytest.approx(tuple(expected.confidence_interval()))
+
+
+@pytest.mark.parametrize(("effect", "seeds"), [(0.5, 34), (1.0, 10), (2.0, 5)])
+def test_seeds_needed_are_those_of_the_tables(effect, seeds):
+    """Of a paired t-test, two-sided, level 0.05, power 0.8, as G*Power gives them."""
+    # mean `effect`, standard deviation 1
+    assert Paired((effect - 1, effect, effect + 1)).needed == seeds
+
+
+def test_what_is_visible_would_be_seen():
+    paired = Paired((-1.0, 0.0, 1.0, 2.0, -2.0))
+    assert Paired(tuple(d + paired.visible for d in paired.differences)).needed == 5
+    assert Paired(tuple(d + 0.8 * paired.visible for d in paired.differences)).needed > 5
+
+
+def test_many_comparisons_ask_for_more():
+    differences = (0.0, 0.5, 1.0)
+    assert Paired(differences, tests=7).needed > Paired(differences).needed
+    assert Paired(differences, tests=7).visible > Paired(differences).visible
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+def test_in_a_newcomers_words():
+    unseen = Paired((0.9, 0.4, -0.1))
+    words = unseen.in_words("PLIF", "LIF", unseen.p)
+    assert words.startswith(
+        f"3 seeds cannot see a difference of 0.40 points here; about {unseen.needed} would. (PLIF, "
+    )
+    assert unseen.needed == 15  # as docs/comparing.md has it
+    seen = Paired((-2.0, -2.1, -1.9)).in_words("IF", "LIF", 0.001)
+    assert "IF is 2.00 points below LIF over 3 seeds (95 % interval -2.25 to -1.75): more than chance" in seen
+    assert "nothing can be said" in Paired((0.7,)).in_words("A", "B", 1.0)
+    assert "alike in each of 2 seeds" in Paired((0.0, 0.0)).in_words("A", "B", 1.0)
+    assert "more than 1000 would be needed" in Paired((5.0, -5.0, 0.001)).in_words("A", "B", 1.0)
+    assert "less than two test images" in Paired((5.0, -5.0), grain=0.1).in_words("A", "B", 1.0)
+
+
+def test_seeds_that_coincide_spread_by_a_test_image_at_least():
+    one_image = 100 / 359
+    paired = Paired((one_image, one_image), grain=one_image)
+    assert paired.p > 0.05
+    assert paired.spread == pytest.approx(one_image / 6**0.5)
+    assert "differ by less than two test images" in paired.in_words("B", "A", paired.p)
+    assert Paired((5.0, 5.0, 5.0), grain=one_image).p < 0.01
+    wide = Paired((0.3, -0.2, 0.1), grain=0.01)
+    assert wide.spread == pytest.approx(stats.tstd([0.3, -0.2, 0.1]))
+
+
+def test_where_so_few_seeds_would_see_nothing_that_is_said():
+    paired = Paired((40.0, -30.0), tests=20)
+    assert paired.visible == math.inf
+    assert "what 2 seeds would see is no difference at all" in paired.in_words("B", "A", 1.0)
+
+
+def test_the_front_is_what_none_beats_in_both():
+    costs, gains = [3.0, 1.0, 2.0, 4.0, 1.0], [80.0, 70.0, 65.0, 90.0, 60.0]
+    assert pareto_front(costs, gains) == [1, 0, 3]
+
+
+def outcome(variant, seed, test):
+    return Outcome(variant, seed, 0.0, test, 10_000, 1, 1.0, 0.0, 0.0, 0.1, {"strict": 1.0})
+
+
+def test_a_value_is_told_against_its_swaps_first_over_all_else():
+    variants = combinations(MODEL, {"attention": ["SSA", "SDSA"], "neuron": ["LIF", "PLIF", "IF"]})
+    runs = [Run(v.name, Recipe(model=v.model, seed=seed), v.chosen) for seed in (0, 1, 2) for v in variants]
+    points = {"SSA": 0.0, "SDSA": -1.0, "LIF": 0.0, "PLIF": 0.5, "IF": -3.0}
+    outcomes = [
+        outcome(run.variant, run.recipe.seed, 80 + run.recipe.seed + sum(points[word] for word in run.chosen.values())
+                + 0.3 * (-1) ** number)
+        for number, run in enumerate(runs)
+    ]  # fmt: skip
+    sdsa, plif, if_ = effects_in_words(runs, outcomes, 0.01)
+    assert sdsa.startswith("Over all of neuron: SDSA is ")
+    assert "points below SSA over 3 seeds" in sdsa
+    assert "points above LIF" in plif or "PLIF, above LIF" in plif
+    assert if_.startswith("Over all of attention: IF is 3.00 points below LIF")
+    assert effects_in_words(runs, outcomes[:5], 0.01) == []  # no seed is whole
+    single = combinations(MODEL, {"neuron": ["LIF", "PLIF"]})
+    runs = [Run(v.name, Recipe(model=v.model), v.chosen) for v in single]
+    assert effects_in_words(runs, [outcome(run.variant, 0, 80.0) for run in runs], 0.01) == []
