@@ -34,14 +34,14 @@ Note = TypeVar("Note", Recipe, Counts)
 
 def note(x: Tensor, *notes: Recipe | Counts) -> Tensor:
     """Notes something on a tensor, where a gradient may pass, and returns it."""
-    if notes and runs_eagerly(x) and torch.is_grad_enabled():
+    if notes and torch.is_grad_enabled() and runs_eagerly(x):
         x._noted = (x._version, notes)  # pyright: ignore[reportAttributeAccessIssue]
     return x
 
 
 def noted(x: Tensor, kind: type[Note]) -> Note | None:
     """The note of a kind on a tensor that has not changed since, or None."""
-    if not runs_eagerly(x) or not hasattr(x, "_noted"):
+    if torch.compiler.is_compiling() or not hasattr(x, "_noted") or not runs_eagerly(x):
         return None
     version, notes = x._noted  # pyright: ignore[reportAttributeAccessIssue]
     return next((n for n in notes if isinstance(n, kind)), None) if version == x._version else None

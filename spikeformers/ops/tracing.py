@@ -14,15 +14,13 @@ def runs_eagerly(*values: object) -> bool:
     """
     if torch.compiler.is_compiling():  # first, so that compilers read no further
         return False
-    if torch._C._is_tracing() or _is_proxied() or transforms_active():
-        return False
-    return all(type(x) in (Tensor, torch.nn.Parameter) for x in values if isinstance(x, Tensor))
+    for x in values:
+        if type(x) is not Tensor and isinstance(x, Tensor) and type(x) is not torch.nn.Parameter:
+            return False
+    proxied = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None
+    return not (proxied or torch._C._is_tracing() or transforms_active())
 
 
 def transforms_active() -> bool:
     """Whether a `torch.func` transform or forward-mode differentiation runs: `requires_grad` need not tell of them."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-
-
-def _is_proxied() -> bool:
-    return torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY) is not None

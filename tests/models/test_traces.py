@@ -1,12 +1,14 @@
 """Models traced, exported, scripted, and under the transforms of `torch.func`: what eager computes, or one line."""
 
 import io
+import typing
 
 import pytest
 import torch
 from tiny_models import FAMILIES, build
 from torch.autograd import forward_ad
 from torch.func import functional_call, grad, hessian, jvp, stack_module_state, vmap
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import cross_entropy
 
 import spikeformers as sf
@@ -171,6 +173,25 @@ def test_onnx_by_tracing(tiny):
     session = onnxruntime.InferenceSession(file.getvalue())
     (logits,) = session.run(None, {"x": x.numpy()})
     assert torch.allclose(torch.from_numpy(logits), model(x), atol=1e-5)
+
+
+def test_other_ways_of_looking_on():
+    """A graph by make_fx, and a subclass of Tensor, which sees every operation."""
+
+    class Watched(torch.Tensor):
+        seen: typing.ClassVar = []
+
+        @classmethod
+        def __torch_function__(cls, func, types, args=(), kwargs=None):
+            cls.seen.append(getattr(func, "__name__", ""))
+            return super().__torch_function__(func, types, args, kwargs)
+
+    x = torch.randn(3, 5, 4)
+    assert torch.equal(make_fx(lambda x: lif(x))(x[:, :1].clone())(x[:, :1]), lif(x[:, :1]))
+    graph = str(make_fx(lambda x: lif(x))(x.clone().requires_grad_()).graph)
+    assert "empty" not in graph and "lerp" not in graph
+    assert torch.equal(lif(x.as_subclass(Watched)).as_subclass(torch.Tensor), lif(x))
+    assert "stack" in Watched.seen
 
 
 def test_what_cannot_be_is_refused_in_one_line():
