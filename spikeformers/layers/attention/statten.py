@@ -49,7 +49,8 @@ class STAtten(SSA):
         return torch.cat([_attend_together(*chunk, scale=scale) for chunk in chunks])
 
     def extra_repr(self) -> str:
-        return f"num_heads={self.num_heads}, scale={self.given_scale or '1 / H'}, chunk={self.chunk}"
+        scale = "1 / H" if self.given_scale is None else self.given_scale
+        return f"num_heads={self.num_heads}, scale={scale}, chunk={self.chunk}"
 
 
 def _attend_together(q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:
