@@ -9,6 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from spikeformers.layers.norm import batch_norm, takes_once
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
+from spikeformers.ops.arguments import check_whole
 from spikeformers.ops.notes import Counts, noted
 from spikeformers.ops.spike_conv import spike_conv2d
 
@@ -38,6 +39,9 @@ class ConvNorm(nn.Module):
         self, in_dim: int, dim: int, kernel_size: int = 1, stride: int = 1, *, groups: int = 1, bias: bool = False
     ):
         super().__init__()
+        check_whole(in_dim=in_dim, dim=dim, kernel_size=kernel_size, stride=stride, groups=groups)
+        if in_dim % groups or dim % groups:
+            raise ValueError(f"in_dim {in_dim} and dim {dim} are not multiples of groups {groups}: it divides both")
         if stride == 1:
             check_odd(kernel_size)
         padding = max(kernel_size - stride + 1, 0) // 2
@@ -65,7 +69,8 @@ class ConvNorm(nn.Module):
 
 def check_odd(kernel_size: int) -> None:
     """Raises ValueError for a kernel that has no middle: the map would not keep its size."""
-    if kernel_size < 1 or kernel_size % 2 == 0:
+    check_whole(kernel_size=kernel_size)
+    if kernel_size % 2 == 0:
         raise ValueError(f"kernel_size {kernel_size} has no middle, and the map would change its size: give an odd one")
 
 

@@ -8,13 +8,16 @@ convolution keeps a quarter of them, or half.
 
 Parts need not know: they write and read none. A note belongs to one tensor object as it stands: any other operation,
 in place or not, loses it, which costs memory and nothing else; `tests/models/test_kept_bytes.py` holds what every
-family keeps. Nothing is noted while a graph is traced: compilers see for themselves.
+family keeps. Nothing is noted where operations are watched, not run
+(`spikeformers.ops.tracing`): compilers see for themselves.
 """
 
 from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+
+from spikeformers.ops.tracing import runs_eagerly
 
 
 class Recipe(NamedTuple):
@@ -36,14 +39,14 @@ Note = TypeVar("Note", Recipe, Counts)
 
 def note(x: Tensor, *notes: Recipe | Counts | None) -> Tensor:
     """Notes something on a tensor, where a gradient may pass, and returns it."""
-    if any(notes) and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    if any(notes) and torch.is_grad_enabled() and runs_eagerly(x):
         vars(x)["_noted"] = x._version, notes
     return x
 
 
 def noted(x: Tensor, kind: type[Note]) -> Note | None:
     """The note of a kind on a tensor that has not changed since, or None."""
-    if torch.compiler.is_compiling() or "_noted" not in vars(x):
+    if torch.compiler.is_compiling() or "_noted" not in vars(x) or not runs_eagerly(x):
         return None
     version, notes = vars(x)["_noted"]
     return next((n for n in notes if isinstance(n, kind)), None) if version == x._version else None

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from spikeformers.layers.attention.ssa import SSA, SSAArguments
 from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.ops.arguments import check_finite
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -25,6 +26,7 @@ class PrunedSSA(SSA):
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, keep: float = 0.5, **ssa: Unpack[SSAArguments]):
         super().__init__(dim, num_heads, neuron, **ssa)
+        check_finite(keep=keep)
         if not 0 < keep <= 1:
             raise ValueError(f"keep {keep} is not in (0, 1]: it is the share of tokens that attend")
         self.keep = keep

@@ -7,6 +7,7 @@ from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
+from spikeformers.ops.arguments import check_whole
 
 
 class SDSA(nn.Module):
@@ -22,6 +23,7 @@ class SDSA(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):
         super().__init__()
+        check_whole(dim=dim, num_heads=num_heads)
         self.q, self.k, self.v = (ConvNorm(dim, dim, bias=bias) for _ in range(3))
         self.q_neuron, self.k_neuron, self.v_neuron = neuron(), neuron(), neuron()
         self.attn_neuron = neuron(v_threshold=0.5)

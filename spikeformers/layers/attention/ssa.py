@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from spikeformers.layers.attention.heads import check_heads, merge_heads, split_heads
 from spikeformers.layers.contracts import MakeNeuron, MakeProjection
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_finite
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -69,6 +70,7 @@ class SSA(nn.Module):
     ):
         super().__init__()
         check_heads(dim, num_heads)
+        check_finite(scale=scale, attn_threshold=attn_threshold)
         self.num_heads, self.scale = num_heads, scale
         self.q, self.k, self.v = (projection(dim, dim, bias=bias) for _ in range(3))
         self.q_neuron, self.k_neuron, self.v_neuron = neuron(), neuron(), neuron()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from spikeformers.layers.attention.ssa import SSA, ProjectionArguments
 from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.ops.arguments import check_finite, check_whole
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -38,8 +39,8 @@ class STAtten(SSA):
         **ssa: Unpack[ProjectionArguments],
     ):
         super().__init__(dim, num_heads, neuron, **ssa)
-        if chunk < 1:
-            raise ValueError(f"chunk {chunk} is below 1: give the number of steps that attend to each other")
+        check_whole(why="give the number of steps that attend to each other", chunk=chunk)
+        check_finite(scale=0.0 if scale is None else scale)
         self.chunk, self.given_scale = chunk, scale
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.attention.ssa import SSA, SSAArguments
 from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.ops.arguments import check_finite
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -32,6 +33,7 @@ class TIM(SSA):
         self, dim: int, num_heads: int, neuron: MakeNeuron, *, alpha: float = 0.5, **ssa: Unpack[SSAArguments]
     ):
         super().__init__(dim, num_heads, neuron, **ssa)
+        check_finite(alpha=alpha)
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha {alpha} is not in [0, 1]: it is the share of the past in a query")
         self.alpha, head_dim = alpha, dim // num_heads

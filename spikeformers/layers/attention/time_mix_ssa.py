@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.attention.ssa import SSA, SSAArguments
 from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.ops.arguments import check_whole
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -24,6 +25,7 @@ class TimeMixSSA(SSA):
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, time_steps: int, **ssa: Unpack[SSAArguments]):
         super().__init__(dim, num_heads, neuron, **ssa)
+        check_whole(time_steps=time_steps)
         self.mix = nn.Parameter(torch.eye(time_steps))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from spikeformers.layers.attention.ssa import SSA, SSAArguments
 from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.ops.arguments import check_whole
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -23,8 +24,7 @@ class WindowSSA(SSA):
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, splits: int = 2, **ssa: Unpack[SSAArguments]):
         super().__init__(dim, num_heads, neuron, **ssa)
-        if splits < 1:
-            raise ValueError(f"splits {splits} is below 1: give the number of windows along a side")
+        check_whole(why="give the number of windows along a side", splits=splits)
         self.splits = splits
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:

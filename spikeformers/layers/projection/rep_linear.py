@@ -8,6 +8,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikeformers.layers.conv import ConvNorm, one_convolution
 from spikeformers.layers.norm import batch_norm
+from spikeformers.ops.arguments import check_positive, check_whole
 
 
 class RepLinear(nn.Module):
@@ -20,6 +21,10 @@ class RepLinear(nn.Module):
 
     def __init__(self, in_dim: int, dim: int, *, bias: bool = False, ratio: float = 1.5):
         super().__init__()
+        check_whole(in_dim=in_dim, dim=dim)
+        check_positive(ratio=ratio)
+        if ratio * in_dim < 1:
+            raise ValueError(f"ratio {ratio} of in_dim {in_dim} leaves no channel between: give a larger one")
         self.expand = ConvNorm(in_dim, int(ratio * in_dim))
         self.proj = ConvNorm(int(ratio * in_dim), dim, bias=bias)
         self.norm = nn.BatchNorm2d(dim)
