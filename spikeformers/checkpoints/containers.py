@@ -21,7 +21,8 @@ def _allowed() -> list[Any]:
     numpy_types = {
         type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")
     }
-    numpy_scalar = np._core.multiarray.scalar  # pyright: ignore[reportAttributeAccessIssue]
+    numpy: Any = np
+    numpy_scalar = numpy._core.multiarray.scalar
     old_name = (numpy_scalar, "numpy.core.multiarray.scalar")  # as NumPy before 2 wrote it
     flavours = {"Posix": pathlib.PurePosixPath, "Windows": pathlib.PureWindowsPath}  # never one of this file system
     paths = [

@@ -11,7 +11,6 @@ from spikeformers.layers.chain import Chain
 from spikeformers.layers.contracts import MakeConv, MakeNeuron
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
 from spikeformers.layers.stem.speds import embedding_widths
-from spikeformers.layers.stem.sps import check_size
 
 
 class MembraneSPEDS(nn.Module):
@@ -50,7 +49,6 @@ class MembraneSPEDS(nn.Module):
         self.side = side_conv(widths[lead], dim, 1, prod(strides[lead:]))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
         spikes = self.neuron(self.lead(x))
         return self.main(spikes) + self.side(spikes)
 

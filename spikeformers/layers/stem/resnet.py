@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
-from spikeformers.layers.stem.sps import check_size
 from spikeformers.layers.time import merge_time, split_time
 
 
@@ -19,7 +18,7 @@ class ResNetStem(nn.Module):
     convolution's and the 3x3 pool's; a pool of stride 1 is left out. He et al., CVPR 2016, arXiv:1512.03385, with
     spikes by SEW-ResNet, Fang et al., NeurIPS 2021, arXiv:2102.04159.
 
-    Raises ValueError for other than two strides, and, when called, for a height or width that they do not divide.
+    Raises ValueError for other than two strides.
     """
 
     def __init__(
@@ -34,7 +33,6 @@ class ResNetStem(nn.Module):
         self.pool = MaxPool(3, strides[1], padding=1) if strides[1] > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
         spikes = self.neuron(self.proj(x))
         return split_time(self.pool(merge_time(spikes)), x.shape[0])
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from spikeformers.layers.chain import Chain
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
-from spikeformers.layers.stem.sps import check_size
 
 
 class SPEDS(nn.Module):
@@ -26,7 +25,7 @@ class SPEDS(nn.Module):
     QKFormer, Zhou et al., NeurIPS 2024, arXiv:2403.16552.
 
     Raises ValueError for a `lead` that leaves no convolution beside the shortcut, a `dim` that is not a multiple of
-    `narrow`, strides other than 1 and 2, and, when called, for a size that they do not divide.
+    `narrow`, and strides other than 1 and 2.
     """
 
     emits_counts = True
@@ -52,7 +51,6 @@ class SPEDS(nn.Module):
         self.side, self.side_neuron = ConvNorm(widths[lead], dim, stride=prod(strides[lead:])), neuron()
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
         x = self.lead(x)
         return self.main(x) + self.side_neuron(self.side(x))
 

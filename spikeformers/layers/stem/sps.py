@@ -21,8 +21,7 @@ class SPS(nn.Module):
     multiplications: it sees the image. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425; its position convolution
     is a part apart. Independent runs with two of the four convolutions fell from 95.12 to 91.92 % on CIFAR-10.
 
-    Raises ValueError for no strides or others than 1 and 2, a `dim` that the widths do not divide, and, when called,
-    for a height or width that the strides do not divide.
+    Raises ValueError for no strides or others than 1 and 2, and a `dim` that the widths do not divide.
     """
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):
@@ -38,7 +37,6 @@ class SPS(nn.Module):
         self.stages = Chain(*(_Stage(before, after, neuron, stride) for before, after, stride in stages))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
         return self.stages(x)
 
 
@@ -56,13 +54,3 @@ class _Stage(nn.Module):
         counts = noted(spikes, Counts)
         pooled = split_time(self.pool(merge_time(spikes)), x.shape[0])
         return note(pooled, counts) if counts else pooled
-
-
-def check_size(x: Tensor, stride: int) -> None:
-    """Raises ValueError where a stem's stride does not divide the height and width of `[..., H, W]`."""
-    height, width = x.shape[-2:]
-    if height % stride or width % stride:
-        raise ValueError(
-            f"an image of {height} x {width} is not a multiple of the stem's stride {stride}: "
-            f"resize it to {height + -height % stride} x {width + -width % stride}"
-        )

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
-from spikeformers.layers.stem.sps import check_size
 
 
 class StridedConv(nn.Module):
@@ -15,8 +14,6 @@ class StridedConv(nn.Module):
 
     49 C_in C multiplications a pixel of its output: it sees the image. Its stride is the product of `strides`.
     Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
-
-    Raises ValueError, when called, for a height or width that the stride does not divide.
     """
 
     emits_spikes = False
@@ -27,5 +24,4 @@ class StridedConv(nn.Module):
         self.proj = ConvNorm(in_channels, dim, 7, self.stride, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
         return self.proj(x)
