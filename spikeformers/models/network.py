@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from spikeformers.layers.chain import run_plain
+from spikeformers.layers.contracts import declared
 from spikeformers.models.stages import Stage
 
 
@@ -59,7 +60,7 @@ class SpikingTransformer(nn.Module):
     @property
     def stages(self) -> tuple[Stage, ...]:
         """Where stages end, which is where the map shrinks, not where the width changes."""
-        flat = (Stage(block, getattr(self.head, "dim", 0), self.stem.stride) for block in range(len(self.blocks)))
+        flat = (Stage(block, declared(self.head, "dim"), self.stem.stride) for block in range(len(self.blocks)))
         return self._stages or tuple(flat)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -114,7 +115,7 @@ class SpikingTransformer(nn.Module):
                 f"an input of shape {list(x.shape)} has {x.shape[-3]} channels, the model takes {self.in_channels}: "
                 f"convert it, or build the model with in_channels={x.shape[-3]}"
             )
-        stride = prod(getattr(part, "stride", 1) for part in (self.stem, *self.blocks))
+        stride = prod(declared(part, "stride") for part in (self.stem, *self.blocks))
         height, width = x.shape[-2:]
         if height % stride or width % stride:
             raise ValueError(

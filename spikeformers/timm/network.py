@@ -34,8 +34,8 @@ class TimmSpikingTransformer(SpikingTransformer):
             head=model.head,
             time_steps=model.time_steps,
             image_size=model.image_size,
-            stages=model.stages,
         )
+        self._stages = model.stages  # of the whole, also where blocks are cut off
         self.config = self._whole = model.config  # the second stays, with the depth, for reading files of the whole
         self._depth = len(model.blocks)
 

@@ -62,7 +62,7 @@ def find_layers(model: SpikingTransformer) -> dict[str, int]:
     return layers
 
 
-def _groups(recipe: Recipe, model: nn.Module) -> list[dict[str, Any]]:
+def _groups(recipe: Recipe, model: Any) -> list[dict[str, Any]]:
     """Parameters by whether they decay and by their layer's rate."""
     settings = recipe.optimizer
     layers = find_layers(model) if settings.layer_decay is not None else {}

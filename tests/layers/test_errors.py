@@ -1,7 +1,6 @@
 """An error names the value, the rule and the remedy."""
 
 import pytest
-import torch
 
 from spikeformers.layers.attention import SSA
 from spikeformers.layers.head import Head

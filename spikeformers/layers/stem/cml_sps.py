@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from spikeformers.layers.chain import Chain
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, SPIKES, MakeNeuron
 from spikeformers.layers.stem.sps import SPS
 from spikeformers.layers.time import merge_time, split_time
 
@@ -21,6 +21,8 @@ class CMLSPS(nn.Module):
     arXiv:2305.05954. Reported on ImageNet-1k: Spikformer 74.81 to 77.34, Spikingformer 75.85 to 77.64 %; on CIFAR-100
     0.8 to 1.4 points more. Costs what SPS costs. Raises what `SPS` raises.
     """
+
+    emits, takes = SPIKES, (SPIKES, COUNTS)
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):
         super().__init__()

@@ -8,7 +8,7 @@ from math import prod
 from torch import Tensor, nn
 
 from spikeformers.layers.chain import Chain
-from spikeformers.layers.contracts import MakeConv, MakeNeuron
+from spikeformers.layers.contracts import COUNTS, CURRENT, SPIKES, MakeConv, MakeNeuron
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
 from spikeformers.layers.stem.speds import embedding_widths
 
@@ -24,7 +24,7 @@ class MembraneSPEDS(nn.Module):
     al., NeurIPS 2025, arXiv:2505.18608, which pools on both sides between stages. Raises what `SPEDS` raises.
     """
 
-    emits_spikes = False
+    emits = CURRENT
 
     def __init__(
         self,
@@ -40,6 +40,8 @@ class MembraneSPEDS(nn.Module):
     ):
         super().__init__()
         self.in_channels, self.stride = in_channels, prod(strides)
+        if lead:  # a convolution, not a neuron, is what sees the input
+            self.takes = (SPIKES, COUNTS)
         widths = embedding_widths(in_channels, dim, strides, lead, narrow)
         convs = [
             conv(before, after, 3, stride) for (before, after), stride in zip(pairwise(widths), strides, strict=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, CURRENT, SPIKES, MakeNeuron
 from spikeformers.layers.stem.sps import SPS
 
 
@@ -15,7 +15,7 @@ class MembraneSPS(nn.Module):
     raises.
     """
 
-    emits_spikes = False
+    emits, takes = CURRENT, (SPIKES, COUNTS)
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):
         super().__init__()

@@ -5,7 +5,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, CURRENT, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
@@ -20,6 +20,8 @@ class ResNetStem(nn.Module):
 
     Raises ValueError for other than two strides.
     """
+
+    emits, takes = SPIKES, (SPIKES, COUNTS)
 
     def __init__(
         self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2), *, kernel_size: int = 7
@@ -43,7 +45,7 @@ class MembraneResNetStem(ResNetStem):
     The prologue of SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302. Raises what `ResNetStem` raises.
     """
 
-    emits_spikes = False
+    emits = CURRENT
 
     def __init__(
         self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2), *, kernel_size: int = 7

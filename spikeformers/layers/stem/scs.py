@@ -6,7 +6,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.conv_chain import ConvChain
 from spikeformers.layers.shortcut.sew import SEWShortcut
@@ -26,7 +26,7 @@ class SCS(nn.Module):
     Raises ValueError for no strides, others than 1 and 2, and a `dim` that the widths do not divide.
     """
 
-    emits_counts = True
+    emits, takes = COUNTS, (SPIKES, COUNTS)
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from math import prod
 from torch import Tensor, nn
 
 from spikeformers.layers.chain import Chain
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
 
 
@@ -28,7 +28,7 @@ class SPEDS(nn.Module):
     `narrow`, and strides other than 1 and 2.
     """
 
-    emits_counts = True
+    emits, takes = COUNTS, (SPIKES, COUNTS)
 
     def __init__(
         self,

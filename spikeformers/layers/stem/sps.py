@@ -6,7 +6,7 @@ from math import prod
 from torch import Tensor, nn
 
 from spikeformers.layers.chain import Chain
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
@@ -23,6 +23,8 @@ class SPS(nn.Module):
 
     Raises ValueError for no strides or others than 1 and 2, and a `dim` that the widths do not divide.
     """
+
+    emits, takes = SPIKES, (SPIKES, COUNTS)
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):
         super().__init__()

@@ -5,7 +5,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, CURRENT, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 
 
@@ -16,7 +16,7 @@ class StridedConv(nn.Module):
     Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
     """
 
-    emits_spikes = False
+    emits, takes = CURRENT, (SPIKES, COUNTS)
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2,)):
         super().__init__()
