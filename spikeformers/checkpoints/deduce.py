@@ -9,7 +9,8 @@ import inspect
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import permutations
 from typing import Any
 
 from torch import Tensor
@@ -116,7 +117,10 @@ def _form(config: Config) -> Config:
 
 
 def _with_depths(config: Config, weights: Mapping[str, Tensor], family: Family) -> Config:
-    """One block more or less, stage by stage, as long as more keys fit."""
+    """One block more or less in a stage, or from one stage to another, as long as more keys fit.
+
+    Every way is gone to its end, for one block more may hide that two less would fit.
+    """
     argument = next((name for name in _DEPTHS if name in config), None)
     if argument is None:
         return config
@@ -127,14 +131,21 @@ def _with_depths(config: Config, weights: Mapping[str, Tensor], family: Family) 
             return float("inf")
         return len(wanted.keys() ^ translate(weights, family, changed, wanted).keys())
 
+    def end_of(way: Sequence[int]) -> Any:
+        depths = best
+        while True:
+            leaves = [leaf + step for leaf, step in zip(_leaves(depths), way, strict=True)]
+            further = leaves if isinstance(best, list) else leaves[0]
+            if min(leaves) < 1 or strangers(further) >= strangers(depths):
+                return depths
+            depths = further
+
     best = config[argument]
-    for place in range(len(_leaves(best))):
-        for step in (1, -1):
-            while _leaves(best)[place] + step > 0:
-                further = _replaced(best, place, _leaves(best)[place] + step)
-                if strangers(further) >= strangers(best):
-                    break
-                best = further
+    places = range(len(_leaves(best)))
+    ways = [[step * (i == place) for i in places] for place in places for step in (1, -1)]
+    ways += [[(i == to) - (i == place) for i in places] for place, to in permutations(places, 2)]
+    while strangers(best) and strangers(further := min(map(end_of, ways), key=strangers)) < strangers(best):
+        best = further
     return {**config, argument: best}
 
 
