@@ -55,6 +55,29 @@ def read_pickle(path: Path) -> dict[str, Any]:
     return content
 
 
+def stranger(path: Path) -> str:
+    """What a file is that holds no weights, by how it begins: "a picture, PNG", "JSON", ...; else nothing."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return f"a picture, {image.format}"
+    except (UnidentifiedImageError, OSError):
+        pass
+    with path.open("rb") as file:
+        begins = file.read(4096)
+    try:
+        text = begins.decode().lstrip()
+    except UnicodeDecodeError as error:
+        if error.start < 4093:  # else a character cut in two
+            return ""
+        text = begins[: error.start].decode().lstrip()
+    if not text or "\0" in text:
+        return ""
+    kinds = {"{": "JSON", "[": "JSON", "<": "a web page", "version https://git-lfs": "a pointer of Git LFS to a file"}
+    return next((kind for start, kind in kinds.items() if text.startswith(start)), "a text")
+
+
 def unwrap(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     """The state dict inside a container, without the prefixes that wrappers put before every key.
 
