@@ -54,7 +54,8 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
     except ValueError as error:
         if "is refused" in str(error) or not (what := stranger(path)):
             raise
-        raise ValueError(f"{path} is {what}, no checkpoint: give a file of weights, or a run folder") from error
+        what = f"it is {what}; give a file of weights, or a run folder"
+        raise ValueError(f"{path} is not a readable checkpoint: {what}") from error
     if model is not None and not checkpoint.config:
         with torch.device("meta"):
             config = build(model, {}).config
