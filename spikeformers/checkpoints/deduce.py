@@ -9,8 +9,8 @@ import inspect
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import permutations
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations, pairwise
 from typing import Any
 
 from torch import Tensor
@@ -22,6 +22,7 @@ from spikeformers.models.registry import Family, resolve
 
 Config = dict[str, Any]
 _DEPTHS = ("depth", "depths")
+_SPLITS = 200  # of the blocks among stages, that are tried
 
 
 def size_configs(family: Family) -> dict[str, Config]:
@@ -117,9 +118,9 @@ def _form(config: Config) -> Config:
 
 
 def _with_depths(config: Config, weights: Mapping[str, Tensor], family: Family) -> Config:
-    """One block more or less in a stage, or from one stage to another, as long as more keys fit.
+    """One block more or less, stage by stage, as long as more keys fit; where they do not come to fit all, every split.
 
-    Every way is gone to its end, for one block more may hide that two less would fit.
+    Keys of ours count the blocks of all stages in one row, so that any split of as many is worth a look.
     """
     argument = next((name for name in _DEPTHS if name in config), None)
     if argument is None:
@@ -131,22 +132,26 @@ def _with_depths(config: Config, weights: Mapping[str, Tensor], family: Family) 
             return float("inf")
         return len(wanted.keys() ^ translate(weights, family, changed, wanted).keys())
 
-    def end_of(way: Sequence[int]) -> Any:
-        depths = best
-        while True:
-            leaves = [leaf + step for leaf, step in zip(_leaves(depths), way, strict=True)]
-            further = leaves if isinstance(best, list) else leaves[0]
-            if min(leaves) < 1 or strangers(further) >= strangers(depths):
-                return depths
-            depths = further
-
     best = config[argument]
-    places = range(len(_leaves(best)))
-    ways = [[step * (i == place) for i in places] for place in places for step in (1, -1)]
-    ways += [[(i == to) - (i == place) for i in places] for place, to in permutations(places, 2)]
-    while strangers(best) and strangers(further := min(map(end_of, ways), key=strangers)) < strangers(best):
-        best = further
+    for place in range(len(_leaves(best))):
+        for step in (1, -1):
+            while _leaves(best)[place] + step > 0:
+                further = _replaced(best, place, _leaves(best)[place] + step)
+                if strangers(further) >= strangers(best):
+                    break
+                best = further
+    if isinstance(best, list) and strangers(best) and any(key.startswith("stem.") for key in weights):
+        between = _count_blocks(layout({**config, argument: best}) or {}) - sum(best)
+        total = _count_blocks(weights) - between
+        ends = ((0, *inner, total) for inner in combinations(range(1, total), len(best) - 1))
+        splits = [[b - a for a, b in pairwise(split)] for split in ends]
+        splits.sort(key=lambda split: count_differing(split, best))
+        best = min([best, *splits[:_SPLITS]], key=strangers)
     return {**config, argument: best}
+
+
+def _count_blocks(keys: Iterable[str]) -> int:
+    return len({key.split(".")[1] for key in keys if key.startswith("blocks.")})
 
 
 def _read(argument: str, config: Config, weights: Mapping[str, Tensor], family: Family) -> Any:
