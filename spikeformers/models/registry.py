@@ -223,11 +223,9 @@ _RANGES = {
 def _check_range(what: str, numbers: Any, least: float, most: float) -> None:
     for number in numbers if isinstance(numbers, tuple) else (numbers,):
         if isinstance(number, int | float) and not least <= number < most:  # nor is nan
-            low = "above 0" if least == _MORE else f"{least} or more"
+            within = f"not in {'(0' if least == _MORE else f'[{least}'}, {most})"
             raise ValueError(
-                f"{what} {number} is below {least}"
-                if number < least != _MORE
-                else f"{what} {number} is no number that is {low}{f' and below {most}' if most < _ANY else ''}"
+                f"{what} {number} is {f'below {least}' if most == _ANY and number < least != _MORE else within}"
             )
 
 
