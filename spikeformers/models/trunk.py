@@ -15,26 +15,15 @@ def spread(drop_path: float, depth: int) -> list[float]:
 
 
 def attention_blocks(
-    rates: Iterable[float],
-    dim: int,
-    num_heads: int,
-    mlp_ratio: float,
-    *,
-    neuron: MakeNeuron,
-    attention: MakeAttention,
-    mlp: MakeMLP,
-    shortcut: MakeShortcut,
-    bias: bool = False,
-) -> list[nn.Sequential]:
+    rates: Iterable[float], dim: int, num_heads: int, mlp_ratio: float, *, neuron: MakeNeuron,
+    attention: MakeAttention, mlp: MakeMLP, shortcut: MakeShortcut, bias: bool = False,
+) -> list[nn.Sequential]:  # fmt: skip
     """A block of attention and MLP for each of the rates; `bias` is that of q, k and v."""
     hidden_dim = int(mlp_ratio * dim)
     return [
         block(
-            shortcut,
-            neuron,
-            drop_path=rate,
-            attn=attention(dim, num_heads, neuron, bias=bias),
-            mlp=mlp(dim, hidden_dim, neuron),
+            shortcut, neuron, drop_path=rate,
+            attn=attention(dim, num_heads, neuron, bias=bias), mlp=mlp(dim, hidden_dim, neuron),
         )
         for rate in rates
-    ]
+    ]  # fmt: skip
