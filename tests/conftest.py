@@ -8,6 +8,8 @@ import torch
 from tiny_models import build
 from torch import nn
 
+pytest_plugins = ["tiny_runs"]  # fixtures of those tests that train
+
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels on the CPU; read when triton is first imported
 

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from spikeformers.layers.chain import run_plain
 from spikeformers.layers.contracts import declared
 from spikeformers.models.stages import Stage
+from spikeformers.ops.arguments import check_whole
+from spikeformers.ops.tracing import runs_eagerly
 
 
 class SpikingTransformer(nn.Module):
@@ -19,8 +22,8 @@ class SpikingTransformer(nn.Module):
     is how the stem, the position part and the blocks are called; `recompute_blocks` puts another way there. `stages`
     say where the trunk shrinks the map; one that never does has a stage a block.
 
-    Raises ValueError, when called, for an input of another rank or number of channels, or of a size that the strides of
-    its parts do not divide.
+    Raises ValueError, when called, for an input of another rank, number of channels or dtype, of nothing, or of a size
+    that the strides of its parts do not divide; TypeError for what is no Tensor.
     """
 
     stem: Any  # by their contracts: `layers/contracts.py` says what they have
@@ -38,8 +41,8 @@ class SpikingTransformer(nn.Module):
         stages: Sequence[Stage] = (),
     ):
         super().__init__()
-        if time_steps < 1:
-            raise ValueError(f"time_steps {time_steps} is below 1: an image is shown at least once")
+        check_whole(why="an image is shown at least once", time_steps=time_steps)
+        check_whole(image_size=image_size)
         self.stem = stem
         self.position = position or nn.Identity()
         self.blocks = nn.Sequential(*blocks)
@@ -104,7 +107,15 @@ class SpikingTransformer(nn.Module):
         if "num_classes" in self.config:
             self.config = {**self.config, "num_classes": num_classes}
 
+    def __prepare_scriptable__(self) -> None:  # torch.jit.script asks it first
+        raise TypeError("torch.jit.script does not read this model: torch.jit.trace(model, x), or torch.export.export")
+
     def _sequence(self, x: Tensor) -> Tensor:
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"the model takes a Tensor and got a {type(x).__name__}: torch.as_tensor makes one of numbers; for a "
+                "graph of the model use torch.export.export or torch.jit.trace"
+            )
         if x.ndim not in (4, 5):
             raise ValueError(
                 f"an input of shape {list(x.shape)} is neither images [B, C, H, W] nor sequences [T, B, C, H, W]: "
@@ -115,11 +126,31 @@ class SpikingTransformer(nn.Module):
                 f"an input of shape {list(x.shape)} has {x.shape[-3]} channels, the model takes {self.in_channels}: "
                 f"convert it, or build the model with in_channels={x.shape[-3]}"
             )
+        if 0 in (x.shape[0] if x.ndim == 5 else 1, *x.shape[-2:]):
+            raise ValueError(f"an input of shape {list(x.shape)} has no steps or no pixels: give at least one of each")
         stride = prod(declared(part, "stride") for part in (self.stem, *self.blocks))
-        height, width = x.shape[-2:]
-        if height % stride or width % stride:
-            raise ValueError(
-                f"an image of {height} x {width} is not a multiple of the stem's stride {stride}: "
-                f"resize it to {height + -height % stride} x {width + -width % stride}"
-            )
-        return x if x.ndim == 5 else x.expand(self.time_steps, *x.shape)  # T B C H W
+        _check_input(self.stem, stride, x)
+        if x.ndim == 4:
+            return x.expand(self.time_steps, *x.shape)  # T B C H W
+        if x.stride(0) == 0 and not runs_eagerly(x):  # one image at all steps: others that a graph will see may differ
+            return x.clone(memory_format=torch.contiguous_format)
+        return x
+
+
+def _check_input(stem: nn.Module, stride: int, x: Tensor) -> None:
+    """Raises ValueError where a stem's stride does not divide the size of `[..., H, W]`, or for another dtype."""
+    weights = next((p.dtype for p in stem.parameters() if p.is_floating_point()), x.dtype)
+    if x.dtype != weights and not (_autocast_takes(x.dtype, x) and _autocast_takes(weights, x)):
+        scaled = "" if x.is_floating_point() else ", scaled as the images it was trained on (pictures by 1 / 255)"
+        raise ValueError(f"an input of {x.dtype} does not go with weights of {weights}: x.to({weights}){scaled}")
+    height, width = x.shape[-2:]
+    if height % stride or width % stride:
+        raise ValueError(
+            f"an image of {height} x {width} is not a multiple of the stem's stride {stride}: "
+            f"resize it to {height + -height % stride} x {width + -width % stride}"
+        )
+
+
+def _autocast_takes(dtype: torch.dtype, x: Tensor) -> bool:
+    lower = dtype in (torch.float32, torch.bfloat16, torch.float16)
+    return lower and not x.is_meta and torch.is_autocast_enabled(x.device.type)  # meta tensors have none

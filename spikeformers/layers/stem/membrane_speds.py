@@ -39,10 +39,10 @@ class MembraneSPEDS(nn.Module):
         side_conv: MakeConv = ConvNorm,
     ):
         super().__init__()
-        self.in_channels, self.stride = in_channels, prod(strides)
         if lead:  # a convolution, not a neuron, is what sees the input
             self.takes = (SPIKES, COUNTS)
         widths = embedding_widths(in_channels, dim, strides, lead, narrow)
+        self.in_channels, self.stride = in_channels, prod(strides)
         convs = [
             conv(before, after, 3, stride) for (before, after), stride in zip(pairwise(widths), strides, strict=True)
         ]

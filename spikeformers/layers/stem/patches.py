@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import COUNTS, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_sizes, check_whole
 
 
 class Patches(nn.Module):
@@ -21,6 +22,8 @@ class Patches(nn.Module):
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2)):
         super().__init__()
+        check_whole(in_channels=in_channels, dim=dim)
+        check_sizes(strides=strides)
         self.in_channels, self.stride = in_channels, prod(strides)
         self.proj, self.neuron = ConvNorm(in_channels, dim, self.stride, self.stride), neuron()
 

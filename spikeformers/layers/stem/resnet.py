@@ -9,6 +9,7 @@ from spikeformers.layers.contracts import COUNTS, CURRENT, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
+from spikeformers.ops.arguments import check_sizes, check_whole
 
 
 class ResNetStem(nn.Module):
@@ -27,7 +28,9 @@ class ResNetStem(nn.Module):
         self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2), *, kernel_size: int = 7
     ):
         super().__init__()
-        if len(strides) != 2 or min(strides) < 1:
+        check_whole(in_channels=in_channels, dim=dim, kernel_size=kernel_size)
+        check_sizes(strides=strides)
+        if len(strides) != 2:
             raise ValueError(f"strides {tuple(strides)} are not two: give one for the convolution, one for the pool")
         self.in_channels, self.stride = in_channels, prod(strides)
         self.proj = ConvNorm(in_channels, dim, kernel_size, strides[0])

@@ -10,7 +10,7 @@ from spikeformers.layers.contracts import COUNTS, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
-from spikeformers.ops.notes import Counts, note, noted
+from spikeformers.ops.arguments import check_sizes, check_whole
 
 
 class SPS(nn.Module):
@@ -28,6 +28,8 @@ class SPS(nn.Module):
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):
         super().__init__()
+        check_whole(in_channels=in_channels, dim=dim)
+        check_sizes(strides=strides)
         if not strides:
             raise ValueError("a stem with strides () has no stage: give one stride, 1 or 2, for each")
         if dim % (multiple := 2 ** (len(strides) - 1)):
@@ -52,7 +54,4 @@ class _Stage(nn.Module):
         self.pool = MaxPool(3, 2, padding=1) if stride == 2 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        spikes = self.neuron(self.proj(x))
-        counts = noted(spikes, Counts)
-        pooled = split_time(self.pool(merge_time(spikes)), x.shape[0])
-        return note(pooled, counts) if counts else pooled
+        return split_time(self.pool(merge_time(self.neuron(self.proj(x)))), x.shape[0])
