@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from spikeformers.models.network import SpikingTransformer
-from spikeformers.models.parts import describe_part, find_part, load_object, part_name, slot_of
+from spikeformers.models.parts import argument_errors, describe_part, find_part, load_object, part_name, slot_of
 
 Builder = Callable[..., SpikingTransformer]
 Renames = Sequence[tuple[str, str]]
@@ -143,7 +143,8 @@ def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
     Raises ValueError for an unknown name or argument, with the close ones, and for values that do not fit.
     """
     builder, arguments, config = resolve(name, overrides, allow_foreign=allow_foreign)
-    model = builder(**{key: _with_time_steps(key, value, arguments) for key, value in arguments.items()})
+    with argument_errors(overrides):
+        model = builder(**{key: _with_time_steps(key, value, arguments) for key, value in arguments.items()})
     model.config = config
     return model
 
