@@ -25,8 +25,9 @@ def run(words: list[str]) -> None:
     if asked.top < 1:
         raise ValueError(f"--top {asked.top} is below 1: name at least one class")
     from spikeformers.deploy import Predictor
+    from spikeformers.training.provenance import made_here
 
-    predictor = Predictor(asked.checkpoint)
+    predictor = Predictor(asked.checkpoint, trusted=made_here(asked.checkpoint))
     said: dict[str, list[tuple[str, float]]] = {}
     broken = []
     for file in asked.files:

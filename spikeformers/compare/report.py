@@ -16,8 +16,8 @@ from spikeformers.compare.outcome import Outcome, read_outcome
 from spikeformers.compare.paired import LEVEL, Paired, holm, mean_and_spread, pareto_front
 from spikeformers.compare.picture import unit_of
 from spikeformers.compare.plan import Run
-from spikeformers.training.fit import flat_settings
 from spikeformers.training.provenance import describe_start
+from spikeformers.training.resume import flat_settings
 
 PAGE = "index.html"
 MARKS = "* none is as good for less energy, or better for as much; ! is a difference that is more than chance."

@@ -16,6 +16,7 @@ from spikeformers.data.loading import eval_loader, unwrap_worker_errors
 from spikeformers.evaluation.test_set import TestSet
 from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer
+from spikeformers.training.provenance import made_here
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,13 @@ def evaluate_checkpoint(
 ) -> Scores:
     """Scores of a checkpoint of ours on the test split of `data`, or else of the set it was trained on.
 
+    A run that was trained here may have parts of one's own.
+
     `shown` wraps the loader, for a progress bar; `overrides` go to `create_model`.
 
     Raises what building and reading raise, and ValueError where the set's classes or channels are not the model's.
     """
-    model = build_from(checkpoint, **overrides)
+    model = build_from(checkpoint, trusted=made_here(checkpoint.path), **overrides)
     where: Any = dict(root=root, workers=workers, skip_broken=skip_broken)
     test = TestSet(str(checkpoint.path), checkpoint.settings, data, **where).prepared(model)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")

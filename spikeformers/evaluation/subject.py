@@ -16,6 +16,7 @@ from spikeformers.evaluation.test_set import TestSet
 from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer
 from spikeformers.models.registry import find_family, rebuild
+from spikeformers.training.provenance import made_here
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def load_for_analysis(
     test = TestSet(model, settings, data, root=root, workers=0)
     sets = test.sets
     new: dict[str, Any] = {"name": model, "num_classes": len(sets.classes), "in_channels": sets.channels}
-    built = build_from(checkpoint) if checkpoint else rebuild(new).eval()
+    built = build_from(checkpoint, trusted=made_here(checkpoint.path)) if checkpoint else rebuild(new).eval()
     count = len(sets.test)  # pyright: ignore[reportArgumentType]
     chosen = torch.linspace(0, count - 1, min(images, count)).long().tolist()
     loader = eval_loader(test.prepared(built, chosen), batch_size, 0)

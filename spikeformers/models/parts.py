@@ -232,4 +232,7 @@ def _check_arguments(slot: str, part: Callable[..., Any], arguments: dict[str, A
 
 
 def _foreign(slot: str, name: str) -> ValueError:
-    return ValueError(f"the {slot} {name!r} is not a part of spikeformers: if you trust it, pass it in as {slot}=...")
+    return ValueError(
+        f"the {slot} {name!r} is not a part of spikeformers: if you trust it, pass it in as {slot}=..., in Python by "
+        "from_pretrained or Predictor"
+    )

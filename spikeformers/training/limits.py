@@ -54,7 +54,7 @@ RANGES = (
     Range("[0, 1)", "label_smoothing"),
     Range("[0, 1)", "ema_decay", "it is the share of the old average kept"),
     Range("[0, 1)", "data.validation", "0.1 cuts a tenth from training"),
-    Range("(0, 1)", "data.test", "0.1 cuts a tenth"),
+    Range("[0, 1)", "data.test", "0.1 cuts a tenth"),
     Range("[0, 2**32)", "seed data.split_seed"),
 )
 _RANGE_OF = {field: limits for limits in RANGES for field in limits.fields.split()}

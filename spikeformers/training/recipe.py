@@ -110,6 +110,7 @@ class Recipe:
     save_minutes: float = 10.0  # a checkpoint within an epoch too, so that no more than that is ever lost
     keep: int = 2  # checkpoints kept besides the best and the last
     stop_if_unsaved: bool = True  # where a checkpoint cannot be written, as on a full disk; else said and counted
+    oversubscribe: bool = False  # more processes than there are processor cores, which may bring a machine down
     seed: int = 0
     trainer: dict[str, Any] = field(default_factory=dict)  # devices, num_nodes, strategy, ...
     out: str = "runs"  # where run folders go
