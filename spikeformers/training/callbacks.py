@@ -112,7 +112,7 @@ class EpochLines(Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.began = self.said = time.monotonic()
+        self.began = self.said = self.epoch_began = time.monotonic()  # it may begin within an epoch
         self.steps = 0
 
     @rank_zero_only

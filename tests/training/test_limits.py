@@ -130,7 +130,8 @@ def test_the_command_ends_with_2_and_one_line(recipe_file, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     for words in (
         ["--clip_grad_norm", "-1"], ["--augment.mixup=-1"], ["--batch_size", "0"], ["--epochs", "0"],
-        ["--model", "null"],        ["--optimizer.lr", ".nan"], ["--model.neuron", "{part: LIF, tau: two}"], ["--model", "{a: ["],
+        ["--model", "null"], ["--optimizer.lr", ".nan"], ["--model.neuron", "{part: LIF, tau: two}"],
+        ["--model", "{a: ["],
         ["--model.attention", "{part: SSA, scale: big}"], ["--optimizer.args", "{betas: two}"],
         ["--trainer.devices", ".nan"], ["--trainer.devices", "two"],
     ):  # fmt: skip

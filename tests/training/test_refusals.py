@@ -8,9 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
+from spikeformers.compare import plan_comparison
 from spikeformers.data import load_images
 from spikeformers.training import fit, read_recipe
 from spikeformers.training.module import TrainingModule
+from spikeformers.training.trainer import check_trainer
 
 
 @pytest.fixture
@@ -72,6 +74,17 @@ def test_settings_that_do_not_fit(refused, changes, said):
 def test_sixteen_bit_floats_need_a_gpu(refused, monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     assert "use bf16-mixed or 32-true" in refused(precision="16-mixed")
+
+
+def test_more_processes_than_cores_are_refused_unless_forced(refused, recipe_file):
+    """Ninety-nine of them would take the machine down."""
+    many = {"trainer": {"accelerator": "cpu", "devices": 9999, "strategy": "ddp"}}
+    for devices in (9999, "9999"):
+        said = refused(trainer={**many["trainer"], "devices": devices})
+        assert "trainer.devices 9999 is as many processes, and there are" in said and "--oversubscribe true" in said
+    check_trainer(read_recipe(recipe_file, {**many, "oversubscribe": True}))
+    with pytest.raises(ValueError, match=r"jobs 9999 is as many processes"):
+        plan_comparison(read_recipe(recipe_file), {"attention": ["SSA", "SDSA"]}, jobs=9999)
 
 
 def test_a_run_that_exists(train):

@@ -27,7 +27,7 @@ def test_everything_is_there_and_nothing_half_written(finished):
     logs = {entry for entry in entries if entry.startswith("tensorboard/")}
     assert len(samples) == 5
     assert entries - samples - logs == {
-        "README.md", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "checkpoints/last-1.ckpt",
+        ".lock", "README.md", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "checkpoints/last-1.ckpt",
         "checkpoints/last-2.ckpt", "config.json", "curves.png", "metrics.csv", "predictions.png", "provenance.json",
         "results.json", "settings.yaml", "weights.safetensors",
     }  # fmt: skip
