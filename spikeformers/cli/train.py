@@ -61,6 +61,7 @@ def run(words: list[str]) -> None:
     if recipe_name.startswith("-"):
         raise ValueError(f"train got {recipe_name} where a recipe belongs: spikeformers train RECIPE {recipe_name} ...")
     resume = "--resume" in words
+    from spikeformers.files import LOCK
     from spikeformers.training import fit, read_recipe
     from spikeformers.training.provenance import like
 
@@ -75,9 +76,8 @@ def run(words: list[str]) -> None:
     print(f"\ntest accuracy {test.top1:.2f} % on {test.images} images, by the weights of epoch {result.epoch}")
     if result.best_on_test is not None:
         print(f"best on test {result.best_on_test:.2f} %, over all epochs, as papers report; it chose nothing")
-    print(
-        f"{run}/ holds {', '.join(sorted(entry.name for entry in run.iterdir() if entry.is_file() and entry.name[0] != '.'))}\n\nTry next:"
-    )
+    files = sorted(entry.name for entry in run.iterdir() if entry.is_file() and entry.name != LOCK)
+    print(f"{run}/ holds {', '.join(files)}\n\nTry next:")
     print(f"  spikeformers predict {run} {run}/samples/*")
     print(f"  spikeformers eval {run}")
     print(f"  spikeformers train --like {run} --model.neuron PLIF --run {run.name}-plif")

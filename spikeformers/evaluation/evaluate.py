@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from spikeformers.checkpoints.load import build_from
+from spikeformers.checkpoints.made_here import made_here
 from spikeformers.checkpoints.read import Checkpoint
 from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.data.loading import eval_loader, unwrap_worker_errors
 from spikeformers.evaluation.test_set import TestSet
 from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer
-from spikeformers.training.provenance import made_here
 
 
 @dataclass(frozen=True)

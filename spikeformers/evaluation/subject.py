@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from spikeformers.checkpoints.load import build_from
+from spikeformers.checkpoints.made_here import made_here
 from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.data.loading import eval_loader
 from spikeformers.evaluation.test_set import TestSet
 from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer
 from spikeformers.models.registry import find_family, rebuild
-from spikeformers.training.provenance import made_here
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """What a run was made with, so that it can be made again: command, versions, git commit; and making it again."""
 
-import hashlib
 import json
 import logging
 import platform
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from spikeformers.checkpoints.made_here import FILE, digest_of_file, last_start, starts
 from spikeformers.files import atomic_write
 from spikeformers.models.parts import own_files
 from spikeformers.training.recipe import Recipe
@@ -22,7 +22,6 @@ from spikeformers.training.recipe_file import read_recipe
 
 logger = logging.getLogger("spikeformers")
 
-FILE = "provenance.json"
 COMPARISON = "prices.json"  # what a comparison's folder is known by
 _COMPARED = ("python", "spikeformers", "torch", "lightning", "timm", "torchvision", "numpy")
 
@@ -50,44 +49,13 @@ def note_start(folder: Path, recipe: Recipe, data: str) -> None:
     The number of the folder on its disk goes along, by which `made_here` knows it again.
     """
     start = {**describe_start(recipe), "data": data, "folder": folder.stat().st_ino}
-    atomic_write(folder / FILE, json.dumps([*_starts(folder), start], indent=2) + "\n")
-
-
-def last_start(folder: Path) -> dict[str, Any]:
-    """What a run's folder says of its last start, or nothing."""
-    return (_starts(folder) or [{}])[-1]
-
-
-def _starts(folder: Path) -> list[dict[str, Any]]:
-    file = folder / FILE
-    return json.loads(file.read_text("utf-8")) if file.is_file() else []
-
-
-def made_here(path: str | Path) -> bool:
-    """Whether a run's folder, or a file in it, is of a run that was trained in this very place.
-
-    What was copied, downloaded or unpacked has another number on its disk: somebody else may have written it, and what
-    it says of files that parts are in. Of a run that was made here, warns where those files have changed since.
-    """
-    path = Path(path).resolve()
-    folder = next((one for one in (path, *path.parents[:2]) if (one / FILE).is_file()), None)
-    if folder is None or last_start(folder).get("folder") != folder.stat().st_ino:
-        return False
-    then = last_start(folder).get("files", {})
-    for file, digest in then.items():
-        if Path(file).is_file() and _digest(Path(file)) != digest:
-            logger.warning("%s has changed since %s was trained with it", file, folder)
-    return True
+    atomic_write(folder / FILE, json.dumps([*starts(folder), start], indent=2) + "\n")
 
 
 def digests(model: Mapping[str, Any]) -> dict[str, str]:
     """What the files say that a model's settings take parts from, in 16 letters each."""
     files = [file for file in sorted(own_files(dict(model))) if file.is_file()]
-    return {str(file): _digest(file) for file in files}
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return {str(file): digest_of_file(file) for file in files}
 
 
 def changed_files(folder: Path, recipe: Recipe) -> list[str]:

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch.utils.data import Subset
 
+from spikeformers.checkpoints.made_here import last_start
 from spikeformers.data import EventSets, ImageSets
 from spikeformers.data.readable import Readable
-from spikeformers.training.provenance import changed_files, last_start
+from spikeformers.training.provenance import changed_files
 from spikeformers.training.recipe import Recipe
 
 logger = logging.getLogger("spikeformers")

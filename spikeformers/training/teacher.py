@@ -50,8 +50,8 @@ def load_teacher(name: str, num_classes: int, seen: Pixels | None = None) -> Tea
 
 def _ours(path: str) -> tuple[nn.Module, Pixels | None]:
     from spikeformers.checkpoints.load import build_from
+    from spikeformers.checkpoints.made_here import made_here
     from spikeformers.checkpoints.read import read_checkpoint
-    from spikeformers.training.provenance import made_here
 
     checkpoint = read_checkpoint(path)
     preprocess: dict[str, Any] = checkpoint.settings.get("preprocess") or {}

@@ -15,7 +15,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from spikeformers import cli
 from spikeformers.training import fit
@@ -154,10 +155,20 @@ def test_or_goes_on_and_counts(train, at_step, rows_of, tmp_path, caplog):
 
 @on_linux
 @pytest.mark.parametrize("file", ["weights.safetensors", "README.md", "results.json"])
-def test_a_full_disk_at_the_end_is_one_line_and_loses_nothing(train, at_step, tmp_path, file):
+def test_a_full_disk_at_the_end_is_one_line_and_loses_nothing(train, at_step, tmp_path, file, monkeypatch):
     """Also where the library that writes has errors of its own, as that of weights has."""
     unfinished = tmp_path / "run" / f"{file}.unfinished"
-    at_step(0, 3, lambda: unfinished.symlink_to("/dev/full"))
+    if file == "weights.safetensors":
+        writes = ["Error while serializing: I/O error: No space left on device (os error 28)"]
+
+        def save(*args):
+            if writes:
+                raise SafetensorError(writes.pop())
+            save_file(*args)
+
+        monkeypatch.setattr("spikeformers.checkpoints.save.save_file", save)
+    else:
+        at_step(0, 3, lambda: unfinished.symlink_to("/dev/full"))
     with pytest.raises(ValueError, match=r"is trained, and has no results yet: mend that, .* go on with --resume") as e:
         train()
     assert "\n" not in str(e.value)

@@ -11,8 +11,8 @@ import pytest
 
 import spikeformers as sf
 from spikeformers import cli
+from spikeformers.checkpoints.made_here import made_here
 from spikeformers.training import fit
-from spikeformers.training.provenance import made_here
 
 IDEAS = """
     import torch
@@ -114,6 +114,7 @@ def test_what_is_told_to_try_next_works(own_run, monkeypatch, tmp_path, capsys, 
         assert answered(["eval", "runs/mine"], capsys)[0] == 0
         assert "my_ideas.py has changed since" in caplog.text
         own.unlink()
+        monkeypatch.delitem(sys.modules, f"file:{own}")  # as in another process
         code, said = answered(["eval", "runs/mine"], capsys)
         assert (code, len(said.splitlines())) == (2, 1) and "there is no file" in said
     finally:
