@@ -102,6 +102,7 @@ def _finish(trainer: pl.Trainer, ready: Prepared, folder: Path) -> Result:
         raise KeyboardInterrupt(f"interrupted: {_saved(last)}") from None
     except Exception as error:
         said = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+        said = " ".join(said.split())
         raise ValueError(
             f"{said}; {folder} is trained, and has no results yet: mend that, and {_saved(last)}"
         ) from error
