@@ -24,7 +24,6 @@ from spikeformers.compare.report_files import write_report
 from spikeformers.compare.train_all import Told, devices, train_all
 from spikeformers.data import load_sets
 from spikeformers.files import check_output, held
-from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.prepare import Prepared, prepare
 from spikeformers.training.provenance import COMPARISON
@@ -182,6 +181,6 @@ def _tried(variant: Variant, recipe: Recipe, sets: Any) -> Prepared:
         prepared = prepare(recipe, sets)
     except ValueError as error:
         raise ValueError(f"{variant.name}: {error}") from error
-    if isinstance(prepared.model, MaskedAutoencoder):
+    if not prepared.module.objective.labelled:
         raise ValueError(f"{recipe.model['name']} learns without labels: it has no accuracy to compare")
     return prepared

@@ -19,7 +19,6 @@ from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.data.loading import unwrap_worker_errors
 from spikeformers.files import LOCK, atomic_write, check_output, held
 from spikeformers.models.parts import own_files, user_code_errors
-from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
 from spikeformers.training.checkpoint_file import LAST, newest_whole, set_aside_newer
 from spikeformers.training.interruption import Terminated
 from spikeformers.training.prepare import Prepared, prepare
@@ -93,7 +92,7 @@ def _finish(trainer: pl.Trainer, ready: Prepared, folder: Path) -> Result:
     model, last = ready.model, folder / "checkpoints" / LAST
     best = last.with_name("best.ckpt")
     kept = best if best.is_file() else last
-    leave = leave_pretraining if isinstance(model, MaskedAutoencoder) else leave_results
+    leave = leave_results if ready.module.objective.labelled else leave_pretraining
     try:
         with unwrap_worker_errors():
             load_checkpoint(model, kept).to(trainer.strategy.root_device)  # the Trainer has moved it to the CPU

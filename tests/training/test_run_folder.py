@@ -225,7 +225,7 @@ def test_what_is_left_is_by_the_steps_so_far():
         patch.setattr("sys.stdout", stdout)
         lines._say(trainer, 0, {"loss": 0.5})  # 600 steps are left, of 9 s each
         lines._say(trainer, 50, {"loss": None})
-    assert said == ["epoch 4/10  loss 0.5  60 s  90 min left\n", "epoch 4/10  step 50/100  1.6 h left\n"]
+    assert said == ["epoch 4/10  loss 0.5  60 s  1.5 h left\n", "epoch 4/10  step 50/100  1.6 h left\n"]
     assert [duration(seconds) for seconds in (3, 89, 600, 36000)] == ["3 s", "89 s", "10 min", "10.0 h"]
 
 
