@@ -21,6 +21,7 @@ from spikeformers.files import LOCK, atomic_write, check_output, held
 from spikeformers.models.parts import own_files, user_code_errors
 from spikeformers.training.checkpoint_file import LAST, newest_whole, set_aside_newer
 from spikeformers.training.interruption import Terminated
+from spikeformers.training.optim import total_epochs
 from spikeformers.training.prepare import Prepared, prepare
 from spikeformers.training.provenance import note_start
 from spikeformers.training.recipe import Recipe
@@ -55,6 +56,11 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     with quiet_lightning():
         trainer = make_trainer(recipe, folder)
         with _claimed(folder, ready, resume) as begun:
+            if (cooling := recipe.schedule.cooldown_epochs) and rank_zero_only.rank == 0:
+                logger.warning(
+                    "%d epochs and %d of cool-down, %d in all; --schedule.cooldown_epochs 0 leaves it out",
+                    recipe.epochs, cooling, total_epochs(recipe),
+                )  # fmt: skip
             _train(trainer, ready, folder, begun)
             if rank_zero_only.rank != 0:
                 raise SystemExit(0)  # the other processes of a distributed run end here
