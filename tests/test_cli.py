@@ -589,6 +589,33 @@ def test_analyze(trained, tmp_path):
     assert json.loads(again.out)["picojoules"] == {"ac": 0.9, "mac": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["analyze", "RUN", "--out", "FILE"], "--out"),
+        (["analyze", "RUN", "--out", "FILE/deeper"], "--out"),
+        (["compare-energy", "RUN", "--csv", "nodir/x.csv"], "--csv"),
+        (["compare-energy", "RUN", "--csv", "."], "--csv"),
+        (["compare-energy", "RUN", "--csv", "FILE/x.csv"], "--csv"),
+        (["train", "digits", "--out", "FILE"], "--out"),
+        (["compare", "digits", "--swap", "neuron=LIF,PLIF", "--out", "FILE"], "--out"),
+    ],
+)
+def test_outputs_are_tried_before_the_work(trained, tmp_path, monkeypatch, words, option):
+    """Data are not even read, and weights neither."""
+
+    def work(*_, **__):
+        raise AssertionError("work has begun")
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("checkpoints.read._read_safetensors", "data.sets.load_images"):
+        monkeypatch.setattr(f"spikeformers.{name}", work)
+    Path("FILE").write_text("mine")
+    said = refused(spikeformers(*(trained.run if word == "RUN" else word for word in words)))
+    assert "cannot be written (" in said and f"with {option}" in said
+    assert [entry.name for entry in tmp_path.iterdir()] == ["FILE"] and Path("FILE").read_text() == "mine"
+
+
 def test_analyze_a_new_model(images, tmp_path):
     ran = spikeformers(
         "analyze", "spikingformer_4_256_cifar10", "--data", images, "--out", tmp_path / "r", "--images", 2

@@ -13,7 +13,7 @@ from typing import Any
 
 from spikeformers.models.folding import fold
 from spikeformers.models.network import SpikingTransformer
-from spikeformers.models.parts import describe_part, find_part, load_object, part_name, slot_of
+from spikeformers.models.parts import argument_errors, describe_part, find_part, load_object, part_name, slot_of
 
 Builder = Callable[..., SpikingTransformer]
 Renames = Sequence[tuple[str, str]]
@@ -151,7 +151,8 @@ def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
     """
     given = {key: value for key, value in overrides.items() if key != "folded"}
     builder, arguments, config = resolve(name, given, allow_foreign=allow_foreign)
-    model = builder(**{key: _with_time_steps(key, value, arguments) for key, value in arguments.items()})
+    with argument_errors(given):
+        model = builder(**{key: _with_time_steps(key, value, arguments) for key, value in arguments.items()})
     model.config = config
     return fold(model) if overrides.get("folded") else model
 

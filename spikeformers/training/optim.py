@@ -33,7 +33,7 @@ def make_optimizer(recipe: Recipe, model: nn.Module, processes: int = 1) -> Opti
             weight_decay=settings.weight_decay,
             **settings.args,
         )
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # timm's ValueErrors name neither
         raise ValueError(f"optimizer.args {settings.args} do not suit {settings.name}: {error}") from error
 
 
