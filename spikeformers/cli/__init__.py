@@ -60,7 +60,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 
 def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        print(_help(), end="")
+        text = _help()
+        print(text, end="")
         return 0
     if words[0] == "--version":
         from spikeformers import __version__
