@@ -23,23 +23,10 @@ from PIL import Image
 
 import spikeformers as sf
 from spikeformers import cli
-from spikeformers.cli import _terminal
+from spikeformers.cli import COMMANDS, _terminal
 from spikeformers.models import list_models
 from spikeformers.training import list_recipes
 
-COMMANDS = (
-    "list",
-    "info",
-    "recipes",
-    "train",
-    "eval",
-    "predict",
-    "identify",
-    "bench",
-    "analyze",
-    "compare-energy",
-    "compare",
-)
 TINY = [
     "--model.dim=16", "--model.depth=1", "--model.num_heads=2", "--model.strides=[2,2,1,1]", "--model.time_steps=2",
     "--schedule.warmup_epochs=0", "--epochs=1", "--batch_size=6", "--trainer.limit_train_batches=2",
