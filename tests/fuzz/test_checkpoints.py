@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import spikeformers as sf
 from spikeformers.checkpoints.read import METADATA, read_checkpoint
+from spikeformers.data import eval_transform
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.int64, torch.uint8, torch.bool, torch.complex64)
 
@@ -84,10 +85,7 @@ def other_settings(draw, settings):
 def answer(file, settings, picture):
     """What the model of a file says, by its config, torch and the settings themselves."""
     model = sf.create_model(**settings["config"])
-    found = load_file(file)
-    model.load_state_dict(model.state_dict() | {k: v for k, v in found.items() if not k.startswith("head.") or True})
-    from spikeformers.data import eval_transform
-
+    model.load_state_dict(model.state_dict() | load_file(file))
     x = eval_transform(**settings["preprocess"])(picture)
     with torch.inference_mode():
         shares = model.eval()(x[None])[0].softmax(0).tolist()
@@ -154,7 +152,7 @@ def test_files(tries, ask, tmp_path, weights, told, picture):
     trap = tmp_path / "trap"
     calls = (
         (os.mkdir, str(trap)), (os.system, f"mkdir {trap}"), (eval, f"__import__('os').mkdir({str(trap)!r})"),
-        (exec, f"import os; os.mkdir({str(trap)!r})"), (torch.load, str(trap)), (getattr, torch, "load"),
+        (exec, f"import os; os.mkdir({str(trap)!r})"), (torch.load, str(trap)), (__import__, "this"),
     )  # fmt: skip
 
     @tries

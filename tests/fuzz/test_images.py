@@ -14,7 +14,7 @@ from spikeformers import from_pretrained
 from spikeformers.checkpoints.read import read_checkpoint
 
 FORMATS = {
-    "png": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"),
+    "png": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
     "jpg": ("1", "L", "RGB", "CMYK"),
     "bmp": ("1", "L", "P", "RGB", "RGBA"),
     "webp": ("L", "RGB", "RGBA"),

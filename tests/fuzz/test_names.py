@@ -17,9 +17,8 @@ def red(ask, tmp_path, knows_pictures):
     """What the model says of a red picture, in JSON and as a line of the table."""
     Image.new("RGB", (16, 16), "red").save(tmp_path / "red.png")
     (row,) = ask("predict", knows_pictures, "red.png", "--json").answer
-    line = ask("predict", knows_pictures, "red.png").out.splitlines()[2]
-    assert line.strip().startswith("red.png ")
-    return row["top"], line.split("red.png", 1)[1].split()
+    (line,) = (line for line in ask("predict", knows_pictures, "red.png").out.splitlines() if "red.png" in line)
+    return row["top"], line.replace("red.png", "").split()
 
 
 @pytest.mark.quick(20)
@@ -33,9 +32,9 @@ def test_predict(tries, ask, tmp_path, knows_pictures, red):
         try:
             (row,) = ask("predict", knows_pictures, file, "--json").answer
             assert row == {"file": str(file), "top": red[0]}
-            _, _, line, *_ = ask("predict", knows_pictures, file).out.split("\n")
-            assert line.strip().startswith(printable(str(file)).strip())
-            assert line.rstrip().removeprefix(printable(str(file))).split()[-len(red[1]) :] == red[1]
+            shown = printable(str(file)).rstrip()
+            (line,) = (line for line in ask("predict", knows_pictures, file).out.split("\n") if shown in line)
+            assert line.replace(shown, "").split() == red[1]
             (row,) = ask("predict", knows_pictures, tmp_path / "named", "--json").answer
             assert row == {"file": str(file), "top": red[0]}
         finally:
@@ -56,7 +55,6 @@ def test_nothing_of_that_name(tries, ask, tmp_path, knows_pictures):
     @given(command=st.sampled_from(list(commands)), words=st.lists(names() | st.text(max_size=5), min_size=2, max_size=2))
     def check(command, words):
         assume(command != "bench" and not {"-h", "--help", "*", "?"} & {*words})
-        assert not any((tmp_path / word).exists() for word in words if word.strip("./") and "\0" not in word) or True
         ask(command, *words[: commands[command]])
 
     check()
