@@ -80,3 +80,18 @@ def test_links_lead_somewhere():
 def test_versions_agree():
     assert f"version: {sf.__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"## {sf.__version__} " in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_torchrun_leaves_our_words_alone():
+    """Its own parser takes what it knows out of a command line, and refuses what it half knows, such as --run."""
+    from torch.distributed.run import get_args_parser
+
+    text = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [shlex.split(line) for line in text.splitlines() if line.startswith("torchrun ")]
+    assert len(lines) == 2
+    for _, *words in lines:
+        asked = get_args_parser().parse_args(words)
+        assert asked.training_script == "spikeformers"
+        command, recipe, *rest = asked.training_script_args
+        assert (command, rest) == ("train", words[words.index(recipe) + 1 :])
+        assert read_recipe(recipe, [word for word in rest if word != "--resume"])
