@@ -77,6 +77,15 @@ def part_catalogue() -> Iterator[str]:
             yield f"### {name}\n\n{' · '.join(filter(None, says))}\n\n{inspect.getdoc(part)}\n"
 
 
+def public_names(package: str) -> Iterator[str]:
+    """A page of the Python reference: what the package exports, for mkdocstrings to fill in."""
+    module = importlib.import_module(package)
+    yield f"{inspect.getdoc(module)}\n"
+    things = [getattr(module, name) for name in module.__all__]
+    for thing in dict.fromkeys(t for t in things if inspect.isclass(t) or inspect.isfunction(t)):  # aliases once
+        yield f"::: {thing.__module__}.{thing.__qualname__}\n"
+
+
 def study_table(variants: Path) -> Iterator[str]:
     """A study's, from what `compare` left: one row a variant."""
     yield "| variant | parameters | validation, % | test, % | against the first | energy, µJ | firing | images/s |"
@@ -129,6 +138,9 @@ TABLES: dict[Path, list[Callable[[], Iterable[str]]]] = {  # by document, in its
     ROOT / "docs" / "models.md": [size_tables],
     ROOT / "docs" / "parts.md": [part_catalogue],
 }
+for page in (ROOT / "docs" / "reference").glob("*.md"):
+    package = "spikeformers" if page.stem == "spikeformers" else f"spikeformers.{page.stem}"
+    TABLES[page] = [partial(public_names, package)]
 for study in (ROOT / "docs" / "studies").glob("*.md"):
     TABLES[study] = [partial(study_table, file) for file in sorted(study.with_suffix("").glob("*/variants.csv"))]
 
