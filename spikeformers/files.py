@@ -1,7 +1,7 @@
 """Writing files so that each is there whole, or as it was before."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -16,7 +16,8 @@ def atomic_path(file: Path, writer: str = "") -> Iterator[Path]:
         yield unfinished
         unfinished.replace(file)
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that takes no file gives none back
+            unfinished.unlink(missing_ok=True)
 
 
 def atomic_write(file: Path, text: str) -> None:

@@ -23,23 +23,10 @@ from PIL import Image
 
 import spikeformers as sf
 from spikeformers import cli
-from spikeformers.cli import _terminal
+from spikeformers.cli import COMMANDS, _terminal
 from spikeformers.models import list_models
 from spikeformers.training import list_recipes
 
-COMMANDS = (
-    "list",
-    "info",
-    "recipes",
-    "train",
-    "eval",
-    "predict",
-    "identify",
-    "bench",
-    "analyze",
-    "compare-energy",
-    "compare",
-)
 TINY = [
     "--model.dim=16", "--model.depth=1", "--model.num_heads=2", "--model.strides=[2,2,1,1]", "--model.time_steps=2",
     "--schedule.warmup_epochs=0", "--epochs=1", "--batch_size=6", "--trainer.limit_train_batches=2",
@@ -328,6 +315,9 @@ def test_settings_of_a_run_are_a_recipe(trained, tmp_path):
         (["train", "digits", "--epochs", "many"], "epochs is 'many', where int belongs"),
         (["train", "digits", "again"], "the word 'again' belongs to no field"),
         (["train", "digits", "--model", "spikformer_8_51"], "there is no model 'spikformer_8_51'"),
+        (["train", "digits", "--model.dim", "-24"], "dim -24 is below 1"),
+        (["train", "digits", "--model.mlp_ratio", "nan"], "mlp_ratio is 'nan', where float belongs"),
+        (["train", "digits", "--model.drop_path", "2"], "drop_path 2 is not in [0, 1)"),
         (["train", "digits", "--model.num_heads", "5"], "dim 96 is not a multiple of num_heads 5"),
         (
             ["train", "digits", "--model.image_size", "18"],
