@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spikeformers.layers.contracts import CURRENT
+from spikeformers.cli import COMMANDS
+from spikeformers.layers.contracts import CURRENT, DECLARATIONS
 from spikeformers.models import PAPERS, describe_family, describe_model, list_families
 from spikeformers.models.parts import part_names
 
@@ -90,6 +91,24 @@ def part_catalogue() -> Iterator[str]:
             yield f"### {name}\n\n{' · '.join(filter(None, says))}\n\n{inspect.getdoc(part)}\n"
 
 
+def declaration_table() -> Iterator[str]:
+    """docs/contracts.md's: what a part may say of itself."""
+    yield "| attribute | on | type | without it | says | read by |"
+    yield "|---|---|---|---|---|---|"
+    for name, declaration in DECLARATIONS.items():
+        kind, default, by, says, read_by = declaration
+        without = "required" if default is ... else f"`{default}`"
+        yield f"| `{name}` | {by} | `{kind}` | {without} | {says} | {read_by} |"
+
+
+def command_table() -> Iterator[str]:
+    """docs/commands.md's: what `spikeformers --help` says."""
+    yield "| command | does |"
+    yield "|---|---|"
+    for name, (takes, says) in COMMANDS.items():
+        yield f"| `spikeformers {name} {takes}` | {says} |"
+
+
 def public_names(package: str) -> Iterator[str]:
     """A page of the Python reference: what the package exports, for mkdocstrings to fill in."""
     module = importlib.import_module(package)
@@ -140,6 +159,8 @@ TABLES: dict[Path, list[Callable[[], Iterable[str]]]] = {  # by document, in its
     ROOT / "README.md": [family_table],
     ROOT / "docs" / "models.md": [parts_table, size_tables],
     ROOT / "docs" / "parts.md": [part_catalogue],
+    ROOT / "docs" / "contracts.md": [declaration_table],
+    ROOT / "docs" / "commands.md": [command_table],
 }
 for page in (ROOT / "docs" / "reference").glob("*.md"):
     package = "spikeformers" if page.stem == "spikeformers" else f"spikeformers.{page.stem}"
