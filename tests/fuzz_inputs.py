@@ -35,7 +35,9 @@ def names(draw):
         st.sampled_from(
             ("[red]", "[/b]", "[link=x]", " ", "\n", "\r", "\t", "\x1b[31m", "--", "-", "'", '"', "$(x)", "*", "?", "~")
         ),
-        st.sampled_from(("é", "e\u0301", "日本", "🙂", "\u202e", "\u200b", "{x}", "%s", "\\", ":", "=", "#", ";", "a" * 200)),
+        st.sampled_from(
+            ("é", "e\u0301", "日本", "🙂", "\u202e", "\u200b", "{x}", "%s", "\\", ":", "=", "#", ";", "a" * 200)
+        ),
     )
     name = "".join(draw(st.lists(piece, min_size=1, max_size=4)))
     while len(name.encode("utf-8", "surrogateescape" if _escapes(name) else "replace")) > 230:
@@ -58,14 +60,18 @@ _SCALARS = st.one_of(
     st.sampled_from((2**31, 2**32, 2**63, 2**64, -(2**63), 10**30)),
     st.floats(),
     st.sampled_from((0.5, 1e-300, 1e300, float("nan"), float("inf"), float("-inf"))),
-    st.sampled_from(("", " ", "null", "yes", "no", "1", "1e3", "0x10", "nan", ".inf", "inf", "SSA", "LIF", "a.py:B", "a:b")),
+    st.sampled_from(
+        ("", " ", "null", "yes", "no", "1", "1e3", "0x10", "nan", ".inf", "inf", "SSA", "LIF", "a.py:B", "a:b")
+    ),
     st.text(max_size=8),
     st.dates(),
     st.binary(max_size=4),
 )
 YAML = st.recursive(
     _SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.just("part"), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4) | st.just("part"), inner, max_size=3)
+    ),
     max_leaves=4,
 )
 

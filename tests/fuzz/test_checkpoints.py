@@ -18,7 +18,16 @@ import spikeformers as sf
 from spikeformers.checkpoints.read import METADATA, read_checkpoint
 from spikeformers.data import eval_transform
 
-DTYPES = (torch.float16, torch.bfloat16, torch.float64, torch.int8, torch.int64, torch.uint8, torch.bool, torch.complex64)
+DTYPES = (
+    torch.float16,
+    torch.bfloat16,
+    torch.float64,
+    torch.int8,
+    torch.int64,
+    torch.uint8,
+    torch.bool,
+    torch.complex64,
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +53,20 @@ def other_weights(draw, weights):
             case "rename":
                 changed[draw(names())] = value
             case "prefix":
-                changed[draw(st.sampled_from(("module.", "model.", "ema.module.", "_orig_mod.", "head."))) + key] = value
+                changed[draw(st.sampled_from(("module.", "model.", "ema.module.", "_orig_mod.", "head."))) + key] = (
+                    value
+                )
             case "shape":
-                changed[key] = draw(st.sampled_from((value[None], value.flatten(), value.repeat(2, *[1] * max(0, value.ndim - 1)) if value.ndim else value[None], value.mT.contiguous() if value.ndim > 1 else value)))
+                changed[key] = draw(
+                    st.sampled_from(
+                        (
+                            value[None],
+                            value.flatten(),
+                            value.repeat(2, *[1] * max(0, value.ndim - 1)) if value.ndim else value[None],
+                            value.mT.contiguous() if value.ndim > 1 else value,
+                        )
+                    )
+                )
             case "dtype":
                 changed[key] = value.to(draw(st.sampled_from(DTYPES)))
             case "empty":
@@ -111,7 +131,9 @@ def test_weights(tries, ask, tmp_path, weights, told, picture):
         ask("identify", file, "--json")
         if ran.status == 0:
             (row,) = ran.answer
-            assert {said["label"]: said["confidence"] for said in row["top"]} == pytest.approx(answer(file, told, picture))
+            assert {said["label"]: said["confidence"] for said in row["top"]} == pytest.approx(
+                answer(file, told, picture)
+            )
         else:
             assert str(file) in ran.err
 

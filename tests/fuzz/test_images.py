@@ -36,7 +36,13 @@ def pictures(draw):
     # Pillow makes no noise of most modes: the bytes of RGB are turned into them.
     pixels = (noise * (size[0] * size[1] * 3 // len(noise) + 1))[: size[0] * size[1] * 3]
     image = Image.frombytes("RGB", size, pixels)
-    image = image.convert("L").convert(mode) if mode in ("I;16", "I", "F", "LA") else image.convert(mode) if mode != "LAB" else Image.frombytes("LAB", size, pixels)
+    image = (
+        image.convert("L").convert(mode)
+        if mode in ("I;16", "I", "F", "LA")
+        else image.convert(mode)
+        if mode != "LAB"
+        else Image.frombytes("LAB", size, pixels)
+    )
     exif = Image.Exif()
     if orientation := draw(st.integers(0, 10)):
         exif[0x0112] = orientation
@@ -63,7 +69,9 @@ def shares(run, data):
     x = F.resize(x, 16, F.InterpolationMode(how["interpolation"]))
     x = F.normalize(F.to_tensor(F.center_crop(x, 16)), how["mean"], how["std"])
     with torch.inference_mode():
-        return dict(zip(checkpoint.settings["classes"], from_pretrained(run)(x[None])[0].softmax(0).tolist(), strict=True))
+        return dict(
+            zip(checkpoint.settings["classes"], from_pretrained(run)(x[None])[0].softmax(0).tolist(), strict=True)
+        )
 
 
 @pytest.mark.quick(25)

@@ -52,7 +52,9 @@ def test_nothing_of_that_name(tries, ask, tmp_path, knows_pictures):
     }  # fmt: skip
 
     @tries
-    @given(command=st.sampled_from(list(commands)), words=st.lists(names() | st.text(max_size=5), min_size=2, max_size=2))
+    @given(
+        command=st.sampled_from(list(commands)), words=st.lists(names() | st.text(max_size=5), min_size=2, max_size=2)
+    )
     def check(command, words):
         assume(command != "bench" and not {"-h", "--help", "*", "?"} & {*words})
         ask(command, *words[: commands[command]])
