@@ -22,7 +22,7 @@ _ROWS_IN_BAND = 16
 
 
 class _Shape(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_int32) for name in "T B H W C Ho Wo O kh kw sh sw ph pw dh dw".split()]
+    _fields_ = [(name, ctypes.c_int32) for name in "T B H W C Ho Wo O kh kw sh sw ph pw dh dw in_row out_row".split()]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,19 +49,25 @@ class SpikeProduct:
     @property
     def sparse(self) -> bool:
         """Whether there is a kernel for it; 16-bit numbers name the channels."""
-        return kernels() is not None and (self.depthwise or (self.groups == 1 and self.weight.shape[1] < 1 << 16))
+        return kernels() is not None and self.weight.shape[1] < 1 << 16
 
     @cached_property
-    def _packed(self) -> tuple[Tensor, Tensor, Tensor, int]:
-        """Weights in tiles, scales and biases padded to tiles, vectors in a tile."""
+    def _packed(self) -> list[tuple[Tensor, Tensor, Tensor, int]]:
+        """Of each group: weights in tiles, scales and biases padded to tiles, vectors in a tile."""
+        if self.depthwise or self.groups == 1:
+            return [self._pack(self.weight, self.bias)]
+        biases = [None] * self.groups if self.bias is None else self.bias.chunk(self.groups)
+        return [self._pack(*group) for group in zip(self.weight.chunk(self.groups), biases, strict=True)]
+
+    def _pack(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor, int]:
         lanes = kernels().sf_lanes()  # pyright: ignore[reportOptionalMemberAccess]
-        weight = self.weight.detach().float() * self.unit
+        weight = weight.detach().float() * self.unit
         dim, in_dim, kh, kw = weight.shape
         if self.depthwise:
             width = -(-dim // lanes) * lanes
             packed = _aligned(weight.new_zeros(kh, kw, width))
             packed[..., :dim] = weight[:, 0].permute(1, 2, 0)
-            return packed, _padded(None, dim, width, 1.0), _padded(self.bias, dim, width, 0.0), 1
+            return packed, _padded(None, dim, width, 1.0), _padded(bias, dim, width, 0.0), 1
         tile = _LANES[self.dtype]
         tiles = -(-dim // tile)
         scale = None
@@ -80,7 +86,7 @@ class SpikeProduct:
         return (
             _aligned(full.contiguous()),
             _padded(scale, dim, width, 1.0),
-            _padded(self.bias, dim, width, 0.0),
+            _padded(bias, dim, width, 0.0),
             tile // lanes,
         )
 
@@ -144,21 +150,24 @@ class SpikeProduct:
             if residual.shape != shape:
                 raise ValueError(f"a residual of {list(residual.shape)} came where {list(shape)} belongs")
             residual = residual.float().contiguous(memory_format=torch.channels_last)
-        weight, scale, bias, vectors = self._packed
-        sizes = _Shape(
-            time_steps, items // time_steps, height, width, x.shape[1], out_height, out_width, dim, kh, kw,
-            *self.stride, *self.padding, *self.dilation,
-        )  # fmt: skip
         z = ctypes.byref((neuron or NONE).struct())
         library, threads = kernels(), torch.get_num_threads()
+        steps = (time_steps, items // time_steps, height, width)
+        window = (kh, kw, *self.stride, *self.padding, *self.dilation)
         if self.depthwise:
+            weight, _, bias, _ = self._packed[0]
+            sizes = _Shape(*steps, dim, out_height, out_width, dim, *window, dim, dim)
             library.sf_depthwise(  # pyright: ignore[reportOptionalMemberAccess]
                 ctypes.byref(sizes), z, _at(x), _at(weight), _at(bias), _at(residual), _at(spikes), _at(flow), threads
             )
-        else:
+            return spikes, flow
+        own, made = in_dim, dim // self.groups  # channels of a group
+        for group, (weight, scale, bias, vectors) in enumerate(self._packed):
+            sizes = _Shape(*steps, own, out_height, out_width, made, *window, x.shape[1], dim)
             library.sf_conv(  # pyright: ignore[reportOptionalMemberAccess]
-                ctypes.byref(sizes), z, _at(x), _at(weight), int(self.dtype == torch.int8), int(counts), vectors,
-                _at(scale), _at(bias), _at(residual), _at(spikes), _at(flow), threads, _ROWS_IN_BAND,
+                ctypes.byref(sizes), z, _at(x, group * own), _at(weight), int(self.dtype == torch.int8), int(counts),
+                vectors, _at(scale), _at(bias), _at(residual, group * made), _at(spikes, group * made),
+                _at(flow, group * made), threads, _ROWS_IN_BAND,
             )  # fmt: skip
         return spikes, flow
 
@@ -196,9 +205,8 @@ def max_pool(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int], paddin
     x = x.contiguous(memory_format=torch.channels_last)
     items, channels, height, width = x.shape
     y = _channels_last((items, channels, *shape), torch.uint8)
-    sizes = _Shape(
-        1, items, height, width, channels, *shape, channels, *kernel, *stride, *padding, *dilation
-    )  # fmt: skip
+    window = (*kernel, *stride, *padding, *dilation)
+    sizes = _Shape(1, items, height, width, channels, *shape, channels, *window, channels, channels)
     library.sf_max_pool(ctypes.byref(sizes), _at(x), _at(y), torch.get_num_threads())
     return y
 
@@ -226,8 +234,8 @@ def attention(
     return made.transpose(2, 3)
 
 
-def _at(tensor: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+def _at(tensor: Tensor | None, offset: int = 0) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr() + offset * tensor.element_size())
 
 
 def _channels_last(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

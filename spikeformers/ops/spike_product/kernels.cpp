@@ -41,6 +41,7 @@ struct Neuron {
 
 struct Shape {
     int32_t T, B, H, W, C, Ho, Wo, O, kh, kw, sh, sw, ph, pw, dh, dw;
+    int32_t in_row, out_row;  // channels from one pixel to the next: C and O, unless these are a group of more
 };
 
 static inline vf all(float x) { return vf{} + x; }
@@ -58,11 +59,9 @@ static inline uint32_t list_row(const uint8_t* x, int C, uint16_t* out, uint8_t*
     uint32_t n = 0;
     int c = 0;
 #if defined(__AVX512VBMI2__) && defined(__AVX512BW__)
-    static const __m512i ramp = [] {
-        uint16_t r[32];
-        for (int i = 0; i < 32; ++i) r[i] = i;
-        return _mm512_loadu_si512(r);
-    }();
+    alignas(64) static const uint16_t numbers[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                                     16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+    const __m512i ramp = _mm512_load_si512(numbers);
     for (; c + 64 <= C; c += 64) {
         __m512i v = _mm512_loadu_si512(x + c);
         uint64_t m = _mm512_test_epi8_mask(v, v);
@@ -215,10 +214,10 @@ static void run_band(const Shape& s, const Neuron& z, const uint8_t* x, const WT
     if (COUNTS && lists.count.size() < need) lists.count.resize(need);
     uint32_t n = 0;
     for (int t = 0; t < s.T; ++t) {
-        const uint8_t* image = x + (((size_t)t * s.B + b) * s.H + first) * s.W * s.C;
+        const uint8_t* image = x + (((size_t)t * s.B + b) * s.H + first) * s.W * s.in_row;
         for (int p = 0; p < pixels; ++p) {
             lists.start[(size_t)t * pixels + p] = n;
-            n += list_row<COUNTS>(image + (size_t)p * s.C, s.C, &lists.channel[n], COUNTS ? &lists.count[n] : nullptr);
+            n += list_row<COUNTS>(image + (size_t)p * s.in_row, s.C, &lists.channel[n], COUNTS ? &lists.count[n] : nullptr);
         }
     }
     lists.start[(size_t)s.T * pixels] = n;
@@ -269,7 +268,7 @@ static void run_band(const Shape& s, const Neuron& z, const uint8_t* x, const WT
                             }
                         }
                     }
-                    const size_t at = ((((size_t)t * s.B + b) * s.Ho + i) * s.Wo + q) * s.O + o;
+                    const size_t at = ((((size_t)t * s.B + b) * s.Ho + i) * s.Wo + q) * s.out_row + o;
                     for (int j = 0; j < NV && j * F < wide_o; ++j) {
                         const int lanes = std::min(F, wide_o - j * F);
                         if (residual) {
