@@ -3,20 +3,21 @@
 python benchmarks/curves.py docs/figures/NAME.png TITLE RUN=label RUN=label ...
 """
 
-import csv
 import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
+
+from spikeformers.training.metrics_table import read_metrics
 
 
 def main(picture: str, title: str, *runs: str) -> None:
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot(title=title, xlabel="epoch", ylabel="validation accuracy, %")
     for run, label in (run.split("=", 1) for run in runs):
-        with (Path(run) / "metrics.csv").open(newline="") as table:
-            accuracies = [float(row["val_acc"]) for row in csv.DictReader(table)]
-        axes.plot(range(1, len(accuracies) + 1), accuracies, marker="o", markersize=3, label=label)
+        rows = [row for row in read_metrics(Path(run) / "metrics.csv") if row["val_acc"]]
+        epochs, accuracies = zip(*((int(row["epoch"]), float(row["val_acc"])) for row in rows), strict=True)
+        axes.plot(epochs, accuracies, marker="o", markersize=3, label=label)
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(picture, dpi=120)

@@ -1,11 +1,14 @@
 """The `spikeformers` command: what it prints, how it exits, and what it says of mistakes."""
 
+import ast
 import contextlib
 import csv
+import html
 import io
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -20,6 +23,7 @@ from PIL import Image
 
 import spikeformers as sf
 from spikeformers import cli
+from spikeformers.cli import _terminal
 from spikeformers.models import list_models
 from spikeformers.training import list_recipes
 
@@ -246,10 +250,30 @@ def test_predict_past_files_that_are_no_images(trained, tmp_path):
     sample = next((trained.run / "samples").iterdir())
     (tmp_path / "notes.txt").write_text("no image")
     words = ("predict", trained.run, tmp_path / "notes.txt", sample, tmp_path / "nowhere.png", "--json")
-    assert refused(spikeformers(*words)).startswith(f"{tmp_path / 'notes.txt'} is not an image that can be read")
+    assert refused(spikeformers(*words)).startswith(
+        f"{tmp_path / 'notes.txt'} cannot be read as an image (of no format that is known); leave it out"
+    )
     ran = spikeformers(*words, "--skip-broken")
     assert (ran.status, [row["file"] for row in json.loads(ran.out)]) == (0, [str(sample)])
     assert ran.err.startswith(f"2 of 3 files left out, the first: {tmp_path / 'notes.txt'}")
+
+
+def test_predict_on_a_folder(trained, tmp_path):
+    by_name = spikeformers("predict", trained.run, *sorted((trained.run / "samples").iterdir()), "--json")
+    assert json.loads(spikeformers("predict", trained.run, trained.run / "samples", "--json").out) == json.loads(
+        by_name.out
+    )
+    (tmp_path / "0.png").write_text("no image")
+    (tmp_path / ".1.png").write_text("hidden")
+    said = refused(spikeformers("predict", trained.run, tmp_path))
+    assert said.startswith(
+        f"{tmp_path / '0.png'} cannot be read as an image (of no format that is known); leave it out"
+    )
+    ran = spikeformers("predict", trained.run, tmp_path, trained.run / "samples", "--json", "--skip-broken")
+    assert json.loads(ran.out) == json.loads(by_name.out)
+    assert ran.err.startswith("1 of ")
+    (tmp_path / "0.png").unlink()
+    assert refused(spikeformers("predict", trained.run, tmp_path)).startswith(f"{tmp_path} holds no image (.jpg ")
 
 
 def test_train_and_eval_past_an_image_that_is_none(trained, images, tmp_path, caplog):
@@ -258,6 +282,9 @@ def test_train_and_eval_past_an_image_that_is_none(trained, images, tmp_path, ca
     words = ("train", "digits", "--data", images, *TINY, "--out", tmp_path, "--run", "r", "--data.skip_broken", "true")
     assert spikeformers(*words).status == 0
     assert "left out 2 broken image file(s)" in caplog.text
+    assert refused(spikeformers(*words[:-2], "--run", "s")).startswith(
+        f"{images / 'train' / 'ant' / '0.png'} cannot be"
+    )
     said = refused(spikeformers("eval", tmp_path / "r"))
     assert said.startswith(f"{images / 'test' / 'ant' / '0.png'} cannot be read as an image")
     assert json.loads(spikeformers("eval", tmp_path / "r", "--skip-broken", "--json").out)["images"] == 5
@@ -537,7 +564,7 @@ def test_two_processes_train_one_model(images, tmp_path):
     assert run.returncode == 0, run.stderr
     assert run.stdout.count("test accuracy") == 1
     rows = list(csv.DictReader((tmp_path / "two" / "metrics.csv").open()))
-    assert [row["epoch"] for row in rows] == ["0", "1"]
+    assert [row["epoch"] for row in rows] == ["1", "2"]
     assert torch.load(tmp_path / "two" / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 4
     assert yaml.safe_load((tmp_path / "two" / "settings.yaml").read_text())["trainer"]["devices"] == 2
     assert len(list((tmp_path / "two" / "tensorboard").glob("events*"))) == 1
@@ -606,3 +633,139 @@ def test_compare_energy(trained, images, tmp_path):
     assert float(written[0]["mj_strict"]) == rows[0]["mj_strict"]
     assert f"{rows[0]['mj_strict']:.4g} mJ" in ran.out and f"{rows[0]['parameters']:,}" in ran.out
     assert "published: of a model that was trained" in ran.out
+
+
+def test_compare_energy_of_models_of_other_classes(trained, tmp_path):
+    """Runs that tell two and three classes apart, on a set of four, and each on its own: no answer is looked at."""
+    three = write_images(tmp_path / "three", classes=("ant", "bee", "cat"))
+    four = write_images(tmp_path / "four", classes=("cat", "cow", "dog", "fox"))
+    ran = spikeformers("train", "digits", "--data", three, *TINY, "--out", tmp_path / "runs", "--run", "three")
+    assert ran.status == 0
+    runs = (trained.run, tmp_path / "runs" / "three")
+    for models, data in (((*runs, "spikingformer_4_256_cifar10"), ("--data", four)), (runs, ())):
+        ran = spikeformers("compare-energy", *models, *data, "--images", 2, "--json")
+        assert (ran.status, ran.err) == (0, "")
+        rows = json.loads(ran.out)
+        assert len(rows) == len(models) and all(row["mj_strict"] > 0 and row["images"] == 2 for row in rows)
+    assert "four has 4 classes, and" in refused(spikeformers("analyze", runs[1], "--data", four))
+
+
+def test_what_is_not_counted_is_named(tmp_path):
+    """Of an attention of one's own, by an operation that nobody knows the cost of."""
+    (tmp_path / "own.py").write_text(
+        """import torch
+import spikeformers as sf
+
+class Odd(sf.layers.attention.SSA):
+    def attend(self, *arguments):
+        return torch.polygamma(1, 1 + super().attend(*arguments))
+
+def odd(*, num_classes: int = 4, in_channels: int = 1):
+    tiny = dict(dim=16, depth=1, num_heads=2, image_size=16, time_steps=2)
+    return sf.create_model(
+        "spikformer_4_256_cifar10", **tiny, attention=Odd, num_classes=num_classes, in_channels=in_channels
+    )
+"""
+    )
+    said = "in no total are blocks.0.attn.core.polygamma1"
+    words = (f"{tmp_path}/own.py:odd", "--data", write_images(tmp_path / "images"), "--images", 2)
+    compared = spikeformers("compare-energy", *words)
+    assert compared.status == 0 and f"own.py:odd: {said}" in compared.out
+    rows = json.loads(spikeformers("compare-energy", *words, "--json").out)
+    assert rows[0]["uncounted"] == "blocks.0.attn.core.polygamma1"
+    analyzed = spikeformers("analyze", *words, "--out", tmp_path / "report")
+    assert analyzed.status == 0 and said in analyzed.out and "as far as is known" not in analyzed.err
+    says = json.loads((tmp_path / "report" / "summary.json").read_text())
+    assert says["uncounted"] == ["blocks.0.attn.core.polygamma1"]
+    assert "nothing is known of the cost" in (tmp_path / "report" / "index.html").read_text()
+
+
+# ---- what comes from outside is plain text, and none of it is cut
+
+STRANGE = [
+    "cat[red].png",
+    "x[/b].png",
+    "[bold]a.png",
+    ":smile: $x_1^{$.png",
+    "two\nlines\x1b[31m.png",
+    "猫 ü é\u00a0.png",
+    "n" * 240,
+]
+
+
+def test_tables_take_text_for_what_it_is_and_cut_nothing(capsys):
+    table = _terminal.make_table("[b]head[/b]", *STRANGE)
+    table.add_row("[/i]", *STRANGE)
+    _terminal.show(table)
+    head, _, row = (line.strip(" ") for line in capsys.readouterr().out.splitlines() if line.strip())
+    shown = [name.replace("\n", "\\n").replace("\x1b", "\\x1b") for name in STRANGE]
+    for line, first in ((head, "[b]head[/b]"), (row, "[/i]")):
+        assert re.split(" {2,}", line) == [first, *shown]
+
+
+def test_a_terminal_folds_what_it_has_no_room_for():
+    class Narrow(io.StringIO):
+        def isatty(self):
+            return True
+
+    table = _terminal.make_table("file", "top 1")
+    table.add_row("a" * 100, "b" * 100)
+    console = _terminal.console_of(file := Narrow())
+    console.width = 40
+    console.print(table)
+    assert "…" not in file.getvalue()
+    assert (file.getvalue().count("a"), file.getvalue().count("b")) == (100, 100)
+
+
+def test_no_command_prints_in_any_other_way():
+    """Constants and JSON need no care; all else goes through `say`, `make_table` and `console_of`."""
+    for path in Path(cli.__file__).parent.glob("*.py"):
+        if path.name == "_terminal.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom | ast.Import):
+                names = [getattr(node, "module", None), *(alias.name for alias in node.names)]
+                assert not [n for n in names if n and n.startswith("rich") and n != "rich.progress"], path
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+                for argument in node.args:
+                    plain = isinstance(argument, ast.Name | ast.Constant) or ast.unparse(argument).startswith(
+                        "json.dumps("
+                    )
+                    assert plain, f"{path}:{node.lineno}"
+
+
+def test_names_of_files_and_classes_come_out_as_they_are(tmp_path, monkeypatch):
+    """Through training, its pictures, `eval`, `predict`, `analyze`, `compare-energy` and what is said of mistakes."""
+    classes = ["ant[red]", "b[b]ee $x_1^{$", "c" * 200, "猫\nline"]
+    monkeypatch.chdir(tmp_path)
+    data = write_images(tmp_path / "a [data] set", classes=classes)
+    out = tmp_path / "my [runs]"
+    ran = spikeformers("train", "digits", "--data", data, *TINY, "--out", out, "--run", "x[b]")
+    assert ran.status == 0, ran.err
+    run = out / "x[b]"
+    tries = [shlex.split(line)[1:] for line in ran.out.splitlines() if line.startswith("  spikeformers ")]
+    assert tries[1] == ["eval", str(run)] and tries[0][:2] == ["predict", str(run)]
+    assert spikeformers(*tries[1]).status == 0
+
+    sample = next((data / "test" / classes[0]).iterdir())
+    files = [tmp_path / name for name in STRANGE[:-1]]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        shutil.copy(sample, file)
+    said = spikeformers("predict", run, *files)
+    assert (said.status, said.err) == (0, "")
+    shown = [str(file).replace("\n", "\\n").replace("\x1b", "\\x1b") for file in files]
+    rows = [line.strip() for line in said.out.splitlines() if line.strip()][2:]
+    assert [row.partition("  ")[0] for row in rows] == shown
+    for name in classes:
+        assert said.out.count(name.replace("\n", "\\n")) == len(files)
+
+    ran = spikeformers("analyze", run, "--out", tmp_path / "re[b]port", "--images", 2)
+    assert ran.status == 0 and f"{tmp_path}/re[b]port/index.html has it all" in ran.out
+    page = (tmp_path / "re[b]port" / "index.html").read_text()
+    assert html.escape(classes[0]) in page or html.escape(classes[1]) in page
+    ran = spikeformers("compare-energy", run, "--images", 2)
+    assert ran.out.split("\n")[1].split("  ")[-1].strip() == str(run)
+    assert spikeformers("identify", run).out.startswith(f"{run}: ")
+    assert "'re[d]\\nx'" in refused(spikeformers("list", "re[d]\nx"))
+    assert "no[/b]where\\x1b.png" in refused(spikeformers("predict", run, "no[/b]where\x1b.png"))

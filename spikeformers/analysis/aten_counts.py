@@ -1,24 +1,43 @@
-"""What an operation of `torch.ops.aten` adds to the counts of its layer, from what it gave and was given."""
+"""What an operation of `torch.ops.aten` adds to the counts of its layer, from what it gave and was given.
 
-from collections.abc import Callable
+Each function returns the origin of the result, or None where the operation just reads all that it is given.
+"""
+
+from collections.abc import Sequence
+from functools import partial
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from spikeformers.analysis.fan_out import coincidences, conv_fan_out, meetings, spread
-from spikeformers.analysis.operands import Operand, Seen, look, total
+from spikeformers.analysis.elementwise_counts import ELEMENTWISE, Count, real_parts
+from spikeformers.analysis.fan_out import conv_fan_out, meetings, spread
+from spikeformers.analysis.operands import look, total
+from spikeformers.analysis.origins import Origin, moved
 from spikeformers.analysis.synaptic_ops import Operations
 
+# ---- products
 
-def count_conv(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> None:
-    x, weight, bias, stride, padding, dilation, transposed, _, groups = args
+
+def count_conv(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
+    x, weight, bias, stride, padding, dilation, transposed, output_padding, groups = args
     channels, axes = conv_fan_out(x.shape, weight.shape, y.shape, stride, padding, dilation, transposed, groups)
     taps = prod(weight.shape[2:])
     macs = x.numel() * channels * taps if transposed else y.numel() * weight.shape[1] * taps
+    if not ops.is_weight(weight):  # a filter that depends on the input
+        rest = (None, stride, padding, dilation, transposed, output_padding, groups)
+
+        def meet(left: Tensor, right: Tensor) -> int:
+            return round(float(torch.ops.aten.convolution(left.double(), right.double(), *rest).sum()))
+
+        ops.two_sided("product", look(x, ops.units), look(weight, ops.units), x, weight, macs, meet)
+        _count_bias(ops, y, bias)
+        return None
     dense = x.shape[0] * x.shape[1] * channels * prod(map(sum, axes))
     ops.with_weights("convolution", ops.look(x), macs, dense, lambda a: spread(a, channels, axes), len(x))
     _count_bias(ops, y, bias)
+    return _through_weights(ops, x, y, bias is not None)
 
 
 def count_chain(ops: Operations, x: Tensor, channels: int, kernel: int, in_channels: int) -> None:
@@ -33,80 +52,105 @@ def count_chain(ops: Operations, x: Tensor, channels: int, kernel: int, in_chann
     ops.add("bias", outputs)
 
 
-def count_matmul(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> None:
-    left, right = args
-    if ops.is_weight(left) and ops.is_weight(right):
-        return
+def count_matmul(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
+    left, right = args[:2]
+    parts = real_parts(left, right)
     if ops.is_weight(left) or ops.is_weight(right):
         x, width = (right, left.shape[-2]) if ops.is_weight(left) else (left, right.shape[-1])
+        width *= parts
         rows = x.numel() // x.shape[-2 if x is right else -1]
         macs = x.numel() * width
         ops.with_weights("linear", ops.look(x), macs, macs, lambda a: total(a) * width, rows)
-    else:
-        a, b = look(left, ops.units), look(right, ops.units)
-        ops.two_sided("product", a, b, left, right, left.numel() * right.shape[-1], meetings)
-
-
-def count_addmm(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> None:
-    bias, left, right = args
-    count_matmul(ops, y, (left, right), {})
-    _count_bias(ops, y, bias)
-
-
-def count_sdpa(ops: Operations, output: Any, args: Any, kwargs: Any) -> None:
-    q, k, v = args[:3]
-    a, b, c = (look(x, ops.units) for x in (q, k, v))
-    b.nonzero, b.counts = b.nonzero.mT, None if b.counts is None else b.counts.mT
-    ops.two_sided("product", a, b, q, k, q.numel() * k.shape[-2], meetings)
-    weights = q.new_ones(*q.shape[:-1], k.shape[-2])  # a softmax leaves no zero
-    attention = Operand(weights.numel(), weights.numel(), unit=None, example=1 / k.shape[-2])
-    macs = weights.numel() * v.shape[-1]
-    ops.two_sided("product", Seen(attention, weights), c, q.new_empty(0), v, macs, meetings)
-
-
-def count_mul(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> None:
-    left, right = args[:2]
-    if ops.is_weight(left) or ops.is_weight(right):
-        return
+        return _through_weights(ops, x, y)
     a, b = look(left, ops.units), look(right, ops.units)
-    # a real number a channel or a head is a constant, which folds into weights
-    if any(s.operand.unit is None and s.operand.elements < y.numel() for s in (a, b)):
-        return
-    ops.two_sided("mask", a, b, left, right, y.numel(), coincidences)
+    macs = parts * left.numel() * right.shape[-1]
+    ops.two_sided("product", a, b, left, right, macs, lambda a, b: parts * meetings(a, b))
+    return None
 
 
-def count_add(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> None:
+def count_mv(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
+    """A matrix or a vector, and a vector."""
     left, right = args[:2]
-    if ops.is_weight(left) or ops.is_weight(right) or left.numel() != right.numel():
-        return
-    ops.add("add", y.numel()).hits -= y.numel() - int(left.logical_and(right).count_nonzero())
+    return count_matmul(ops, y, (left if left.ndim > 1 else left[None], right[:, None]), {})
 
 
-def count_sum(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> None:
-    if not isinstance(args[0], Tensor) or ops.is_weight(args[0]):
-        return
-    layer = ops.add("sum", args[0].numel(), look(args[0], ops.units))
-    layer.sides = (ops.source(args[0]), "")
+def count_addmm(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
+    bias, left, right = args[:3]
+    made = count_matmul(ops, y, (left, right), {})
+    _count_bias(ops, y, bias)
+    if made is not None:
+        made.biased = True
+    return made
 
 
-def count_pool(ops: Operations, y: Any, args: Any, kwargs: Any) -> None:
+def _through_weights(ops: Operations, x: Tensor, y: Tensor, biased: bool = False) -> Origin:
+    if (origin := ops.origins.of(x)) is not None:
+        origin.absorbs()
+    return ops.made(str(ops.last_product), y.numel(), biased)
+
+
+# ---- sums
+
+
+def count_sum(ops: Operations, y: Tensor, args: Any, kwargs: Any, op: str = "sum", of: int = 0) -> Origin | None:
+    x = args[of]
+    if ops.is_weight(x):
+        return None
+    layer = ops.add(op, x.numel(), look(x, ops.units))
+    layer.sides = (ops.source(x), "")
+    return moved(ops.origins.of(x), None if of == 0 else ops.origins.of(args[0]), elements=y.numel())
+
+
+def count_put(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
+    """Numbers put into others' places, or added to them."""
+    if len(args) > 3 and args[3]:
+        return count_sum(ops, y, args, kwargs, of=2)
+    return moved(*ops.origins.among(args), elements=y.numel())
+
+
+def count_lookup(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
+    """Rows of a table, which takes constant factors of what is read from it."""
+    return ops.made(f"{ops.stack[-1].name} table", y.numel()) if ops.is_weight(args[0]) else None
+
+
+def count_pool(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | None:
     x, kernel, stride, padding = [*args, (), ()][:4]
-    kernel, y = (1, 1, *kernel), y[0] if isinstance(y, tuple) else y
-    _, axes = conv_fan_out(x.shape, kernel, y.shape, stride or kernel[2:], padding or (0,), (1,), False, 1)
-    ops.add("pool", y.numel() * prod(kernel), look(x, ops.units), lambda amount: spread(amount, 1, axes))
+    y = y[0] if isinstance(y, tuple) else y
+    dilation = args[4] if len(args) > 4 and isinstance(args[4], list | tuple) else (1,)
+    space = x.ndim - 1 if x.ndim % 2 else x.ndim - 2  # C H W has no batch
+    space = len(kernel) if len(kernel) > 1 else space
+    kernel = [kernel[i % len(kernel)] for i in range(space)]
+    shapes = (1, 1, *x.shape[-space:]), (1, 1, *kernel), (1, 1, *y.shape[-space:])
+    _, axes = conv_fan_out(*shapes, stride or kernel, padding or (0,), dilation, False, 1)
+
+    def amount(seen: Tensor) -> int:
+        return spread(seen.reshape(1, -1, *x.shape[-space:]), 1, axes)
+
+    ops.add("pool", y.numel() * prod(kernel), look(x, ops.units), amount)
+    return moved(ops.origins.of(x), elements=y.numel())
 
 
-def count_global_pool(ops: Operations, y: Any, args: Any, kwargs: Any) -> None:
+def count_global_pool(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | None:
     ops.add("pool", args[0].numel(), look(args[0], ops.units))
+    return moved(ops.origins.of(args[0]))
 
 
-def count_norm(ops: Operations, y: Any, args: Any, kwargs: Any) -> None:
+# ---- norms and biases
+
+
+def count_norm(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | None:
     x, y = args[0], y[0] if isinstance(y, tuple) else y
     if ops.bias is not None and ops.bias[0] == x.data_ptr():  # folded, the two are one
         _, layer, outputs = ops.bias
         layer.hits, layer.macs, layer.dense = layer.hits - outputs, layer.macs - outputs, layer.dense - outputs
     ops.bias = None
     ops.add("bias", y.numel())
+    origin = ops.origins.of(x)
+    if origin is None or origin.affine:
+        return moved(origin, elements=y.numel(), biased=True)
+    result = Origin(y.numel())
+    ops.scale(x, None, y.shape, result)
+    return result
 
 
 def _count_bias(ops: Operations, y: Tensor, bias: Any) -> None:
@@ -116,27 +160,44 @@ def _count_bias(ops: Operations, y: Tensor, bias: Any) -> None:
         ops.bias = (y.data_ptr(), layer, y.numel())
 
 
-COUNTED: dict[str, Callable[..., None]] = {  # by the operation's name in torch.ops.aten
+def learns(name: str, args: Sequence[Any]) -> bool:
+    """Whether a norm takes its statistics from the input, so that it does not fold."""
+    flag = {"native_batch_norm": 5, "cudnn_batch_norm": 5, "miopen_batch_norm": 5, "_native_batch_norm_legit": 5}
+    return name in flag and (len(args) <= flag[name] + 1 or bool(args[flag[name]]))
+
+
+COUNTED: dict[str, Count] = {  # by the operation's name in torch.ops.aten, in place or not
     "convolution": count_conv,
+    "convolution_overrideable": count_conv,
     "mm": count_matmul,
     "bmm": count_matmul,
+    "mv": count_mv,
+    "dot": count_mv,
+    "vdot": count_mv,
     "addmm": count_addmm,
     "baddbmm": count_addmm,
-    "mul": count_mul,
-    "add": count_add,
-    "sub": count_add,
     "sum": count_sum,
+    "nansum": count_sum,
     "mean": count_sum,
+    "cumsum": partial(count_sum, op="scan"),
+    "index_add": partial(count_sum, of=3),
+    "scatter_add": partial(count_sum, of=3),
+    "index_put": count_put,
+    "_unsafe_index_put": count_put,
+    "embedding": count_lookup,
     "max_pool2d_with_indices": count_pool,
+    "max_pool3d_with_indices": count_pool,
     "max_pool2d": count_pool,
     "avg_pool2d": count_pool,
+    "avg_pool3d": count_pool,
     "_adaptive_avg_pool2d": count_global_pool,
+    "_adaptive_avg_pool3d": count_global_pool,
+    "adaptive_max_pool2d": count_global_pool,
+    "adaptive_max_pool3d": count_global_pool,
     "_native_batch_norm_legit_no_training": count_norm,
+    "_native_batch_norm_legit": count_norm,
     "native_batch_norm": count_norm,
     "cudnn_batch_norm": count_norm,
-    "_scaled_dot_product_flash_attention_for_cpu": count_sdpa,
-    "_scaled_dot_product_flash_attention": count_sdpa,
-    "_scaled_dot_product_efficient_attention": count_sdpa,
-    "_scaled_dot_product_cudnn_attention": count_sdpa,
+    "miopen_batch_norm": count_norm,
+    **ELEMENTWISE,
 }
-IN_PLACE = {f"{name}_": COUNTED[name] for name in ("add", "mul", "sub")}

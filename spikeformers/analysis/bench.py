@@ -19,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-_PRODUCTS = ("convolution", "convolution_backward", "mm", "addmm", "bmm", "baddbmm")
+_PRODUCTS = ("convolution", "convolution_backward", "mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot")
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,13 @@ class _Products(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.calls: Counter[tuple[Any, tuple]] = Counter()
+        self.calls: Counter[tuple[Any, tuple, tuple]] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.overloadpacket.__name__ in _PRODUCTS:
-            self.calls[func, tuple(map(_frozen, args))] += 1
-        return func(*args, **(kwargs or {}))
+        name, named = func.overloadpacket.__name__, kwargs or {}
+        if name in _PRODUCTS or name.startswith("_scaled_dot_product"):
+            self.calls[func, tuple(map(_frozen, args)), tuple((key, _frozen(named[key])) for key in named)] += 1
+        return func(*args, **named)
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,8 @@ class _Like:
     device: torch.device
 
     def made(self) -> Tensor:
-        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device).normal_()
+        made = torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
+        return made.normal_() if self.dtype.is_floating_point else made.zero_()
 
 
 def _frozen(value: Any) -> Any:
@@ -149,15 +151,15 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _alone(call: tuple[Any, tuple], repeats: int) -> float:
-    operator, arguments = call
-    made = tree_map_only(_Like, lambda like: like.made(), list(arguments))
+def _alone(call: tuple[Any, tuple, tuple], repeats: int) -> float:
+    operator, *arguments = call
+    made, named = tree_map_only(_Like, lambda like: like.made(), [list(arguments[0]), dict(arguments[1])])
     devices = [argument for argument in made if isinstance(argument, Tensor)]
     times = []
     for _ in range(repeats + 1):
         _wait(devices[0])
         start = time.perf_counter()
-        operator(*made)
+        operator(*made, **named)
         _wait(devices[0])
         times.append(time.perf_counter() - start)
     return statistics.median(times[1:])

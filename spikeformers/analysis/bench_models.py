@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spikeformers.analysis.bench import Speed, bare_products, bench
 from spikeformers.models import SpikingTransformer, compile, recompute_blocks
-from spikeformers.models.registry import build
+from spikeformers.models.registry import build, describe_model, list_models
 
 WAYS = ("plain", "lean", "compiled", "spikingjelly", "spikingjelly-compiled")
 
@@ -44,9 +44,16 @@ def make_way(way: str, name: str, **overrides: Any) -> Any:
 
 
 def random_input(model: SpikingTransformer, batch_size: int) -> Tensor:
-    """Images `[B, C, H, W]`, or, for a model of events, frames `[T, B, 2, H, W]`."""
+    """Images `[B, C, H, W]`, or, for a model of events, frames `[T, B, C, H, W]`, each of its own.
+
+    An image is the same at all steps, so that what sees it first is computed once; frames of events are not.
+    """
     image = (batch_size, model.in_channels, model.image_size, model.image_size)
-    return torch.rand(model.time_steps, *image) if model.in_channels == 2 else torch.randn(*image)
+    name = str(model.config.get("name"))
+    learnt_from = describe_model(name)["data"] if name in list_models() else ""
+    if model.in_channels == 2 or "DVS" in learnt_from:  # some papers give events a third channel
+        return torch.rand(model.time_steps, *image)
+    return torch.randn(*image)
 
 
 def spikingjelly_counterpart(model: SpikingTransformer) -> nn.Module | None:

@@ -144,8 +144,10 @@ def _strict(layer: Layer) -> Operations:
         resets = layer.left.nonzeros if layer.resets else 0
         times = layer.multiplications
         return (resets, times * layer.hits) if times else (resets + layer.hits, 0)
-    if layer.op in ("add", "bias", "sum", "pool"):
+    if layer.op in ("add", "bias", "sum", "scan", "pool", "compare", "select"):
         return layer.hits, 0
+    if layer.op in ("division", "function", "unknown"):
+        return 0, layer.hits
     events = [
         events
         for side, events in ((layer.left, layer.left_events), (layer.right, layer.right_events))
@@ -192,7 +194,8 @@ CONVENTIONS = {
         Convention(
             "strict",
             "All that a digital neuromorphic core would do: each spike at each synapse it reaches, products of spikes "
-            "where both sides fire, masks, sums, pools, residual adds, biases of folded norms and neuron updates.",
+            "where both sides fire, masks, sums, pools, adds, comparisons, biases of folded norms and neuron updates; "
+            "real numbers that are multiplied, divided or put into functions such as exp are multiplications.",
             "ours",
             _strict,
         ),

@@ -35,6 +35,7 @@ def energy_row(
         "images": found.samples,
         "steps": found.steps,
         "flops": sum(products) // found.samples,
+        "uncounted": " ".join(found.uncounted),
     }
     for convention in CONVENTIONS:
         total = found.total(convention)

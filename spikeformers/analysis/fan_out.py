@@ -11,13 +11,15 @@ from spikeformers.analysis.operands import total
 
 
 @lru_cache(maxsize=4096)
-def reached(size: int, kernel: int, stride: int, padding: int, dilation: int) -> tuple[int, ...]:
+def reached(
+    size: int, kernel: int, stride: int, padding: int, dilation: int, outputs: int | None = None
+) -> tuple[int, ...]:
     """For each input along one axis the outputs that see it, counted once a tap.
 
     `reached(4, 3, 1, 1, 1) == (2, 3, 3, 2)`: taps that lie in the padding see nothing, so that the edges reach fewer
-    outputs than the middle.
+    outputs than the middle. There are as many `outputs` as fit, if not given.
     """
-    outputs = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+    outputs = outputs or (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
     seen = [0] * size
     for output in range(outputs):
         for tap in range(kernel):
@@ -52,7 +54,9 @@ def conv_fan_out(
     axes = []
     for i, (size, kernel) in enumerate(zip(sizes, kernels, strict=True)):
         numbers = (kernel, *(numbers[i % len(numbers)] for numbers in (stride, padding, dilation)))
-        axes.append(reached_transposed(size, outputs[i], *numbers) if transposed else reached(size, *numbers))
+        axes.append(
+            reached_transposed(size, outputs[i], *numbers) if transposed else reached(size, *numbers, outputs[i])
+        )
     return channels, axes
 
 

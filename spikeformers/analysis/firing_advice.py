@@ -1,6 +1,6 @@
 """Layers of neurons that are dead or saturated, with what usually helps."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from spikeformers.analysis.neuron_activity import NeuronActivity
 
@@ -16,10 +16,16 @@ HELP_SATURATED = (
 
 
 def firing_advice(activity: Iterable[NeuronActivity]) -> Iterator[str]:
-    """A line for each layer that is (nearly) all silent or all saturated, with what usually helps."""
-    for layer in activity:
-        if layer.silent >= MOSTLY:
-            yield f"{layer.name}: {layer.silent:.0%} of {layer.neurons} neurons never fire. What helps: {HELP_SILENT}."
-        elif layer.saturated >= MOSTLY:
-            share = f"{layer.saturated:.0%} of {layer.neurons} neurons fire at every step"
-            yield f"{layer.name}: {share}, and tell nothing apart. What helps: {HELP_SATURATED}."
+    """What usually helps layers that are (nearly) all silent, and those all saturated: a line each, naming them."""
+    layers = [*activity]
+    silent = [f"{layer.name} ({layer.silent:.0%})" for layer in layers if layer.silent >= MOSTLY]
+    stuck = [f"{layer.name} ({layer.saturated:.0%})" for layer in layers if layer.silent < MOSTLY <= layer.saturated]
+    if silent:
+        yield f"{_layers(silent)} never fire: {', '.join(silent)}. What helps: {HELP_SILENT}."
+    if stuck:
+        does = "fire at every step, and tell nothing apart"
+        yield f"{_layers(stuck)} {does}: {', '.join(stuck)}. What helps: {HELP_SATURATED}."
+
+
+def _layers(named: Sequence[str]) -> str:
+    return f"In {len(named)} layer{'s' * (len(named) > 1)} at least {MOSTLY:.0%} of the neurons"

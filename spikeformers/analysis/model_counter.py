@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from spikeformers.analysis.aten_counts import COUNTED, IN_PLACE, count_chain
+from spikeformers.analysis.aten_counts import COUNTED, count_chain, learns
+from spikeformers.analysis.aten_parts import means
+from spikeformers.analysis.elementwise_counts import MADE, MOVES, count_unknown
 from spikeformers.analysis.neuron_activity import NeuronActivity, is_neuron, multiplications_of, steps_of
 from spikeformers.analysis.operands import Operand
+from spikeformers.analysis.origins import Origin, moved
 from spikeformers.analysis.synaptic_ops import Layer, Operations, Place
 
 
@@ -32,6 +37,7 @@ class Counter(Operations, TorchDispatchMode):
         self.samples = 0
         self._chains = {m: _folded_shape(m) for m in model.modules() if _is_chain(m)}
         self._rerun: dict[str, tuple[nn.Module, Tensor]] = {}
+        self._apart: list[str] = []  # operations whose parts are being counted
         self._depth = 0  # inside of a module in which nothing is counted
 
     @classmethod
@@ -47,7 +53,7 @@ class Counter(Operations, TorchDispatchMode):
             activity.begin()
         with ExitStack() as on:
             for name, module in self.model.named_modules():
-                on.callback(module.register_forward_pre_hook(self._enter(name)).remove)
+                on.callback(module.register_forward_pre_hook(self._enter(name), with_kwargs=True).remove)
                 on.callback(module.register_forward_hook(self._leave, always_call=True).remove)
             if any(m._compiled_call_impl is not None for m in self.model.modules()):
                 on.enter_context(torch.compiler.set_stance("force_eager"))
@@ -57,21 +63,28 @@ class Counter(Operations, TorchDispatchMode):
             on.enter_context(torch.no_grad())
             on.enter_context(self)
             yield
+        self.settle_factors()
         self.begin(0)  # lets go of what it has seen last
         self._name_classifier()
 
-    def _enter(self, name: str) -> Callable[[nn.Module, Any], Any]:
-        def enter(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def _enter(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
+        def enter(
+            module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+            if not self.stack:
+                self._arrive((inputs, named))
             self.stack.append(Place(name, module))
             opaque = is_neuron(module) or module in self._chains
             if opaque and not self._depth:
+                for origin in self.origins.among((inputs, named)):
+                    origin.absorbs()
                 self.__exit__(None, None, None)  # nothing inside is seen, and nothing slows down
                 if module in self._chains:
                     count_chain(self, inputs[0], *self._chains[module])
             self._depth += self._depth > 0 or opaque
             x = inputs[0] if inputs else None
             if isinstance(x, Tensor) and x.ndim == 5 and x.shape[0] > 1 and x.stride(0) == 0:
-                return x.contiguous(), *inputs[1:]  # one image at all steps: computed at each, not once
+                return (x.contiguous(), *inputs[1:]), named  # one image at all steps: computed at each, not once
             return None
 
         return enter
@@ -88,6 +101,10 @@ class Counter(Operations, TorchDispatchMode):
         self._depth -= 1
         if self._depth:
             return
+        if module in self._chains:
+            self.origins.set(output, self.made(name, output.numel(), biased=True))
+        else:
+            self._arrive(output)
         if is_neuron(module) and isinstance(output, Tensor):
             own = name.rpartition(".")[2]
             if self.stack and own in getattr(self.stack[-1].module, "reruns", ()):
@@ -98,14 +115,71 @@ class Counter(Operations, TorchDispatchMode):
                 self.stack[-1].sources[output.untyped_storage().data_ptr()] = own.removesuffix("_neuron")
         self.__enter__()
 
+    def _arrive(self, tree: Any) -> None:
+        """Tensors come from where nothing is seen: the model's input, and what neurons put out."""
+        for x in tree_leaves(tree):
+            if isinstance(x, Tensor):
+                self.origins.set(x, Origin(x.numel()))
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        if self.stack and (count := IN_PLACE.get(name)):  # seen before it overwrites what it takes
-            count(self, args[0], args, kwargs or {})
-        output = func(*args, **(kwargs or {}))
-        if self.stack and (count := COUNTED.get(name)):
-            count(self, output, args, kwargs or {})
+        kwargs, name = kwargs or {}, func.overloadpacket.__name__
+        if _is_made_of_others(func):  # it comes whole where no gradient could be asked for
+            with self:
+                return func.decompose(*args, **kwargs)
+        if _is_view(func):
+            output = func(*args, **kwargs)
+            if name == "lift_fresh":  # a constant that was made of numbers just now
+                self.origins.set(output, None)
+            return output
+        if func._schema.is_mutable and name.endswith("_"):  # seen before it overwrites what it takes
+            origin = self._count(func, name.removesuffix("_"), args[0], args, kwargs)
+            output = func(*args, **kwargs)
+        else:
+            output = func(*args, **kwargs)
+            origin = self._count(func, name, output, args, kwargs)
+        self.origins.set(output, origin)
         return output
+
+    def _count(self, func: Any, name: str, y: Any, args: Any, kwargs: Any) -> Origin | None:
+        """Counts an operation, and says where its result is from; what depends on no input is done once, and free."""
+        read, random = self.origins.among((args, kwargs)), torch.Tag.nondeterministic_seeded in func.tags
+        if not (read or random) or name in MADE:
+            return None
+        outputs = [x for x in tree_leaves(y) if isinstance(x, Tensor)]
+        elements = sum(x.numel() for x in outputs)
+        if not self.stack or name in MOVES:
+            return moved(*read, elements=elements)
+        origin, count = None, COUNTED.get(name)
+        if any(x.layout != torch.strided for x in outputs):  # sparse: where that is read is not followed
+            count_unknown(self, y, args, kwargs, label=[*self._apart, name][0])
+            return None
+        if run := means(func, name, self, args, kwargs):
+            return self._take_apart(name, run)[1]
+        if count is not None and not learns(name, args):
+            origin = count(self, y, args, kwargs)
+        elif any(x.is_floating_point() or x.is_complex() for x in outputs):
+            run = None if random else _decomposed(func, name)
+            done, origin = self._take_apart(name, lambda: run(*args, **kwargs)) if run else (False, None)
+            if done:
+                return origin
+            count_unknown(self, y, args, kwargs, label=[*self._apart, name][0])
+        if origin is None:
+            for one in read:
+                one.is_read()
+        return origin or Origin(elements)
+
+    def _take_apart(self, name: str, run: Callable[[], Any]) -> tuple[bool, Origin | None]:
+        """Counts the parts of an operation as they run; whether it has any, and the origin of their result."""
+        if name in self._apart:
+            return False, None
+        self._apart.append(name)
+        try:
+            with self:
+                result = run()
+        finally:
+            self._apart.pop()
+        found = self.origins.among(result)
+        return result is not NotImplemented, found[0] if found else None
 
     def _count_neuron(self, name: str, neuron: nn.Module, spikes: Tensor) -> None:
         self.fired = True
@@ -132,6 +206,26 @@ class Counter(Operations, TorchDispatchMode):
         for layer in self.layers.values():
             if layer.name in last and not layer.role:
                 layer.role = "classifier"
+
+
+@cache
+def _is_view(func: Any) -> bool:
+    """Whether an operation gives what it was given, in another shape."""
+    return not func._schema.is_mutable and any(result.alias_info is not None for result in func._schema.returns)
+
+
+@cache
+def _is_made_of_others(func: Any) -> bool:
+    return func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+
+
+def _decomposed(func: Any, name: str) -> Callable[..., Any] | None:
+    """What PyTorch itself takes an operation apart into, of the one that overwrites nothing."""
+    from torch._decomp import decomposition_table  # takes seconds, and is rarely needed
+
+    if func._schema.is_mutable:
+        func = getattr(getattr(torch.ops.aten, name, None), func._overloadname.removesuffix("out") or "default", None)
+    return decomposition_table.get(func)
 
 
 def _is_chain(module: nn.Module) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any
 
 import torch
@@ -29,7 +30,9 @@ class Operand:
 
     @property
     def kind(self) -> str:
-        """`binary`, `ternary`, `integer` or `real`; spikes that are not worth 1 are `integer`."""
+        """`binary`, `ternary`, `integer`, as are spikes that are not worth 1, or `real`; empty where none were seen."""
+        if not self.elements:
+            return ""
         if self.unit is None:
             return "real"
         if self.most > 1 or (self.unit != 1 and self.most):
@@ -75,6 +78,10 @@ class Seen:
 def look(x: Tensor, units: Sequence[float]) -> Seen:
     """Finds out what a tensor holds, trying `units` from the largest on; spikes are counted in the smallest of them."""
     x = x.detach()
+    if x.is_complex():
+        nonzero = x.ne(0).float()
+        example = float(x.abs().max()) if x.numel() else None
+        return Seen(Operand(x.numel(), total(nonzero), unit=None, example=example), nonzero)
     if x.dtype not in (torch.float32, torch.float64):
         x = x.float()
     operand = Operand(elements=x.numel())
@@ -84,12 +91,14 @@ def look(x: Tensor, units: Sequence[float]) -> Seen:
     low, high = (float(bound) for bound in flat.aminmax())
     # between 0 and 1 no term of this sum is below 0, so that it is 0 for 0 and 1 alone
     binary = low >= 0 and high <= 1 and _whole(flat[:256], 1.0) and float((flat * (1 - flat)).sum()) == 0
-    operand.unit = 1.0 if binary else next((unit for unit in units if _made_of(flat, unit)), None)
+    finite = isfinite(low) and isfinite(high)  # a mask's -inf is no count of spikes
+    operand.unit = 1.0 if binary else next((unit for unit in units if finite and _made_of(flat, unit)), None)
     nonzero = x if binary else x.abs().sign()
     operand.nonzeros = total(nonzero)
     if operand.unit is None:
         counts = flat / units[-1]
-        operand.example = float(flat[counts != counts.round()].max())
+        odd = flat[(counts != counts.round()) & counts.isfinite()]
+        operand.example = float(odd.max()) if len(odd) else None
         return Seen(operand, nonzero)
     operand.most, operand.negative = round(max(high, -low) / units[-1]), low < 0
     if operand.most <= 1:

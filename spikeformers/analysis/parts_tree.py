@@ -1,5 +1,6 @@
 """A model as a tree of its parts, with the shapes that pass and the parameters they hold."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,6 @@ from torch import Tensor, nn
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.drop_path import DropPath
 from spikeformers.models import SpikingTransformer
-from spikeformers.models.registry import rebuild
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,10 @@ def parts_tree(model: SpikingTransformer) -> list[Part]:
 
     Shapes are those of one image of the model's own size, found without computing anything.
     """
-    with torch.device("meta"):
-        twin = rebuild(model.config).eval()
-        image = torch.empty(1, twin.in_channels, twin.image_size, twin.image_size)
+    memo = {id(x): x.data.to("meta") for x in model.buffers()}
+    memo |= {id(x): nn.Parameter(x.data.to("meta"), x.requires_grad) for x in model.parameters()}
+    twin = copy.deepcopy(model, memo).eval()  # as it stands, folded or edited: no config has that
+    image = torch.empty(1, twin.in_channels, twin.image_size, twin.image_size, device="meta")
     shapes: dict[nn.Module, tuple[int, ...]] = {}
 
     def note(module: nn.Module, _inputs: tuple, output: Tensor) -> None:

@@ -38,6 +38,11 @@ class Profile:
         costs = [(layer, counted.energy([layer], self.samples, self.costs)) for layer in self.layers]
         return [(layer, energy) for layer, energy in costs if energy.ac or energy.mac]
 
+    @property
+    def uncounted(self) -> list[str]:
+        """Operations on numbers that were seen, whose cost is in no total: `blocks.0.attn.erfinv1`."""
+        return [layer.name for layer in self.layers if layer.op == "unknown"]
+
     def describe(self) -> dict[str, Any]:
         """Everything as plain numbers."""
         totals = {name: self.total(name) for name in CONVENTIONS}
@@ -47,6 +52,7 @@ class Profile:
             "steps": self.steps,
             "picojoules": {"ac": self.costs.ac, "mac": self.costs.mac},
             "energy": {n: {"ac": e.ac, "mac": e.mac, "millijoules": e.millijoules} for n, e in totals.items()},
+            "uncounted": self.uncounted,
             "layers": [layer.describe() for layer in self.layers],
             "neurons": [activity.describe() for activity in self.activity],
         }

@@ -3,51 +3,24 @@
 import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from spikeformers.analysis.anytime import Anytime, anytime, check_causal
+from spikeformers.analysis.anytime import anytime, check_causal
 from spikeformers.analysis.attention_map import attention_maps, relevance
 from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Costs
 from spikeformers.analysis.firing_advice import firing_advice
-from spikeformers.analysis.profile import Profile, profile
-from spikeformers.analysis.report_page import Picture, render_page
-from spikeformers.analysis.spike_audit import Finding, audit, verdict
+from spikeformers.analysis.profile import profile
+from spikeformers.analysis.report_contents import Picture, Report
+from spikeformers.analysis.report_page import page_of
+from spikeformers.analysis.spike_audit import audit
 from spikeformers.models import SpikingTransformer
 
 SUMMARY, PAGE, LAYERS, PICTURES = "summary.json", "index.html", "layers.csv", "pictures"
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was found out of a model on its inputs; `write` leaves it in a folder."""
-
-    title: str
-    about: dict[str, str]  # what the page says at its head
-    profile: Profile
-    findings: list[Finding]
-    advice: list[str]
-    answers: list[Anytime]
-    refused: str  # why there are no answers before the last step
-    top1: float
-    convention: str
-
-    def summary(self) -> dict[str, Any]:
-        """Everything as plain numbers."""
-        return {
-            "title": self.title,
-            "about": self.about,
-            "top1": self.top1,
-            "verdict": verdict(self.findings),
-            "advice": self.advice,
-            "anytime": [asdict(answer) for answer in self.answers],
-            "audit": [finding.describe() for finding in self.findings],
-            **self.profile.describe(),
-        }
 
 
 def write_report(
@@ -97,7 +70,7 @@ def write_report(
     pictures = _draw(report, model, x, labels, classes, raster, shown, unfinished / PICTURES)
     (unfinished / SUMMARY).write_text(json.dumps(report.summary(), indent=2) + "\n", encoding="utf-8")
     (unfinished / LAYERS).write_text(found.to_csv(), encoding="utf-8")
-    (unfinished / PAGE).write_text(render_page(report, pictures, unfinished), encoding="utf-8")
+    (unfinished / PAGE).write_text(page_of(report, pictures, unfinished), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
     return report
@@ -152,12 +125,11 @@ def _draw(
         path = add("attention", f"input-{i + 1}.png", "The input", "input", of)
         draw.draw_input(frames[:1] if still else frames, path)
         path = add("attention", f"relevance-{i + 1}.png", f"Relevance for {said}, step by step", "relevance", of)
-        draw.draw_maps(frames, relevant[:, i, None], path)
+        draw.draw_maps(frames, relevant[:, i, None], path, rows="")
         for drawn in maps:
             name = drawn.name.removesuffix(".core")
-            path = add(
-                "attention", f"attention-{i + 1}-{name}.png", f"{name}: {drawn.shows}", f"attention of {name}", of
-            )
+            shows = f"{name}: {drawn.shows}" + ("" if drawn.values[:, i].any() else "; none here")
+            path = add("attention", f"attention-{i + 1}-{name}.png", shows, f"attention of {name}", of)
             draw.draw_maps(frames, drawn.values[:, i].cpu(), path)
     return pictures
 

@@ -1,28 +1,14 @@
 """The page of a report, with its pictures inside."""
 
-from __future__ import annotations
-
-import base64
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spikeformers.analysis.energy import CONVENTIONS
+from spikeformers.analysis.report_contents import Picture, Report
+from spikeformers.analysis.report_kit.page import render_page
 from spikeformers.analysis.spike_audit import verdict
 from spikeformers.models import PAPERS
 
-if TYPE_CHECKING:
-    from spikeformers.analysis.report import Report
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the page: its file, what it is called, what one sees in it, and for which input."""
-
-    file: str
-    caption: str
-    alt: str
-    of: str = ""
+_TEMPLATE = Path(__file__).with_name("report.html")
 
 
 def block_of(name: str) -> str:
@@ -33,20 +19,8 @@ def block_of(name: str) -> str:
     )
 
 
-def render_page(report: Report, pictures: dict[str, list[Picture]], folder: Path) -> str:
+def page_of(report: Report, pictures: dict[str, list[Picture]], folder: Path) -> str:
     """The page as HTML, with the pictures that lie in `folder`."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    templates = Path(__file__).parent / "page"
-    environment = Environment(
-        loader=FileSystemLoader(templates),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"si": _si, "joules": _joules, "data_uri": lambda file: _data_uri(folder / file)}
-    totals = {name: report.profile.total(name) for name in CONVENTIONS}
     layers = report.profile.by_layer(report.convention)
     blocks: dict[str, float] = {}
     for layer, energy in layers:
@@ -54,12 +28,13 @@ def render_page(report: Report, pictures: dict[str, list[Picture]], folder: Path
     inputs: dict[str, list[Picture]] = {}
     for picture in pictures["attention"]:
         inputs.setdefault(picture.of, []).append(picture)
-    return environment.get_template("index.html").render(
+    return render_page(
+        _TEMPLATE,
+        folder,
         report=report,
-        style=(templates / "style.css").read_text(encoding="utf-8"),
         conventions=CONVENTIONS,
         papers=PAPERS,
-        totals=totals,
+        totals={name: report.profile.total(name) for name in CONVENTIONS},
         layers=layers,
         blocks=blocks,
         busiest=max((rate for layer in report.profile.activity for rate in layer.rates), default=0) or 1,
@@ -67,24 +42,3 @@ def render_page(report: Report, pictures: dict[str, list[Picture]], folder: Path
         pictures=pictures,
         inputs=inputs,
     )
-
-
-def _data_uri(file: Path) -> str:
-    kind = {".svg": "image/svg+xml", ".png": "image/png"}[file.suffix]
-    return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
-
-
-def _joules(millijoules: float) -> str:
-    """An energy with the unit that suits it: `13.66 mJ`, `2.642 µJ`."""
-    for size, unit in ((1.0, "mJ"), (1e-3, "µJ"), (1e-6, "nJ")):
-        if millijoules >= size:
-            return f"{millijoules / size:.4g} {unit}"
-    return f"{millijoules * 1e9:.4g} pJ"
-
-
-def _si(count: float) -> str:
-    """A count with a prefix: `12.51 G`."""
-    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(count) >= size:
-            return f"{count / size:.2f} {prefix}"
-    return f"{count:.4g}"

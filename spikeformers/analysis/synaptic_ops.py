@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from math import prod
 from typing import Any
 
 from torch import Tensor, nn
 
 from spikeformers.analysis.neuron_activity import units_of
 from spikeformers.analysis.operands import Operand, Seen, look, total
+from spikeformers.analysis.origins import Origin, Origins
 
 
 @dataclass
@@ -18,8 +20,10 @@ class Layer:
     """One operation of a model with all that it did, over any number of batches.
 
     `name` is the module that does it and, where that does several, which of them. `op` is `convolution`, `linear`,
-    `product` (of two activations), `mask` (element by element), `sum`, `add`, `pool`, `bias` (what a folded norm
-    leaves) or `neuron` (an update; `left` is what comes out). `right` is None where the other side is weights.
+    `product` (of two activations), `mask` (element by element), `scale` (by a constant that goes into no weights and no
+    threshold), `division`, `function` (such as `exp`), `add`, `bias` (what a folded norm leaves), `sum`, `scan` (a
+    running sum), `pool`, `compare`, `select` (by a condition), `neuron` (an update; `left` is what comes out) or
+    `unknown`, an operation that is not counted. `right` is None where the other side is weights.
     """
 
     name: str
@@ -68,7 +72,9 @@ class Operations:
         self.in_batch = 0  # samples
         self.fired = False  # whether any neuron was called in this batch
         self.last_product: str | None = None
-        self._weights = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers()) if t.numel()}
+        self.origins = Origins()
+        self._factors: list[tuple[Origin, Origin | None, Layer, Layer]] = []  # constant ones, which may disappear
+        self._made: Counter[str] = Counter()  # how often the weights of a layer were used
         self._last: tuple[Tensor, int, Seen] | None = None
         self.bias: tuple[int, Layer, int] | None = None  # the last: where its sum lies, its layer, its size
 
@@ -76,13 +82,16 @@ class Operations:
         """A new batch."""
         self.in_batch, self.fired, self.last_product = samples, False, None
         self.bias = self._last = None
+        self._factors.clear()
+        self._made.clear()
+        self.origins.clear()
 
-    def layer(self, op: str) -> Layer:
+    def layer(self, op: str, label: str = "") -> Layer:
         """The layer of the operation that is being done: its module's name, and which of the module's it is."""
-        place = self.stack[-1]
-        place.done[op] += 1
-        first = place.done[op] == 1
-        own = "" if op in ("convolution", "linear") and first else op if op == "bias" else f"{op}{place.done[op]}"
+        place, label = self.stack[-1], label or op
+        place.done[label] += 1
+        first = place.done[label] == 1
+        own = "" if op in ("convolution", "linear") and first else op if op == "bias" else f"{label}{place.done[label]}"
         name = ".".join(filter(None, (place.name, own)))
         return self.layers.setdefault(name, Layer(name, op, attention=hasattr(place.module, "attn_neuron")))
 
@@ -98,8 +107,8 @@ class Operations:
         return seen
 
     def is_weight(self, x: Any) -> bool:
-        """Whether `x` is a constant at inference: the model's own, or a number."""
-        return not isinstance(x, Tensor) or x.ndim == 0 or x.untyped_storage().data_ptr() in self._weights
+        """Whether `x` is a constant at inference: the model's own, what is made of that alone, or a number."""
+        return self.origins.of(x) is None
 
     def source(self, x: Tensor) -> str:
         """The neuron whose spikes `x` is, where a module around has one."""
@@ -139,9 +148,55 @@ class Operations:
         layer.sides = (self.source(left), self.source(right))
         return layer
 
-    def add(self, op: str, elements: int, seen: Seen | None = None, amount: Callable[[Tensor], int] = total) -> Layer:
+    def scale(self, x: Tensor, factor: Any, outputs: Sequence[int], result: Origin | None) -> None:
+        """Adds a product of `x` with a constant, of so many `outputs`, unless weights or a threshold take the factor.
+
+        Which of them do shows once everything that reads `x` and `result`, the product's origin, has been called.
+        """
+        origin = self.origins.of(x)
+        assert origin is not None
+        seen, layer, size = self.look(x), self.layer("scale"), prod(outputs)
+        there = factor.ne(0) if isinstance(factor, Tensor) else True
+        hits, events = (total(amount.expand(outputs) * there) for amount in (seen.nonzero, seen.spikes))
+        counted = Layer("", "scale", seen.operand, macs=size, dense=size, hits=hits, left_events=events)
+        origin.is_scaled(size)
+        self._factors.append((origin, result, layer, counted))
+
+    def made(self, maker: str, elements: int, biased: bool = False) -> Origin:
+        """The origin of what the weights of a layer made."""
+        self._made[maker] += 1
+        return Origin(elements, affine=True, biased=biased, maker=maker)
+
+    def settle_factors(self) -> None:
+        """Counts the constant factors of the batch that do not disappear; nothing more is called."""
+        makers = [
+            {id(made): made.maker for made in origin.line() if made.maker} if origin.takes_a_factor() else None
+            for origin, *_ in self._factors
+        ]
+        # weights that are used at each step take a factor that is there at each
+        scaled = Counter({made: maker for known in makers if known for made, maker in known.items()}.values())
+        for (_, result, layer, counted), known in zip(self._factors, makers, strict=True):
+            taken = known is not None and all(scaled[maker] == self._made[maker] for maker in known.values())
+            if not (taken or (result is not None and result.passes_a_factor())):
+                layer.left.add(counted.left)
+                for what in ("macs", "dense", "hits", "left_events"):
+                    setattr(layer, what, getattr(layer, what) + getattr(counted, what))
+        for layer in {id(layer): layer for _, _, layer, _ in self._factors}.values():
+            if not layer.macs:
+                del self.layers[layer.name]
+        self._factors.clear()
+        self._made.clear()
+
+    def add(
+        self,
+        op: str,
+        elements: int,
+        seen: Seen | None = None,
+        amount: Callable[[Tensor], int] = total,
+        label: str = "",
+    ) -> Layer:
         """Adds what is neither: so many elements, each of them a hit where what is `seen` is not given."""
-        layer = self.layer(op)
+        layer = self.layer(op, label)
         layer.macs += elements
         layer.dense += elements
         if seen is None:

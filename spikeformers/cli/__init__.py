@@ -4,6 +4,7 @@ Importing this runs nothing.
 """
 
 import difflib
+import io
 import logging
 import sys
 from collections.abc import Sequence
@@ -48,6 +49,9 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits: 0 when it did what was asked, 2 after a user's mistake, 130 after Ctrl-C."""
     words = [*(sys.argv[1:] if words is None else words)]  # not list(): the command of that name, once it is imported
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a letter that the encoding lacks ends no command
     try:
         sys.exit(_run(words))
     except (ValueError, OSError, ImportError) as error:
@@ -63,7 +67,7 @@ def _run(words: list[str]) -> int:
     if words[0] == "--version":
         from spikeformers import __version__
 
-        print(f"spikeformers {__version__}")
+        print("spikeformers", __version__)
         return 0
     if words[0] not in _COMMANDS:
         close = difflib.get_close_matches(words[0], _COMMANDS, n=2) or _COMMANDS
@@ -73,5 +77,7 @@ def _run(words: list[str]) -> int:
 
 
 def _say(message: str, status: int) -> int:
-    print(f"spikeformers: {message}", file=sys.stderr)
+    from spikeformers.cli._terminal import say
+
+    say(f"spikeformers: {message}", file=sys.stderr)
     return status

@@ -1,8 +1,9 @@
 """A look inside a model: cost, firing, what is spike-driven, attention, accuracy against time."""
 
+import json
 import sys
 
-from spikeformers.cli._terminal import console_of, make_parser, make_table, show
+from spikeformers.cli._terminal import console_of, make_parser, make_table, say, show
 
 
 def run(words: list[str]) -> None:
@@ -29,7 +30,7 @@ def run(words: list[str]) -> None:
     from rich.progress import track
 
     from spikeformers.analysis import CONVENTIONS, Costs, verdict
-    from spikeformers.analysis.report import SUMMARY, write_report
+    from spikeformers.analysis.report import write_report
     from spikeformers.evaluation.subject import load_for_analysis
 
     costs = Costs(mac=asked.mac, ac=asked.ac)
@@ -57,17 +58,18 @@ def run(words: list[str]) -> None:
         ),
     )
     if asked.json:
-        from pathlib import Path
-
-        print((Path(asked.out) / SUMMARY).read_text(encoding="utf-8"), end="")
+        print(json.dumps(report.summary(), indent=2))
         return
     table = make_table("convention", "AC", "MAC", "energy", right=(1, 2, 3))
     for name in CONVENTIONS:
         total = report.profile.total(name)
         table.add_row(name, f"{total.ac / 1e6:,.3f} M", f"{total.mac / 1e6:,.3f} M", f"{total.millijoules:.4g} mJ")
     show(table)
-    print(f"an input of {report.profile.samples}, {report.profile.steps} steps; accuracy on them {report.top1:.2f} %")
-    print(verdict(report.findings))
-    for line in report.advice:
-        print(line)
-    print(f"{asked.out}/index.html has it all, with layers.csv, summary.json and pictures/ beside it")
+    uncounted = report.profile.uncounted
+    say(
+        f"an input of {report.profile.samples}, {report.profile.steps} steps; accuracy on them {report.top1:.2f} %",
+        verdict(report.findings),
+        *([f"in no total are {', '.join(uncounted)}"] if uncounted else []),
+        *map(str, report.advice),
+        f"{asked.out}/index.html has it all, with layers.csv, summary.json and pictures/ beside it",
+    )

@@ -26,7 +26,7 @@ what the others are told against. Started again, it goes on where it was interru
 """
 
 _OWN = ("--swap", "--seeds", "--minutes", "--flops", "--even", "--jobs", "--name")
-_ON_THE_PAGE = ("AC + MAC, M", "MiB a step", "steps", "minutes")  # columns too many for a terminal
+_ON_THE_PAGE = ("AC + MAC, M", "MiB a step", "steps")  # columns too many for a terminal
 
 
 def run(words: list[str]) -> None:
@@ -41,7 +41,7 @@ def run(words: list[str]) -> None:
     import json
     import sys
 
-    from spikeformers.cli._terminal import console_of
+    from spikeformers.cli._terminal import console_of, printable
     from spikeformers.compare import Budget, base_recipe, plan_comparison
     from spikeformers.compare.board import live_board
     from spikeformers.compare.plan import read_swap
@@ -60,7 +60,7 @@ def run(words: list[str]) -> None:
     console = console_of(sys.stderr)
 
     def say(line: str) -> None:
-        console.print(line, style="dim", markup=False)
+        console.print(printable(line), style="dim")
 
     plan = plan_comparison(
         base_recipe(name, rest),
@@ -87,21 +87,21 @@ def run(words: list[str]) -> None:
 
 
 def _show_plan(plan: Any) -> None:
+    from spikeformers.cli._terminal import say
+
     _show_table(plan.table())
-    print(
+    say(
         f"{len(plan.runs)} runs, {sum(run.finished for run in plan.runs)} of them finished; the others take about "
         f"{plan.minutes:.0f} minutes of training steps here. Runs would go to {plan.folder}"
     )
 
 
 def _show_report(report: Any) -> None:
+    from spikeformers.cli._terminal import say
     from spikeformers.compare.report import MARKS
 
     _show_table([{head: cell for head, cell in row.items() if head not in _ON_THE_PAGE} for row in report.table()])
-    print(f"{MARKS}\n")
-    for note in report.notes:
-        print(note)
-    print(f"\n{report.page} has it all, with its numbers beside it")
+    say(MARKS, "", *report.notes, "", f"{report.page} has it all, with its numbers beside it")
 
 
 def _show_table(rows: list[dict[str, str]]) -> None:

@@ -3,8 +3,9 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from spikeformers.cli._terminal import console_of, make_parser, make_table, show
+from spikeformers.cli._terminal import console_of, make_parser, make_table, say, show
 
 
 def run(words: list[str]) -> None:
@@ -32,9 +33,8 @@ def run(words: list[str]) -> None:
     costs, console = Costs(mac=asked.mac, ac=asked.ac), console_of(sys.stderr)
     rows = []
     for model in track(asked.models, "counting", console=console, transient=True, disable=not console.is_terminal):
-        subject = load_for_analysis(
-            model, asked.data, root=asked.root, images=asked.images, batch_size=asked.batch_size
-        )
+        how: dict[str, Any] = dict(root=asked.root, images=asked.images, batch_size=asked.batch_size)
+        subject = load_for_analysis(model, asked.data, other_classes=True, **how)
         rows.append(energy_row(model, subject.model, subject.batches, subject.settings, costs))
     if asked.csv:
         Path(asked.csv).write_text(to_csv(rows), encoding="utf-8")
@@ -52,6 +52,9 @@ def run(words: list[str]) -> None:
         table.add_row("MAC", *(f"{row[f'mac_{name}'] / 1e6:,.3f} M" for row in rows))
         table.add_row("energy", *(f"{row[f'mj_{name}']:.4g} mJ" for row in rows))
     show(table)
-    print(f"means over {rows[0]['images']} inputs; docs/energy.md says what each convention counts")
+    for row in rows:
+        if row["uncounted"]:
+            say(f"{row['model']}: in no total are {', '.join(row['uncounted'].split())}")
+    say(f"means over {rows[0]['images']} inputs; docs/energy.md says what each convention counts")
     if any(row["top1_of"] == "published" for row in rows):
-        print("published: of a model that was trained; the weights here are random, and so are its firing rates")
+        say("published: of a model that was trained; the weights here are random, and so are its firing rates")

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from spikeformers.cli._terminal import console_of, make_parser
+from spikeformers.cli._terminal import console_of, make_parser, say
 
 
 def run(words: list[str]) -> None:
@@ -41,4 +41,4 @@ def run(words: list[str]) -> None:
     if asked.json:
         print(json.dumps(vars(scores)))
     else:
-        print(f"top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f}, {scores.images} images")
+        say(f"top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f}, {scores.tested_on}")

@@ -2,7 +2,7 @@
 
 import json
 
-from spikeformers.cli._terminal import make_parser
+from spikeformers.cli._terminal import make_parser, say
 
 
 def run(words: list[str]) -> None:
@@ -22,14 +22,12 @@ def run(words: list[str]) -> None:
     if asked.json:
         print(json.dumps([candidate.describe() for candidate in candidates], indent=2))
         return
-    print(f"{asked.file}: {len(checkpoint.weights)} keys, likeliest first\n")
+    say(f"{asked.file}: {len(checkpoint.weights)} keys, likeliest first", "")
     for candidate in candidates:
-        print(f"{candidate.call}\n  {candidate.summary}")
-        for reason in candidate.reasons:
-            print(f"  {reason}")
+        say(candidate.call, *(f"  {told}" for told in (candidate.summary, *candidate.reasons)))
         if candidate.refusal:
-            print(f"  it cannot be loaded: it is {candidate.refusal}")
+            say(f"  it cannot be loaded: it is {candidate.refusal}")
         if candidate.untold:
             values = (f"{k} {'must be given' if v is None else spell(v)}" for k, v in candidate.untold.items())
-            print(f"  keys and shapes do not tell: {', '.join(values)}")
-        print()
+            say(f"  keys and shapes do not tell: {', '.join(values)}")
+        say("")

@@ -2,7 +2,7 @@
 
 import json
 
-from spikeformers.cli._terminal import make_parser, make_table, show
+from spikeformers.cli._terminal import make_parser, make_table, say, show
 
 
 def run(words: list[str]) -> None:
@@ -28,4 +28,4 @@ def run(words: list[str]) -> None:
         shape = " ".join(map(str, part.shape)) if part.shape else ""
         table.add_row("  " * part.depth + (part.name or asked.model), part.kind, shape, f"{part.parameters:,}")
     show(table)
-    print("shapes: T B C H W in parts, T B K of the head, B K of the model; a line such as blocks 0-7 stands for all")
+    say("shapes: T B C H W in parts, T B K of the head, B K of the model; a line such as blocks 0-7 stands for all")

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from spikeformers.cli._terminal import make_parser, make_table, show
+from spikeformers.cli._terminal import make_parser, make_table, say, show
 
 
 def run(words: list[str]) -> None:
@@ -14,7 +14,7 @@ def run(words: list[str]) -> None:
     )
     parser.add_argument("checkpoint", help="a run folder, or a .safetensors or .ckpt of a run")
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="images, or recordings where it learnt from recordings"
+        "files", nargs="+", metavar="FILE", help="images, or recordings where it learnt from those, or folders of them"
     )
     parser.add_argument("--top", type=int, default=5, help="classes to name (5)")
     parser.add_argument(
@@ -29,13 +29,14 @@ def run(words: list[str]) -> None:
     predictor = Predictor(asked.checkpoint)
     said: dict[str, list[tuple[str, float]]] = {}
     broken = []
-    for file in asked.files:
+    files = [file for given in asked.files for file in predictor.files(given)]
+    for file in files:
         try:
             said[file] = predictor([file], top=asked.top)[0]
         except (ValueError, OSError) as error:
-            if not asked.skip_broken:
-                raise
             broken.append(f"{error}")
+    if broken and not (said or asked.skip_broken):
+        raise ValueError(broken[0])
     if asked.json:
         rows = [{"file": f, "top": [{"label": k, "confidence": p} for k, p in top]} for f, top in said.items()]
         print(json.dumps(rows, indent=2))
@@ -44,5 +45,7 @@ def run(words: list[str]) -> None:
         for file, top in said.items():
             table.add_row(file, *(f"{label} {confidence:.1%}" for label, confidence in top))
         show(table)
-    if broken:
-        print(f"{len(broken)} of {len(asked.files)} files left out, the first: {broken[0]}", file=sys.stderr)
+    if broken and asked.skip_broken:
+        say(f"{len(broken)} of {len(files)} files left out, the first: {broken[0]}", file=sys.stderr)
+    elif broken:
+        raise ValueError(f"{broken[0]} ({len(broken)} of {len(files)} files have no answer)")

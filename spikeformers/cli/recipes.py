@@ -2,7 +2,7 @@
 
 import json
 
-from spikeformers.cli._terminal import make_parser
+from spikeformers.cli._terminal import make_parser, say
 
 _MANY = 8  # more are told by their first lines
 
@@ -24,8 +24,9 @@ def run(words: list[str]) -> None:
     for name in names:
         head = recipe_head(name)
         if len(names) > _MANY:
-            print(f"{name}\n  {head.splitlines()[0]}")
+            say(name, f"  {head.splitlines()[0]}")
         else:
-            print(f"{name}\n  " + head.replace("\n", "\n  ") + f"\n  Models:    {', '.join(recipe_sizes(name))}\n")
+            models = f"Models:    {', '.join(recipe_sizes(name))}"
+            say(name, *(f"  {line}" for line in (*head.splitlines(), models)), "")
     if len(names) > _MANY:
-        print(f"\n  {len(names)} recipes; more of one is told by its name: spikeformers recipes {names[0]}")
+        say("", f"  {len(names)} recipes; more of one is told by its name: spikeformers recipes {names[0]}")

@@ -38,20 +38,27 @@ def run(words: list[str]) -> None:
     if recipe_name.startswith("-"):
         raise ValueError(f"train got {recipe_name} where a recipe belongs: spikeformers train RECIPE {recipe_name} ...")
     resume = "--resume" in words
+    import shlex
+
+    from spikeformers.cli._terminal import say
     from spikeformers.training import fit, read_recipe
     from spikeformers.training.provenance import like
 
     recipe = (like if again else read_recipe)(recipe_name, [word for word in words if word != "--resume"])
     result = fit(recipe, resume=resume)
-    run = result.run
-    test = result.test
+    run, test = result.run, result.test
+    word = shlex.quote(str(run))  # of a command
     if test is None:
-        print(f"\n{run}/ holds the weights of epoch {result.epoch}, to start from: --start_from {run}")
+        say("", f"{run}/ holds the weights of epoch {result.epoch}, to start from: --start_from {word}")
         return
-    print(f"\ntest accuracy {test.top1:.2f} % on {test.images} images, by the weights of epoch {result.epoch}")
+    say("", f"test accuracy {test.top1:.2f} % on {test.tested_on}, by the weights of epoch {result.epoch}")
     if result.best_on_test is not None:
-        print(f"best on test {result.best_on_test:.2f} %, over all epochs, as papers report; it chose nothing")
-    print(f"{run}/ holds {', '.join(sorted(entry.name for entry in run.iterdir() if entry.is_file()))}\n\nTry next:")
-    print(f"  spikeformers predict {run} {run}/samples/*")
-    print(f"  spikeformers eval {run}")
-    print(f"  spikeformers train --like {run} --model.neuron PLIF --run {run.name}-plif")
+        say(f"best on test {result.best_on_test:.2f} %, over all epochs, as papers report; it chose nothing")
+    say(
+        f"{run}/ holds {', '.join(sorted(entry.name for entry in run.iterdir() if entry.is_file()))}",
+        "",
+        "Try next:",
+        f"  spikeformers predict {word} {word}/samples/*",
+        f"  spikeformers eval {word}",
+        f"  spikeformers train --like {word} --model.neuron PLIF --run {shlex.quote(f'{run.name}-plif')}",
+    )

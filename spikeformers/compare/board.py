@@ -51,7 +51,7 @@ def table_of(runs: Sequence[Run], failures: dict[str, str], started: float, jobs
     seeds = list(dict.fromkeys(run.recipe.seed for run in runs))
     table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=_caption(runs, failures, started, jobs))
     for head in ("variant", *(f"seed {seed}" for seed in seeds)):
-        table.add_column(head, no_wrap=True)
+        table.add_column(head, overflow="fold")
     for variant in dict.fromkeys(run.variant for run in runs):
         table.add_row(variant, *(state(run, failures) for run in runs if run.variant == variant))
     return table

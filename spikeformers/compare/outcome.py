@@ -1,6 +1,5 @@
 """What a finished run came to: accuracies as it left them, and what its trained model costs."""
 
-import csv
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from spikeformers.data.loading import eval_loader
 from spikeformers.files import atomic_write
 from spikeformers.layers.time import time_first
 from spikeformers.models.registry import rebuild
+from spikeformers.training.metrics_table import read_metrics
 
 COST = "cost.json"
 _IMAGES = 64  # validation images that operations are counted on, spread over the split
@@ -44,7 +44,7 @@ def read_outcome(run: Run) -> Outcome:
     """What a finished run came to; the costs are counted once, and kept in its folder."""
     results = json.loads((run.folder / RESULTS).read_text(encoding="utf-8"))
     rows = metrics_of(run)
-    chosen = next(row for row in rows if int(row["epoch"]) == results["epoch"] - 1)
+    chosen = next(row for row in rows if int(row["epoch"]) == results["epoch"])
     minutes = sum(float(row["seconds"]) for row in rows) / 60
     file = run.folder / COST
     if not file.is_file():
@@ -56,11 +56,7 @@ def read_outcome(run: Run) -> Outcome:
 
 def metrics_of(run: Run) -> list[dict[str, str]]:
     """The rows of a run's table, an epoch each, so far."""
-    file = run.folder / "metrics.csv"
-    if not file.is_file():
-        return []
-    with file.open(newline="") as table:
-        return list(csv.DictReader(table))
+    return read_metrics(run.folder / "metrics.csv")
 
 
 def _cost(run: Run) -> dict[str, Any]:

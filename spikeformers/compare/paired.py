@@ -94,6 +94,10 @@ class Paired:
             return 1.0
         return float(nct.sf(bar, seeds - 1, shift))
 
+    def shows(self, corrected: float) -> bool:
+        """Whether the difference is more than chance gives; `corrected` is p after Holm."""
+        return any(self.differences) and abs(self.mean) >= 2 * self.grain and corrected < LEVEL
+
     def in_words(self, name: str, other: str, corrected: float) -> str:
         """What a newcomer should take from it; `corrected` is p after Holm."""
         way = "above" if self.mean > 0 else "below"
@@ -103,7 +107,7 @@ class Paired:
             return f"{name} and {other} are alike in each of {self.seeds} seeds."
         if abs(self.mean) < 2 * self.grain:
             return f"{name} and {other} differ by less than two test images, on average over {self.seeds} seeds."
-        if corrected < LEVEL:
+        if self.shows(corrected):
             low, high = self.interval
             return (
                 f"{name} is {abs(self.mean):.2f} points {way} {other} over {self.seeds} seeds (95 % interval "
@@ -129,12 +133,3 @@ def holm(ps: Sequence[float]) -> list[float]:
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     """Mean, and standard deviation over seeds: nan for one."""
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
-
-
-def pareto_front(costs: Sequence[float], gains: Sequence[float]) -> list[int]:
-    """The points that no other beats in both, by rising cost."""
-    front: list[int] = []
-    for i in sorted(range(len(costs)), key=lambda i: (costs[i], -gains[i])):
-        if not front or gains[i] > gains[front[-1]]:
-            front.append(i)
-    return front

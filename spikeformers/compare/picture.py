@@ -1,87 +1,87 @@
-"""Accuracy against energy, with the front that no variant beats in both."""
+"""Accuracy against energy, with the front that no variant beats by more than chance."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
-GREY, BLUE, AMBER = "#808080", "#3b82c4", "#d9902f"  # readable on white paper and on a dark screen alike
+from spikeformers.analysis.report_kit.figures import AMBER, BLUE, FONT, GREY, name_axes, new_chart, save
+from spikeformers.analysis.report_kit.units import unit_of
 
-
-def unit_of(millijoules: Sequence[float]) -> tuple[str, float]:
-    """The unit that suits some energies, and how many mJ it is."""
-    most = max(millijoules)
-    return next((unit for unit in (("mJ", 1.0), ("µJ", 1e-3)) if most >= unit[1] / 10), ("nJ", 1e-6))
+_Point = tuple[str, float, float, float, float]  # a name, a place, and how far bars go from it
 
 
 def draw_front(rows: Sequence[Any], file: Path) -> None:
-    """Validation accuracy with its spread against energy, the front through it, and test accuracy beside it."""
-    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.subplots()
+    """Validation accuracy against energy with the spreads of both, the front, and test accuracy beside it."""
+    figure, axis = new_chart(4.0)
     unit, size = unit_of([row.millijoules for row in rows])
     front = sorted((row for row in rows if row.on_front), key=lambda row: row.millijoules)
-    axis.plot(
-        [row.millijoules / size for row in front],
-        [row.validation for row in front],
-        color=BLUE,
-        linewidth=1.2,
-        marker="o",
-        markersize=9,
-        fillstyle="none",
-        label="front",
-        zorder=1,
-    )
-    energy = [row.millijoules / size for row in rows]
-    spread = [0 if row.validation_spread != row.validation_spread else row.validation_spread for row in rows]
-    axis.errorbar(
-        energy,
-        [row.validation for row in rows],
-        yerr=spread,
-        fmt="o",
-        color=BLUE,
-        markersize=5,
-        elinewidth=0.8,
-        capsize=2,
-        label="validation, ± deviation over seeds",
-    )
-    axis.scatter(
-        energy,
-        [row.test for row in rows],
-        marker="D",
-        s=18,
-        facecolors="none",
-        edgecolors=AMBER,
-        label="test, which chose nothing",
-    )
-    axis.set_xlabel(f"energy an image, {unit} (strict)")
-    axis.set_ylabel("accuracy, %")
+    if front:
+        axis.plot([row.millijoules / size for row in front], [row.validation for row in front], color=BLUE,
+                  linewidth=1.2, marker="o", markersize=9, fillstyle="none", label="front (*)", zorder=1)  # fmt: skip
+    energy, off_energy = ([_known(getattr(row, key)) / size for row in rows] for key in _ENERGY)
+    validation, off = ([_known(getattr(row, key)) for row in rows] for key in _VALIDATION)
+    axis.errorbar(energy, validation, off, off_energy, fmt="o", color=BLUE, markersize=5, elinewidth=0.8, capsize=2,
+                  label="validation, ± deviation over seeds")  # fmt: skip
+    tests = [row.test for row in rows]
+    axis.scatter(energy, tests, marker="D", s=18, facecolors="none", edgecolors=AMBER, label="test, chose nothing")
     axis.ticklabel_format(useOffset=False)
     axis.margins(x=0.18, y=0.12)
-    axis.spines[["top", "right"]].set_visible(False)
-    for spine in axis.spines.values():
-        spine.set_color(GREY)
-    axis.tick_params(colors=GREY)
-    axis.xaxis.label.set_color(GREY)
-    axis.yaxis.label.set_color(GREY)
-    figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=GREY, fontsize=8)
-    _name(figure, axis, [(row.variant, x, row.validation) for row, x in zip(rows, energy, strict=True)])
-    with rc_context({"svg.hashsalt": "front"}):  # the same numbers give the same file
-        figure.savefig(file, transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    spans = [[middle + side * wide for middle, wide in zip(*pair, strict=True) for side in (-1, 1)]
+             for pair in ((energy, off_energy), (validation, off))]  # fmt: skip
+    name_axes(axis, (f"energy an image, {unit} (strict)", spans[0]), ("accuracy, %", [*spans[1], *tests]))
+    figure.legend(loc="outside upper center", ncols=1, frameon=False, labelcolor=GREY, fontsize=FONT - 1)
+    names = [row.variant for row in rows]
+    _name(figure, axis, [*zip(names, energy, validation, off_energy, off, strict=True)])
+    save(figure, file)
 
 
-def _name(figure: Figure, axis: Any, points: Sequence[tuple[str, float, float]]) -> None:
-    """Writes names beside points, from the top down, each so low that it is on none of those before."""
+_ENERGY, _VALIDATION = ("millijoules", "millijoules_spread"), ("validation", "validation_spread")
+
+
+def _known(number: float) -> float:
+    """A spread that a single seed does not have is drawn as none."""
+    return 0.0 if math.isnan(number) else number
+
+
+def _name(figure: Figure, axis: Any, points: Sequence[_Point]) -> None:
+    """Writes names beside points, from the top down, each as near as it is free of those before, and of bars if it can
+    be.
+    """
     figure.draw_without_rendering()  # places are known from here on
-    taken: list[Any] = []
-    for name, x, y in sorted(points, key=lambda point: -point[2]):
-        for low in range(4, -200, -4):
-            text = axis.annotate(name, (x, y), (7, low), textcoords="offset points", fontsize=8, color=GREY)
-            box = text.get_window_extent()
-            if not any(box.overlaps(other) for other in taken):
-                break
-            text.remove()
-        taken.append(box)
+    bars = [bar for point in points for bar in _bars_of(axis, *point[1:])]
+    taken: list[Bbox] = []
+    for name, x, y, *_ in sorted(points, key=lambda point: -point[2]):
+        spots = (_written(axis, name, x, y, free_of) for free_of in ([*bars, *taken], taken, []))
+        taken.append(next(spot for spot in spots if spot is not None))
+
+
+def _written(axis: Any, name: str, x: float, y: float, free_of: Sequence[Bbox]) -> Bbox | None:
+    """Where a name is now; None where there is no room beside, above or below its point."""
+    inside = axis.get_window_extent()
+    for low, at in itertools.product(sorted(range(-160, 164, 4), key=lambda low: abs(low - 4)), (7, -7)):
+        text = axis.annotate(name, (x, y), (at, low), textcoords="offset points", fontsize=FONT - 1, color=GREY)
+        text.set_horizontalalignment("left" if at > 0 else "right")
+        box = text.get_window_extent()
+        fits = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0
+        if (fits or not free_of) and not any(box.overlaps(other) for other in free_of):
+            if abs(low - 4) > 16:  # a line leads back
+                line = {"arrowstyle": "-", "color": GREY, "linewidth": 0.5}
+                axis.annotate("", (x, y), (at, low + 3), textcoords="offset points", arrowprops=line)
+            return box
+        text.remove()
+    return None
+
+
+def _bars_of(axis: Any, x: float, y: float, off_x: float, off_y: float) -> list[Bbox]:
+    """Where the bars through a point are, in pixels."""
+    left, low = axis.transData.transform((x - off_x, y - off_y))
+    right, high = axis.transData.transform((x + off_x, y + off_y))
+    middle, level = axis.transData.transform((x, y))
+    wide = 4.0
+    return [Bbox([[left - wide, level - wide], [right + wide, level + wide]]),
+            Bbox([[middle - wide, low - wide], [middle + wide, high + wide]])]  # fmt: skip

@@ -1,26 +1,30 @@
 """What a comparison came to: a table, and what it shows in words."""
 
+import itertools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from spikeformers.analysis.report_kit.units import unit_of
 from spikeformers.compare.budget import Price, steps_of
 from spikeformers.compare.effects import effects_in_words
 from spikeformers.compare.even import count_parameters
 from spikeformers.compare.outcome import Outcome, read_outcome
-from spikeformers.compare.paired import LEVEL, Paired, holm, mean_and_spread, pareto_front
-from spikeformers.compare.picture import unit_of
+from spikeformers.compare.paired import Paired, holm, mean_and_spread
 from spikeformers.compare.plan import Run
 from spikeformers.training.fit import flat_settings
 from spikeformers.training.provenance import describe_start
 
 PAGE = "index.html"
-MARKS = "* none is as good for less energy, or better for as much; ! is a difference that is more than chance."
+MARKS = (
+    "! is a difference in test accuracy that is more than chance gives; * is better than another variant in test "
+    "accuracy or energy by more than chance, and no other is better than it in one without being worse in the other."
+)
 
 
 @dataclass(frozen=True)
@@ -39,20 +43,22 @@ class Row:
     against_first: float  # points of test accuracy, the mean over the seeds that both have
     p: float  # of that, alone; nan for the first
     p_holm: float  # and as one of several comparisons
+    more_than_chance: bool
     ac: float
     mac: float
     millijoules: float
+    millijoules_spread: float
     firing: float
     train_images_per_second: float
     eval_images_per_second: float
     peak_mib: float  # of a training step, above the model
     minutes: float  # of a run, evaluation included
-    on_front: bool  # none has as high a validation accuracy for less energy, or a higher for as much
+    on_front: bool  # it beats another in test accuracy or energy, and none beats it in one without losing the other
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a comparison came to: its rows by validation accuracy, notes in words, and every run."""
+    """What a comparison came to: its rows, the first first and the others by validation accuracy, notes, every run."""
 
     folder: Path
     first: str
@@ -86,14 +92,14 @@ class Report:
             "parameters": f"{row.parameters:,}",
             "validation, %": _with_spread(row.validation, row.validation_spread),
             "test, %": _with_spread(row.test, row.test_spread),
-            "against first": "the first" if is_first else _points(row.against_first) + " !" * (row.p_holm < LEVEL),
-            f"energy, {unit}": f"{row.millijoules / size:.4g}",
+            "against first": "the first" if is_first else _points(row.against_first) + " !" * row.more_than_chance,
+            f"energy, {unit}": _with_spread(row.millijoules / size, row.millijoules_spread / size, ".4g"),
             "AC + MAC, M": f"{row.ac / 1e6:,.3g} + {row.mac / 1e6:,.3g}",
             "firing": f"{row.firing:.3f}",
-            "images/s": f"{row.train_images_per_second:.0f} / {row.eval_images_per_second:.0f}",
+            "training, images/s": f"{row.train_images_per_second:,.0f}",
+            "evaluation, images/s": f"{row.eval_images_per_second:,.0f}",
             "MiB a step": f"{row.peak_mib:.0f}",
             "steps": f"{row.steps:,}",
-            "minutes": f"{row.minutes:.1f}",
             "seeds": str(row.seeds),
         }
 
@@ -125,18 +131,20 @@ def make_report(
     all_settings = [flat_settings(run.recipe.to_dict()) for run in runs]
     settings, shared = {run.variant: own for run, own in zip(runs, all_settings, strict=True)}, _shared(all_settings)
     recipes = {run.variant: run.recipe for run in runs}
+    gains = _gains(outcomes, names, first, corrected, grain)
+    front = _front(gains)
     plain = [
         {"variant": name, "model": _of_model(settings[name], shared), "p_holm": corrected.get(name, math.nan),
+         "more_than_chance": name in against and against[name].shows(corrected[name]), "on_front": name in front,
          "parameters": count_parameters(models[name]), "steps": steps_of(recipes[name], images)}
         | _told(name, outcomes, against.get(name))
         | _priced(prices[name], min(recipes[name].batch_size, images))
         for name in names
     ]  # fmt: skip
-    front = {names[i] for i in pareto_front([r["millijoules"] for r in plain], [r["validation"] for r in plain])}
-    rows = [Row(**row, on_front=row["variant"] in front) for row in plain]
-    rows.sort(key=lambda row: -row.validation)
+    rows = [Row(**row) for row in plain]
+    rows.sort(key=lambda row: (row.variant != first, -row.validation))
     notes = [paired.in_words(name, first, corrected[name]) for name, paired in against.items()]
-    notes += effects_in_words(runs, outcomes, grain)
+    notes += [_why(name, gains[name]) for name in front] + effects_in_words(runs, outcomes, grain)
     if first not in names:
         notes.append(f"{first}, the first, failed in all its seeds: nothing can be told against it.")
     if max(row.validation for row in rows) < 150 / models[first]["num_classes"]:
@@ -164,10 +172,58 @@ def _made(run: Run) -> dict[str, Any]:
     return {key: start[key] for key in kept} | {"packages": packages, "threads": torch.get_num_threads()}
 
 
-def _differences(outcomes: Sequence[Outcome], name: str, first: str) -> tuple[float, ...]:
-    """Points of test accuracy that a variant has more than the first, at the seeds that both have."""
-    tests = {(outcome.variant, outcome.seed): outcome.test for outcome in outcomes}
-    return tuple(test - tests[first, seed] for (v, seed), test in tests.items() if v == name and (first, seed) in tests)
+def _differences(
+    outcomes: Sequence[Outcome], name: str, other: str, of: Callable[[Outcome], float] = lambda outcome: outcome.test
+) -> tuple[float, ...]:
+    """What a variant has more than another, points of test accuracy if not said, at the seeds that both have."""
+    values = {(outcome.variant, outcome.seed): of(outcome) for outcome in outcomes}
+    return tuple(v - values[other, seed] for (n, seed), v in values.items() if n == name and (other, seed) in values)
+
+
+_Gains = dict[str, dict[str, list[str]]]  # for each variant, in what it is better than each other
+
+
+def _gains(
+    outcomes: Sequence[Outcome], names: Sequence[str], first: str, corrected: Mapping[str, float], grain: float
+) -> _Gains:
+    """What variants are better in than others, test accuracy or energy, by more than chance.
+
+    It is the notes' own test: p after Holm against the first, and times the number of comparisons elsewhere.
+    """
+    several = len(names) - 1
+
+    def better(one: str, other: str, of: Callable[[Outcome], float], grain: float, told: float | None) -> bool:
+        if not (differences := _differences(outcomes, one, other, of)):
+            return False
+        paired = Paired(differences, several, grain)
+        return paired.mean > 0 and paired.shows(several * paired.p if told is None else told)
+
+    gains: _Gains = {one: {} for one in names}
+    for one, other in itertools.permutations(names, 2):
+        told = corrected[other if one == first else one] if first in (one, other) else None
+        accurate = better(one, other, lambda outcome: outcome.test, grain, told)
+        saves = better(one, other, lambda outcome: -outcome.millijoules["strict"], 0.0, None)
+        gains[one][other] = ["a higher test accuracy"] * accurate + ["less energy"] * saves
+    return gains
+
+
+def _front(gains: _Gains) -> list[str]:
+    """Those that are better than another in something, while none is better than they are and worse in nothing."""
+    return [
+        one
+        for one, than in gains.items()
+        if any(than.values()) and not any(gains[other][one] and not than[other] for other in than)
+    ]
+
+
+def _why(name: str, gains: Mapping[str, Sequence[str]]) -> str:
+    """What gives a variant its star."""
+    by_gain: dict[str, list[str]] = {}
+    for other, gain in gains.items():
+        if gain:
+            by_gain.setdefault(" and ".join(gain), []).append(other)
+    told = "; ".join(f"{gain} than {', '.join(others)}" for gain, others in by_gain.items())
+    return f"{name} has its * for {told}, by more than chance."
 
 
 def _told(name: str, outcomes: Sequence[Outcome], paired: Paired | None) -> dict[str, Any]:
@@ -183,7 +239,8 @@ def _told(name: str, outcomes: Sequence[Outcome], paired: Paired | None) -> dict
         "seeds": len(own), **means,
         "validation": validation, "validation_spread": validation_spread, "test": test, "test_spread": test_spread,
         "against_first": paired.mean if paired else math.nan, "p": paired.p if paired else math.nan,
-        "millijoules": mean_and_spread([outcome.millijoules["strict"] for outcome in own])[0],
+        **dict(zip(("millijoules", "millijoules_spread"),
+                   mean_and_spread([outcome.millijoules["strict"] for outcome in own]), strict=True)),
     }  # fmt: skip
 
 
@@ -210,5 +267,6 @@ def _how(comparisons: int) -> str:
     )
 
 
-def _with_spread(mean: float, spread: float) -> str:
-    return f"{mean:.2f}" if math.isnan(spread) else f"{mean:.2f} ± {spread:.2f}"
+def _with_spread(mean: float, spread: float, form: str = ".2f") -> str:
+    of_spread = form if form.endswith("f") else ".2g"
+    return f"{mean:{form}}" if math.isnan(spread) else f"{mean:{form}} ± {spread:{of_spread}}"

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from spikeformers.analysis.report_kit.page import render_page
 from spikeformers.compare.picture import draw_front
 from spikeformers.compare.report import MARKS, Report
 
 JSON, TEXT, RUNS, VARIANTS, PICTURE = "report.json", "report.md", "runs.csv", "variants.csv", "pareto.svg"
 
 _CAPTION = (
-    "Accuracies are means over seeds with their standard deviation. Rows stand by validation accuracy, which also "
-    "chose each run's epoch; the test set was read once, when a run had ended. Operations and energy are for one "
-    "image, counted on validation images by the strict convention; images a second (training / evaluation) and the "
-    "memory of a training step were measured before training, with one run's share of the processor. Minutes are of "
-    "a run's epochs, evaluation included."
+    "Accuracies and energy are means over seeds with their standard deviation. The first variant stands first, the "
+    "others by validation accuracy, which also chose each run's epoch; the test set was read once, when a run had "
+    "ended. Operations and energy are for one image, counted on validation images by the strict convention; images a "
+    "second and the memory of a training step were measured before training, with one run's share of the processor."
 )
 
 
@@ -52,16 +52,13 @@ def _markdown(report: Report) -> str:
 
 def _html(report: Report) -> str:
     import yaml
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    picture = (report.folder / PICTURE).read_text(encoding="utf-8")
-    return environment.get_template("page.html").render(
+    return render_page(
+        Path(__file__).with_name("page.html"),
+        report.folder,
         report=report,
         rows=report.table(),
         caption=f"{_CAPTION} {MARKS}",
-        picture=picture[picture.index("<svg") :],
+        picture=PICTURE,
         settings=yaml.safe_dump(report.base, sort_keys=False),
     )

@@ -7,7 +7,7 @@ torchvision, timm, scikit-learn and evlib wait for their use.
 
 from .events import EventSets, known_event_sets, load_events
 from .images import ImageSets, known_image_sets, load_images
-from .inputs import input_reader
+from .inputs import input_files, input_reader
 from .sampling import Augmented, EpochSampler
 from .sets import known_sets, load_sets
 from .transforms import eval_transform, train_transform
@@ -18,6 +18,7 @@ __all__ = [
     "EventSets",
     "ImageSets",
     "eval_transform",
+    "input_files",
     "input_reader",
     "known_event_sets",
     "known_image_sets",

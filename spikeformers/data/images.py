@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ from torch.utils.data import Dataset, Subset
 
 from . import digits, hugging_face
 from .folders import read_folder
+from .image_file import ImageFiles, Kept, check_images, find_broken
 from .sampling import Augmented
 from .shards import holds_shards, read_shards
 from .split import stratified_split
 from .transforms import eval_transform, train_transform
+
+_logger = logging.getLogger("spikeformers")
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class ImageSets:
     interpolation: str
     skipped: tuple[str, ...]  # broken files that were left out
     kind: ClassVar[str] = "images"
+    counted_in: ClassVar[str] = "images"
 
     def preprocess(self, settings: Mapping[str, Any], *, image_size: int, **_: Any) -> dict[str, Any]:
         """How a model sees images, by a recipe's settings of data: what travels with its weights.
@@ -56,7 +61,11 @@ class ImageSets:
         return preprocess
 
     def prepared(self, split: Dataset, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Augmented:
-        """A split for evaluation: items ([C, H, W] tensor, label)."""
+        """A split for evaluation: items ([C, H, W] tensor, label).
+
+        Raises ValueError where one of its files cannot be read and `settings` do not leave those out, as `augmented`.
+        """
+        _check_unless_skipped(split, settings)
         return Augmented(split, eval_transform(**preprocess))
 
     def augmented(
@@ -68,6 +77,7 @@ class ImageSets:
         seed: int,
     ) -> Augmented:
         """A split for training, changed by seed and epoch as `augment` says: items ([C, H, W] tensor, label)."""
+        _check_unless_skipped(split, settings)
         how = {key: preprocess[key] for key in ("image_size", "mean", "std", "interpolation")}
         return Augmented(
             split, train_transform(**how, **{key: augment[key] for key in _AUGMENT if key in augment}), seed
@@ -80,6 +90,11 @@ class ImageSets:
     def keep(self, item: Image.Image, file: Path) -> None:
         """Writes an item to `file`, which is given without its `.png`, for `predict` to read."""
         item.save(f"{file}.png")
+
+
+def _check_unless_skipped(split: Dataset, settings: Mapping[str, Any]) -> None:
+    if not settings.get("skip_broken"):
+        check_images(split)
 
 
 _AUGMENT = ("hflip", "crop_scale", "crop_ratio", "rand_augment", "rand_augment_ops", "erase", "erase_mode")
@@ -124,19 +139,22 @@ def load_images(
     the Hugging Face Hub.
 
     `validation` is the share of every class that `seed` cuts from training; a folder with both `val` and `test` keeps
-    its own `val`. `skip_broken` leaves out those of a folder's files whose header is broken.
+    its own `val`. `skip_broken` leaves out those of its files that cannot be read, of every split.
     Raises FileNotFoundError where images are missing, ValueError where `validation` or a folder's classes are wrong.
     """
     if not 0 <= validation < 1:
         raise ValueError(f"validation {validation} is not in 0 <= validation < 1; 0.1 cuts a tenth from training")
+    tell_which_is_meant(name, known_image_sets())
     if name == "digits":
         sets = _load_digits()
     elif name in _TORCHVISION:
         sets = _load_torchvision(name, root, download)
     elif name.startswith(hugging_face.PREFIX):
-        sets = _of_splits(*hugging_face.read_hub(name, root))
+        sets = _of_splits(name, *hugging_face.read_hub(name, root), skip_broken=skip_broken)
     else:
-        sets = _load_folder(name, skip_broken)
+        folder = _find_folder(name)
+        read = read_shards if holds_shards(folder) else read_folder
+        sets = _of_splits(name, *read(folder), skip_broken=skip_broken)
     if "validation" not in sets:
         sets["train"], sets["validation"] = _cut(sets["train"], validation, seed)
     return ImageSets(**{"name": name, "skipped": (), **sets})
@@ -164,7 +182,13 @@ def _load_torchvision(name: str, root: str | Path, download: bool) -> dict[str, 
     return {**traits, "train": train, "test": test, "classes": tuple(train.classes)}
 
 
-def _load_folder(name: str, skip_broken: bool) -> dict[str, Any]:
+def tell_which_is_meant(name: str, known: tuple[str, ...]) -> None:
+    """Says so where a name is both that of a known set and a folder's."""
+    if name in known and Path(name).is_dir():
+        _logger.warning("%s is the known set of that name; the folder beside you is ./%s", name, name)
+
+
+def _find_folder(name: str) -> Path:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         close = difflib.get_close_matches(name.lower(), known_image_sets())
@@ -172,16 +196,35 @@ def _load_folder(name: str, skip_broken: bool) -> dict[str, Any]:
             f"{name!r} is no folder and no known image set"
             + (f"; did you mean {' or '.join(close)}?" if close else f"; known are {', '.join(known_image_sets())}")
         )
-    if holds_shards(folder):
-        return _of_splits(*read_shards(folder))
-    return _of_splits(*read_folder(folder, skip_broken=skip_broken))
+    return folder
 
 
-def _of_splits(splits: Mapping[str, Any], classes: tuple[str, ...], skipped: tuple[str, ...] = ()) -> dict[str, Any]:
-    sets = {**_FOLDER, "train": splits["train"], "classes": classes, "skipped": skipped}
-    if "val" in splits and "test" in splits:
-        return {**sets, "validation": splits["val"], "test": splits["test"]}
-    return {**sets, "test": splits["test" if "test" in splits else "val"]}
+def _of_splits(
+    name: str, splits: Mapping[str, ImageFiles], classes: tuple[str, ...], *, skip_broken: bool
+) -> dict[str, Any]:
+    skipped: list[str] = []
+    chosen: dict[str, Any] = dict(splits)
+    for split, images in splits.items() if skip_broken else ():
+        broken = find_broken(images)
+        skipped += [images.name_of(i) for i in broken]
+        if broken:
+            chosen[split] = Kept(images, [i for i in range(len(images)) if i not in broken])
+        if gone := sorted(set(images.targets) - set(chosen[split].targets)):
+            raise FileNotFoundError(
+                f"{Path(name) / split / classes[gone[0]]} holds no readable image; mend some, or remove that class "
+                "from every split"
+            )
+    if skipped:
+        _logger.warning("left out %d broken image file(s) of %s, the first is %s", len(skipped), name, skipped[0])
+    if unseen := sorted(set(range(len(classes))) - set(splits["train"].targets)):
+        _logger.warning(
+            "%s has no training image of %d of its %d classes, the first is %s",
+            name, len(unseen), len(classes), classes[unseen[0]],
+        )  # fmt: skip
+    sets = {**_FOLDER, "train": chosen["train"], "classes": classes, "skipped": tuple(skipped)}
+    if "val" in chosen and "test" in chosen:
+        return {**sets, "validation": chosen["val"], "test": chosen["test"]}
+    return {**sets, "test": chosen["test" if "test" in chosen else "val"]}
 
 
 def _cut(train: Any, validation: float, seed: int) -> tuple[Subset, Subset]:

@@ -20,7 +20,7 @@ def unwrap_worker_errors() -> Iterator[None]:
         yield
     except ValueError as error:
         if told := re.match(r"Caught ValueError in DataLoader worker.*^ValueError: (.*)", str(error), re.DOTALL | re.M):
-            raise ValueError(told[1]) from error
+            raise ValueError(told[1].strip()) from error
         raise
 
 

@@ -1,6 +1,7 @@
 """Going on past items that cannot be read: files that broke or vanished, among many."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,15 +32,19 @@ class Readable(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
+        return self.first_made(self.dataset.__getitem__, index)
+
+    def first_made(self, make: Callable[[int], tuple[Any, int]], index: int) -> tuple[Any, int]:
+        """What `make`, given places in `dataset`, makes of the first from `index` on that it can make anything of."""
         for further in range(100):
             at = (index + further) % len(self)
             try:
-                item, label = self.dataset[at]
+                item, label = make(at)
             except (ValueError, OSError) as error:
                 self._say(at, error)
             else:
                 return item, label if self.counted or not further else NOT_COUNTED
-        return self.dataset[index]
+        return make(index)
 
     def _say(self, index: int, error: Exception) -> None:
         if not self._broken[index]:

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 from torch.utils.data.distributed import DistributedSampler
+
+from .image_file import SKIP_BROKEN, ImageFiles, item_at
+from .readable import Readable
 
 
 class EpochSampler(DistributedSampler):
@@ -50,6 +53,8 @@ class Augmented(Dataset):
 
     (epoch, index, copy) is another of the same image; a plain index means epoch 0. In the main process the global
     random states are left as they were.
+
+    Raises ValueError, naming the item, where the transform fails; of a `Readable` the next one stands in.
     """
 
     def __init__(self, dataset: Any, transform: Callable[[Any], torch.Tensor], seed: int = 0):
@@ -64,11 +69,47 @@ class Augmented(Dataset):
         """What item `index` is made of, and its label."""
         return getattr(self.dataset, "items", self.dataset)[index]
 
+    def labels(self) -> list[int]:
+        """The label of every item, of which none is read where the set knows its labels."""
+        return labels_of(getattr(self.dataset, "items", self.dataset))
+
     def __getitem__(self, item: int | tuple[int, ...]) -> tuple[torch.Tensor, int]:
         epoch, index, *copy = item if isinstance(item, tuple) else (0, item)
-        image, label = self.dataset[index]
-        with _random_states(self.seed, epoch, index, *copy):
-            return self.transform(image), label
+
+        def made(at: int) -> tuple[torch.Tensor, int]:
+            source, label = readable[at]
+            with _random_states(self.seed, epoch, at, *copy):
+                try:
+                    return self.transform(source), label
+                except Exception as error:  # of Pillow, torchvision and timm, whose releases differ
+                    reason = " ".join(str(error).split()) or type(error).__name__
+                    raise ValueError(
+                        f"{self._name_of(at)} cannot be prepared in epoch {epoch} ({reason}); replace or delete it, or "
+                        f"leave out such by {SKIP_BROKEN}"
+                    ) from error
+
+        readable = self.dataset
+        if isinstance(readable, Readable):
+            reader, readable = readable, readable.dataset
+            return reader.first_made(made, index)
+        return made(index)
+
+    def _name_of(self, index: int) -> str:
+        dataset, index = item_at(self.dataset, index)
+        if isinstance(dataset, ImageFiles):
+            return dataset.name_of(index)
+        items = getattr(dataset, "items", None)  # recordings, which have paths
+        return items[index][0].path if items else f"item {index}"
+
+
+def labels_of(dataset: Any) -> list[int]:
+    """The labels of a set by its `targets`, its own or those of what it is a part of; else by reading its items."""
+    if hasattr(dataset, "targets"):
+        return [int(label) for label in dataset.targets]
+    if isinstance(dataset, Subset):
+        labels = labels_of(dataset.dataset)
+        return [labels[i] for i in dataset.indices]
+    return labels_of(dataset.dataset) if hasattr(dataset, "dataset") else [label for _, label in dataset]
 
 
 @contextlib.contextmanager

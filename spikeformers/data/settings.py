@@ -24,4 +24,6 @@ class Data:
     sensor: tuple[int, int] | None = None  # height and width in pixels; null takes the set's own
     test: float = 0.1  # share of every class to test on, where the set has no split of its own
     split_seed: int | None = None  # draws that share; null takes the last files of each class by name, as papers do
+    window: tuple[float, float] | None = None  # cut recordings into samples of such a length and stride, in seconds
+    window_events: tuple[int, int] | None = None  # or in events; all samples of a recording stay in one split
     cache: str | None = "data/frames"  # folder where frames are kept, made once by `workers`; null makes them each time

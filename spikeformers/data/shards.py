@@ -5,31 +5,30 @@ epoch is the seed's, and a run that was cut goes on with the very next batch.
 """
 
 import io
+import logging
 import tarfile
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
-from torch.utils.data import Dataset
 
-from .folders import EXTENSIONS, open_rgb
+from .image_file import EXTENSIONS, ImageFiles
+
+_SPLITS = ("train", "val", "test")
 
 
 class _Found(NamedTuple):
-    """One shard's images: where each begins, its bytes and its label."""
+    """One shard's images: where each begins, its bytes and its label; and the names of labels without an image."""
 
     starts: list[int]
     sizes: list[int]
     labels: list[int]
+    lone: list[str]
 
 
-class ShardImages(Dataset):
-    """Images inside tar files; item i is (PIL image of mode RGB, label).
-
-    Raises ValueError, naming the shard and the place in it, where one cannot be decoded.
-    """
+class ShardImages(ImageFiles):
+    """Images inside tar files; item i is (PIL image of mode RGB, label)."""
 
     def __init__(self, shards: list[Path], found: list[_Found]):
         self.shards = shards
@@ -39,20 +38,18 @@ class ShardImages(Dataset):
         )
         self.targets: list[int] = targets.tolist()
 
-    def __len__(self) -> int:
-        return len(self.targets)
+    def name_of(self, index: int) -> str:
+        return f"{self.shards[self.shard_of[index]]}, byte {self.starts[index]},"
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        shard, start = self.shards[self.shard_of[index]], int(self.starts[index])
-        with shard.open("rb") as file:
-            file.seek(start)
-            content = file.read(int(self.sizes[index]))
-        return open_rgb(io.BytesIO(content), f"{shard}, byte {start},"), self.targets[index]
+    def file_of(self, index: int) -> io.BytesIO:
+        with self.shards[self.shard_of[index]].open("rb") as file:
+            file.seek(int(self.starts[index]))
+            return io.BytesIO(file.read(int(self.sizes[index])))
 
 
 def holds_shards(folder: Path) -> bool:
-    """Whether a folder's training images are in tar files."""
-    return any((folder / "train").glob("*.tar"))
+    """Whether images of a folder's splits are in tar files."""
+    return any(any((folder / name).glob("[!.]*.tar")) for name in _SPLITS)
 
 
 def read_shards(folder: Path) -> tuple[dict[str, ShardImages], tuple[str, ...]]:
@@ -61,10 +58,16 @@ def read_shards(folder: Path) -> tuple[dict[str, ShardImages], tuple[str, ...]]:
     Each image has its label beside it in the shard: `0001.jpg` and `0001.cls`, which holds a whole number.
     Raises FileNotFoundError where a split is missing, ValueError for a shard that is none and an image without a label.
     """
-    names = [name for name in ("train", "val", "test") if any((folder / name).glob("*.tar"))]
-    if len(names) == 1:
-        raise FileNotFoundError(f"{folder} has shards in train only: put others into its 'val' or 'test' folder")
-    splits = {name: _read_split(sorted((folder / name).glob("*.tar"))) for name in names}
+    shards = {name: found for name in _SPLITS if (found := sorted((folder / name).glob("[!.]*.tar")))}
+    if "train" not in shards or len(shards) == 1:
+        missing = "put others into its 'val' or 'test' folder" if "train" in shards else "its 'train' folder has none"
+        raise FileNotFoundError(f"{folder} has shards in {' and '.join(shards)} only: {missing}")
+    for name in _SPLITS:
+        if beside := [entry for entry in (folder / name).glob("[!.]*") if entry.is_dir()]:
+            raise ValueError(
+                f"{folder} has shards in {', '.join(shards)} and the folder {beside[0]}: leave it one kind of the two"
+            )
+    splits = {name: _read_split(found) for name, found in shards.items()}
     count = 1 + max(max(split.targets) for split in splits.values())
     listed = folder / "classes.txt"
     classes = tuple(listed.read_text().split("\n")) if listed.is_file() else tuple(map(str, range(count)))
@@ -77,6 +80,11 @@ def read_shards(folder: Path) -> tuple[dict[str, ShardImages], tuple[str, ...]]:
 def _read_split(shards: list[Path]) -> ShardImages:
     with ThreadPool(8) as pool:  # only headers are read: the time goes to the disk
         found = pool.map(_find, shards)
+    if lone := [f"{name}.cls in {shard}" for shard, one in zip(shards, found, strict=True) for name in one.lone]:
+        logging.getLogger("spikeformers").warning(
+            "passed over %d label(s) of %s without an image (%s) beside them, the first is %s",
+            len(lone), shards[0].parent, " ".join(EXTENSIONS), lone[0],
+        )  # fmt: skip
     images = ShardImages(shards, found)
     if not len(images):
         raise FileNotFoundError(
@@ -92,10 +100,14 @@ def _find(shard: Path) -> _Found:
         with tarfile.open(shard, "r:") as tar:
             for member in tar:
                 key, _, extension = member.name.rpartition(".")
+                if any(part.startswith(".") and part != "." for part in member.name.split("/")):
+                    continue  # hidden, as macOS leaves "._0001.jpg" beside "0001.jpg"
                 if f".{extension.lower()}" in EXTENSIONS:
                     images[key] = member
                 elif extension == "cls" and (file := tar.extractfile(member)):
                     labels[key] = int(file.read())
+                    if labels[key] < 0:
+                        raise ValueError(f"{member.name} holds {labels[key]}, which is below 0")
     except (tarfile.TarError, ValueError) as error:
         raise ValueError(f"{shard} is no shard of images with whole labels ({error}): make it again") from error
     for key, member in images.items():
@@ -103,5 +115,8 @@ def _find(shard: Path) -> _Found:
             raise ValueError(f"{shard} has {member.name} and no {key}.cls beside it: each image needs its label")
     keys = sorted(images)
     return _Found(
-        [images[key].offset_data for key in keys], [images[key].size for key in keys], [labels[key] for key in keys]
+        [images[key].offset_data for key in keys],
+        [images[key].size for key in keys],
+        [labels[key] for key in keys],
+        sorted(labels.keys() - images.keys()),
     )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from PIL.Image import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic")  # those that Pillow both resizes and rotates with
@@ -26,7 +26,7 @@ def train_transform(
     rand_augment_ops: Sequence[str] = (),
     erase: float = 0.0,
     erase_mode: str = "const",
-) -> Callable[[Image], Tensor]:
+) -> Callable[[Image.Image], Tensor]:
     """PIL image -> [C, H, W] float32: random resized crop, flip, RandAugment, normalisation, random erasing.
 
     `crop_scale` is the crop's share of the area, `crop_ratio` its width over height; where no crop fits, the largest
@@ -36,7 +36,7 @@ def train_transform(
     """
     from timm.data.random_erasing import RandomErasing
     from timm.data.transforms import RandomResizedCropAndInterpolation
-    from torchvision.transforms import Compose, Normalize, RandomHorizontalFlip, ToTensor
+    from torchvision.transforms import Normalize, RandomHorizontalFlip, ToTensor
 
     _check_name("interpolation", interpolation, _INTERPOLATIONS)
     _check_name("erase_mode", erase_mode, ("const", "rand", "pixel"))
@@ -58,7 +58,7 @@ def train_transform(
     ]
     if rand_augment is not None:
         steps.insert(2, _rand_augment(rand_augment, rand_augment_ops, image_size, mean, interpolation))
-    return Compose(steps)
+    return _Steps(steps, len(mean))
 
 
 def eval_transform(
@@ -68,18 +68,66 @@ def eval_transform(
     std: Sequence[float],
     interpolation: str = "bicubic",
     crop_pct: float = 1.0,
-) -> Callable[[Image], Tensor]:
+) -> Callable[[Image.Image], Tensor]:
     """PIL image -> [C, H, W] float32: shorter side to image_size / crop_pct (rounded down), centre crop, normalisation.
 
     Raises ValueError for an `interpolation` that does not exist, or a `crop_pct` outside 0 < crop_pct <= 1.
     """
-    from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
+    from torchvision.transforms import CenterCrop, InterpolationMode, Normalize, Resize, ToTensor
 
     _check_name("interpolation", interpolation, _INTERPOLATIONS)
     if not 0 < crop_pct <= 1:
         raise ValueError(f"crop_pct {crop_pct} is not a share of the side; use 0 < crop_pct <= 1")
     resize = Resize(math.floor(image_size / crop_pct), InterpolationMode(interpolation))
-    return Compose([resize, CenterCrop(image_size), ToTensor(), Normalize(mean, std)])
+    return _Steps([resize, CenterCrop(image_size), ToTensor(), Normalize(mean, std)], len(mean))
+
+
+class _Steps:
+    """Transforms one after the other, of images of one mode. Raises ValueError for others, and names what fails."""
+
+    def __init__(self, transforms: Sequence[Callable[[Any], Any]], channels: int):
+        self.transforms = transforms
+        self.mode = {1: "L", 3: "RGB"}.get(channels)
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        if self.mode not in (None, image.mode):
+            raise ValueError(f"an image of mode {image.mode} where {self.mode} is prepared: convert it first")
+        made: Any = image
+        for transform in self.transforms:
+            made = _named(transform, type(transform).__name__, made)
+        return made
+
+
+class _Op:
+    """One of timm's operations, which says its name where it fails."""
+
+    def __init__(self, op: Any):
+        self.op, self.name = op, op.name
+        if self.name.startswith("Posterize"):
+            op.aug_fn = _posterize
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return _named(self.op, self.name, image)
+
+
+class _FailedError(ValueError):
+    """What failed is in the message already."""
+
+
+def _named(step: Callable[[Any], Any], name: str, image: Any) -> Any:
+    try:
+        return step(image)
+    except _FailedError:
+        raise
+    except Exception as error:
+        raise _FailedError(f"{name} failed: {' '.join(str(error).split())}") from error
+
+
+def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+    """Keeps the upper `bits` of each channel. Of none is left a black image, which Pillow refuses to make since 13."""
+    if bits <= 0:
+        return Image.new(image.mode, image.size)
+    return image if bits >= 8 else ImageOps.posterize(image, bits)
 
 
 def _rand_augment(config: str, names: Sequence[str], image_size: int, mean: Sequence[float], interpolation: str) -> Any:
@@ -100,6 +148,7 @@ def _rand_augment(config: str, names: Sequence[str], image_size: int, mean: Sequ
         _check_name(f"rand_augment_ops of {config!r}:", name, [op.name for op in augment.ops])
     if names:
         augment.ops = [op for op in augment.ops if op.name in names]
+    augment.ops = [_Op(op) for op in augment.ops]
     return augment
 
 

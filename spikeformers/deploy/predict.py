@@ -9,7 +9,7 @@ from PIL import Image
 
 from spikeformers.checkpoints.load import build_from
 from spikeformers.checkpoints.read import Checkpoint, read_checkpoint
-from spikeformers.data import input_reader
+from spikeformers.data import input_files, input_reader
 
 
 class Predictor:
@@ -27,21 +27,43 @@ class Predictor:
         self.model = build_from(checkpoint, **overrides)
         try:
             preprocess = checkpoint.settings["preprocess"]
+            if checkpoint.settings.get("recipe", {}).get("data", {}).get("name") == "cifar10dvs":
+                preprocess = {"transposed": True, **preprocess}  # runs of up to 0.3.0 do not say it
             if "time_steps" in preprocess:  # of recordings as many frames are made as the model is asked for
                 preprocess = {**preprocess, "time_steps": self.model.time_steps}
             self.read = input_reader(preprocess, self.model.in_channels)
+            self.preprocess: dict[str, Any] = dict(preprocess)
         except (KeyError, TypeError) as error:
             raise ValueError(
                 f"{checkpoint.path} does not say how its images are prepared: use one of a training run"
             ) from error
         self.classes = checkpoint.settings.get("classes") or [str(k) for k in range(self.model.num_classes)]
 
+    def files(self, given: str | Path) -> list[str]:
+        """The images or recordings in a folder and in those inside it; of a file, itself.
+
+        Raises FileNotFoundError where a folder holds none.
+        """
+        return input_files(self.preprocess, given)
+
     @torch.inference_mode()
-    def __call__(self, inputs: Sequence[str | Path | Image.Image], *, top: int = 5) -> list[list[tuple[str, float]]]:
-        """The `top` classes of each image or recording, with the softmax of its logits, most confident first."""
-        batch = torch.stack([self.read(one) for one in inputs])  # B C H W, or B T C H W
+    def __call__(self, inputs: Sequence[Any], *, top: int = 5) -> list[list[tuple[str, float]]]:
+        """The `top` classes of each image or recording, with the softmax of its logits, most confident first.
+
+        Of a recording that is cut into windows it is the mean over them. Inputs are paths, or objects that pass the
+        same checks: PIL images, or a set's recordings. Raises FileNotFoundError where there is no such file,
+        ValueError, naming it, for what cannot be read.
+        """
+        if isinstance(inputs, str | Path | Image.Image):
+            raise TypeError(f"inputs are one {type(inputs).__name__}: put it into a list")
+        if not len(inputs):
+            return []
+        samples = [self.read(one) for one in inputs]
+        batch = torch.stack([sample for of_input in samples for sample in of_input])  # B C H W, or B T C H W
         logits = self.model(batch.transpose(0, 1) if batch.ndim == 5 else batch)
-        confidence, labels = logits.softmax(-1).topk(min(top, len(self.classes)))
+        of_inputs = logits.softmax(-1).split([len(of_input) for of_input in samples])
+        shares = torch.stack([of_input.mean(0) for of_input in of_inputs])
+        confidence, labels = shares.topk(min(top, len(self.classes)))
         return [
             [(self.classes[k], p) for k, p in zip(row_labels, row, strict=True)]
             for row_labels, row in zip(labels.tolist(), confidence.tolist(), strict=True)

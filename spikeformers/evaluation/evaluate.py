@@ -20,24 +20,35 @@ from spikeformers.models import SpikingTransformer
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracies in percent and mean cross-entropy over a number of images."""
+    """Accuracies in percent and mean cross-entropy over a number of images, recordings or windows, as `kind` says."""
 
     top1: float
     top5: float
     loss: float
     images: int
+    kind: str = "images"
+    classes: int = 0  # that the model tells apart
+    classes_tested: int = 0  # that any of the images is of
+
+    @property
+    def tested_on(self) -> str:
+        """How many images or recordings, and of how many classes there is none."""
+        count = f"{self.images} {self.kind if self.images != 1 else self.kind.removesuffix('s')}"
+        missing = self.classes - self.classes_tested
+        return count + (f"; {missing} of {self.classes} classes have no test sample" if missing else "")
 
 
 @torch.inference_mode()
-def evaluate(model: SpikingTransformer, batches: Iterable[tuple[Tensor, Tensor]]) -> Scores:
+def evaluate(model: SpikingTransformer, batches: Iterable[tuple[Tensor, Tensor]], kind: str = "images") -> Scores:
     """Scores of a model in eval mode on batches `([B, C, H, W] or [B, T, C, H, W], [B])`, on the model's device.
 
-    What has the label `NOT_COUNTED` is left out. Raises ValueError where there is no batch.
+    `kind` is what they are called. What has the label `NOT_COUNTED` is left out. Raises ValueError where there is none.
     """
     model.eval()
     device = next(model.parameters()).device
     best = min(5, model.num_classes)
     right1 = right5 = loss = images = 0
+    tested: set[int] = set()
     for x, labels in batches:
         x, labels = x[labels != NOT_COUNTED], labels[labels != NOT_COUNTED].to(device)
         if not len(labels):
@@ -48,9 +59,11 @@ def evaluate(model: SpikingTransformer, batches: Iterable[tuple[Tensor, Tensor]]
         right5 += int(right.any(1).sum())
         loss += float(cross_entropy(logits, labels, reduction="sum"))
         images += len(labels)
+        tested.update(labels.tolist())
     if not images:
         raise ValueError("there is nothing to evaluate on: the set has no test images")
-    return Scores(100 * right1 / images, 100 * right5 / images, loss / images, images)
+    shares = 100 * right1 / images, 100 * right5 / images, loss / images
+    return Scores(*shares, images, kind, model.num_classes, len(tested))
 
 
 def evaluate_checkpoint(
@@ -72,7 +85,8 @@ def evaluate_checkpoint(
     """
     model = build_from(checkpoint, **overrides)
     where: Any = dict(root=root, workers=workers, skip_broken=skip_broken)
-    test = TestSet(str(checkpoint.path), checkpoint.settings, data, **where).prepared(model)
+    test_set = TestSet(str(checkpoint.path), checkpoint.settings, data, **where)
+    test = test_set.prepared(model)
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     with unwrap_worker_errors():
-        return evaluate(model, shown(eval_loader(test, batch_size, workers)))
+        return evaluate(model, shown(eval_loader(test, batch_size, workers)), test_set.sets.counted_in)

@@ -15,7 +15,7 @@ from spikeformers.data.loading import eval_loader
 from spikeformers.evaluation.test_set import TestSet
 from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer
-from spikeformers.models.registry import find_family, rebuild
+from spikeformers.models.registry import describe_model, find_family, list_models, rebuild
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,19 @@ class Subject:
 
 
 def load_for_analysis(
-    model: str, data: str | None = None, *, root: str | Path | None = None, images: int = 256, batch_size: int = 32
+    model: str,
+    data: str | None = None,
+    *,
+    root: str | Path | None = None,
+    images: int = 256,
+    batch_size: int = 32,
+    other_classes: bool = False,
 ) -> Subject:
     """A model by name or checkpoint, in eval mode, with `images` of the test set of `data`, spread evenly over it.
 
     For a checkpoint the default is the set it was trained on. A model by name is new: made for the set's classes, with
-    random weights, and norms set by the first images, without which most of its neurons would be silent.
+    random weights, and norms set by the first images, without which most of its neurons would be silent. With
+    `other_classes` a checkpoint's may be others than the set's, for what makes nothing of its answers.
 
     Raises what reading and building raise, and ValueError without `data` and where a checkpoint is for other data.
     """
@@ -49,11 +56,13 @@ def load_for_analysis(
         raise ValueError(f"{images} images, {batch_size} at a time, are none: give at least one of each")
     test = TestSet(model, settings, data, root=root, workers=0)
     sets = test.sets
-    new: dict[str, Any] = {"name": model, "num_classes": len(sets.classes), "in_channels": sets.channels}
+    new: dict[str, Any] = {"name": model, "in_channels": sets.channels}
+    if not (other_classes and model in list_models() and not describe_model(model)["num_classes"]):  # it has none
+        new["num_classes"] = len(sets.classes)
     built = build_from(checkpoint) if checkpoint else rebuild(new).eval()
     count = len(sets.test)  # pyright: ignore[reportArgumentType]
     chosen = torch.linspace(0, count - 1, min(images, count)).long().tolist()
-    loader = eval_loader(test.prepared(built, chosen), batch_size, 0)
+    loader = eval_loader(test.prepared(built, chosen, other_classes=other_classes), batch_size, 0)
     built = built.to("cuda" if torch.cuda.is_available() else "cpu")
     if not checkpoint:
         set_norms(built, time_first(next(iter(loader))[0]))

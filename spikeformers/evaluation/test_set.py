@@ -45,10 +45,13 @@ class TestSet:
             self.reading["cache"] = Data().cache
         self.sets: ImageSets | EventSets = load_sets(self.reading, seed=0, validation=0)
 
-    def prepared(self, model: SpikingTransformer, only: list[int] | None = None) -> Dataset:
+    def prepared(
+        self, model: SpikingTransformer, only: list[int] | None = None, *, other_classes: bool = False
+    ) -> Dataset:
         """Its items, or `only` some, as the model takes them: `[C, H, W]` or `[T, C, H, W]`, and a label.
 
-        Raises ValueError where classes, channels or the kind of data are not the model's.
+        With `other_classes` the labels need not be the model's: nothing is made of its answers. Raises ValueError
+        where classes, channels or the kind of data are not the model's.
         """
         sets, who, settings = self.sets, self.who, self.settings
         preprocess = settings.get("preprocess") or sets.preprocess(
@@ -57,11 +60,12 @@ class TestSet:
         learnt = "recordings" if "frames_by" in preprocess else "images"
         if learnt != sets.kind:
             raise ValueError(f"{sets.name} has {sets.kind}, and {who} learnt from {learnt}: give others by --data")
-        if len(sets.classes) != model.num_classes:
+        if len(sets.classes) != model.num_classes and not other_classes:
             raise ValueError(
                 f"{sets.name} has {len(sets.classes)} classes, and the model tells {model.num_classes} apart"
             )
-        for label, learnt in zip(sets.classes, settings.get("classes") or sets.classes, strict=True):
+        known = sets.classes if other_classes else settings.get("classes") or sets.classes
+        for label, learnt in zip(sets.classes, known, strict=True):
             if label != learnt:
                 raise ValueError(f"{sets.name} has the class {label!r} where {who} learnt {learnt!r}: rename it")
         if sets.channels != model.in_channels:

@@ -9,7 +9,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from spikeformers.layers.norm import batch_norm, takes_once
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
-from spikeformers.ops.notes import Counts, note, noted
+from spikeformers.ops.arguments import check_whole
+from spikeformers.ops.notes import Counts, noted
 from spikeformers.ops.spike_conv import spike_conv2d
 
 
@@ -32,12 +33,15 @@ class ConvNorm(nn.Module):
     steps (expanded over T) is computed once.
     """
 
-    norm: nn.BatchNorm2d
+    norm: Any  # BatchNorm2d; once folded, Identity
 
     def __init__(
         self, in_dim: int, dim: int, kernel_size: int = 1, stride: int = 1, *, groups: int = 1, bias: bool = False
     ):
         super().__init__()
+        check_whole(in_dim=in_dim, dim=dim, kernel_size=kernel_size, stride=stride, groups=groups)
+        if in_dim % groups or dim % groups:
+            raise ValueError(f"in_dim {in_dim} and dim {dim} are not multiples of groups {groups}: it divides both")
         if stride == 1:
             check_odd(kernel_size)
         padding = max(kernel_size - stride + 1, 0) // 2
@@ -49,14 +53,11 @@ class ConvNorm(nn.Module):
         if takes_once(self.norm, x):
             y = batch_norm(self.norm, self.conv(x[0])[None], shown=steps)
             return y.expand(steps, *y.shape[1:])
-        flat = merge_time(x)
-        if counts := noted(x, Counts):
-            note(flat, counts)
-        return batch_norm(self.norm, split_time(self.conv(flat), steps))
+        return batch_norm(self.norm, split_time(self.conv(merge_time(x)), steps))
 
     def folded(self) -> Self:
         """This part with the norm in the convolution, as running statistics have it: for inference."""
-        self.conv, self.norm = fuse_conv_bn_eval(self.conv, self.norm), nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
+        self.conv, self.norm = fuse_conv_bn_eval(self.conv, self.norm), nn.Identity()
         return self
 
     def extra_repr(self) -> str:
@@ -68,7 +69,8 @@ class ConvNorm(nn.Module):
 
 def check_odd(kernel_size: int) -> None:
     """Raises ValueError for a kernel that has no middle: the map would not keep its size."""
-    if kernel_size < 1 or kernel_size % 2 == 0:
+    check_whole(kernel_size=kernel_size)
+    if kernel_size % 2 == 0:
         raise ValueError(f"kernel_size {kernel_size} has no middle, and the map would change its size: give an odd one")
 
 
@@ -77,7 +79,7 @@ def one_convolution(weight: Tensor, bias: Tensor) -> ConvNorm:
     dim, in_dim, kernel_size, _ = weight.shape
     part = ConvNorm(in_dim, dim, kernel_size, bias=True).to(weight)
     part.conv.weight, part.conv.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
-    part.norm = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
+    part.norm = nn.Identity()
     return part.eval()
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_sizes, check_whole
 
 
 class ConvChain(nn.Sequential):
@@ -27,6 +28,8 @@ class ConvChain(nn.Sequential):
         kernel_sizes: Sequence[int] = (3, 3),
         stride: int = 1,
     ):
+        check_whole(in_dim=in_dim, hidden_dim=hidden_dim, dim=dim, stride=stride)
+        check_sizes(kernel_sizes=kernel_sizes)
         wide = next((i for i, size in enumerate(kernel_sizes) if size > 1), None)
         if wide is None:
             raise ValueError(f"kernel_sizes {tuple(kernel_sizes)} see no neighbours: give at least one above 1")

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from spikeformers.ops.arguments import check_finite
+
 
 class DropPath(nn.Module):
     """Zeroes one sample's branch over all steps together, in training only: `[T, B, ...] -> [T, B, ...]`.
@@ -14,6 +16,7 @@ class DropPath(nn.Module):
 
     def __init__(self, rate: float = 0.0):
         super().__init__()
+        check_finite(drop_path=rate)
         if not 0 <= rate < 1:
             raise ValueError(f"drop_path {rate} is not in [0, 1): it is the share of branches left out")
         self.rate = rate

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.ops.arguments import check_whole
 
 
 class _LinearHead(nn.Module):
@@ -29,8 +30,8 @@ class _LinearHead(nn.Module):
 
         Raises ValueError for fewer.
         """
-        if num_classes < 0:
-            raise ValueError(f"num_classes {num_classes} is below 0: give as many as there are to name, 0 for features")
+        check_whole(dim=self.dim)
+        check_whole(0, "give as many as there are to name, 0 for features", num_classes=num_classes)
         self.num_classes = num_classes
         for name in self.classifiers:
             self.add_module(name, _linear(self.dim, num_classes, self.bias) if num_classes else nn.Identity())

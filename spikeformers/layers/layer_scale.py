@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from spikeformers.ops.arguments import check_finite, check_whole
+
 
 class LayerScale(nn.Module):
     """`scale * core(x)`, a learned number a channel: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
@@ -12,7 +14,9 @@ class LayerScale(nn.Module):
 
     def __init__(self, core: nn.Module, dim: int, init: float = 1e-6):
         super().__init__()
-        self.core, self.scale = core, nn.Parameter(torch.full((dim,), init))
+        check_whole(dim=dim)
+        check_finite(init=init)
+        self.core, self.scale = core, nn.Parameter(torch.full((dim,), float(init)))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.core(x) * self.scale.view(-1, 1, 1)

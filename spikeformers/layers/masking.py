@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm
 
+from spikeformers.ops.arguments import check_whole
+
 
 class Visible:
     """Which patches of the images in a batch are seen, for as long as a `with visible.only(keep)` block runs.
@@ -45,6 +47,7 @@ class MaskedNorm(nn.BatchNorm2d):
     """
 
     def __init__(self, dim: int, visible: Visible):
+        check_whole(dim=dim)
         super().__init__(dim)
         self.visible = visible
 

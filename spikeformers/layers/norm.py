@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from spikeformers.layers.synchronised import norm_across, spans_processes
 from spikeformers.layers.time import merge_time, split_time
 from spikeformers.ops.notes import Recipe, note
+from spikeformers.ops.tracing import runs_eagerly
 
 
 def batch_norm(norm: Any, x: Tensor, *, shown: int = 1) -> Tensor:
@@ -20,7 +21,7 @@ def batch_norm(norm: Any, x: Tensor, *, shown: int = 1) -> Tensor:
     kind = type(norm)
     if spans_processes(norm):
         y, mean, inverse_std = norm_across(norm, merge_time(x), shown)
-    elif kind is nn.BatchNorm2d and norm.training and norm.momentum is not None and not torch.compiler.is_compiling():
+    elif kind is nn.BatchNorm2d and norm.training and norm.momentum is not None and runs_eagerly(x):
         y, mean, inverse_std = _norm_here(norm, merge_time(x), shown)
     else:  # a subclass may do more than we know
         return split_time(norm(merge_time(x)), x.shape[0])
@@ -56,5 +57,7 @@ def takes_once(norm: nn.Module, x: Tensor) -> bool:
         return False
     if not norm.training or isinstance(norm, nn.Identity):
         return True
+    if not (torch.compiler.is_compiling() or runs_eagerly(x)):  # the norm itself counts each number once
+        return False
     one_step = x.shape[1] * x.shape[3] * x.shape[4]
     return type(norm) is nn.BatchNorm2d and norm.momentum is not None and one_step > 1

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.drop_path import DropPath
+from spikeformers.ops.notes import added
 
 
 class SEWDownsample(nn.Module):
@@ -24,4 +25,4 @@ class SEWDownsample(nn.Module):
         self.skip, self.skip_neuron = ConvNorm(in_dim, dim, 1, stride), neuron()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.skip_neuron(self.skip(x)) + self.drop_path(self.neuron(self.core(x)))
+        return added(self.skip_neuron(self.skip(x)), self.drop_path(self.neuron(self.core(x))))

@@ -23,8 +23,9 @@ def synchronise(model: Module) -> Module:
             type(module) is not nn.BatchNorm2d or module.momentum is None
         ):
             raise ValueError(f"{name} is a {type(module).__name__}, and only BatchNorm2d with a momentum synchronises")
-        if type(module) is nn.BatchNorm2d:
-            module.synchronised = True  # pyright: ignore[reportArgumentType]
+    norms: Any = (module for module in model.modules() if type(module) is nn.BatchNorm2d)
+    for norm in norms:
+        norm.synchronised = True
     return model
 
 

@@ -2,10 +2,12 @@
 
 from torch import Tensor
 
+from spikeformers.ops.notes import carried
+
 
 def merge_time(x: Tensor) -> Tensor:
     """`[T, B, ...] -> [T B, ...]`."""
-    return x.flatten(0, 1)
+    return carried(x, x.flatten(0, 1))
 
 
 def time_first(x: Tensor) -> Tensor:
@@ -15,4 +17,4 @@ def time_first(x: Tensor) -> Tensor:
 
 def split_time(x: Tensor, time_steps: int) -> Tensor:
     """`[T B, ...] -> [T, B, ...]`."""
-    return x.unflatten(0, (time_steps, -1))
+    return carried(x, x.unflatten(0, (time_steps, -1)))

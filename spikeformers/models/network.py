@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from spikeformers.layers.chain import run_plain
+from spikeformers.ops.arguments import check_whole
+from spikeformers.ops.tracing import runs_eagerly
 
 
 class SpikingTransformer(nn.Module):
@@ -15,7 +18,8 @@ class SpikingTransformer(nn.Module):
     `image_size` is what the model was made for, and `config` what `create_model(**config)` needs to rebuild it. `run`
     is how the stem, the position part and the blocks are called; `recompute_blocks` puts another way there.
 
-    Raises ValueError, when called, for an input of another rank or number of channels.
+    Raises ValueError, when called, for an input of another rank, number of channels or dtype, or of nothing; TypeError
+    for what is no Tensor.
     """
 
     def __init__(
@@ -29,8 +33,8 @@ class SpikingTransformer(nn.Module):
         image_size: int,
     ):
         super().__init__()
-        if time_steps < 1:
-            raise ValueError(f"time_steps {time_steps} is below 1: an image is shown at least once")
+        check_whole(why="an image is shown at least once", time_steps=time_steps)
+        check_whole(image_size=image_size)
         self.stem = stem
         self.position = position or nn.Identity()
         self.blocks = nn.Sequential(*blocks)
@@ -88,7 +92,15 @@ class SpikingTransformer(nn.Module):
         if "num_classes" in self.config:
             self.config = {**self.config, "num_classes": num_classes}
 
+    def __prepare_scriptable__(self) -> None:  # torch.jit.script asks it first
+        raise TypeError("torch.jit.script does not read this model: torch.jit.trace(model, x), or torch.export.export")
+
     def _sequence(self, x: Tensor) -> Tensor:
+        if not isinstance(x, Tensor):
+            raise TypeError(
+                f"the model takes a Tensor and got a {type(x).__name__}: torch.as_tensor makes one of numbers; for a "
+                "graph of the model use torch.export.export or torch.jit.trace"
+            )
         if x.ndim not in (4, 5):
             raise ValueError(
                 f"an input of shape {list(x.shape)} is neither images [B, C, H, W] nor sequences [T, B, C, H, W]: "
@@ -99,4 +111,10 @@ class SpikingTransformer(nn.Module):
                 f"an input of shape {list(x.shape)} has {x.shape[-3]} channels, the model takes {self.in_channels}: "
                 f"convert it, or build the model with in_channels={x.shape[-3]}"
             )
-        return x if x.ndim == 5 else x.expand(self.time_steps, *x.shape)  # T B C H W
+        if 0 in (x.shape[0] if x.ndim == 5 else 1, *x.shape[-2:]):
+            raise ValueError(f"an input of shape {list(x.shape)} has no steps or no pixels: give at least one of each")
+        if x.ndim == 4:
+            return x.expand(self.time_steps, *x.shape)  # T B C H W
+        if x.stride(0) == 0 and not runs_eagerly(x):  # one image at all steps: others that a graph will see may differ
+            return x.clone(memory_format=torch.contiguous_format)
+        return x

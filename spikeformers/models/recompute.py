@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from spikeformers.layers.chain import Chain
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.ops.notes import Counts, note, noted
+from spikeformers.ops.tracing import runs_eagerly
 
 Model = TypeVar("Model", bound=SpikingTransformer)
 
@@ -39,10 +40,12 @@ def recomputed(part: nn.Module, x: Tensor) -> Tensor:
     """`part(x)`, of which only `x` is kept for the backward pass. Running statistics count it once.
 
     The second run starts from the statistics that the first one found, so that it computes the same, and works on
-    copies of them. A part that has chains is run as it is: they run their own parts again, one at a time.
+    copies of them. A part that has chains is run as it is: they run their own parts again, one at a time. So is
+    whatever is traced or transformed (`spikeformers.ops.tracing`), but not compiled: compilers can run a part again.
     """
     has_chains = any(isinstance(child, Chain) for child in part.children())
-    if not torch.is_grad_enabled() or isinstance(part, nn.Identity) or has_chains:
+    watched = not (torch.compiler.is_compiling() or runs_eagerly(x))
+    if not torch.is_grad_enabled() or isinstance(part, nn.Identity) or has_chains or watched:
         return part(x)
     found = {name: buffer.clone() for name, buffer in part.named_buffers()} if part.training else {}
     counts = [counts] if (counts := noted(x, Counts)) else []

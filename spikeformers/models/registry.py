@@ -92,8 +92,13 @@ def find_family(name: str) -> Family:
 
 
 def describe_model(name: str) -> dict[str, Any]:
-    """What a table of models says of one: its numbers, and what was published of it. Builds nothing."""
+    """What a table of models says of one size: its numbers, and what was published of it. Builds nothing.
+
+    Raises ValueError for an unknown name, and for a family, which has no numbers of its own.
+    """
     family = find_family(name)
+    if name not in family.sizes:
+        raise ValueError(f"{name} is a family, not a size: choose of {', '.join(list(family.sizes)[:3])}, ...")
     defaults = {key: p.default for key, p in inspect.signature(family.builder).parameters.items()}
     arguments = {**defaults, **family.sizes[name]}
     numbers = {key: arguments[key] for key in ("time_steps", "in_channels", "image_size", "num_classes")}

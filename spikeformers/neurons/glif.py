@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from spikeformers.ops.arguments import check_finite, check_whole
 from spikeformers.ops.lif.reference import at_rest
 from spikeformers.ops.surrogate import Sigmoid, Surrogate, spike
 
@@ -30,6 +31,8 @@ class GLIF(nn.Module):
 
     def __init__(self, *, time_steps: int, v_threshold: float = 0.5, surrogate: Surrogate = Sigmoid()):
         super().__init__()
+        check_whole(time_steps=time_steps)
+        check_finite(v_threshold=v_threshold)
         if not 0 < v_threshold < 1:
             raise ValueError(
                 f"v_threshold {v_threshold} is not in (0, 1), where GLIF's sigmoid begins: give 0.5, or use another"

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from spikeformers.neurons.integer import check_count
 from spikeformers.neurons.lif import check_leak, check_threshold
+from spikeformers.ops.arguments import check_positive
 from spikeformers.ops.lif.reference import at_rest, charge
 from spikeformers.ops.rounding import round_half_even
 
@@ -37,8 +39,8 @@ class ILIF(nn.Module):
         super().__init__()
         check_leak(tau)
         check_threshold(v_threshold, None)
-        if max_count < 1:
-            raise ValueError(f"max_count {max_count} is below 1: a neuron that never fires; allow 1 or more spikes")
+        check_count(max_count)
+        check_positive(unit=unit)
         self.v_threshold, self.tau, self.max_count, self.unit = v_threshold, tau, max_count, unit
         self.detach_reset = detach_reset
         self.levels = tuple(count * unit for count in range(max_count + 1))
@@ -67,5 +69,6 @@ class NILIF(ILIF):
     """
 
     def __init__(self, *, v_threshold: float = 1.0, tau: float = 4 / 3, max_count: int = 4, detach_reset: bool = True):
-        unit = 1 / max(max_count, 1)
+        check_count(max_count)
+        unit = 1 / max_count
         super().__init__(v_threshold=v_threshold, tau=tau, max_count=max_count, unit=unit, detach_reset=detach_reset)

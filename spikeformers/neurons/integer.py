@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeformers.neurons.lif import check_threshold
+from spikeformers.ops.arguments import check_positive, check_whole
 
 
 class Integer(nn.Module):
@@ -22,10 +23,10 @@ class Integer(nn.Module):
     def __init__(self, *, v_threshold: float = 1.0, max_count: int = 4, unit: float | None = None):
         super().__init__()
         check_threshold(v_threshold, 0.0)
-        if max_count < 1:
-            raise ValueError(f"max_count {max_count} is below 1: a neuron that never fires; allow 1 or more spikes")
+        check_count(max_count)
         self.v_threshold, self.max_count = v_threshold, max_count
         self.unit = 1 / max_count if unit is None else unit
+        check_positive(unit=self.unit)
         self.levels = tuple(count * self.unit for count in range(max_count + 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,3 +38,8 @@ class Integer(nn.Module):
 
     def extra_repr(self) -> str:
         return f"v_threshold={self.v_threshold}, max_count={self.max_count}, unit={self.unit}"
+
+
+def check_count(max_count: int) -> None:
+    """Raises ValueError unless a neuron may fire once at least."""
+    check_whole(why="a neuron that never fires; allow 1 or more spikes", max_count=max_count)

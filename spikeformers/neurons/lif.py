@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from spikeformers.ops.arguments import check_finite
 from spikeformers.ops.lif import lif
 from spikeformers.ops.surrogate import Sigmoid, Surrogate
 
@@ -51,12 +52,14 @@ class LIF(nn.Module):
 
 
 def check_leak(tau: float) -> None:
-    """Raises ValueError for a time constant below one step."""
+    """Raises ValueError for a time constant that is no number or below one step."""
+    check_finite(tau=tau)
     if tau < 1:
         raise ValueError(f"tau {tau} is below 1: a membrane cannot forget more than it holds; use 1 or more steps")
 
 
 def check_threshold(v_threshold: float, v_reset: float | None) -> None:
     """Raises ValueError unless a membrane at rest lies below the threshold: it would fire at every step, forever."""
+    check_finite(v_threshold=v_threshold, v_reset=0.0 if v_reset is None else v_reset)
     if v_threshold <= (v_reset or 0.0):
         raise ValueError(f"v_threshold {v_threshold} is not above v_reset {v_reset}: raise the threshold")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeformers.neurons.lif import check_threshold
+from spikeformers.ops.arguments import check_finite
 from spikeformers.ops.lif import lif
 from spikeformers.ops.surrogate import Sigmoid, Surrogate
 
@@ -33,6 +34,7 @@ class PLIF(nn.Module):
         surrogate: Surrogate = Sigmoid(),
     ):
         super().__init__()
+        check_finite(init_tau=init_tau)
         if init_tau <= 1:
             raise ValueError(f"init_tau {init_tau} is not above 1, where sigmoid(w) = 1 / tau has no w; try 2")
         check_threshold(v_threshold, v_reset)

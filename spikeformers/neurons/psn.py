@@ -6,6 +6,9 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
+from spikeformers.neurons.lif import check_threshold
+from spikeformers.ops.arguments import check_whole
+from spikeformers.ops.lif.reference import check_time
 from spikeformers.ops.surrogate import ATan, Surrogate, spike
 
 
@@ -19,7 +22,7 @@ class PSN(nn.Module):
     step, in one matrix product. Fang et al., NeurIPS 2023, arXiv:2304.12760. Reported, in independent runs: Spikformer
     on CIFAR-10 95.12 to 95.04 %, SDT 95.66 to 93.59 %.
 
-    Raises ValueError, when called, for other than `time_steps` steps.
+    Raises ValueError where the threshold is not above 0, and, when called, for other than `time_steps` steps.
     """
 
     levels = (0.0, 1.0)
@@ -28,6 +31,8 @@ class PSN(nn.Module):
 
     def __init__(self, *, time_steps: int, v_threshold: float = 1.0, surrogate: Surrogate = ATan()):
         super().__init__()
+        check_whole(time_steps=time_steps)
+        check_threshold(v_threshold, None)
         self.weight = nn.Parameter(torch.empty(time_steps, time_steps))
         self.bias = nn.Parameter(torch.full((time_steps, 1), -v_threshold))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
@@ -52,6 +57,7 @@ class PSN(nn.Module):
 
 def mixed_over_time(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
     """`weight x + bias` along time, at least in fp32, autocast or not: `[T, T], [T, ...], [T, 1] or [] -> [T, n]`."""
+    check_time(x)
     flat = x.reshape(len(x), x[0].numel())
     dtype = torch.promote_types(x.dtype, torch.float32)
     exactly = nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)  # meta tensors have none

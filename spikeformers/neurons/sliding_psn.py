@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from spikeformers.neurons.lif import check_threshold
 from spikeformers.neurons.psn import mixed_over_time
+from spikeformers.ops.arguments import check_whole
 from spikeformers.ops.surrogate import ATan, Surrogate, spike
 
 
@@ -16,7 +18,7 @@ class SlidingPSN(nn.Module):
     It takes any number of steps and never looks ahead; no reset, no recurrence, `order` multiplications a neuron and
     step. Fang et al., NeurIPS 2023, arXiv:2304.12760; an `order` of 4 is our choice.
 
-    Raises ValueError for an `order` below 1.
+    Raises ValueError for an `order` below 1, and where the threshold is not above 0.
     """
 
     levels = (0.0, 1.0)
@@ -25,8 +27,8 @@ class SlidingPSN(nn.Module):
 
     def __init__(self, *, v_threshold: float = 1.0, order: int = 4, surrogate: Surrogate = ATan()):
         super().__init__()
-        if order < 1:
-            raise ValueError(f"order {order} is below 1: a neuron that sees no step; give 1 or more")
+        check_whole(why="a neuron that sees no step; give 1 or more", order=order)
+        check_threshold(v_threshold, None)
         self.weight = nn.Parameter(0.5 ** torch.arange(order - 1.0, -1.0, -1.0))
         self.bias = nn.Parameter(torch.tensor(-v_threshold))
         self.surrogate = surrogate

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeformers.ops.arguments import check_finite, check_whole
+
 
 def from_spikingjelly(cls: type[nn.Module] | str, **arguments: Any) -> Callable[..., SpikingJellyNeuron]:
     """One of SpikingJelly's neurons for `neuron=`: `from_spikingjelly(neuron.ParametricLIFNode, init_tau=3.0)`.
@@ -45,12 +47,15 @@ class SpikingJellyNeuron(nn.Module):
     ):
         super().__init__()
         cls, known = _arguments(node)
+        if time_steps is not None:
+            check_whole(time_steps=time_steps)
         if v_threshold is not None:
             if "v_threshold" not in known:
                 raise ValueError(
                     f"{cls.__name__} has no v_threshold, but its place asks for {v_threshold}: use another"
                 )
-            arguments = {**arguments, "v_threshold": v_threshold}
+            check_finite(v_threshold=v_threshold)
+            arguments = {**arguments, "v_threshold": float(v_threshold)}  # it asserts the type
         own_way = {"step_mode": "m", "detach_reset": True, "T": time_steps}
         self.node = cls(**{**{name: value for name, value in own_way.items() if name in known}, **arguments})
         self.levels, self.causal = tuple(levels), causal

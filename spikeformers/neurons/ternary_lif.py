@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from spikeformers.neurons.lif import check_leak, check_threshold
+from spikeformers.ops.arguments import check_finite
 from spikeformers.ops.lif.reference import at_rest, charge, reset
 from spikeformers.ops.surrogate import Sigmoid, Surrogate, spike
 
@@ -36,6 +37,7 @@ class TernaryLIF(nn.Module):
     ):
         super().__init__()
         check_leak(tau)
+        check_finite(v_reset=0.0 if v_reset is None else v_reset)
         check_threshold(v_threshold, abs(v_reset or 0.0))
         self.tau, self.v_threshold, self.v_reset = tau, v_threshold, v_reset
         self.decay_input, self.detach_reset, self.surrogate = decay_input, detach_reset, surrogate

@@ -1,22 +1,24 @@
 """Max pooling whose backward keeps where the largest values were, in two bytes each, and not what they were among."""
 
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from spikeformers.ops.tracing import runs_eagerly
+
 _TOGETHER = 1 << 20  # outputs at a time, because torch names their places in eight bytes each
 
 
 class _MaxPool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, *settings: int) -> Tensor:
-        pool, sizes = torch.ops.aten.max_pool2d_with_indices, [[value, value] for value in settings]
+    def forward(ctx: Any, x: Tensor, *settings: Any) -> Tensor:
         pixels = x.shape[-1] * x.shape[-2]
         pieces = []
         for part in x.split(_samples_together(x, settings[1])):
-            y, places = pool(part, *sizes)
+            y, places = torch.ops.aten.max_pool2d_with_indices(part, *settings)
             pieces.append((y, places.to(torch.uint16 if pixels <= 1 << 16 else torch.int32)))
         y, places = (torch.cat(kind) if len(pieces) > 1 else kind[0] for kind in zip(*pieces, strict=True))
         ctx.save_for_backward(places)
@@ -37,19 +39,27 @@ class _MaxPool(torch.autograd.Function):
             torch.ops.aten.max_pool2d_with_indices_backward.grad_input(
                 grad,
                 part,  # in place of the input, of which only the shape is read
-                *([value, value] for value in ctx.settings),
-                [1, 1],
-                False,
+                *ctx.settings,
                 at.long(),
                 grad_input=part,
             )
         return grad_x, *[None] * len(ctx.settings)
 
 
-def _samples_together(x: Tensor, stride: int) -> int:
-    return max(1, _TOGETHER * stride**2 // max(1, x[:1].numel()))
+def _samples_together(x: Tensor, stride: list[int]) -> int:
+    return max(1, _TOGETHER * prod(stride) // max(1, x[:1].numel()))
 
 
-def max_pool2d(x: Tensor, kernel_size: int, stride: int, padding: int) -> Tensor:
+def max_pool2d(
+    x: Tensor,
+    kernel_size: int | tuple[int, ...],
+    stride: int | tuple[int, ...],
+    padding: int | tuple[int, ...] = 0,
+    dilation: int | tuple[int, ...] = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
     """`torch.nn.functional.max_pool2d`, differentiable once: `[B, C, H, W] -> [B, C, H', W']`."""
-    return _MaxPool.apply(x, kernel_size, stride, padding)  # pyright: ignore[reportReturnType]
+    if not runs_eagerly(x):
+        return torch.nn.functional.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
+    sizes = [[size, size] if isinstance(size, int) else list(size) for size in (kernel_size, stride, padding, dilation)]
+    return _MaxPool.apply(x, *sizes, ceil_mode)

@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d
 
+from spikeformers.ops.tracing import runs_eagerly
+
 
 class _SpikeConv(torch.autograd.Function):
     @staticmethod
@@ -49,4 +51,6 @@ def spike_conv2d(
     groups: int,
 ) -> Tensor:
     """`conv2d` of whole numbers from 0 to 255, differentiable once: `[B, C_in, H, W] -> [B, C, H', W'] current`."""
-    return _SpikeConv.apply(x, weight, bias, stride, padding, dilation, groups)  # pyright: ignore[reportReturnType]
+    if not runs_eagerly(x, weight):
+        return conv2d(x, weight, bias, stride, padding, dilation, groups)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return _SpikeConv.apply(x, weight, bias, stride, padding, dilation, groups)

@@ -12,6 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikeformers.ops.arguments import check_positive
+from spikeformers.ops.tracing import runs_eagerly, transforms_active
+
 Surrogate = Callable[[Tensor], Tensor]
 
 
@@ -20,6 +23,9 @@ class Sigmoid:
     """Derivative of `sigmoid(alpha u)`: peak alpha / 4. The field's default, with alpha 4."""
 
     alpha: float = 4.0
+
+    def __post_init__(self) -> None:
+        check_positive(alpha=self.alpha)
 
     def __call__(self, u: Tensor) -> Tensor:
         s = (self.alpha * u).sigmoid_()
@@ -32,6 +38,9 @@ class ATan:
 
     alpha: float = 2.0
 
+    def __post_init__(self) -> None:
+        check_positive(alpha=self.alpha)
+
     def __call__(self, u: Tensor) -> Tensor:
         return (self.alpha / 2) / (1 + (math.pi / 2 * self.alpha * u).square())
 
@@ -41,6 +50,9 @@ class Triangle:
     """A triangle of area 1 over `|u| < width`: peak 1 / width, and exactly zero outside."""
 
     width: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(width=self.width)
 
     def __call__(self, u: Tensor) -> Tensor:
         return torch.relu(1 - u.abs() / self.width) / self.width
@@ -61,6 +73,20 @@ class _Spike(torch.autograd.Function):
 
 def spike(u: Tensor, surrogate: Surrogate) -> Tensor:
     """1 where `u >= 0`, else 0, in the dtype of `u`; its derivative is `surrogate(u)`. Any shape."""
-    if torch.is_grad_enabled() and u.requires_grad:
-        return _Spike.apply(u, surrogate)  # pyright: ignore[reportReturnType]
+    if torch.compiler.is_compiling() or runs_eagerly(u):
+        if torch.is_grad_enabled() and u.requires_grad:
+            return _Spike.apply(u, surrogate)
+    elif transforms_active() or (torch.is_grad_enabled() and u.requires_grad):
+        return _spike_of_plain_operations(u, surrogate)
     return (u >= 0).to(u.dtype)
+
+
+def _spike_of_plain_operations(u: Tensor, surrogate: Surrogate) -> Tensor:
+    """`spike` for traces and transforms, which cannot look into an autograd function. Right to the second derivative.
+
+    The added term is an exact 0. Its surrogate is taken in the middle between `u` and a constant as large, so that its
+    own change counts once in a second derivative, and not twice.
+    """
+    finite = torch.where(u.isfinite(), u, 0.0)
+    constant = finite.detach()
+    return (u >= 0).to(u.dtype) + surrogate((finite + constant) / 2) * (finite - constant)

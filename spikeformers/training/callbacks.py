@@ -3,15 +3,18 @@
 import csv
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from spikeformers.analysis import FiringRates
 from spikeformers.files import atomic_path
+from spikeformers.training.metrics_table import read_metrics
 
 logger = logging.getLogger("spikeformers")
 
@@ -50,7 +53,9 @@ class FiringRateLog(Callback):
 
 
 class MetricsTable(Callback):
-    """Writes one row an epoch to a CSV file; a resumed run keeps the rows before the epoch it goes on with.
+    """Writes one row an epoch, from 1 on, to a CSV file; a resumed run keeps those before the epoch it goes on with.
+
+    Where an epoch was not evaluated, its cells for that are empty.
 
     `lr` is that of the epoch's last step. `loss`, `acc`, firing rates and seconds of an epoch that was cut in two are
     those of its second part: the first part's sums died with the process that held them.
@@ -65,12 +70,15 @@ class MetricsTable(Callback):
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started = time.perf_counter()
-        if self.file.is_file():
-            with self.file.open(newline="") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["epoch"]) < trainer.current_epoch]
+        self.evaluated = False
+        self.rows = [row for row in read_metrics(self.file) if int(row["epoch"]) <= trainer.current_epoch]
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started = time.perf_counter()
+        self.evaluated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.evaluated = True
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -82,9 +90,11 @@ class MetricsTable(Callback):
         metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if not key.endswith("_step")}
         epoch_means = {key.removesuffix("_epoch"): f"{value:.5g}" for key, value in metrics.items()}
         epoch_means.pop("firing", None)  # the last step's; the blocks' are the epoch's
+        if not self.evaluated:  # Lightning still has the numbers of an earlier epoch
+            epoch_means |= {key: "" for key in epoch_means if key.startswith(("val_", "test_"))}
         seconds = time.perf_counter() - self.started
         self.rows.append(
-            {"epoch": trainer.current_epoch, "lr": f"{self.lr:.4g}", **epoch_means, "seconds": f"{seconds:.1f}"}
+            {"epoch": trainer.current_epoch + 1, "lr": f"{self.lr:.4g}", **epoch_means, "seconds": f"{seconds:.1f}"}
         )
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
         try:
@@ -99,8 +109,21 @@ class MetricsTable(Callback):
             writer.writerows(self.rows)
 
 
+class TensorBoard(TensorBoardLogger):
+    """Lightning's, with epochs counted from 1."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        epoch = {"epoch": metrics["epoch"] + 1} if "epoch" in metrics else {}
+        super().log_metrics({**metrics, **epoch}, step)
+
+
 class ProgressBar(RichProgressBar):
-    """Lightning's, showing a step's loss, accuracy and firing rate, and the last validation accuracy."""
+    """Lightning's, with epochs counted from 1, a step's loss, accuracy and firing rate, and the last validation's."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        said = f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+        return f"{said:{len(self.validation_description)}}"  # a bar that keeps its place
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)

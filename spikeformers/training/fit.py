@@ -18,6 +18,7 @@ from spikeformers.files import atomic_write
 from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
 from spikeformers.training.checkpoint_file import LAST, newest_whole, set_aside_newer
 from spikeformers.training.interruption import Terminated
+from spikeformers.training.optim import total_epochs
 from spikeformers.training.prepare import prepare
 from spikeformers.training.provenance import changed_files, note_start
 from spikeformers.training.recipe import Recipe
@@ -29,7 +30,8 @@ logger = logging.getLogger("spikeformers")
 
 # Settings that a run may go on with others of: where it lies, and on what it runs.
 _FREE_TO_CHANGE = (
-    "out", "run", "trainer.", "data.root", "data.cache", "profile_every", "save_minutes", "keep", "stop_if_unsaved"
+    "out", "run", "trainer.", "data.root", "data.cache", "data.skip_broken", "profile_every", "save_minutes", "keep",
+    "stop_if_unsaved",
 )  # fmt: skip
 
 
@@ -61,6 +63,11 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
         trainer = make_trainer(recipe, folder)
         changed = changed_files(folder, recipe)
         is_new = _claim(folder, recipe, resume)  # nothing is written before all of the above has held
+        if (cooling := recipe.schedule.cooldown_epochs) and rank_zero_only.rank == 0:
+            logger.warning(
+                "%d epochs and %d of cool-down, %d in all; --schedule.cooldown_epochs 0 leaves it out",
+                recipe.epochs, cooling, total_epochs(recipe),
+            )  # fmt: skip
         if begun:
             for file in changed:
                 logger.warning("%s has changed since %s was last started", file, folder)

@@ -43,7 +43,7 @@ class Health(Callback):
             logger.warning(
                 "the loss explodes: %.3g at epoch %d, step %d, and it was %.3g: lower optimizer.lr, lengthen "
                 "schedule.warmup_epochs, or set clip_grad_norm 1.0",
-                self.mean, trainer.current_epoch, batch_idx, self.lowest,
+                self.mean, trainer.current_epoch + 1, batch_idx + 1, self.lowest,
             )  # fmt: skip
             self.lowest = self.mean  # said again where it doubles again
 
@@ -54,7 +54,7 @@ class Health(Callback):
             new = [name for name, is_now in state.items() if is_now == what and self.told.get(name) != what]
             if new:
                 named = ", ".join(new[:3]) + (f" and {len(new) - 3} more" if len(new) > 3 else "")
-                logger.warning("epoch %d: %s %s: %s", trainer.current_epoch, named, what, remedy)
+                logger.warning("epoch %d: %s %s: %s", trainer.current_epoch + 1, named, what, remedy)
         self.told = state
 
 

@@ -28,7 +28,7 @@ class TrainingModule(pl.LightningModule):
     Logs `loss` and `acc`, then `val_loss`, `val_acc` and, where the test set is read each epoch, `test_acc`; accuracies
     are in percent. What a checkpoint says of itself is `settings`.
 
-    Raises ValueError, naming epoch and step, when the loss is not finite.
+    Raises ValueError, naming epoch and step, counted from 1, when the loss is not finite.
     """
 
     def __init__(self, recipe: Recipe, model: SpikingTransformer, settings: dict[str, Any]):
@@ -109,7 +109,7 @@ class TrainingModule(pl.LightningModule):
         loss, logits = self.objective(self.model, time_first(x), targets)
         # Reading the loss waits for the device: on an accelerator, only now and then.
         if (loss.device.type == "cpu" or batch_idx % 20 == 0) and not torch.isfinite(loss):
-            raise _not_finite(f"the loss is {loss.item()}", f"at epoch {self.current_epoch}, step {batch_idx}")
+            raise _not_finite(f"the loss is {loss.item()}", f"at epoch {self.current_epoch + 1}, step {batch_idx + 1}")
         self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
         if logits is not None:
             right = percent_right(logits, labels)
@@ -125,7 +125,7 @@ class TrainingModule(pl.LightningModule):
         x, labels = batch
         losses, logits = self.objective.judge(self.evaluated, time_first(x), labels)  # B, B K
         if not (loss := losses.mean()).isfinite():
-            raise _not_finite(f"the loss is {loss.item()}", f"in evaluation after epoch {self.current_epoch}")
+            raise _not_finite(f"the loss is {loss.item()}", f"in evaluation after epoch {self.current_epoch + 1}")
         split = self.trainer.datamodule.evaluated_each_epoch[dataloader_idx]  # pyright: ignore[reportAttributeAccessIssue]
         values = {f"{split}_loss": losses}
         if logits is not None:
@@ -138,7 +138,9 @@ class TrainingModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, weight in checkpoint["state_dict"].items():
             if not weight.isfinite().all():
-                raise _not_finite(f"{name} is not finite", f"at epoch {self.current_epoch}, update {self.global_step}")
+                raise _not_finite(
+                    f"{name} is not finite", f"at epoch {self.current_epoch + 1}, update {self.global_step}"
+                )
         checkpoint["spikeformers"] = {**self.settings, "epoch": self.current_epoch + 1}
 
 

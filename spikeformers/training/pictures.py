@@ -1,6 +1,5 @@
 """What a run leaves to look at: its curves, and test images with what the model says of them."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,29 +8,31 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-RIGHT, WRONG = "#1a7f37", "#c0392b"
+from spikeformers.analysis.report_kit.figures import GREEN, RED, save
+from spikeformers.training.metrics_table import read_metrics
+from spikeformers.training.recipe import Recipe
 
 
-def draw_curves(metrics: Path, file: Path, title: str) -> None:
-    """Loss, accuracy and firing rate by epoch, from a run's `metrics.csv`."""
-    with metrics.open(newline="") as table:
-        rows = list(csv.DictReader(table))
+def draw_curves(metrics: Path, file: Path, title: str, recipe: Recipe) -> None:
+    """Loss, accuracy and firing rate by epoch, from a run's `metrics.csv`; the recipe says what training is told of."""
+    rows = read_metrics(metrics)
     columns = list(rows[0]) if rows else []
 
     def curve(column: str) -> tuple[list[int], list[float]]:
-        there = [(int(row["epoch"]) + 1, float(row[column])) for row in rows if row.get(column)]
+        there = [(int(row["epoch"]), float(row[column])) for row in rows if row.get(column)]
         return [epoch for epoch, _ in there], [value for _, value in there]
 
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     losses, accuracies, firing = figure.subplots(1, 3)
-    labels = {"": "training", "val_": "validation", "test_": "test, which chose nothing"}
-    for axis, what in ((losses, "loss"), (accuracies, "acc")):
-        for prefix, label in labels.items():
+    labels = {"val_": "validation", "test_": "test, which chose nothing"}
+    for axis, what, training in ((losses, "loss", told_of_loss(recipe)), (accuracies, "acc", told_of_images(recipe))):
+        of_training = "training" + (", of " + ",\nof ".join(training) if training else "")
+        for prefix, label in {"": of_training, **labels}.items():
             if prefix + what in columns:
                 axis.plot(*curve(prefix + what), label=label, marker="." if len(rows) < 20 else None)
         if axis.lines:
-            axis.legend(frameon=False)
+            axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)  # above, for its length
     blocks = [column for column in columns if column.startswith("firing/")]
     for i, column in enumerate(blocks):
         shade = 0.15 + 0.7 * i / max(len(blocks) - 1, 1)
@@ -39,13 +40,34 @@ def draw_curves(metrics: Path, file: Path, title: str) -> None:
     if blocks:
         firing.legend(frameon=False, ncols=1 + len(blocks) // 7)
     firing.set_ylim(bottom=0)
-    for axis, name in ((losses, "cross-entropy"), (accuracies, "accuracy, %"), (firing, "firing rate")):
+    loss = "cross-entropy" if "acc" in columns else "loss"
+    for axis, name in ((losses, loss), (accuracies, "accuracy, %"), (firing, "firing rate")):
         axis.set_ylabel(name)
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title)
-    figure.savefig(file, dpi=120)
+    save(figure, file, dpi=120)
+
+
+def told_of_loss(recipe: Recipe) -> list[str]:
+    """What makes a training loss another thing than a validation loss, in words."""
+    words = ["smoothed labels"] if recipe.label_smoothing else []
+    words += ["every step (TET)"] if recipe.loss.name == "tet" else []
+    words += ["a teacher"] if recipe.distill.teacher else []
+    words += ["firing rates"] if recipe.loss.firing_weight else []
+    return words + told_of_images(recipe)
+
+
+def told_of_images(recipe: Recipe) -> list[str]:
+    """What training images, or clips, are that those of validation are not, in words."""
+    augment = recipe.augment
+    changed = (
+        augment.hflip, augment.clip_ops, tuple(augment.crop_scale) != (1, 1), augment.rand_augment, augment.erase
+    )  # fmt: skip
+    words = ["augmented"] if any(changed) else []
+    words += ["mixed"] if augment.mixup or augment.cutmix else []
+    return [f"{', '.join(words)} images"] if words else []
 
 
 def draw_predictions(
@@ -66,7 +88,15 @@ def draw_predictions(
     for axis, image, truth, (said, confidence) in zip(axes, images, truths, predictions, strict=False):
         axis.imshow(image, cmap="gray", interpolation="nearest")
         axis.set_title(
-            f"true {truth}\nsays {said}, {confidence:.0%}", fontsize=9, color=RIGHT if said == truth else WRONG
+            f"true {_short(truth)}\nsays {_short(said)}, {confidence:.0%}",
+            fontsize=9,
+            color=GREEN if said == truth else RED,
         )
     figure.suptitle(title)
-    figure.savefig(file, dpi=120)
+    save(figure, file, dpi=120)
+
+
+def _short(name: str, most: int = 14) -> str:
+    """A name that fits over a picture, on one line."""
+    name = " ".join(name.split())
+    return name if len(name) <= most else f"{name[: most - 1]}…"

@@ -30,7 +30,7 @@ class Augment:
     cutmix: float = 0.0  # the same box in all frames
     mix_prob: float = 1.0  # of mixing a batch at all
     mix_switch_prob: float = 0.5  # of cutmix, where both are on
-    mix_off_epoch: int | None = None  # from this epoch on nothing is mixed
+    mix_off_epoch: int | None = None  # after so many epochs nothing is mixed
     repeats: int = 1  # an epoch shows an image so often, augmented anew, and so many times fewer images
 
 

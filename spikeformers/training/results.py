@@ -1,7 +1,8 @@
 """What a finished run leaves in its folder."""
 
-import csv
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,17 @@ from typing import Any
 import torch
 
 from spikeformers.checkpoints.save import save_pretrained
+from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.evaluation.evaluate import Scores, evaluate
 from spikeformers.files import atomic_write
 from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer
 from spikeformers.training.loaders import Loaders
+from spikeformers.training.metrics_table import read_metrics
 from spikeformers.training.pictures import draw_curves, draw_predictions
+from spikeformers.training.recipe import Recipe
+
+_SHOWN = 32  # test images that are drawn, more where there are more classes
 
 
 @dataclass(frozen=True)
@@ -35,14 +41,12 @@ def leave_results(
     folder: Path, loaders: Loaders, model: SpikingTransformer, settings: dict[str, Any], epoch: int
 ) -> Result:
     """Tests a trained model, and leaves weights, scores, curves, predictions and a few samples in its run's folder."""
-    with (folder / "metrics.csv").open(newline="") as table:
-        rows = list(csv.DictReader(table))
-    on_test = [float(row["test_acc"]) for row in rows if row.get("test_acc")]
-    test = evaluate(model, loaders.eval_loader(loaders.test))
+    on_test = [float(row["test_acc"]) for row in read_metrics(folder / "metrics.csv") if row.get("test_acc")]
+    test = evaluate(model, loaders.eval_loader(loaders.test), loaders.sets.counted_in)
     weights = save_pretrained(model, folder, **settings, epoch=epoch, test=asdict(test))
     result = Result(folder, weights, test, epoch, max(on_test, default=None))
 
-    name = _write(folder, settings, test=asdict(test), epoch=epoch, best_on_test=result.best_on_test)
+    name = _write(folder, loaders.recipe, settings, test=asdict(test), epoch=epoch, best_on_test=result.best_on_test)
     _show_predictions(folder, loaders, model, settings["classes"], f"{name}: {test.top1:.2f} % of {test.images} right")
     return result
 
@@ -52,28 +56,42 @@ def leave_pretraining(
 ) -> Result:
     """Leaves weights and curves of a model that learnt without labels in its run's folder."""
     weights = save_pretrained(model, folder, **settings, epoch=epoch)
-    _write(folder, settings, epoch=epoch)
+    _write(folder, loaders.recipe, settings, epoch=epoch)
     return Result(folder, weights, None, epoch, None)
 
 
-def _write(folder: Path, settings: dict[str, Any], **scores: Any) -> str:
+def _write(folder: Path, recipe: Recipe, settings: dict[str, Any], **scores: Any) -> str:
     """Leaves scores as `results.json`, and the curves; the run in words."""
     atomic_write(folder / "results.json", json.dumps(scores, indent=2) + "\n")
     name = f"{settings['config']['name']} on {settings['recipe']['data']['name']}"
-    draw_curves(folder / "metrics.csv", folder / "curves.png", name)
+    draw_curves(folder / "metrics.csv", folder / "curves.png", name, recipe)
     return name
 
 
+def of_every_class(labels: Sequence[int], most: int) -> list[int]:
+    """`most` places of a labelled set: the first of each class, then the second of each, and so on."""
+    seen: Counter[int] = Counter()
+    turns = []
+    for place, label in enumerate(labels):
+        turns.append((seen[label], label, place))
+        seen[label] += 1
+    return [place for _, _, place in sorted(turns)[:most]]
+
+
 def _show_predictions(
-    folder: Path, loaders: Loaders, model: SpikingTransformer, classes: list[str], title: str, shown: int = 32
+    folder: Path, loaders: Loaders, model: SpikingTransformer, classes: list[str], title: str
 ) -> None:
-    """Draws the first test images with what the model says, and leaves five of them as files to try `predict` on."""
-    batch = next(iter(loaders.eval_loader(loaders.test)))[0][:shown].to(next(model.parameters()).device)
+    """Draws test images of every class, or of as many as there is room for, with what the model says, and leaves five
+    of them as files to try `predict` on.
+    """
+    chosen = of_every_class(loaders.test.labels(), min(max(_SHOWN, len(classes)), 4 * _SHOWN))
+    read = [(loaders.test[i], *loaders.test.source(i)) for i in chosen]
+    x, items, truths = zip(*((x, item, k) for (x, _), item, k in read if k != NOT_COUNTED), strict=True)
+    batches = torch.stack(x).to(next(model.parameters()).device).split(loaders.recipe.batch_size)
     with torch.inference_mode():
-        confidences, labels = model(time_first(batch)).softmax(-1).max(-1)
+        best = [model(time_first(batch)).softmax(-1).max(-1) for batch in batches]
+    said = [(classes[k], p) for ps, ks in best for p, k in zip(ps.tolist(), ks.tolist(), strict=True)]
     sets = loaders.sets
-    items, truths = zip(*(loaders.test.source(i) for i in range(len(batch))), strict=True)
-    said = [(classes[k], p) for k, p in zip(labels.tolist(), confidences.tolist(), strict=True)]
     draw_predictions(
         [sets.picture(item) for item in items], [classes[k] for k in truths], said, folder / "predictions.png", title
     )

@@ -12,9 +12,8 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
 
-from spikeformers.training.callbacks import FiringRateLog, MetricsTable, ProgressBar
+from spikeformers.training.callbacks import FiringRateLog, MetricsTable, ProgressBar, TensorBoard
 from spikeformers.training.checkpoint_file import WholeFiles
 from spikeformers.training.checkpoints import Checkpoints
 from spikeformers.training.health import Health
@@ -82,7 +81,7 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
             accumulate_grad_batches=recipe.accumulate,
             gradient_clip_val=recipe.clip_grad_norm,
             callbacks=callbacks,
-            logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+            logger=TensorBoard(folder, name="tensorboard", version=""),
             default_root_dir=folder,
             use_distributed_sampler=False,
             plugins=[WholeFiles()],

@@ -2,12 +2,14 @@
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 
 import spikeformers as sf
 from spikeformers.analysis import FiringRates, bare_products, bench
 from spikeformers.analysis.bench import _Products, _step
+from spikeformers.analysis.bench_models import random_input
 
 
 def tiny(depth=2):
@@ -19,13 +21,32 @@ def test_products_are_all_products_and_no_others():
     with _Products() as products:
         _step(model, x, False, False)
     count = {}
-    for (operator, _), calls in products.calls.items():
+    for (operator, *_), calls in products.calls.items():
         name = operator.overloadpacket.__name__
         count[name] = count.get(name, 0) + calls
     convolutions = sum(isinstance(m, nn.Conv2d) for m in model.modules())
     assert count == {"convolution": convolutions, "bmm": 2 * 2, "addmm": 1}
     training, evaluation = bare_products(model, x, repeats=3)
     assert 0 < evaluation < training
+
+
+def test_products_of_pytorchs_attention_are_among_them():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.qkv, self.mask = nn.Linear(6, 18), torch.zeros(5, 5)
+
+        def forward(self, x):
+            q, k, v = self.qkv(x).chunk(3, -1)
+            plain = nn.functional.scaled_dot_product_attention(q, k, v)
+            return nn.functional.scaled_dot_product_attention(plain, k, v, attn_mask=self.mask, scale=2.0).mean(1)
+
+    model, x = Own(), torch.randn(2, 5, 6)
+    with _Products() as products:
+        _step(model, x, True, False)
+    names = [operator.overloadpacket.__name__ for operator, *_ in products.calls]
+    assert len([name for name in names if name.startswith("_scaled_dot_product")]) == 4  # two, forward and backward
+    assert min(bare_products(model, x, repeats=1)) > 0
 
 
 def test_ways_side_by_side():
@@ -39,6 +60,20 @@ def test_ways_side_by_side():
     assert lean.peak < plain.peak
     assert len(calls) == 2 * (1 + 1 + 2) + 2 * (1 + 2)  # two ways: first, peak and two timed; first and two timed
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", [name for name in sf.list_models() if "dvs" in name or "gesture" in name])
+def test_events_are_timed_on_frames_that_differ(name):
+    """A repeated image would have its first layer computed once, and three channels are no image."""
+    with torch.device("meta"):
+        model = sf.create_model(name)
+    x = random_input(model, 1)
+    assert x.shape == (model.time_steps, 1, model.in_channels, model.image_size, model.image_size)
+    assert not any(torch.equal(frame, x[0]) for frame in x[1:])
+
+
+def test_images_are_timed_as_images():
+    assert random_input(tiny(), 2).shape == (2, 3, 16, 16)
 
 
 def test_the_peak_is_what_is_alive_at_once():

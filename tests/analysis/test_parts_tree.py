@@ -6,7 +6,7 @@ from torch import nn
 
 import spikeformers as sf
 from spikeformers.analysis import parts_tree
-from spikeformers.models import describe_model, list_models
+from spikeformers.models import describe_model, list_families, list_models
 from spikeformers.models.registry import find_family
 
 SMALLEST = {}  # of every family
@@ -77,3 +77,24 @@ def test_swapped_parts_show_their_name():
     assert "PLIF" in kinds
     assert "MembraneShortcut" in kinds
     assert nn.Identity.__name__ not in kinds
+
+
+@pytest.mark.parametrize("tiny", ["spikformer", "sdt_v2"], indirect=True)
+def test_a_folded_model_has_parts_too(tiny):
+    folded = sf.deploy.fold(tiny[0])
+    parts = parts_tree(folded)
+    assert parts[0].parameters == sum(p.numel() for p in folded.parameters())
+    assert parts[0].shape == (1, 10) and {str(p.device) for p in folded.parameters()} == {"cpu"}
+    assert not {"BatchNorm2d", "RepConv"} & {part.kind.partition("(")[0] for part in parts}
+
+
+def test_parts_are_those_that_stand():
+    model = sf.create_model("spikformer_4_256_cifar10", depth=1)
+    model.head.linear = nn.Linear(256, 7)
+    assert parts_tree(model)[0].shape == (1, 7)
+
+
+@pytest.mark.parametrize("name", list_families())
+def test_a_family_is_no_size(name):
+    with pytest.raises(ValueError, match=f"{name} is a family, not a size: choose of {name.split('_')[0]}"):
+        describe_model(name)

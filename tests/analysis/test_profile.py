@@ -66,7 +66,11 @@ def test_a_model_of_ours_inside_of_ones_own(model):
     with torch.inference_mode():
         found = counts(profile(Own(), [x.clone()]))
     plain = {(f"inside.{name}", op): numbers for (name, op), numbers in counts(profile(model, [x])).items()}
-    assert found == plain
+    softmax = ("compare1", "add1", "exp1", "sum1", "division1")
+    assert {key: numbers for key, numbers in found.items() if key[0] not in softmax} == plain
+    assert [found.keys() - plain.keys()] == [{key for key in found if key[0] in softmax}] and len(found) - len(
+        plain
+    ) == 5
 
 
 def test_counting_changes_nothing(model):

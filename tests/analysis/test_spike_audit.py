@@ -55,6 +55,33 @@ def test_a_finding_for_programs(lively):
     }  # fmt: skip
 
 
+def test_a_product_that_no_spike_reaches_is_silent(lively):
+    model = build("spikformer")
+    x = torch.randn(3, model.in_channels, model.image_size, model.image_size)
+    lively(model, x)
+    torch.nn.init.constant_(model.blocks[1].mlp.core.fc1.norm.bias, -50)
+    found = {finding.layer.name: finding for finding in audit(profile(model, [x]))}
+    silent = found["blocks.1.mlp.core.fc2.conv"]
+    assert (silent.verdict, silent.operands) == ("silent", ("nothing but 0", "weights"))
+    assert silent.describe()["verdict"] == "silent"
+    said = verdict([*found.values()])
+    assert "One product, blocks.1.mlp.core.fc2.conv, is silent" in said
+    counted = [sum(f.verdict == kind for f in found.values()) for kind in ("additions", "counts", "multiplications")]
+    assert f"{counted[0]} of {len(found)} products only add, {sum(counted[1:])} do not" in said
+
+
+def test_a_piece_of_advice_is_given_once_and_names_its_layers():
+    layers = []
+    for i in range(24):
+        layers.append(NeuronActivity(f"blocks.{i}.neuron", "LIF"))
+        layers[-1].begin()
+        layers[-1].add(torch.full((2, 3, 4), 1.0 if i < 2 else 0.0), 2, 3)
+    silent, stuck = firing_advice(layers)
+    assert silent.startswith("In 22 layers ") and silent.count("What helps") == 1
+    assert all(f"blocks.{i}.neuron (100%)" in (stuck if i < 2 else silent) for i in range(24))
+    assert stuck.startswith("In 2 layers ")
+
+
 @pytest.mark.parametrize(("spikes", "says"), [(0.0, "never fire"), (1.0, "fire at every step"), (None, None)])
 def test_advice_for_dead_and_saturated_layers(spikes, says):
     layer = NeuronActivity("blocks.0.neuron", "LIF")
@@ -65,7 +92,7 @@ def test_advice_for_dead_and_saturated_layers(spikes, says):
     if says is None:
         assert lines == []
     else:
-        assert len(lines) == 1 and lines[0].startswith("blocks.0.neuron: 100% of 100 neurons") and says in lines[0]
+        assert len(lines) == 1 and "blocks.0.neuron (100%)" in lines[0] and says in lines[0]
 
 
 def test_activity_by_step_and_neuron():

@@ -1,14 +1,18 @@
 """The pieces of a comparison apart: combinations, budgets, evened parameters, and what a difference is worth."""
 
 import dataclasses
+import itertools
 import math
+import re
+from types import SimpleNamespace
 
 import pytest
 import torch
 from scipy import stats
 from torch import nn
 
-from spikeformers.compare import base_recipe, plan_comparison
+from spikeformers.analysis.report_kit import figures
+from spikeformers.compare import base_recipe, picture, plan_comparison
 from spikeformers.compare.base import with_total_epochs
 from spikeformers.compare.budget import (
     Budget,
@@ -22,8 +26,9 @@ from spikeformers.compare.budget import (
 from spikeformers.compare.effects import effects_in_words
 from spikeformers.compare.even import count_parameters, evened
 from spikeformers.compare.outcome import Outcome
-from spikeformers.compare.paired import Paired, holm, pareto_front
+from spikeformers.compare.paired import Paired, holm
 from spikeformers.compare.plan import Run, combinations, read_swap
+from spikeformers.compare.report import _differences, _front, _gains, _why
 from spikeformers.training import Recipe
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.recipe import Schedule
@@ -228,13 +233,100 @@ def test_where_so_few_seeds_would_see_nothing_that_is_said():
     assert "what 2 seeds would see is no difference at all" in paired.in_words("B", "A", 1.0)
 
 
-def test_the_front_is_what_none_beats_in_both():
-    costs, gains = [3.0, 1.0, 2.0, 4.0, 1.0], [80.0, 70.0, 65.0, 90.0, 60.0]
-    assert pareto_front(costs, gains) == [1, 0, 3]
+def outcome(variant, seed, test, energy=1.0):
+    return Outcome(variant, seed, 0.0, test, 10_000, 1, 1.0, 0.0, 0.0, 0.1, {"strict": energy})
 
 
-def outcome(variant, seed, test):
-    return Outcome(variant, seed, 0.0, test, 10_000, 1, 1.0, 0.0, 0.0, 0.1, {"strict": 1.0})
+# test accuracies and energies over three seeds
+SURE, WORSE, NOISY = (80.0, 80.1, 79.9), (70.0, 70.1, 69.9), (84.0, 79.0, 80.6)
+LOW, HIGH, VAGUE = (1.0, 1.01, 0.99), (2.0, 2.01, 1.99), (0.7, 1.6, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("variants", "starred"),
+    [
+        ({"A": (SURE, LOW), "B": (NOISY, HIGH)}, {"A"}),  # B's mean is higher, which the text calls noise
+        ({"A": (NOISY, HIGH), "B": (SURE, LOW)}, {"B"}),
+        ({"A": (SURE, LOW), "B": (NOISY, LOW)}, set()),  # nothing tells them apart
+        ({"A": (SURE, LOW), "B": (SURE, VAGUE)}, set()),  # a lower energy may be noise too
+        ({"A": (SURE, HIGH), "B": (WORSE, LOW)}, {"A", "B"}),  # each is better in one
+        ({"A": (SURE, LOW), "B": (WORSE, HIGH)}, {"A"}),
+        ({"A": (SURE, LOW), "B": (NOISY, LOW), "C": (WORSE, HIGH)}, {"A", "B"}),
+        ({"A": (SURE[:1], LOW[:1]), "B": (WORSE[:1], HIGH[:1])}, set()),  # one seed shows nothing
+    ],
+)
+def test_no_star_is_for_what_may_be_chance(variants, starred):
+    outcomes = [
+        outcome(name, seed, test, energy)
+        for name, (tests, energies) in variants.items()
+        for seed, (test, energy) in enumerate(zip(tests, energies, strict=True))
+    ]
+    names = list(variants)
+    against = {name: Paired(_differences(outcomes, name, "A"), len(names) - 1, 0.01) for name in names[1:]}
+    corrected = dict(zip(against, holm([paired.p for paired in against.values()]), strict=True))
+    gains = _gains(outcomes, names, "A", corrected, 0.01)
+    assert set(_front(gains)) == starred
+    for name in starred:
+        assert _why(name, gains[name]).startswith(f"{name} has its * for ")
+    for name, paired in against.items():  # and what the text calls noise has no mark
+        calls_it_real = "more than chance" in paired.in_words(name, "A", corrected[name])
+        assert paired.shows(corrected[name]) == calls_it_real
+        assert ("a higher test accuracy" in gains[name]["A"] + gains["A"][name]) == calls_it_real
+
+
+def test_two_test_images_are_no_difference_whatever_their_p():
+    paired = Paired((0.15, 0.15, 0.15), grain=0.1)
+    assert not paired.shows(0.0)
+    assert "less than two test images" in paired.in_words("B", "A", 0.0)
+
+
+# ---- the picture
+
+
+def row(variant, energy, validation, spread=0.5, **other):
+    values = {"variant": variant, "millijoules": energy, "millijoules_spread": energy / 50, "validation": validation,
+              "validation_spread": spread, "test": validation - 1, "on_front": True, **other}  # fmt: skip
+    return SimpleNamespace(**values)
+
+
+@pytest.mark.parametrize(
+    ("energies", "accuracies", "broken"),
+    [((1e-3, 4e-3), (20.0, 90.0), ()), ((5e-3, 6e-3), (20.0, 90.0), ("x",)), ((5e-3, 6e-3), (80.0, 82.0), ("x", "y"))],
+)
+def test_axes_begin_at_0_or_are_marked(monkeypatch, tmp_path, energies, accuracies, broken):
+    drawn = []
+    monkeypatch.setattr(picture, "save", lambda figure, file: drawn.append(figure))
+    rows = [row(name, *values) for name, *values in zip("AB", energies, accuracies, strict=True)]
+    picture.draw_front(rows, tmp_path / "front.svg")
+    axis = drawn[0].axes[0]
+    for which in "xy":
+        begins, says = getattr(axis, f"get_{which}lim")()[0], getattr(axis, f"get_{which}label")()
+        assert (begins > 0, "axis not from 0" in says) == ((which in broken),) * 2
+    marks = [line for line in axis.lines if line.get_transform() == axis.transAxes]
+    assert len(marks) == 2 * len(broken)
+    bars = [segment for bar in axis.containers[0][2] for segment in bar.get_segments()]
+    wide = [abs(end[0] - start[0]) for start, end in bars if start[1] == end[1]]
+    assert wide == pytest.approx([2 * energy / 50 * 1e3 for energy in energies])  # the spread of energy, in µJ
+
+
+def test_names_stand_on_nothing_else(monkeypatch, tmp_path):
+    drawn = []
+    monkeypatch.setattr(picture, "save", lambda figure, file: drawn.append(figure))
+    rows = [row(f"FrozenSSA-PLIF-{i}", 4e-3 + 1e-4 * i, 80 + 0.1 * i, spread=4.0) for i in range(5)]
+    picture.draw_front(rows, tmp_path / "front.svg")
+    axis = drawn[0].axes[0]
+    boxes = [text.get_window_extent() for text in axis.texts if text.get_text()]
+    assert len(boxes) == 5
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert all(axis.get_window_extent().x1 >= box.x1 for box in boxes)
+
+
+def test_a_picture_reads_at_the_width_of_a_phone(tmp_path):
+    """Its letters, 8 points at the least, are shown 360 pixels wide at 3/4 of their size or more."""
+    picture.draw_front([row("A", 1.0, 80.0), row("B", 2.0, 82.0)], tmp_path / "front.svg")
+    wide = float(re.search(r'width="([\d.]+)pt"', (tmp_path / "front.svg").read_text())[1])
+    assert 328 / (wide * 96 / 72) >= 0.75
+    assert figures.FONT >= 9
 
 
 def test_a_value_is_told_against_its_swaps_first_over_all_else():

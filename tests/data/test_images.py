@@ -11,8 +11,9 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 from PIL import Image
+from torch.utils.data import Subset
 
-from spikeformers.data import known_image_sets, load_images
+from spikeformers.data import known_image_sets, load_images, load_sets
 from spikeformers.data.split import stratified_split
 
 
@@ -191,16 +192,21 @@ def test_val_beside_test_is_the_validation_set(make_folder):
     assert (len(sets.train), len(sets.validation), len(sets.test)) == (10, 4, 5)
 
 
-def test_every_extension_in_any_case_and_nothing_else(make_folder):
+def test_every_extension_in_any_case_and_nothing_else(make_folder, caplog):
     folder = make_folder({"train": {"cat": 0}, "test": {"cat": 1}})
-    for name in ("a.jpg", "b.JPEG", "c.Png", "d.bmp", "e.webp", "f.ppm", "g.tif", "h.TIFF"):
+    for name in ("a.jpg", "b.JPEG", "c.Png", "d.bmp", "e.webp", "f.ppm", "g.tif", "h.TIFF", "i.Gif", "j.avif"):
         Image.new("RGB", (4, 4)).save(folder / "train" / "cat" / name)
     for name in ("Thumbs.db", "._a.jpg", "notes.txt"):
         (folder / "train" / "cat" / name).write_bytes(b"not an image")
-    (folder / "train" / ".ipynb_checkpoints").mkdir()
+    for hidden in (folder / "train" / ".ipynb_checkpoints", folder / "train" / "cat" / ".ipynb_checkpoints"):
+        hidden.mkdir()
+        Image.new("RGB", (9, 9)).save(hidden / "0.png")
+    Image.new("RGB", (9, 9)).save(folder / "train" / "of no class.png")
     sets = load_images(str(folder), validation=0)
-    assert len(sets.train) == 8
-    assert {sets.train[i][0].size for i in range(8)} == {(4, 4)}
+    assert len(sets.train) == 10
+    assert {sets.train[i][0].size for i in range(10)} == {(4, 4)}
+    (told,) = caplog.messages
+    assert told.startswith(f"passed over 3 file(s) of {folder}, the first is {folder / 'train' / 'of no class.png'}: ")
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "CMYK"])
@@ -214,10 +220,11 @@ def test_deep_images_are_refused_rather_than_clipped_to_white(make_folder):
     folder = make_folder({"train": {"cat": 1}, "test": {"cat": 0}})
     Image.fromarray(np.full((4, 4), 9000, np.uint16)).save(folder / "test" / "cat" / "deep.png")
     sets = load_images(str(folder), validation=0)
-    with pytest.raises(
-        ValueError, match=r"deep\.png has more than 8 bits a channel \(mode I;16\); save it with 8 bits"
-    ):
+    deep = r"deep\.png has more than 8 bits a channel \(mode I;16\); save it with 8 bits"
+    with pytest.raises(ValueError, match=deep):
         sets.test[0]
+    with pytest.raises(ValueError, match=deep):
+        sets.prepared(sets.test, sets.preprocess({}, image_size=4), {})
 
 
 @pytest.mark.parametrize(
@@ -295,7 +302,7 @@ def test_broken_file_is_named_when_it_is_read(broken):
         sets.train[1]
     message = str(caught.value)
     assert message.startswith(f"{file} cannot be read as an image (")
-    assert message.endswith("skip_broken=True (--data.skip_broken true on the command line)")
+    assert message.endswith("skip_broken=True (train: --data.skip_broken true; eval: --skip-broken)")
     assert "\n" not in message
 
 
@@ -330,18 +337,65 @@ def test_class_of_broken_files_only(make_folder):
         load_images(str(folder), skip_broken=True)
 
 
-def test_truncated_body_is_named_even_where_headers_were_checked(make_folder):
-    folder = make_folder({"train": {"cat": 1}, "test": {"cat": 0}})
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_broken_file_is_told_before_a_split_is_used(make_folder, split):
+    folder = make_folder({"train": {"cat": 3}, "test": {"cat": 3}})
+    file = folder / split / "cat" / "001.png"
+    file.write_bytes(b"not an image")
+    sets = load_images(str(folder), validation=0)
+    how = sets.preprocess({}, image_size=4)
+    uses = {
+        "train": lambda s: sets.augmented(sets.train, how, s, {}, 0),
+        "test": lambda s: sets.prepared(sets.test, how, s),
+    }
+    other = "test" if split == "train" else "train"
+    assert len(uses[other]({})) == 3  # which is whole
+    for settings in ({}, {"skip_broken": False}):
+        with pytest.raises(ValueError, match=rf"^{file} cannot be read as an image .*; replace or delete it, or leave"):
+            uses[split](settings)
+    read = load_sets({"name": str(folder), "root": "data", "skip_broken": True}, seed=0, validation=0)
+    assert (read.skipped, len(getattr(read, split)), len(getattr(read, other))) == ((str(file),), 2, 3)
+    assert len(read.prepared(read.test, how, {"skip_broken": True})) == len(read.test)
+
+
+def test_a_subset_is_checked_alone(broken):
+    folder, _ = broken
+    sets = load_images(str(folder), validation=0)
+    how = sets.preprocess({}, image_size=4)
+    assert len(sets.prepared(Subset(sets.train, [0, 2]), how, {})) == 2
+    with pytest.raises(ValueError, match=r"001\.png cannot be read"):
+        sets.prepared(Subset(sets.train, [0, 1]), how, {})
+
+
+def test_a_truncated_body_is_left_out_too(make_folder):
+    folder = make_folder({"train": {"cat": 1}, "test": {"cat": 1}})
     file = folder / "test" / "cat" / "cut.jpg"
     noise = np.random.RandomState(0).randint(0, 256, (64, 64, 3), dtype=np.uint8)
     Image.fromarray(noise).save(file)
     file.write_bytes(file.read_bytes()[:-2000])
     sets = load_images(str(folder), validation=0, skip_broken=True)
-    assert sets.skipped == ()
-    with pytest.raises(
-        ValueError, match=r"cut\.jpg cannot be read as an image \(.*truncated.*\); replace or delete it"
-    ):
-        sets.test[0]
+    assert (sets.skipped, len(sets.test)) == ((str(file),), 1)
+
+
+# ---- said aloud
+
+
+def test_one_class_alone_is_told(make_folder, caplog):
+    folder = make_folder({"train": {"cat": 3}, "test": {"cat": 1}})
+    load_sets({"name": str(folder), "root": "data", "skip_broken": False}, seed=0, validation=0)
+    assert caplog.messages == [
+        f"{folder} has one class, cat: there is nothing to tell it from, and any accuracy is 100 %"
+    ]
+
+
+def test_which_is_meant_where_a_folder_has_a_known_sets_name(make_folder, tmp_path, monkeypatch, caplog):
+    make_folder({"train": {"cat": 3, "dog": 3}, "test": {"cat": 1, "dog": 1}}, tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    assert len(load_images("digits").classes) == 10
+    assert caplog.messages == ["digits is the known set of that name; the folder beside you is ./digits"]
+    caplog.clear()
+    assert load_images("./digits", validation=0).classes == ("cat", "dog")
+    assert caplog.messages == []
 
 
 # ---- the package

@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
+from timm.data import auto_augment
+from torch.utils.data import DataLoader, Subset
 from torch.utils.data.distributed import DistributedSampler
 
 from spikeformers.data import Augmented, EpochSampler, load_images, train_transform
+from spikeformers.data.folders import FolderImages
+from spikeformers.data.loading import unwrap_worker_errors
+from spikeformers.data.readable import Readable
 
 
 class Draws:
@@ -127,9 +131,55 @@ def test_global_states_are_left_alone():
     data = Augmented(IMAGES, Draws(), seed=0)
     data[(1, 3)]
     assert global_states() == before
-    with pytest.raises(RuntimeError, match="transform failed"):
+    with pytest.raises(ValueError, match="transform failed"):
         Augmented(IMAGES, Fails(), seed=0)[(1, 3)]
     assert global_states() == before
+
+
+@pytest.fixture
+def failing_invert(monkeypatch):
+    def invert(image, **_):
+        if image.getpixel((0, 0)) == (100, 0, 0):
+            raise TypeError("what it is given\nis no longer taken")
+        return image
+
+    monkeypatch.setitem(auto_augment.NAME_TO_OP, "Invert", invert)
+
+
+@pytest.fixture
+def pictures(tmp_path, failing_invert):
+    """Five files, and their transform, of which an operation fails on the third."""
+    for i in range(5):
+        Image.new("RGB", (8, 8), (50 * i, 0, 0)).save(tmp_path / f"{i}.png")
+    files = FolderImages([(str(tmp_path / f"{i}.png"), i) for i in range(5)])
+    steps = train_transform(
+        image_size=8, mean=[0.5] * 3, std=[0.5] * 3, hflip=0, rand_augment="rand-m9-n1-p1", rand_augment_ops=["Invert"]
+    )
+    return files, steps
+
+
+@pytest.mark.parametrize("wrapped", [lambda files: files, lambda files: Subset(files, [0, 2])], ids=["set", "subset"])
+def test_an_operation_that_fails_is_named_with_its_image(pictures, wrapped):
+    files, steps = pictures
+    index = 2 if wrapped(files) is files else 1
+    for workers in (0, 1):
+        loader = DataLoader(Augmented(wrapped(files), steps), None, sampler=[(3, index)], num_workers=workers)
+        with pytest.raises(ValueError) as told, unwrap_worker_errors():
+            next(iter(loader))
+        assert str(told.value).startswith(
+            f"{files.paths[2]} cannot be prepared in epoch 3 (Invert failed: what it is given is no longer taken); "
+        )
+        assert "\n" not in str(told.value)
+
+
+def test_the_next_stands_in_where_an_operation_fails_and_it_is_counted(pictures, caplog):
+    files, steps = pictures
+    data = Augmented(Readable(files), steps)
+    assert [data[(1, i)][1] for i in range(5)] == [0, 1, 3, 3, 4]
+    assert torch.equal(data[(1, 2)][0], data[(1, 3)][0])
+    assert data.dataset.broken == 1
+    (line,) = caplog.messages
+    assert line.startswith(f"left out, number 1 of 5: {files.paths[2]} cannot be prepared in epoch 1 (Invert failed")
 
 
 def test_loading_does_not_depend_on_the_number_of_workers():

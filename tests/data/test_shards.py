@@ -74,7 +74,40 @@ def test_what_is_wrong_with_shards_is_told(shards):
 def test_a_broken_image_among_shards_can_be_left_out(shards):
     write_shard(shards / "train" / "002.tar", [("x.png", b"no image"), ("x.cls", b"1")])
     sets = load_sets({"name": str(shards), "root": "data", "skip_broken": True}, seed=0, validation=0)
-    assert sets.train[12][0].size == (4, 4)  # the next readable one stands for it
+    assert (len(sets.train), sets.skipped) == (12, (f"{shards / 'train' / '002.tar'}, byte 512,",))
+    sets = load_images(str(shards), validation=0)
+    with pytest.raises(ValueError, match=r"002.tar, byte 512, cannot be read as an image"):
+        sets.augmented(sets.train, sets.preprocess({}, image_size=4), {}, {}, 0)
+
+
+def test_every_member_of_a_shard_is_looked_at(shards, caplog):
+    hidden = [("._x.png", b"macOS"), ("a/.b/y.png", b"hidden")]
+    write_shard(shards / "train" / "002.tar", [("x.png", png(COLOURS[0])), ("x.cls", b"0"), *hidden])
+    assert len(load_images(str(shards), validation=0).train) == 13
+    assert caplog.messages == []
+    write_shard(shards / "train" / "002.tar", [("x.heic", b"of a telephone"), ("x.cls", b"0"), ("z.cls", b"4")])
+    assert len(load_images(str(shards), validation=0).train) == 12
+    (told,) = caplog.messages
+    assert told.startswith(f"passed over 2 label(s) of {shards / 'train'} without an image (.jpg .jpeg .png ")
+    assert told.endswith(f" beside them, the first is x.cls in {shards / 'train' / '002.tar'}")
+    caplog.clear()
+    write_shard(shards / "train" / "002.tar", [("x.png", png(COLOURS[0])), ("x.cls", b"5")])
+    assert len(load_images(str(shards), validation=0).classes) == 6
+    assert caplog.messages == [f"{shards} has no training image of 2 of its 6 classes, the first is 3"]
+    write_shard(shards / "train" / "002.tar", [("x.png", png(COLOURS[0])), ("x.cls", b"-1")])
+    with pytest.raises(ValueError, match=r"002.tar is no shard .*x.cls holds -1, which is below 0"):
+        load_images(str(shards))
+
+
+def test_every_split_is_looked_at(shards):
+    (shards / "test" / "0").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"has shards in train, val and the folder .*test/0: leave it one kind"):
+        load_images(str(shards))
+    (shards / "test" / "0").rmdir()
+    for shard in (shards / "train").glob("*.tar"):
+        shard.unlink()
+    with pytest.raises(FileNotFoundError, match="has shards in val only: its 'train' folder has none"):
+        load_images(str(shards))
 
 
 def test_train_shards_alone_are_not_enough(shards):
@@ -98,7 +131,88 @@ def test_a_set_that_the_datasets_library_reads(tmp_path, monkeypatch):
     assert image.getpixel((1, 1)) == COLOURS[label]
 
 
-def test_a_set_that_is_not_on_the_hub(tmp_path, monkeypatch):
+@pytest.fixture
+def make_table(tmp_path, monkeypatch):
+    """Writes splits as Parquet files, as sets lie on the Hub; `labels[split]` are those of its rows."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    import datasets
+
+    def make(labels, kind=None, image="image", label="label"):
+        for split, found in labels.items():
+            pictures = [{"bytes": png(COLOURS[i % 3]), "path": None} for i in range(len(found))]
+            features = datasets.Features({image: datasets.Image(), label: kind or datasets.Value("int64")})
+            table = datasets.Dataset.from_dict({image: pictures, label: found}, features=features)
+            (tmp_path / "table" / "data").mkdir(parents=True, exist_ok=True)
+            table.to_parquet(tmp_path / "table" / "data" / f"{split}-00000-of-00001.parquet")
+        return f"hfds/{tmp_path / 'table'}", tmp_path / "kept"
+
+    return make
+
+
+def labels_of(split):
+    return [split[i][1] for i in range(len(split))]
+
+
+@pytest.mark.parametrize(
+    ("kind", "train", "test", "classes"),
+    [
+        ("string", ["owl", "cat", "dog"], ["dog", "ant"], ("ant", "cat", "dog", "owl")),
+        ("int64", [1, 3, 2], [2, 7], ("1", "2", "3", "7")),
+        ("bool", [True, False, True], [False, True], ("False", "True")),
+    ],
+)
+def test_labels_that_are_words_or_numbers(make_table, kind, train, test, classes):
+    import datasets
+
+    name, root = make_table({"train": train, "test": test}, datasets.Value(kind))
+    sets = load_images(name, root=root, validation=0)
+    assert sets.classes == classes
+    assert labels_of(sets.train) == [classes.index(str(value)) for value in train]
+    assert labels_of(sets.test) == [classes.index(str(value)) for value in test]
+
+
+def test_columns_of_other_names_and_a_test_split_without_labels(make_table, caplog):
+    import datasets
+
+    kind = datasets.ClassLabel(names=["cat", "dog"])
+    labels = {"train": [0, 1, 1], "validation": [1, 0], "test": [-1, -1, -1]}
+    name, root = make_table(labels, kind, image="img", label="fine_label")
+    sets = load_images(name, root=root, validation=0)
+    assert (sets.classes, labels_of(sets.test)) == (("cat", "dog"), [1, 0])
+    assert caplog.messages == [f"the test split of {name} has no labels: it is not used"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels", "said"),
+    [
+        ("float32", [0.5, 1.0], "the column label of .* holds float: labels are classes, whole numbers or words"),
+        ("string", ["cat", None], "the column label of .* holds NoneType and str: labels are"),
+    ],
+)
+def test_labels_that_are_none_are_refused(make_table, kind, labels, said):
+    import datasets
+
+    name, root = make_table({"train": labels, "test": labels}, datasets.Value(kind))
+    with pytest.raises(ValueError, match=said):
+        load_images(name, root=root)
+
+
+def test_columns_that_cannot_be_told_are_named(make_table):
+    name, root = make_table({"train": [1, 2], "test": [1, 2]}, label="species")
+    with pytest.raises(FileNotFoundError, match=r"table has the columns image, species: it needs one of images"):
+        load_images(name, root=root)
+
+
+def test_a_broken_image_of_a_table_is_named(make_table, monkeypatch):
+    monkeypatch.setitem(globals(), "png", lambda colour: b"no image")
+    name, root = make_table({"train": [0, 1], "test": [1, 0]})
+    sets = load_images(name, root=root, validation=0)
+    with pytest.raises(ValueError, match=rf"^{name}, test, row 0, cannot be read as an image .*, and 1 more of 2"):
+        sets.prepared(sets.test, sets.preprocess({}, image_size=4), {})
+
+
+def test_a_set_that_is_not_on_the_hub(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read from the environment at import
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     with pytest.raises(FileNotFoundError, match="hfds/nobody/nothing cannot be read"):
         load_images("hfds/nobody/nothing", root=tmp_path)

@@ -5,11 +5,14 @@ import random
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+import yaml
+from PIL import Image, ImageOps
 from timm.data import create_transform
 from timm.data.auto_augment import AugmentOp
 
 from spikeformers.data import eval_transform, train_transform
+from spikeformers.data.transforms import _posterize
+from spikeformers.training.recipe_file import find_recipe, list_recipes
 
 RGB = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
 GREY = {"mean": (0.2860,), "std": (0.3530,)}
@@ -111,6 +114,52 @@ def test_only_the_listed_ops_are_drawn(mode, numbers, drawn_ops):
         transform(picture(mode))
     assert set(drawn_ops) == set(SPIKFORMER["rand_augment_ops"])
     assert len(drawn_ops) == 200  # n1: one an image
+
+
+def random_augmentations():
+    """The settings of RandAugment in the recipes that come along, each once."""
+    recipes = [yaml.safe_load(find_recipe(name).read_text()) for name in list_recipes()]
+    return sorted({recipe["augment"].get("rand_augment") for recipe in recipes if "augment" in recipe} - {None})
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("config", [*random_augmentations(), "rand-m9-n2"])
+def test_every_operation_works_at_every_strength_that_may_be_drawn(config, mode):
+    """Whatever releases of Pillow and timm are there: in training a rare draw would end a run after hours."""
+    numbers = RGB if mode == "RGB" else GREY
+    transform = train_transform(image_size=16, rand_augment=config, **numbers)
+    ops = next(step for step in transform.transforms if hasattr(step, "ops")).ops
+    assert len(ops) == 15
+    for op in ops:
+        op.op.prob, op.op.magnitude_std = 1.0, 0
+        for strength in np.linspace(0, 10, 41):
+            op.op.magnitude = strength
+            made = op(picture(mode, 16, 16))
+            assert (made.mode, made.size) == (mode, (16, 16)), op.name
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_no_bits_make_black_as_they_did_for_the_papers(mode):
+    transform = train_transform(
+        image_size=16,
+        rand_augment="rand-m10-n1-p1-inc1",
+        rand_augment_ops=["PosterizeIncreasing"],
+        mean=[0] * len(mode),
+        std=[1] * len(mode),
+    )
+    assert seeded(transform, picture(mode), 0).abs().max() == 0
+
+
+def test_posterize_is_pillows_wherever_pillow_takes_it():
+    for bits in range(1, 9):
+        assert list(_posterize(picture(), bits).getdata()) == list(ImageOps.posterize(picture(), bits).getdata())
+
+
+@pytest.mark.parametrize("make", [train_transform, eval_transform])
+def test_an_image_of_another_mode_is_refused(make):
+    for mode, numbers in (("I;16", RGB), ("L", RGB), ("RGBA", RGB), ("RGB", GREY), ("I;16", GREY)):
+        with pytest.raises(ValueError, match=rf"an image of mode {mode} where (RGB|L) is prepared: convert it first"):
+            make(image_size=16, **numbers)(Image.new(mode, (16, 16)))
 
 
 def test_every_op_works_on_grey_images(drawn_ops):

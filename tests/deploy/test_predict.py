@@ -1,5 +1,6 @@
 """What a checkpoint says of images."""
 
+import shutil
 import struct
 import zlib
 
@@ -113,7 +114,9 @@ def test_files_that_are_no_images_are_named(make_checkpoint, tmp_path, pictures)
     (tmp_path / "short.png").write_bytes(whole[: len(whole) // 2])
     png_with_a_broken_chunk(tmp_path / "chunk.png")
     for name in ("text.png", "empty.png", "short.png", "chunk.png"):
-        with pytest.raises(ValueError, match=rf"{name} is not an image that can be read"):
+        with pytest.raises(
+            ValueError, match=rf"{name} cannot be read as an image \(.+\); leave it out, or predict --skip-broken"
+        ):
             predictor([pictures[0], tmp_path / name])
     for missing in (tmp_path / "nowhere.png", tmp_path):
         with pytest.raises(FileNotFoundError, match="there is no image"):
@@ -122,14 +125,56 @@ def test_files_that_are_no_images_are_named(make_checkpoint, tmp_path, pictures)
 
 def test_an_image_too_large_to_be_meant_is_refused(make_checkpoint, pictures, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(ValueError, match="is not an image that can be read"):
+    with pytest.raises(ValueError, match=r"cannot be read as an image \(Image size \(320 pixels\) exceeds limit"):
         Predictor(make_checkpoint())(pictures[:1])
 
 
-def test_sixteen_bits_are_refused_rather_than_clipped(make_checkpoint, tmp_path):
-    Image.fromarray(np.full((16, 16), 40_000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(ValueError, match=r"deep\.png has more than 8 bits a channel"):
-        Predictor(make_checkpoint())([tmp_path / "deep.png"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_are_refused_rather_than_clipped(make_checkpoint, tmp_path, channels):
+    deep = Image.fromarray(np.full((16, 16), 40_000, np.uint16))
+    deep.save(tmp_path / "deep.png")
+    predictor = Predictor(make_checkpoint(in_channels=channels))
+    for given in (tmp_path / "deep.png", Image.open(tmp_path / "deep.png")):
+        with pytest.raises(ValueError, match=r"deep\.png has more than 8 bits a channel"):
+            predictor([given])
+    with pytest.raises(ValueError, match=r"the image of 16 x 16 pixels has more than 8 bits a channel"):
+        predictor([deep])
+
+
+def test_files_and_objects_are_seen_upright(make_checkpoint, pictures, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = Image.open(pictures[0])
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    predictor = Predictor(make_checkpoint())
+    said = predictor([pictures[0], tmp_path / "turned.png", Image.open(tmp_path / "turned.png")])
+    assert said[0] == said[1] == said[2]
+
+
+def test_what_is_neither_file_nor_image_is_refused(make_checkpoint, pictures):
+    predictor = Predictor(make_checkpoint())
+    for given in (np.zeros((16, 16, 3)), torch.zeros(3, 16, 16), b"a.png"):
+        with pytest.raises(TypeError, match=r"a (ndarray|Tensor|bytes) is neither the path of a file nor a PIL image"):
+            predictor([given])
+    for alone in (str(pictures[0]), pictures[0], Image.open(pictures[0])):
+        with pytest.raises(TypeError, match=r"inputs are one .*: put it into a list"):
+            predictor(alone)
+    assert predictor([]) == []
+
+
+def test_a_folder_is_the_files_in_it(make_checkpoint, pictures, tmp_path):
+    predictor = Predictor(make_checkpoint())
+    (tmp_path / "more" / ".hidden").mkdir(parents=True)
+    for name in ("more/z.PNG", "more/.hidden/y.png", "more/notes.txt"):
+        shutil.copy(pictures[0], tmp_path / name)
+    files = predictor.files(tmp_path)
+    assert files == [*(str(picture) for picture in sorted(pictures)), str(tmp_path / "more" / "z.PNG")]
+    assert predictor.files(files[0]) == files[:1]
+    with pytest.raises(FileNotFoundError, match=r"there is no image .*more, which is a folder: give the files in it"):
+        predictor([tmp_path / "more"])
+    (tmp_path / "none").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"none holds no image \(\.jpg .*\), which the model learnt from"):
+        predictor.files(tmp_path / "none")
 
 
 def test_a_checkpoint_that_does_not_say_how_it_sees_is_refused(make_checkpoint):

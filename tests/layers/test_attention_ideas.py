@@ -1,5 +1,7 @@
 """Attention's variants against their formulas, on cases small enough to count by hand or written out step by step."""
 
+import inspect
+
 import pytest
 import torch
 
@@ -27,6 +29,8 @@ from spikeformers.layers.attention import (
 from spikeformers.layers.attention.gray_xnor import gray_code
 from spikeformers.layers.attention.log_xnor import log_bias
 from spikeformers.layers.mlp import SepConv
+from spikeformers.layers.projection import RepConv
+from spikeformers.models.parts import describe_part, find_part
 from spikeformers.neurons import LIF, PLIF, TernaryLIF
 
 T, B, C, H, W, M = 3, 2, 8, 2, 4, 2
@@ -263,5 +267,35 @@ def test_what_is_frozen_are_the_neurons_too():
     ],
 )
 def test_kernels_have_a_middle(make):
-    with pytest.raises(ValueError, match=r"kernel_size \d has no middle"):
+    with pytest.raises(ValueError, match=r"kernel_size \d (has no middle|is below 1)"):
         make()
+
+
+@pytest.mark.parametrize("part", [CausalSSA, FrozenSSA, PrunedSSA, TIM, WindowSSA, XNORSSA, LogXNOR, STAtten])
+def test_what_a_variant_passes_on_reaches_the_attention(part):
+    """It stands in the signature, too, which settings files are checked against."""
+    made = part(C, M, LIF, bias=True, proj_bias=False, scale=0.25, attn_threshold=1.5, projection=RepConv)
+    assert isinstance(made.q, RepConv)
+    assert made.q.proj.conv.bias is not None
+    assert made.proj.proj.conv.bias is None
+    assert made.attn_neuron.v_threshold == 1.5
+    assert "num_heads=2" in repr(made)
+    assert "scale=0.25" in repr(made)
+    assert {*inspect.signature(SSA).parameters} <= {*inspect.signature(part).parameters}
+    with pytest.raises(TypeError, match="scales"):
+        part(C, M, LIF, scales=0.25)
+
+
+def test_settings_of_a_variant_are_checked_and_written_back():
+    spec = {"part": "WindowSSA", "splits": 1, "attn_threshold": 1.0, "projection": "RepConv"}
+    assert describe_part("attention", find_part("attention", spec)) == spec
+    with pytest.raises(ValueError, match="WindowSSA takes no 'split': did you mean splits"):
+        find_part("attention", {"part": "WindowSSA", "split": 1})
+
+
+def test_a_variant_of_ones_own_says_for_itself_what_it_takes():
+    class Own(WindowSSA):
+        def __init__(self, dim, num_heads, neuron, *, rows=2, **settings):
+            super().__init__(dim, num_heads, neuron, splits=rows, **settings)
+
+    assert find_part("attention", {"part": Own, "rows": 1, "scale": 0.5})(C, M, LIF).splits == 1

@@ -60,7 +60,7 @@ def test_widths_double_up_to_dim(embedding):
     ("wrong", "says"),
     [
         (dict(lead=2), r"lead 2 of strides \(2, 1\) leaves no convolution beside the shortcut: give 0 to 1"),
-        (dict(lead=-1), "lead -1 of"),
+        (dict(lead=-1), "lead -1 is below 0"),
         (dict(narrow=3), "dim 16 is not a multiple of narrow 3"),
         (dict(narrow=8), "2 widths from dim 16 / narrow 8 end at 4"),
     ],

@@ -5,9 +5,14 @@ import torch
 from torch.nn.functional import conv2d
 
 from spikeformers.layers.conv import ConvNorm, SpikeConv2d
+from spikeformers.layers.pool import MaxPool
+from spikeformers.layers.position import CPGPosition
+from spikeformers.layers.sew_downsample import SEWDownsample
 from spikeformers.layers.shortcut import SEWShortcut
+from spikeformers.layers.stem import SPEDS, SPS, ResNetStem
+from spikeformers.layers.time import merge_time, split_time
 from spikeformers.neurons import LIF
-from spikeformers.ops.notes import Counts, note, noted
+from spikeformers.ops.notes import Counts, added, carried, note, noted
 from spikeformers.ops.spike_conv import spike_conv2d
 
 
@@ -68,3 +73,41 @@ def test_what_is_noted():
     assert noted(SEWShortcut(ConvNorm(8, 8), LIF, drop_path=0.5)(stream), Counts) is None  # scaled: no counts
     spikes.detach().mul_(0.5)
     assert noted(spikes, Counts) is None
+
+
+def test_what_moves_or_adds_counts_carries_their_note():
+    spikes = LIF()(torch.randn(2, 3, 8, 4, 4).requires_grad_())
+    merged = merge_time(spikes)
+    moved = [merged, split_time(merged, 2), MaxPool(3, 2, padding=1)(merged)]
+    assert [noted(x, Counts) for x in moved] == [Counts(1)] * 3
+    assert noted(added(spikes, note(spikes.view_as(spikes), Counts(254))), Counts) == Counts(255)
+    assert noted(added(spikes, note(spikes.view_as(spikes), Counts(255))), Counts) is None  # no byte holds them
+    assert noted(added(spikes, 0.5 * spikes), Counts) is None
+    assert noted(carried(merged, merged[:1]), Counts) == Counts(1)
+    assert noted(carried(0.5 * merged, merged[:1]), Counts) is None
+    with torch.no_grad():
+        assert noted(merge_time(spikes), Counts) is None
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        SPS(2, 8, LIF, (2, 1)),
+        ResNetStem(2, 8, LIF, (1, 2)),
+        SPEDS(2, 8, LIF, (2, 1)),
+        SEWDownsample(ConvNorm(2, 8, 3, 2), 2, 8, LIF),
+    ],
+)
+def test_parts_of_spikes_and_their_sums_return_counts(part):
+    assert noted(part(torch.randn(2, 2, 2, 8, 8).requires_grad_()), Counts) is not None
+
+
+def test_a_code_for_position_keeps_a_byte_a_spike():
+    spikes = LIF()(torch.randn(2, 4, 32, 8, 8).requires_grad_())
+    part = CPGPosition(32)
+    part(spikes)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        part(spikes)
+    assert [t.numel() for t in kept if t.dtype == torch.uint8] == [spikes.numel()]
+    assert not any(t.untyped_storage().data_ptr() == spikes.untyped_storage().data_ptr() for t in kept)

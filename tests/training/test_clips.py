@@ -11,7 +11,7 @@ from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.cli import main
 from spikeformers.deploy import Predictor
 from spikeformers.evaluation.evaluate import evaluate_checkpoint
-from spikeformers.training import fit
+from spikeformers.training import fit, results
 from spikeformers.training.mixup import Mixup
 
 MODEL = {
@@ -72,6 +72,15 @@ def test_a_run_leaves_what_a_run_on_images_leaves(done):
     assert {"weights.safetensors", "settings.yaml", "metrics.csv", "curves.png", "predictions.png", "samples"} <= names
     assert done.test.images == 4
     assert len(list((done.run / "samples").glob("*-true-*.npz"))) == 4
+
+
+def test_the_picture_of_predictions_has_recordings_of_every_class(recipe_of, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(results, "draw_predictions", lambda images, truths, *_: drawn.append(truths))
+    monkeypatch.setattr(results, "_SHOWN", 2)  # fewer than there are, which lie class after class
+    run = fit(recipe_of(), run="few", epochs=1).run
+    assert drawn == [["left", "right"]]
+    assert sorted(path.name for path in (run / "samples").iterdir()) == ["1-true-left.npz", "2-true-right.npz"]
 
 
 def test_what_travels_with_the_weights(done):
@@ -155,7 +164,7 @@ def test_a_broken_recording_is_named_or_left_out(recipe_of, folder, tmp_path, wi
     [
         ({"augment": {"rand_augment": "rand-m9-n1"}}, "augment.rand_augment changes no recordings"),
         ({"augment": {"clip_ops": {"spin": 3}}}, "there is no change 'spin'"),
-        ({"data": {"sensor": [18, 12]}}, "lies outside the sensor of 18 x 12 pixels"),
+        ({"data": {"sensor": [18, 12]}}, "events lie outside the 18 x 12 pixels of the sensor"),
         ({"data": {"mean": [0.5, 0.5]}}, "data.mean is for images"),
         ({"batch_size": 100}, "has 16 training recordings, fewer than batch_size 100"),
         ({"model": {"in_channels": 3}}, "model.in_channels is 3, and .* has 2"),
@@ -210,3 +219,68 @@ def test_cutmix_pastes_one_box_of_the_other_clip(clips):
     assert torch.equal(other, other[:1, :1].expand_as(other)) and other.any()
     assert torch.equal(mixed, torch.where(mixed != clips, clips.flip(0), clips))
     assert targets[0, 5].item() == pytest.approx(other[0, 0].double().mean().item())
+
+
+def test_one_recording_of_a_larger_camera_does_not_stop_the_others(done, folder, tmp_path, capsys):
+    large = tmp_path / "large.bin"
+    large.write_bytes(atis([(5 * k, 100 + k % 50, 90 + k % 40, k % 2) for k in range(500)]))
+    files = [folder / "test" / "left" / "0.bin", large, folder / "test" / "left" / "1.bin"]
+    for more, status in ([], 2), (["--skip-broken"], 0):
+        with pytest.raises(SystemExit) as ended:
+            main(["predict", str(done.run), *map(str, files), "--json", *more])
+        said = capsys.readouterr()
+        assert ended.value.code == status
+        assert [row["file"] for row in json.loads(said.out)] == [str(files[0]), str(files[2])]
+        (line,) = said.err.splitlines()
+        assert "large.bin" in line and "500 of its 500 events lie outside the 18 x 20 pixels" in line
+        assert "1 of 3 files" in line
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ((10, 10), "2 recordings"),
+        ((20, 1), "2 recordings; 1 of 2 classes have no test sample"),
+        ((10, 1), "1 recording; 1 of 2 classes have no test sample"),
+    ],
+)
+def test_how_much_was_tested_is_said(recipe_of, folder, tmp_path, capsys, without_pictures, counts, said):
+    data, run = tmp_path / "own", tmp_path / "runs" / "few"
+    for name, count in zip(("left", "right"), counts, strict=True):
+        (data / name).mkdir(parents=True)
+        for i in range(count):  # of which the last tenth is to test on
+            (data / name / f"{i:02}.bin").write_bytes((folder / "train" / name / f"{i % 8}.bin").read_bytes())
+    train = ["train", recipe_of(name=str(data)), "--run", run.name, "--epochs", "1", "--out", str(run.parent)]
+    for words, shown in ((train, f" % on {said}, by the weights"), (["eval", str(run)], f", {said}\n")):
+        with pytest.raises(SystemExit):
+            main(words)
+        assert shown in capsys.readouterr().out
+
+
+def test_a_model_learns_evaluates_and_predicts_by_windows(recipe_of, folder, without_pictures):
+    result = fit(recipe_of(window_events=[500, 500]), run="windows", epochs=1)
+    assert result.test.images == 4 * 3 and result.test.tested_on == "12 windows"
+    checkpoint = read_checkpoint(result.run)
+    assert checkpoint.settings["preprocess"]["window_events"] == [500, 500]
+    assert evaluate_checkpoint(checkpoint, workers=0, batch_size=4) == result.test
+    predictor = Predictor(result.run)
+    files = [folder / "test" / name / "0.bin" for name in ("left", "right")]
+    samples = [predictor.read(file) for file in files]
+    assert [len(of_file) for of_file in samples] == [3, 3]
+    with torch.inference_mode():
+        logits = predictor.model(torch.stack(samples[1]).transpose(0, 1))
+    shares = logits.softmax(-1).mean(0)
+    assert dict(predictor(files)[1]) == pytest.approx(
+        dict(zip(predictor.classes, shares.tolist(), strict=True)), abs=1e-6
+    )
+
+
+def test_runs_of_cifar10dvs_that_do_not_say_so_are_turned(done, tmp_path):
+    checkpoint = read_checkpoint(done.run)
+    np.savez(tmp_path / "a.npz", t=np.arange(90), x=np.arange(90) % 18, y=np.arange(90) % 9, p=np.arange(90) % 2)
+    upright = Predictor(checkpoint).read(tmp_path / "a.npz")[0]
+    checkpoint.settings["recipe"]["data"]["name"] = "cifar10dvs"
+    turned = Predictor(checkpoint).read(tmp_path / "a.npz")[0]
+    assert not torch.equal(turned, upright)
+    checkpoint.settings["preprocess"]["transposed"] = False
+    assert torch.equal(Predictor(checkpoint).read(tmp_path / "a.npz")[0], upright)

@@ -37,7 +37,7 @@ def test_a_neuron_that_is_silent_or_saturated_is_named_once(train, before_step, 
     train(epochs=3)
     lines = [line for line in caplog.messages if "blocks.0.mlp.core.neuron" in line]
     (line,) = lines
-    assert line.startswith("epoch 1: ") and said in line and "optimizer.lr" in line
+    assert line.startswith("epoch 2: ") and said in line and "optimizer.lr" in line
 
 
 def test_a_healthy_neuron_is_not_named(train, caplog):
@@ -54,5 +54,5 @@ def test_an_exploding_loss_is_named(train, before_step, caplog):
     before_step((1, 1), explode)
     train(epochs=2)
     first, *more = [line for line in caplog.messages if "the loss explodes" in line]
-    assert "at epoch 1, step 1, and it was 1." in first and "lower optimizer.lr" in first
+    assert "at epoch 2, step 2, and it was 1." in first and "lower optimizer.lr" in first
     assert len(more) < 6

@@ -1,8 +1,10 @@
 """What a finished run leaves behind."""
 
+import csv
 import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,9 +18,12 @@ from spikeformers.analysis import FiringRates
 from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.data import load_images
 from spikeformers.evaluation.evaluate import evaluate
-from spikeformers.training import fit
+from spikeformers.training import fit, pictures, read_recipe
+from spikeformers.training.callbacks import ProgressBar
 from spikeformers.training.loaders import eval_loader
+from spikeformers.training.metrics_table import read_metrics
 from spikeformers.training.module import TrainingModule
+from spikeformers.training.results import of_every_class
 
 
 def test_everything_is_there_and_nothing_half_written(finished):
@@ -54,7 +59,7 @@ def test_the_card_tells_what_came_out(finished):
 
 def test_one_row_an_epoch(finished, rows_of):
     rows = rows_of(finished.run)
-    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert list(rows[0]) == [
         "epoch", "lr", "loss", "acc", "val_loss", "val_acc", "test_loss", "test_acc",
         "firing/stem", "firing/position", "firing/blocks.0", "seconds",
@@ -62,6 +67,97 @@ def test_one_row_an_epoch(finished, rows_of):
     for row in rows:
         assert 0 <= float(row["val_acc"]) <= 100
         assert all(0 < float(row[column]) < 1 for column in row if column.startswith("firing/"))
+
+
+def test_cells_of_an_epoch_that_was_not_evaluated_are_empty(train, rows_of):
+    result = train(epochs=5, trainer={"check_val_every_n_epoch": 2}, data={"test_each_epoch": True})
+    rows = rows_of(result.run)
+    for what in ("val_acc", "val_loss", "test_acc", "test_loss"):
+        assert [bool(row.get(what)) for row in rows] == [False, True, False, True, False]
+    assert all(row["acc"] for row in rows)
+    assert result.epoch in (2, 4)
+
+
+def as_before_0_4(run):
+    """Has a run's table count epochs from 0, as 0.3 did."""
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (run / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**row, "epoch": int(row["epoch"]) - 1} for row in rows)
+
+
+def test_tables_that_count_from_0_are_read_and_gone_on_with_as_they_were_meant(train, tmp_path, rows_of):
+    whole = rows_of(train("whole", epochs=3).run)
+    step = TrainingModule.training_step
+
+    def interrupted(self, batch, batch_idx):
+        if (self.current_epoch, batch_idx) == (2, 0):
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(TrainingModule, "training_step", interrupted)
+        train("cut", epochs=3)
+    as_before_0_4(tmp_path / "cut")
+    assert [row["epoch"] for row in read_metrics(tmp_path / "cut" / "metrics.csv")] == ["1", "2"]
+    rows = rows_of(train("cut", epochs=3, resume=True).run)
+    told = [[{key: row[key] for key in ("epoch", "val_loss", "acc")} for row in of] for of in (rows, whole)]
+    assert told[0] == told[1]
+    assert read_metrics(tmp_path / "nowhere" / "metrics.csv") == []
+
+
+def test_epochs_count_from_1_in_the_bar_and_in_tensorboard(finished, capsys, recipe_file, tmp_path):
+    events = EventAccumulator(str(finished.run / "tensorboard")).Reload()
+    assert {scalar.value for scalar in events.Scalars("epoch")} == {1.0, 2.0, 3.0}
+    bar = ProgressBar()
+    bar._trainer = SimpleNamespace(max_epochs=3, sanity_checking=False)
+    assert bar._get_train_description(0).split() == ["Epoch", "1/3"]
+    assert bar._get_train_description(2).split() == ["Epoch", "3/3"]
+
+
+def test_a_cool_down_is_announced_and_counted(train, caplog):
+    result = train(epochs=2, schedule={"cooldown_epochs": 1})
+    said = "2 epochs and 1 of cool-down, 3 in all; --schedule.cooldown_epochs 0 leaves it out"
+    assert caplog.messages.count(said) == 1
+    assert len(read_metrics(result.run / "metrics.csv")) == 3
+    caplog.clear()
+    train("without", epochs=2)
+    assert "cool-down" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "loss", "accuracy"),
+    [
+        ({}, "training", "training"),
+        ({"label_smoothing": 0.1}, "training, of smoothed labels", "training"),
+        ({"augment": {"hflip": 0.5}}, *["training, of augmented images"] * 2),
+        (
+            {"label_smoothing": 0.1, "augment": {"rand_augment": "rand-m4-n1", "mixup": 0.2}},
+            "training, of smoothed labels,\nof augmented, mixed images",
+            "training, of augmented, mixed images",
+        ),
+        ({"augment": {"rand_augment_ops": ["Rotate"], "erase_mode": "rand"}}, "training", "training"),  # change nothing
+    ],
+)
+def test_curves_say_what_training_is_measured_on(finished, recipe_file, tmp_path, monkeypatch, changes, loss, accuracy):
+    drawn = []
+    monkeypatch.setattr(pictures, "save", lambda figure, *_, **__: drawn.append(figure))
+    recipe = read_recipe(recipe_file, changes)
+    pictures.draw_curves(finished.run / "metrics.csv", tmp_path / "curves.png", "title", recipe)
+    losses, accuracies, _ = drawn[0].axes
+    for axis, said in ((losses, loss), (accuracies, accuracy)):
+        labels = [text.get_text() for text in axis.get_legend().get_texts()]
+        assert labels == [said, "validation", "test, which chose nothing"]
+        assert [[*line.get_xdata()] for line in axis.lines] == [[1, 2, 3]] * 3
+
+
+def test_predictions_show_every_class_in_turn():
+    assert of_every_class([0] * 9 + [1] * 2 + [2] * 5, 6) == [0, 9, 11, 1, 10, 12]
+    assert of_every_class([0, 0, 1], 32) == [0, 2, 1]
+    shown = of_every_class([k for k in range(101) for _ in range(20)], 101)
+    assert shown == [20 * k for k in range(101)]
 
 
 def test_the_firing_rates_in_the_table_are_the_models(train, rows_of, monkeypatch):
@@ -107,8 +203,9 @@ def test_the_pictures_show_something(finished):
 def test_samples_are_test_images_with_their_label_in_the_name(finished, images):
     classes = ("left", "right", "top")
     test = load_images(str(images), validation=0).test
-    for i in range(5):
-        picture, label = test[i]
+    for i, place in enumerate((0, 4, 8, 1, 5)):  # four of each class, class after class
+        picture, label = test[place]
+        assert label == i % 3
         sample = finished.run / "samples" / f"{i + 1}-true-{classes[label]}.png"
         assert np.array_equal(np.asarray(Image.open(sample)), np.asarray(picture))
 

@@ -7,12 +7,14 @@ from .frames import Framing
 from .recording import Events, Recording, read_events
 from .sets import EventSets, known_event_sets, load_events
 from .transforms import augmenting_clip_transform, clip_transform
+from .windows import Window
 
 __all__ = [
     "EventSets",
     "Events",
     "Framing",
     "Recording",
+    "Window",
     "augmenting_clip_transform",
     "clip_transform",
     "known_event_sets",

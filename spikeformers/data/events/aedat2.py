@@ -1,32 +1,39 @@
-"""AEDAT 2.0, as a DVS128 camera writes it: lines that begin with #, then 8 bytes an event, an address and a time.
+"""AEDAT 2.0, as jAER writes it: lines that begin with #, then 8 bytes an event, an address and a time.
 
-The format is described at docs.inivation.com/software/software-advanced-usage/file-formats/aedat-2.0.html.
+The format is described at docs.inivation.com/software/software-advanced-usage/file-formats/aedat-2.0.html. Addresses
+count columns from the right and rows from the bottom, as jAER's decoders of these cameras have them.
 """
-
-from pathlib import Path
 
 import numpy as np
 
-from .recording import Events
+from .columns import Columns
+
+SENSORS = {  # height, width of the cameras that AEDAT files name
+    "DVS128": (128, 128),
+    "DAVIS128": (128, 128),
+    "DAVIS208": (192, 208),
+    "DAVIS240": (180, 240),
+    "DAVIS346": (260, 346),
+    "DAVIS640": (480, 640),
+}
 
 
-def read(path: Path) -> Events:
-    """The events of a file, oriented as the papers on CIFAR10-DVS see them.
+def read(raw: bytes, start: int, camera: str) -> Columns:
+    """The events of a file's bytes, which begin at `start`; a file that names no camera is taken for a DVS128's.
 
-    Raises ValueError where the camera is no DVS128, or the file ends within an event.
+    Frames, inertial measurements and external signals are passed over. Raises ValueError for a camera whose addresses
+    are not known, and where the file ends within an event.
     """
-    raw = path.read_bytes()
-    start = 0
-    while raw[start : start + 1] == b"#":
-        end = raw.find(b"\n", start) + 1
-        if not end:
-            raise ValueError("it ends within its header")
-        if b"davis" in raw[start:end].lower():
-            raise ValueError("it is of a DAVIS camera, and of AEDAT 2.0 only the DVS128's addresses are read")
-        start = end
+    camera = camera or "DVS128"
+    if camera not in SENSORS:
+        raise ValueError(f"it is of the camera {camera}: of AEDAT 2.0 the addresses of {', '.join(SENSORS)} are read")
     if (len(raw) - start) % 8:
         raise ValueError(f"{len(raw) - start} bytes of events are no multiple of 8: it is cut off")
     address, t = np.frombuffer(raw, ">u4", offset=start).reshape(-1, 2).T.astype(np.int64)
-    # Column and row are counted from the far corner, and the sensor's rows are the picture's columns.
-    x, y = 127 - (address >> 8 & 127), 127 - (address >> 1 & 127)
-    return Events(t, x, y, 1 - (address & 1))
+    if camera == "DVS128":
+        kept, x, y, p = address >> 15 == 0, address >> 1 & 127, address >> 8 & 127, 1 - (address & 1)
+    else:
+        kept = (address >> 31 == 0) & (address >> 10 & 1 == 0)
+        x, y, p = address >> 12 & 1023, address >> 22 & 511, address >> 11 & 1
+    height, width = SENSORS[camera]
+    return Columns(t[kept], (width - 1 - x)[kept], (height - 1 - y)[kept], p[kept], SENSORS[camera])

@@ -4,11 +4,11 @@ The format is described at docs.inivation.com/software/software-advanced-usage/f
 """
 
 import struct
-from pathlib import Path
 
 import numpy as np
 
-from .recording import Events
+from .aedat2 import SENSORS
+from .columns import Columns
 
 _END_OF_HEADER = b"#!END-HEADER\r\n"
 _PACKET = struct.Struct(
@@ -17,12 +17,11 @@ _PACKET = struct.Struct(
 _POLARITY = 1
 
 
-def read(path: Path) -> Events:
-    """The polarity events of a file that are marked as valid; events of other kinds are passed over.
+def read(raw: bytes, start: int, camera: str) -> Columns:
+    """The polarity events of a file's bytes that are marked as valid; events of other kinds are passed over.
 
     Raises ValueError where the header has no end, or the file ends within a packet.
     """
-    raw = path.read_bytes()
     start = raw.find(_END_OF_HEADER) + len(_END_OF_HEADER)
     if start < len(_END_OF_HEADER):
         raise ValueError("its header has no end")
@@ -43,4 +42,4 @@ def read(path: Path) -> Events:
     t = np.concatenate([np.empty(0, np.int64), *times])
     valid = (word & 1).astype(bool)
     word = word[valid]
-    return Events(t[valid], word >> 17, word >> 2 & 0x7FFF, word >> 1 & 1)
+    return Columns(t[valid], word >> 17, word >> 2 & 0x7FFF, word >> 1 & 1, SENSORS.get(camera))

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .recording import Events
+from .columns import Columns
 
 _OVERFLOW = 240  # on this row the camera reports that its clock went round, and no event
 
 
-def read(path: Path) -> Events:
+def read(path: Path) -> Columns:
     """The events of a file. Raises ValueError where its size is no multiple of 5 bytes."""
     raw = np.fromfile(path, np.uint8)
     if raw.size % 5:
@@ -21,4 +21,4 @@ def read(path: Path) -> Events:
     p, t = high >> 7, (high & 127) << 16 | middle << 8 | low
     rounds = y == _OVERFLOW
     t = t + (np.cumsum(rounds) << 13)  # each adds 2**13 microseconds to what follows
-    return Events(*(column[~rounds] for column in (t, x, y, p)))
+    return Columns(t[~rounds], x[~rounds], y[~rounds], p[~rounds])

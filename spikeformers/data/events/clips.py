@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from .frames import Framing
-from .prepared import read_frames
-from .progress import shown
+from .prepared import PreparedFrames, read_frames
+from .progress import each
 from .recording import Recording
+from .remarks import Remark, collected, say
 
 
 class Clips(Dataset):
@@ -24,6 +25,7 @@ class Clips(Dataset):
     With a `cache`, a folder, all clips are made first, by `workers` processes, and lie there from then on: one file a
     clip, under a name that tells the recording's place, size and date and all settings, and there only once it is
     whole. Whatever is there already is not made again. Without one, every clip is made anew each time it is asked for.
+    Frames that lie ready only have their headers read first, unless `skip_broken`.
 
     Raises ValueError for recordings that cannot be read, naming the first, or, with `skip_broken`, leaves them out and
     says how many: `skipped` names them.
@@ -41,13 +43,14 @@ class Clips(Dataset):
         self.framing, self.cache = framing, cache
         self.items: list[tuple[Any, int]] = [recordings[i] for i in range(len(recordings))]
         self.skipped: tuple[str, ...] = ()
-        if cache is not None or skip_broken:
-            broken = self._fill(workers)
+        prepared = any(isinstance(item, PreparedFrames) for item, _ in self.items)
+        if cache is not None or skip_broken or prepared:
+            broken = self._fill(workers, headers_only=prepared and not skip_broken)
             if broken and not skip_broken:
                 reason = next(iter(broken.values()))
                 raise ValueError(
                     f"{reason}; {len(broken)} of {len(self.items)} recordings are broken: mend or delete them, or "
-                    "leave them out by skip_broken=True (--data.skip_broken true on the command line)"
+                    "leave them out by skip_broken=True (--data.skip_broken true of train, --skip-broken of eval)"
                 )
             self.items = [item for item in self.items if item[0] not in broken]
             self.skipped = tuple(recording.path for recording in broken)
@@ -64,15 +67,20 @@ class Clips(Dataset):
         frames = recording.frames(self.framing) if self.cache is None else read_frames(self.file_of(recording))
         return torch.from_numpy(frames.astype(np.float32)), label
 
-    def _fill(self, workers: int) -> dict[Any, str]:
-        """Makes what is missing, or only tries to where nothing is kept; which cannot be made, and why."""
+    def _fill(self, workers: int, headers_only: bool) -> dict[Any, str]:
+        """Makes what is missing, or only tries to where nothing is kept; which cannot be made, and why.
+
+        What was put right in recordings is told to the log.
+        """
         missing = [recording for recording, _ in self.items if not (self.cache and self.file_of(recording).is_file())]
         if not missing:
             return {}
         by_file = [list(group) for _, group in itertools.groupby(missing, lambda recording: recording.path)]
-        making = DataLoader(_Making(self, by_file), batch_size=None, num_workers=workers)
-        made = zip(by_file, shown(making, "making frames"), strict=True)
-        return {item: why for items, reasons in made for item, why in zip(items, reasons, strict=True) if why}
+        making = _Making(self, by_file, headers_only)
+        reasons, remarks = zip(*each(making, "making frames", workers), strict=True)
+        say([remark for of_file in remarks for remark in of_file], len(by_file))
+        made = zip(itertools.chain(*by_file), itertools.chain(*reasons), strict=True)
+        return {item: why for item, why in made if why}
 
     def file_of(self, recording: Recording) -> Path:
         """Where the clip of a recording lies."""
@@ -81,31 +89,34 @@ class Clips(Dataset):
 
 
 class _Making(Dataset):
-    """Item i makes the clips of one file, and is a list of reasons why not, empty where all went well."""
+    """Item i makes the clips of one file, and is reasons why not, "" where one went well, and remarks on the file."""
 
-    def __init__(self, clips: Clips, by_file: list[list[Any]]):
-        self.clips, self.by_file = clips, by_file
+    def __init__(self, clips: Clips, by_file: list[list[Any]], headers_only: bool):
+        self.clips, self.by_file, self.headers_only = clips, by_file, headers_only
 
     def __len__(self) -> int:
         return len(self.by_file)
 
-    def __getitem__(self, index: int) -> list[str]:
+    def __getitem__(self, index: int) -> tuple[list[str], list[Remark]]:
         recordings = self.by_file[index]
-        try:
-            opened = recordings[0].opened()
-        except (ValueError, OSError, ImportError) as error:
-            return [str(error)] * len(recordings)
-        reasons = []
-        for recording in recordings:
+        with collected() as remarks:
             try:
-                frames = recording.framed(self.clips.framing, opened)
-            except ValueError as error:
-                reasons.append(str(error))
-            else:
-                if self.clips.cache is not None:
-                    _write(self.clips.file_of(recording), frames)
-                reasons.append("")
-        return reasons
+                if self.headers_only:
+                    recordings[0].check(self.clips.framing)
+                    return [""] * len(recordings), remarks
+                opened = recordings[0].opened()
+            except (ValueError, OSError, ImportError) as error:
+                return [str(error)] * len(recordings), remarks
+            return [self._made(recording, opened) for recording in recordings], remarks
+
+    def _made(self, recording: Any, opened: Any) -> str:
+        try:
+            frames = recording.framed(self.clips.framing, opened)
+        except ValueError as error:
+            return str(error)
+        if self.clips.cache is not None:
+            _write(self.clips.file_of(recording), frames)
+        return ""
 
 
 def _write(file: Path, frames: np.ndarray) -> None:
@@ -119,7 +130,7 @@ def _write(file: Path, frames: np.ndarray) -> None:
     except OSError as error:
         raise ValueError(
             f"{file.parent.parent.parent} cannot be written ({error.strerror}): choose another folder for frames by "
-            "data.cache"
+            "data.cache, or make it writable"
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -1,18 +1,20 @@
-"""AEDAT 4, Prophesee's `.raw` and HDF5, read by evlib: `pip install "spikeformers[events]"`."""
+"""AEDAT 4 and Prophesee's `.raw`, read by evlib: `pip install "spikeformers[events]"`."""
 
 from pathlib import Path
 
 import numpy as np
 
-from .recording import Events
+from .columns import Columns
+from .headers import sensor_in
 
 
-def read(path: Path) -> Events:
+def read(path: Path) -> Columns:
     """The events of a file. Raises ImportError, with the remedy, where evlib is missing, and what evlib raises."""
     try:
         import evlib
     except ImportError as error:
         raise ImportError(f'{path} needs evlib to be read: pip install "spikeformers[events]"') from error
-    columns = evlib.load_events(str(path)).collect()
+    columns = evlib.load_events(str(path), sort=False).collect()
     t, x, y = (columns[name].to_physical().to_numpy().astype(np.int64) for name in "txy")
-    return Events(t, x, y, (columns["polarity"].to_numpy() > 0).astype(np.int64))
+    with path.open("rb") as file:
+        return Columns(t, x, y, columns["polarity"].to_numpy(), sensor_in(file.read(1 << 16)))

@@ -1,5 +1,9 @@
 """A folder of recordings: `<split>/<class>/<recording>`, or `<class>/<recording>` where nobody has split them."""
 
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from torch.utils.data import Dataset
@@ -34,21 +38,28 @@ def find_splits(folder: Path) -> dict[str, Path]:
     return {name: named[name] for name in ("train", "val", "test") if name in named}
 
 
-def holds_recordings(folder: Path) -> bool:
-    """Whether the first class folder, of train where there is one, has a recording in it."""
-    parts = find_splits(folder).get("train", folder).iterdir()
-    classes = [entry for entry in parts if entry.is_dir() and not entry.name.startswith(".")]
-    return any(is_recording(file) for file in min(classes).iterdir()) if classes else False
+def class_folders(split: Path) -> list[Path]:
+    """The folders of classes in a split, by name."""
+    return sorted(entry for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files in a folder and those within it, by path, but for hidden ones."""
+    found = []
+    for place, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(place, name) for name in files if not name.startswith(".")]  # macOS leaves "._a.bin" by "a.bin"
+    return sorted(found)
 
 
 def list_recordings(
-    split: Path, classes: tuple[str, ...] | None = None, kind: type[Recording] | type[PreparedFrames] = Recording
+    split: Path, classes: tuple[str, ...] | None = None, kind: Callable[[str], Recording | PreparedFrames] = Recording
 ) -> tuple[Recordings, tuple[str, ...]]:
     """The recordings in all class folders of `split`, as `recordings_of` lists them, and the classes.
 
     Raises FileNotFoundError where there are no classes or one is empty, ValueError where they are not `classes`.
     """
-    found = tuple(sorted(entry.name for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith(".")))
+    found = tuple(entry.name for entry in class_folders(split))
     if not found:
         raise FileNotFoundError(f"{split} has no class folders; put recordings at {split.name}/<class>/<recording>")
     if classes is not None and set(classes) != set(found):
@@ -58,18 +69,33 @@ def list_recordings(
 
 
 def recordings_of(
-    split: Path, classes: tuple[str, ...], kind: type[Recording] | type[PreparedFrames] = Recording
+    split: Path, classes: tuple[str, ...], kind: Callable[[str], Recording | PreparedFrames] = Recording
 ) -> Recordings:
-    """The recordings in `split/<class>/`, class after class and each in the order of file names.
+    """The recordings in `split/<class>/` and the folders within, class after class and each in the order of file names.
 
-    `kind` makes one of a path. Raises FileNotFoundError where a class is empty.
+    `kind` makes one of a path. What is no recording is left out, which is told to the log. Raises FileNotFoundError
+    where a class is empty.
     """
-    items = []
+    items, others = [], []
     for label, name in enumerate(classes):
-        files = sorted(file for file in (split / name).iterdir() if is_recording(file))
-        if not files:
+        files = files_in(split / name)
+        recordings = [file for file in files if is_recording(file)]
+        others += [file for file in files if not is_recording(file)]
+        if not recordings:
+            there = f", but {endings(files)}" if files else ""
             raise FileNotFoundError(
-                f"{split / name} holds no recording ({' '.join(EXTENSIONS)}); add some, or remove that class"
+                f"{split / name} holds no recording ({' '.join(EXTENSIONS)}){there}; add some, or remove that class"
             )
-        items += [(kind(str(file)), label) for file in files]
+        items += [(kind(str(file)), label) for file in recordings]
+    if others:
+        logging.getLogger("spikeformers").warning(
+            "%s: left out %d file(s) that are no recordings, %s; the first is %s",
+            split, len(others), endings(others), others[0],
+        )  # fmt: skip
     return Recordings(items)
+
+
+def endings(files: list[Path]) -> str:
+    """How files end, with how many of each: `3 .jpg, 1 .foo`."""
+    counts = Counter(file.suffix.lower() or file.name for file in files).most_common(5)
+    return ", ".join(f"{count} {ending}" for ending, count in counts)

@@ -5,6 +5,8 @@ from typing import Literal
 
 import numpy as np
 
+_LARGEST = 8192  # pixels a side, and no event camera has as many
+
 
 @dataclass(frozen=True)
 class Framing:
@@ -20,6 +22,19 @@ class Framing:
     time_steps: int
     sensor: tuple[int, int]  # height, width
 
+    def __post_init__(self) -> None:
+        if not all(1 <= side <= _LARGEST for side in self.sensor):
+            height, width = self.sensor
+            raise ValueError(
+                f"a sensor of {height} x {width} pixels is none: set data.sensor to the camera's height and width, "
+                f"1 to {_LARGEST}"
+            )
+
+    def holds(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Which events lie on the sensor."""
+        height, width = self.sensor
+        return (x >= 0) & (x < width) & (y >= 0) & (y < height)
+
     @property
     def name(self) -> str:
         """All of it in a word."""
@@ -32,13 +47,12 @@ class Framing:
         They are of the smallest unsigned type that holds them.
         """
         height, width = self.sensor
-        for axis, column, size in (("x", x, width), ("y", y, height)):
-            if column.min() < 0 or column.max() >= size:
-                outside = column.min() if column.min() < 0 else column.max()
-                raise ValueError(
-                    f"an event at {axis} = {outside} lies outside the sensor of {height} x {width} pixels: "
-                    "set data.sensor to its height and width"
-                )
+        if outside := int((~self.holds(x, y)).sum()):
+            raise ValueError(
+                f"{outside} of its {len(x)} events lie outside the {height} x {width} pixels of the sensor, up to "
+                f"x = {x.max()}, y = {y.max()}: leave it out if another camera made it, or train with its height and "
+                "width as data.sensor"
+            )
         step = self._steps(t)
         place = ((step * 2 + p) * height + y) * width + x
         counts = np.bincount(place, minlength=self.time_steps * 2 * height * width)

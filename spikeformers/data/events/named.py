@@ -3,10 +3,12 @@
 import contextlib
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from . import gesture
 from .folder import Recordings, find_splits, list_recordings, recordings_of
+from .recording import Recording
 
 # A set's parts (train and, where its authors split it, test), class names, and sensor (height, width).
 Loaded = tuple[dict[str, Recordings], tuple[str, ...], tuple[int, int]]
@@ -59,10 +61,14 @@ ARCHIVES = {  # of each set: file name, address, MD5
 
 
 def _cifar10dvs(root: Path, download: bool) -> Loaded:
-    """CIFAR10-DVS, 1,000 recordings in `<class>/*.aedat` of each of 10 classes, not split. Li et al., 2017."""
+    """CIFAR10-DVS, 1,000 recordings in `<class>/*.aedat` of each of 10 classes, not split. Li et al., 2017.
+
+    They lie on their sides, as all code of the papers reads them: x and y swapped against the camera's.
+    """
     folder = _find(root, "cifar10dvs", lambda folder: all((folder / name).is_dir() for name in _CIFAR10DVS), download)
     classes = tuple(_CIFAR10DVS)
-    return {"train": recordings_of(folder, classes)}, classes, (128, 128)
+    sideways = partial(Recording, transposed=True)
+    return {"train": recordings_of(folder, classes, sideways)}, classes, (128, 128)
 
 
 def _dvs128_gesture(root: Path, download: bool) -> Loaded:

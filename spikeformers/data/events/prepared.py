@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from .frames import Framing
 
 _NAME = re.compile(r"frames_number_(\d+)_split_by_(number|time)")
+_BY_DURATION = re.compile(r"duration_\d+")
 
 
 @dataclass(frozen=True)
@@ -23,16 +25,31 @@ class PreparedFrames:
         return read_frames(Path(self.path))
 
     def framed(self, framing: Framing, frames: np.ndarray) -> np.ndarray:
-        """Its frames, given what is in its file: they are cut already."""
+        """Its frames, given what is in its file: they are cut already.
+
+        Raises ValueError, naming the file, where they are others than asked for, or not finite.
+        """
+        self._check(framing, frames.shape, frames.dtype)
+        if wrong := int(frames.size - np.isfinite(frames).sum()):
+            raise ValueError(f"{self.path} holds {wrong} values that are not finite: make it again")
         return frames
 
     def frames(self, framing: Framing) -> np.ndarray:
         """Its frames `[T, 2, H, W]`."""
         return self.framed(framing, self.opened())
 
+    def check(self, framing: Framing) -> None:
+        """Raises ValueError, naming the file, where its header says others than asked for, or it has none."""
+        self._check(framing, *_header_of(Path(self.path)))
+
     def keep(self, file: str) -> None:
         """Copies it to `file`, which is given without its ending."""
         shutil.copy(self.path, f"{file}.npz")
+
+    def _check(self, framing: Framing, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        asked = (framing.time_steps, 2, *framing.sensor)
+        if shape != asked or dtype.kind not in "biuf":
+            raise ValueError(f"{self.path} holds frames {list(shape)} of {dtype}, where others have {list(asked)}")
 
 
 def read_frames(file: Path) -> np.ndarray:
@@ -41,7 +58,23 @@ def read_frames(file: Path) -> np.ndarray:
         with np.load(file, allow_pickle=False) as arrays:
             return arrays["frames"]
     except Exception as error:  # zipfile's, zlib's and NumPy's
-        raise ValueError(f"{file} cannot be read as frames ({error}); delete it and make it again") from error
+        raise _broken(file, error) from error
+
+
+def _header_of(file: Path) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of the array `frames` of a file, which is not read. Raises as `read_frames`."""
+    try:
+        with zipfile.ZipFile(file) as arrays, arrays.open("frames.npy") as array:
+            major, _ = np.lib.format.read_magic(array)
+            read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(array)
+            return shape, dtype
+    except Exception as error:
+        raise _broken(file, error) from error
+
+
+def _broken(file: Path, error: Exception) -> ValueError:
+    return ValueError(f"{file} cannot be read as frames ({error}); delete it and make it again")
 
 
 def holds_frames(file: Path) -> bool:
@@ -49,8 +82,8 @@ def holds_frames(file: Path) -> bool:
     if file.suffix.lower() != ".npz" or not file.is_file():
         return False
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return "frames" in arrays.files
+        with zipfile.ZipFile(file) as arrays:
+            return "frames.npy" in arrays.namelist()
     except Exception:  # whoever reads it says what is wrong with it
         return False
 
@@ -62,12 +95,21 @@ def framing_of(folder: Path, first: PreparedFrames) -> Framing:
     """
     said = _NAME.fullmatch(folder.name)
     assert said
-    shape = read_frames(Path(first.path)).shape
+    shape, _ = _header_of(Path(first.path))
     if len(shape) != 4 or shape[:2] != (int(said[1]), 2):
         raise ValueError(f"{first.path} holds frames {list(shape)}, where {folder.name} says [{said[1]}, 2, H, W]")
     return Framing("time" if said[2] == "time" else "number", shape[0], (shape[2], shape[3]))
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether a folder's name is one that SpikingJelly gives its frames."""
+    """Whether a folder's name is one that SpikingJelly gives its frames.
+
+    Raises ValueError for its name of frames that each last as long, for there are not as many of each recording.
+    """
+    if _BY_DURATION.fullmatch(folder.name):
+        raise ValueError(
+            f"{folder} holds frames of one duration, as many as each recording is long, and a model takes the same "
+            "number of each: give the recordings, with data.frames_by time, or a folder "
+            "frames_number_<T>_split_by_<number or time>"
+        )
     return _NAME.fullmatch(folder.name) is not None

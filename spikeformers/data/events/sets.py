@@ -1,5 +1,6 @@
 """Sets of event recordings by name, or a folder of one's own."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,10 @@ from .frames import Framing
 from .named import NAMED
 from .prepared import PreparedFrames, framing_of, is_prepared
 from .recording import Recording
+from .remarks import collected
 from .sensor import measure_sensor
 from .transforms import augmenting_clip_transform, clip_transform
+from .windows import Window, cut_all
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class EventSets:
     channels: int  # 2: darker and brighter; 3: their sum, too
     sensor: tuple[int, int]  # height, width
     framed: Framing | None = None  # how frames that lie ready were cut
+    transposed: bool = False  # x and y are swapped against the files
+    counted_in: str = "recordings"  # or the windows that they are cut into
     kind: ClassVar[str] = "recordings"
 
     def preprocess(self, settings: Mapping[str, Any], *, image_size: int, time_steps: int) -> dict[str, Any]:
@@ -48,6 +53,7 @@ class EventSets:
                 raise ValueError(
                     f"data.{name} is for images, and {self.name} has events, which stay counts: leave it out"
                 )
+        asked = {name: list(settings[name]) for name in ("window", "window_events") if settings.get(name)}
         return {
             "image_size": image_size,
             "time_steps": time_steps,
@@ -55,6 +61,8 @@ class EventSets:
             "sensor": list(self.sensor),
             "channels": self.channels,
             "interpolation": settings.get("interpolation") or "bilinear",
+            **({"transposed": True} if self.transposed else {}),
+            **asked,
         }
 
     def prepared(self, split: Dataset, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Augmented:
@@ -75,14 +83,18 @@ class EventSets:
 
     def picture(self, item: Recording | PreparedFrames) -> Image.Image:
         """All events of a recording in one picture: brighter in red, darker in blue."""
-        dark, bright = item.frames(Framing("number", 1, self.sensor)).astype(float).sum(0)
+        with collected():  # said already
+            prepared = isinstance(item, PreparedFrames)
+            frames = item.opened() if prepared else item.frames(Framing("number", 1, self.sensor))
+        dark, bright = frames.astype(float).sum(0)
         off, on = (np.minimum(1, counts / max(1.0, np.quantile(counts, 0.99))) for counts in (dark, bright))
         pixels = np.stack([1 - off, 1 - np.maximum(off, on), 1 - on], -1)
         return Image.fromarray((255 * pixels).astype(np.uint8))
 
     def keep(self, item: Recording | PreparedFrames, file: Path) -> None:
         """Writes the events of a recording to `file`, which is given without its `.npz`, for `predict` to read."""
-        item.keep(str(file))
+        with collected():
+            item.keep(str(file))
 
     def _clips(self, split: Dataset, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Clips:
         how = framing(preprocess)
@@ -122,6 +134,7 @@ def load_events(
     split_seed: int | None = None,
     workers: int = 0,
     download: bool = True,
+    window: Window | None = None,
 ) -> EventSets:
     """The event set called `name`, whose files lie, or are put, under `root`, or the one in the folder `name`.
 
@@ -130,7 +143,7 @@ def load_events(
     Where there is no test part, the last `test` of each class in the order of file names becomes it, as in the papers
     on CIFAR10-DVS; with `split_seed` that share is drawn at random. `validation` is the share of every class that
     `seed` cuts from training. `sensor` is height and width; None lets `workers` processes find it in what a folder has
-    to train on.
+    to train on. A `window` cuts recordings into samples once they are split, so that all of one are in the same part.
 
     Raises FileNotFoundError where recordings are missing, ValueError where a share or the classes are wrong.
     """
@@ -155,7 +168,31 @@ def load_events(
     else:
         validated = Subset(train, cut)
     height, width = sensor or size or measure_sensor(name, train, workers)
-    return EventSets(name, Subset(train, kept), validated, tested, classes, channels, (height, width), framed)
+    splits: tuple[Any, Any, Any] = Subset(train, kept), validated, tested
+    if window:
+        splits = _windows(name, splits, window, workers)
+    transposed = getattr(train[0][0], "transposed", False)
+    if transposed:
+        logging.getLogger("spikeformers").warning(
+            "recordings of %s are turned as the papers have them: x and y are swapped against the camera's", name
+        )
+    train, validated, tested = splits
+    size, unit = (height, width), "windows" if window else "recordings"
+    return EventSets(name, train, validated, tested, classes, channels, size, framed, transposed, unit)
+
+
+def _windows(name: str, splits: tuple[Any, Any, Any], window: Window, workers: int) -> tuple[Any, Any, Any]:
+    if any(len(split) and isinstance(split[0][0], PreparedFrames) for split in splits):
+        raise ValueError(f"{name} holds frames, which are cut already: leave out the window, or give the recordings")
+    train, validated, tested = splits
+    parts = cut_all(train, window, workers), cut_all(validated, window, workers), cut_all(tested, window, workers)
+    counts = [
+        f"{len(split)} into {len(part)} {purpose}"
+        for split, part, purpose in zip(splits, parts, ("to train on", "for validation", "to test on"), strict=True)
+        if len(split)
+    ]
+    logging.getLogger("spikeformers").warning("recordings of %s are cut into samples: %s", name, ", ".join(counts))
+    return parts
 
 
 def _read_folder(folder: Path) -> tuple[dict[str, Recordings], tuple[str, ...], Framing | None]:
@@ -175,5 +212,8 @@ def _cut_test(recordings: Recordings, share: float, seed: int | None) -> tuple[R
     targets = recordings.targets
     rest, part = split_in_order(targets, share) if seed is None else stratified_split(targets, share, seed)
     if not part:
-        raise ValueError(f"a share of {share} leaves none of {len(targets)} recordings to test on: raise data.test")
+        raise ValueError(
+            f"a share of {share} leaves none of {len(targets)} recordings to test on: put some into a folder test, as "
+            "test/<class>/<recording> beside train, or train with a larger data.test"
+        )
     return recordings.of(rest), recordings.of(part)

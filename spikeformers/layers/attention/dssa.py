@@ -1,11 +1,16 @@
 """Dual spike self-attention."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from spikeformers.layers.attention.heads import check_heads, merge_heads, split_heads
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_whole
+
+_RATES = ("x_rate", "attn_rate")
 
 
 class DSSA(nn.Module):
@@ -32,14 +37,13 @@ class DSSA(nn.Module):
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, patch_size: int = 1):
         super().__init__()
         check_heads(dim, num_heads)
-        if patch_size < 1:
-            raise ValueError(f"patch_size {patch_size} is below 1: keys and values are of patches at least 1 wide")
+        check_whole(why="keys and values are of patches at least 1 wide", patch_size=patch_size)
         self.num_heads, self.patch_size = num_heads, patch_size
         self.kv = ConvNorm(dim, 2 * dim, patch_size, stride=patch_size, bias=bias)
         self.attn_neuron, self.out_neuron = neuron(), neuron()
         self.proj = ConvNorm(dim, dim)
-        self.register_buffer("x_rate", torch.zeros(1, 1, num_heads, 1, 1))
-        self.register_buffer("attn_rate", torch.zeros(1, 1, num_heads, 1, 1))
+        for rate in _RATES:
+            self.register_buffer(rate, torch.zeros(num_heads, 1, 1))  # `Module.to` knows no formats of five axes
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
@@ -54,6 +58,17 @@ class DSSA(nn.Module):
         v = v * _scale(_updated(self.attn_rate, attn, self.training), v.shape[-2])
         return self.proj(self.out_neuron(merge_heads(attn @ v, height, width)))
 
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for rate in _RATES:
+            destination[prefix + rate] = destination[prefix + rate].view(1, 1, -1, 1, 1)  # as it is published
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        for key in (prefix + rate for rate in _RATES):
+            if key in state_dict and state_dict[key].shape == (1, 1, self.num_heads, 1, 1):
+                state_dict[key] = state_dict[key].view(-1, 1, 1)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def extra_repr(self) -> str:
         return f"num_heads={self.num_heads}, patch_size={self.patch_size}"
 
@@ -61,7 +76,7 @@ class DSSA(nn.Module):
 def _updated(rate: Tensor, spikes: Tensor, training: bool) -> Tensor:
     """The running rate, in training after this batch is in it: the first spikes a head sees set it."""
     if training:
-        seen = spikes.detach().square().mean((0, 1, 3, 4), keepdim=True, dtype=rate.dtype)
+        seen = spikes.detach().square().mean((0, 1, 3, 4), dtype=rate.dtype).view(-1, 1, 1)
         rate.copy_(torch.where(rate == 0, seen, torch.lerp(rate, seen, 0.001)))
     return torch.where(rate == 0, 1, rate)
 

@@ -1,8 +1,9 @@
 """Spiking self-attention that learns nothing about what to attend to: the control."""
 
-from spikeformers.layers.attention.ssa import SSA
-from spikeformers.layers.contracts import MakeNeuron, MakeProjection
-from spikeformers.layers.conv import ConvNorm
+from typing import Unpack
+
+from spikeformers.layers.attention.ssa import SSA, SSAArguments
+from spikeformers.layers.contracts import MakeNeuron
 
 
 class FrozenSSA(SSA):
@@ -16,27 +17,7 @@ class FrozenSSA(SSA):
     `SSA`.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        neuron: MakeNeuron,
-        *,
-        bias: bool = False,
-        proj_bias: bool = True,
-        scale: float = 0.125,
-        attn_threshold: float = 0.5,
-        projection: MakeProjection = ConvNorm,
-    ):
-        super().__init__(
-            dim,
-            num_heads,
-            neuron,
-            bias=bias,
-            proj_bias=proj_bias,
-            scale=scale,
-            attn_threshold=attn_threshold,
-            projection=projection,
-        )
+    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, **ssa: Unpack[SSAArguments]):
+        super().__init__(dim, num_heads, neuron, **ssa)
         for part in (self.q, self.q_neuron, self.k, self.k_neuron):
             part.requires_grad_(False)

@@ -5,6 +5,7 @@ from functools import partial
 from spikeformers.layers.attention.ssa import SSA
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_whole
 
 
 class GroupSSA(SSA):
@@ -28,7 +29,8 @@ class GroupSSA(SSA):
         groups: int = 2,
         scale: float = 0.125,
     ):
-        if groups < 1 or num_heads % groups:
+        check_whole(dim=dim, num_heads=num_heads, groups=groups)
+        if num_heads % groups:
             raise ValueError(f"num_heads {num_heads} is not a multiple of groups {groups}: a head lies in one group")
         super().__init__(dim, num_heads, neuron, bias=bias, scale=scale, projection=partial(ConvNorm, groups=groups))
         self.proj = ConvNorm(dim, dim, bias=True)

@@ -2,10 +2,14 @@
 
 from torch import Tensor
 
+from spikeformers.ops.arguments import check_whole
+
 
 def check_heads(dim: int, num_heads: int) -> None:
     """Raises ValueError for a number of heads that does not divide the channels."""
-    if num_heads < 1 or dim % num_heads:
+    check_whole(dim=dim)
+    check_whole(why="give a number of heads that divides the channels", num_heads=num_heads)
+    if dim % num_heads:
         raise ValueError(
             f"dim {dim} is not a multiple of num_heads {num_heads}: give a number of heads that divides it"
         )

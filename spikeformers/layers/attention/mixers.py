@@ -8,6 +8,7 @@ from spikeformers.layers.conv import ConvNorm, check_odd
 from spikeformers.layers.norm import batch_norm
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
+from spikeformers.ops.arguments import check_whole
 
 
 class DepthwiseMixer(nn.Module):
@@ -21,6 +22,7 @@ class DepthwiseMixer(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, kernel_size: int = 3):
         super().__init__()
+        check_whole(dim=dim, num_heads=num_heads)
         self.proj = ConvNorm(dim, dim, kernel_size, groups=dim, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,6 +39,7 @@ class MaxPoolMixer(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, kernel_size: int = 3):
         super().__init__()
+        check_whole(dim=dim, num_heads=num_heads)
         check_odd(kernel_size)
         self.pool, self.norm = MaxPool(kernel_size, 1, padding=kernel_size // 2), nn.BatchNorm2d(dim)
 
@@ -53,6 +56,7 @@ class AvgPoolMixer(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, kernel_size: int = 3):
         super().__init__()
+        check_whole(dim=dim, num_heads=num_heads)
         check_odd(kernel_size)
         self.kernel_size, self.norm = kernel_size, nn.BatchNorm2d(dim)
 
@@ -72,6 +76,7 @@ class IdentityMixer(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):
         super().__init__()
+        check_whole(dim=dim, num_heads=num_heads)
         self.norm = nn.BatchNorm2d(dim)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,10 +1,12 @@
 """Spiking self-attention among the busiest tokens."""
 
+from typing import Unpack
+
 from torch import Tensor
 
-from spikeformers.layers.attention.ssa import SSA
-from spikeformers.layers.contracts import MakeNeuron, MakeProjection
-from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.attention.ssa import SSA, SSAArguments
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.ops.arguments import check_finite
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -22,18 +24,9 @@ class PrunedSSA(SSA):
     Raises ValueError where `dim` is not a multiple of `num_heads`, and for a `keep` outside (0, 1].
     """
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        neuron: MakeNeuron,
-        *,
-        bias: bool = False,
-        keep: float = 0.5,
-        scale: float = 0.125,
-        projection: MakeProjection = ConvNorm,
-    ):
-        super().__init__(dim, num_heads, neuron, bias=bias, scale=scale, projection=projection)
+    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, keep: float = 0.5, **ssa: Unpack[SSAArguments]):
+        super().__init__(dim, num_heads, neuron, **ssa)
+        check_finite(keep=keep)
         if not 0 < keep <= 1:
             raise ValueError(f"keep {keep} is not in (0, 1]: it is the share of tokens that attend")
         self.keep = keep
@@ -43,6 +36,3 @@ class PrunedSSA(SSA):
         kept = max(1, round(self.keep * fired.shape[3]))
         busy = (fired >= fired.topk(kept, dim=3).values[:, :, :, -1:]).to(q.dtype)
         return spike_attention(q * busy, k * busy, v * busy, self.scale)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, keep={self.keep}"

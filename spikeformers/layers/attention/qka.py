@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from spikeformers.layers.attention.heads import check_heads
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_whole
 
 
 class QKTA(nn.Module):
@@ -53,6 +54,7 @@ class QKCA(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):
         super().__init__()
+        check_whole(dim=dim, num_heads=num_heads)
         self.q, self.k = (ConvNorm(dim, dim, bias=bias) for _ in range(2))
         self.q_neuron, self.k_neuron = neuron(), neuron()
         self.attn_neuron = neuron(v_threshold=0.5)

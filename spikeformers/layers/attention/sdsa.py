@@ -1,12 +1,13 @@
 """Spike-driven self-attention."""
 
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
 
 from spikeformers.layers.attention.heads import check_heads, merge_heads, split_heads
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
+from spikeformers.ops.arguments import check_whole
 
 
 class SDSA(nn.Module):
@@ -22,6 +23,7 @@ class SDSA(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):
         super().__init__()
+        check_whole(dim=dim, num_heads=num_heads)
         self.q, self.k, self.v = (ConvNorm(dim, dim, bias=bias) for _ in range(3))
         self.q_neuron, self.k_neuron, self.v_neuron = neuron(), neuron(), neuron()
         self.attn_neuron = neuron(v_threshold=0.5)
@@ -50,19 +52,19 @@ class PooledSDSA(nn.Module):
         self.q, self.k, self.v = (ConvNorm(dim, dim, bias=bias) for _ in range(3))
         self.q_neuron, self.k_neuron, self.v_neuron = neuron(), neuron(), neuron()
         self.attn_neuron = neuron(v_threshold=0.5)
+        self.pool = MaxPool(3, 1, padding=1)
         self.proj = ConvNorm(dim, dim, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         q = split_heads(self.q_neuron(self.q(x)), self.num_heads)  # T B M N D
-        k = split_heads(_pool(self.k_neuron(self.k(x))), self.num_heads)
-        v = split_heads(_pool(self.v_neuron(self.v(x))), self.num_heads)
-        mask = self.attn_neuron(_pool(k * v).sum(-2, keepdim=True))  # T B M 1 D
-        return self.proj(merge_heads(_pool(q * mask), height, width))
+        k = split_heads(self._pooled(self.k_neuron(self.k(x))), self.num_heads)
+        v = split_heads(self._pooled(self.v_neuron(self.v(x))), self.num_heads)
+        mask = self.attn_neuron(self._pooled(k * v).sum(-2, keepdim=True))  # T B M 1 D
+        return self.proj(merge_heads(self._pooled(q * mask), height, width))
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        return split_time(self.pool(merge_time(x)), x.shape[0])
 
     def extra_repr(self) -> str:
         return f"num_heads={self.num_heads}"
-
-
-def _pool(x: Tensor) -> Tensor:
-    return split_time(max_pool2d(merge_time(x), 3, 1, padding=1), x.shape[0])

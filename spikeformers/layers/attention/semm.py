@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from spikeformers.layers.attention.heads import check_heads, merge_heads, split_heads
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_finite, check_whole
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -37,8 +38,8 @@ class SEMM(nn.Module):
     ):
         super().__init__()
         check_heads(dim, num_heads)
-        if experts < 1:
-            raise ValueError(f"experts {experts} is below 1: nobody would attend")
+        check_whole(why="nobody would attend", experts=experts)
+        check_finite(scale=scale)
         self.num_heads, self.experts, self.scale = num_heads, experts, scale
         self.q = ConvNorm(dim, experts * dim, bias=bias)  # expert by expert
         self.k, self.v = ConvNorm(dim, dim, bias=bias), ConvNorm(dim, dim, bias=bias)

@@ -1,11 +1,13 @@
 """Spiking self-attention over chunks of time."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
-from spikeformers.layers.attention.ssa import SSA
-from spikeformers.layers.contracts import MakeNeuron, MakeProjection
-from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.attention.ssa import SSA, ProjectionArguments
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.ops.arguments import check_finite, check_whole
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -32,23 +34,23 @@ class STAtten(SSA):
         num_heads: int,
         neuron: MakeNeuron,
         *,
-        bias: bool = False,
         chunk: int = 2,
         scale: float | None = None,
-        projection: MakeProjection = ConvNorm,
+        **ssa: Unpack[ProjectionArguments],
     ):
-        super().__init__(dim, num_heads, neuron, bias=bias, projection=projection)
-        if chunk < 1:
-            raise ValueError(f"chunk {chunk} is below 1: give the number of steps that attend to each other")
-        self.chunk, self.scale = chunk, scale  # pyright: ignore[reportAttributeAccessIssue]
+        super().__init__(dim, num_heads, neuron, **ssa)
+        check_whole(why="give the number of steps that attend to each other", chunk=chunk)
+        check_finite(scale=0.0 if scale is None else scale)
+        self.chunk, self.given_scale = chunk, scale
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
         chunks = zip(q.split(self.chunk), k.split(self.chunk), v.split(self.chunk), strict=True)
-        scale = 1 / height if self.scale is None else self.scale
+        scale = 1 / height if self.given_scale is None else self.given_scale
         return torch.cat([_attend_together(*chunk, scale=scale) for chunk in chunks])
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, chunk={self.chunk}"
+        scale = "1 / H" if self.given_scale is None else self.given_scale
+        return f"num_heads={self.num_heads}, scale={scale}, chunk={self.chunk}"
 
 
 def _attend_together(q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:

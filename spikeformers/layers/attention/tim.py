@@ -1,11 +1,13 @@
 """Spiking self-attention whose queries remember."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor, nn
 
-from spikeformers.layers.attention.ssa import SSA
-from spikeformers.layers.contracts import MakeNeuron, MakeProjection
-from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.attention.ssa import SSA, SSAArguments
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.ops.arguments import check_finite
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -28,17 +30,10 @@ class TIM(SSA):
     reruns = ("past_neuron", "mix_neuron")  # the last call's steps but one are what flows
 
     def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        neuron: MakeNeuron,
-        *,
-        bias: bool = False,
-        alpha: float = 0.5,
-        scale: float = 0.125,
-        projection: MakeProjection = ConvNorm,
+        self, dim: int, num_heads: int, neuron: MakeNeuron, *, alpha: float = 0.5, **ssa: Unpack[SSAArguments]
     ):
-        super().__init__(dim, num_heads, neuron, bias=bias, scale=scale, projection=projection)
+        super().__init__(dim, num_heads, neuron, **ssa)
+        check_finite(alpha=alpha)
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha {alpha} is not in [0, 1]: it is the share of the past in a query")
         self.alpha, head_dim = alpha, dim // num_heads
@@ -59,6 +54,3 @@ class TIM(SSA):
             mixes.append(self.alpha * past + (1 - self.alpha) * q[t + 1])
             remembered.append(self.mix_neuron(torch.cat([torch.stack(mixes), ahead[t + 1 :]]))[t])
         return torch.stack(remembered)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, alpha={self.alpha}"

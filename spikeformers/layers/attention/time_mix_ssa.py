@@ -1,11 +1,13 @@
 """Spiking self-attention whose current is mixed over time."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor, nn
 
-from spikeformers.layers.attention.ssa import SSA
-from spikeformers.layers.contracts import MakeNeuron, MakeProjection
-from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.attention.ssa import SSA, SSAArguments
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.ops.arguments import check_whole
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -21,18 +23,9 @@ class TimeMixSSA(SSA):
     Raises ValueError where `dim` is not a multiple of `num_heads`, and, when called, for more steps than `time_steps`.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        neuron: MakeNeuron,
-        *,
-        time_steps: int,
-        bias: bool = False,
-        scale: float = 0.125,
-        projection: MakeProjection = ConvNorm,
-    ):
-        super().__init__(dim, num_heads, neuron, bias=bias, scale=scale, projection=projection)
+    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, time_steps: int, **ssa: Unpack[SSAArguments]):
+        super().__init__(dim, num_heads, neuron, **ssa)
+        check_whole(time_steps=time_steps)
         self.mix = nn.Parameter(torch.eye(time_steps))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:

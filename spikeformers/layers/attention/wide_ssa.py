@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from spikeformers.layers.attention.heads import check_heads, merge_heads, split_heads
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_whole
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -26,6 +27,7 @@ class WideSSA(nn.Module):
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, value_ratio: int = 4):
         super().__init__()
         check_heads(dim, num_heads)
+        check_whole(value_ratio=value_ratio)
         self.num_heads, self.scale = num_heads, 2 * (dim // num_heads) ** -0.5
         value_dim = value_ratio * dim
         self.q, self.k = ConvNorm(dim, dim, bias=bias), ConvNorm(dim, dim, bias=bias)

@@ -1,11 +1,13 @@
 """Spiking self-attention within windows."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
-from spikeformers.layers.attention.ssa import SSA
-from spikeformers.layers.contracts import MakeNeuron, MakeProjection
-from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.attention.ssa import SSA, SSAArguments
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.ops.arguments import check_whole
 from spikeformers.ops.spike_attention import spike_attention
 
 
@@ -20,20 +22,9 @@ class WindowSSA(SSA):
     or width that is not a multiple of `splits`.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        neuron: MakeNeuron,
-        *,
-        bias: bool = False,
-        splits: int = 2,
-        scale: float = 0.125,
-        projection: MakeProjection = ConvNorm,
-    ):
-        super().__init__(dim, num_heads, neuron, bias=bias, scale=scale, projection=projection)
-        if splits < 1:
-            raise ValueError(f"splits {splits} is below 1: give the number of windows along a side")
+    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, splits: int = 2, **ssa: Unpack[SSAArguments]):
+        super().__init__(dim, num_heads, neuron, **ssa)
+        check_whole(why="give the number of windows along a side", splits=splits)
         self.splits = splits
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
@@ -50,9 +41,6 @@ class WindowSSA(SSA):
         """The tokens of each window: `[H, W] -> [splits^2, N / splits^2]`."""
         rows = tokens.unflatten(0, (self.splits, -1)).unflatten(-1, (self.splits, -1))  # window, row, window, column
         return rows.transpose(1, 2).flatten(2).flatten(0, 1)
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, splits={self.splits}"
 
 
 class DilatedWindowSSA(WindowSSA):

@@ -1,14 +1,14 @@
 """Spiking self-attention by equal bits."""
 
 import math
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
-from spikeformers.layers.attention.ssa import SSA
+from spikeformers.layers.attention.ssa import SSA, ProjectionArguments
 from spikeformers.layers.binary import check_binary
-from spikeformers.layers.contracts import MakeNeuron, MakeProjection
-from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.contracts import MakeNeuron
 
 
 class XNORSSA(SSA):
@@ -29,16 +29,9 @@ class XNORSSA(SSA):
     """
 
     def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        neuron: MakeNeuron,
-        *,
-        bias: bool = False,
-        scale: float = 0.119,
-        projection: MakeProjection = ConvNorm,
+        self, dim: int, num_heads: int, neuron: MakeNeuron, *, scale: float = 0.119, **ssa: Unpack[ProjectionArguments]
     ):
-        super().__init__(dim, num_heads, neuron, bias=bias, scale=scale, projection=projection)
+        super().__init__(dim, num_heads, neuron, scale=scale, **ssa)
         if not 0 < scale < 1:
             raise ValueError(f"scale {scale} is not in (0, 1): it is the sigmoid that the learned gain begins with")
         check_binary(self, self.q_neuron)

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_whole
 
 
 class EMSP(nn.Module):
@@ -22,6 +23,7 @@ class EMSP(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, bias: bool = True):
         super().__init__()
+        check_whole(dim=dim, hidden_dim=hidden_dim)
         if hidden_dim % 2:
             raise ValueError(f"hidden_dim {hidden_dim} is odd, and its halves gate each other: give an even one")
         half = hidden_dim // 2

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.shortcut import MembraneShortcut
+from spikeformers.ops.arguments import check_whole
 
 
 class GWFFN(nn.Module):
@@ -22,7 +23,8 @@ class GWFFN(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, group_size: int = 64):
         super().__init__()
-        if group_size < 1 or hidden_dim % (group_size := min(group_size, hidden_dim)):
+        check_whole(dim=dim, hidden_dim=hidden_dim, group_size=group_size)
+        if hidden_dim % (group_size := min(group_size, hidden_dim)):
             raise ValueError(
                 f"hidden_dim {hidden_dim} is not a multiple of group_size {group_size}: give a size that divides it"
             )

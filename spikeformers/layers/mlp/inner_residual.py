@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_whole
 
 
 class InnerResidualMLP(nn.Module):
@@ -21,6 +22,7 @@ class InnerResidualMLP(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, bias: bool = True):
         super().__init__()
+        check_whole(dim=dim, hidden_dim=hidden_dim)
         if hidden_dim != dim:
             raise ValueError(f"hidden_dim {hidden_dim} is not dim {dim}, and the inner shortcut adds them: mlp_ratio=1")
         self.fc1, self.neuron = ConvNorm(dim, dim, bias=bias), neuron()

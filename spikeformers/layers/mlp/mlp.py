@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_whole
 
 
 class MLP(nn.Module):
@@ -15,6 +16,7 @@ class MLP(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, kernel_size: int = 1, bias: bool = True):
         super().__init__()
+        check_whole(dim=dim, hidden_dim=hidden_dim)
         self.fc1 = ConvNorm(dim, hidden_dim, kernel_size, bias=bias)
         self.neuron = neuron()
         self.fc2 = ConvNorm(hidden_dim, dim, kernel_size, bias=bias)

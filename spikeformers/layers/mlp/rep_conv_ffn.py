@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.projection.rep_conv import RepConv
+from spikeformers.ops.arguments import check_whole
 
 
 class RepConvFFN(nn.Module):
@@ -17,6 +18,7 @@ class RepConvFFN(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, bias: bool = False):
         super().__init__()
+        check_whole(dim=dim, hidden_dim=hidden_dim)
         self.fc1, self.neuron = RepConv(dim, hidden_dim, bias=bias), neuron()
         self.fc2 = RepConv(hidden_dim, dim, bias=bias)
 

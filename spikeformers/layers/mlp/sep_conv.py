@@ -3,8 +3,9 @@
 from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
-from spikeformers.layers.conv import ConvNorm, check_odd
+from spikeformers.layers.conv import ConvNorm, SpikeConv2d, check_odd
 from spikeformers.layers.time import merge_time, split_time
+from spikeformers.ops.arguments import check_whole
 
 
 class SepConv(nn.Module):
@@ -17,10 +18,11 @@ class SepConv(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, kernel_size: int = 7):
         super().__init__()
+        check_whole(dim=dim, hidden_dim=hidden_dim)
         check_odd(kernel_size)
         self.fc1 = ConvNorm(dim, hidden_dim)
         self.neuron = neuron()
-        self.depthwise = nn.Conv2d(
+        self.depthwise = SpikeConv2d(
             hidden_dim, hidden_dim, kernel_size, padding=kernel_size // 2, groups=hidden_dim, bias=False
         )
         self.fc2 = ConvNorm(hidden_dim, dim)

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.ops.arguments import check_whole
 
 
 class SpikingSepConv(nn.Module):
@@ -18,6 +19,7 @@ class SpikingSepConv(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, kernel_size: int = 7):
         super().__init__()
+        check_whole(dim=dim, hidden_dim=hidden_dim)
         self.fc1 = ConvNorm(dim, hidden_dim)
         self.neuron = neuron()
         self.depthwise = ConvNorm(hidden_dim, hidden_dim, kernel_size, groups=hidden_dim)

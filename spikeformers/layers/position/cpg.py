@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from spikeformers.layers.conv import SpikeConv2d
 from spikeformers.layers.norm import batch_norm
 from spikeformers.layers.time import merge_time, split_time
+from spikeformers.ops.arguments import check_positive, check_whole
 
 
 class CPGPosition(nn.Module):
@@ -26,7 +27,9 @@ class CPGPosition(nn.Module):
 
     def __init__(self, dim: int, *, cells: int = 20, w_max: float = 1e4):
         super().__init__()
-        if cells < 2 or cells % 2:
+        check_whole(dim=dim, cells=cells)
+        check_positive(w_max=w_max)
+        if cells % 2:
             raise ValueError(f"cells {cells} are not pairs of a sine and a cosine: give an even number, 10 to 40")
         self.cells, self.w_max = cells, w_max
         self.stream, self.code = SpikeConv2d(dim, dim, 1, bias=False), nn.Conv2d(cells, dim, 1, bias=False)

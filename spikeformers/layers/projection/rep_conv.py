@@ -1,5 +1,7 @@
 """A chain of convolutions that folds into one 3x3 convolution once trained."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -38,16 +40,17 @@ class RepConv(nn.Module):
         The border that the depthwise convolution sees is what the first layer makes of 0, its bias: so the dense one
         is padded with 0.
         """
-        first, last = self.pointwise.folded().conv, fuse_conv_bn_eval(self.proj.folded().conv, self.norm)
+        first: Any = self.pointwise.folded().conv
+        last: Any = fuse_conv_bn_eval(self.proj.folded().conv, self.norm)
         outer, middle, inner = last.weight.flatten(1), self.depthwise.weight[:, 0], first.weight.flatten(1)
         weight = torch.einsum("oc,chw,ci->oihw", outer, middle, inner)
-        return one_convolution(weight, outer @ (middle.sum((1, 2)) * first.bias) + last.bias)  # pyright: ignore[reportOptionalOperand, reportOperatorIssue]
+        return one_convolution(weight, outer @ (middle.sum((1, 2)) * first.bias) + last.bias)
 
 
 @torch.no_grad()
-def _of_zero(norm: nn.BatchNorm2d) -> Tensor:
+def _of_zero(norm: Any) -> Tensor:
     """What a norm makes of 0 by its running statistics, a number a channel: `[C]`."""
-    return norm.bias - norm.running_mean * norm.weight / (norm.running_var + norm.eps).sqrt()  # pyright: ignore[reportOptionalOperand]
+    return norm.bias - norm.running_mean * norm.weight / (norm.running_var + norm.eps).sqrt()
 
 
 def _with_border(x: Tensor, border: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.drop_path import DropPath
-from spikeformers.ops.notes import Counts, note, noted
+from spikeformers.ops.notes import added
 
 
 class SEWShortcut(nn.Module):
@@ -21,7 +21,4 @@ class SEWShortcut(nn.Module):
         self.core, self.neuron, self.drop_path = core, neuron(), DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        branch = self.drop_path(self.neuron(self.core(x)))
-        counts, more = noted(x, Counts), noted(branch, Counts)
-        both = [Counts(counts.most + more.most)] if counts and more and counts.most + more.most < 256 else []
-        return note(x + branch, *both)
+        return added(x, self.drop_path(self.neuron(self.core(x))))

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.binary import check_binary
 from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.ops.arguments import check_finite
 
 
 class SEWAndShortcut(nn.Module):
@@ -51,6 +52,7 @@ class SEWIandShortcut(nn.Module):
 
 
 def _check_no_drop_path(part: nn.Module, drop_path: float) -> None:
+    check_finite(drop_path=drop_path)
     if drop_path > 0:
         name = type(part).__name__
         raise ValueError(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.chain import Chain
 from spikeformers.layers.contracts import MakeNeuron
-from spikeformers.layers.stem.sps import SPS, check_size
+from spikeformers.layers.stem.sps import SPS, check_input
 from spikeformers.layers.time import merge_time, split_time
 
 
@@ -29,7 +29,7 @@ class CMLSPS(nn.Module):
         self.stages = Chain(*(_Stage(stage) for stage in sps.stages))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         return self.stages(x)
 
 

@@ -11,7 +11,7 @@ from spikeformers.layers.chain import Chain
 from spikeformers.layers.contracts import MakeConv, MakeNeuron
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
 from spikeformers.layers.stem.speds import embedding_widths
-from spikeformers.layers.stem.sps import check_size
+from spikeformers.layers.stem.sps import check_input
 
 
 class MembraneSPEDS(nn.Module):
@@ -40,8 +40,8 @@ class MembraneSPEDS(nn.Module):
         side_conv: MakeConv = ConvNorm,
     ):
         super().__init__()
-        self.in_channels, self.stride = in_channels, prod(strides)
         widths = embedding_widths(in_channels, dim, strides, lead, narrow)
+        self.in_channels, self.stride = in_channels, prod(strides)
         convs = [
             conv(before, after, 3, stride) for (before, after), stride in zip(pairwise(widths), strides, strict=True)
         ]
@@ -50,7 +50,7 @@ class MembraneSPEDS(nn.Module):
         self.side = side_conv(widths[lead], dim, 1, prod(strides[lead:]))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         spikes = self.neuron(self.lead(x))
         return self.main(spikes) + self.side(spikes)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
-from spikeformers.layers.stem.sps import SPS, check_size
+from spikeformers.layers.stem.sps import SPS, check_input
 
 
 class MembraneSPS(nn.Module):
@@ -24,5 +24,5 @@ class MembraneSPS(nn.Module):
         self.in_channels, self.stride, self.stages = in_channels, sps.stride, sps.stages
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         return self.stages(x)

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
-from spikeformers.layers.stem.sps import check_size
+from spikeformers.layers.stem.sps import check_input
+from spikeformers.ops.arguments import check_sizes, check_whole
 
 
 class Patches(nn.Module):
@@ -22,9 +23,11 @@ class Patches(nn.Module):
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2)):
         super().__init__()
+        check_whole(in_channels=in_channels, dim=dim)
+        check_sizes(strides=strides)
         self.in_channels, self.stride = in_channels, prod(strides)
         self.proj, self.neuron = ConvNorm(in_channels, dim, self.stride, self.stride), neuron()
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         return self.neuron(self.proj(x))

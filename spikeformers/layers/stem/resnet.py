@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
-from spikeformers.layers.stem.sps import check_size
+from spikeformers.layers.stem.sps import check_input
 from spikeformers.layers.time import merge_time, split_time
+from spikeformers.ops.arguments import check_sizes, check_whole
 
 
 class ResNetStem(nn.Module):
@@ -26,7 +27,9 @@ class ResNetStem(nn.Module):
         self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2), *, kernel_size: int = 7
     ):
         super().__init__()
-        if len(strides) != 2 or min(strides) < 1:
+        check_whole(in_channels=in_channels, dim=dim, kernel_size=kernel_size)
+        check_sizes(strides=strides)
+        if len(strides) != 2:
             raise ValueError(f"strides {tuple(strides)} are not two: give one for the convolution, one for the pool")
         self.in_channels, self.stride = in_channels, prod(strides)
         self.proj = ConvNorm(in_channels, dim, kernel_size, strides[0])
@@ -34,7 +37,7 @@ class ResNetStem(nn.Module):
         self.pool = MaxPool(3, strides[1], padding=1) if strides[1] > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         spikes = self.neuron(self.proj(x))
         return split_time(self.pool(merge_time(spikes)), x.shape[0])
 

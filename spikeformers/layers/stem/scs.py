@@ -10,7 +10,8 @@ from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.conv_chain import ConvChain
 from spikeformers.layers.shortcut.sew import SEWShortcut
-from spikeformers.layers.stem.sps import check_size
+from spikeformers.layers.stem.sps import check_input
+from spikeformers.ops.arguments import check_sizes, check_whole
 
 
 class SCS(nn.Module):
@@ -40,6 +41,8 @@ class SCS(nn.Module):
         expansion: int = 2,
     ):
         super().__init__()
+        check_whole(in_channels=in_channels, dim=dim, expansion=expansion)
+        check_sizes(strides=strides)
         if not strides or not {*strides} <= {1, 2}:
             raise ValueError(f"strides {tuple(strides)} are not one or more of 1 and 2: 1 keeps the size, 2 halves it")
         if dim % (multiple := 2 ** (len(strides) - 1)):
@@ -52,7 +55,7 @@ class SCS(nn.Module):
         self.stages = nn.Sequential(*(_Stage(*ends, neuron, stride, expansion) for ends, stride in stages))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         return self.stages(x)
 
 

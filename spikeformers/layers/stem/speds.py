@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from spikeformers.layers.chain import Chain
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
-from spikeformers.layers.stem.sps import check_size
+from spikeformers.layers.stem.sps import check_input
+from spikeformers.ops.arguments import check_sizes, check_whole
+from spikeformers.ops.notes import added
 
 
 class SPEDS(nn.Module):
@@ -42,8 +44,8 @@ class SPEDS(nn.Module):
         narrow: int = 2,
     ):
         super().__init__()
-        self.in_channels, self.stride = in_channels, prod(strides)
         widths = embedding_widths(in_channels, dim, strides, lead, narrow)
+        self.in_channels, self.stride = in_channels, prod(strides)
         units = [
             _spiking(PooledConvNorm(before, after, 3, stride), neuron)
             for (before, after), stride in zip(pairwise(widths), strides, strict=True)
@@ -52,9 +54,9 @@ class SPEDS(nn.Module):
         self.side, self.side_neuron = ConvNorm(widths[lead], dim, stride=prod(strides[lead:])), neuron()
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         x = self.lead(x)
-        return self.main(x) + self.side_neuron(self.side(x))
+        return added(self.main(x), self.side_neuron(self.side(x)))
 
 
 def _spiking(proj: nn.Module, neuron: MakeNeuron) -> nn.Sequential:
@@ -66,12 +68,15 @@ def embedding_widths(in_channels: int, dim: int, strides: Sequence[int], lead: i
 
     Raises ValueError for what `SPEDS` cannot be made of.
     """
-    if not 0 <= lead < len(strides):
+    check_whole(in_channels=in_channels, dim=dim, narrow=narrow)
+    check_whole(0, lead=lead)
+    check_sizes(strides=strides)
+    if lead >= len(strides):
         raise ValueError(
             f"lead {lead} of strides {tuple(strides)} leaves no convolution beside the shortcut: "
             f"give 0 to {len(strides) - 1}, or more strides"
         )
-    if narrow < 1 or dim % narrow:
+    if dim % narrow:
         raise ValueError(f"dim {dim} is not a multiple of narrow {narrow}, and the first width is their quotient")
     widths = [in_channels, *(min(dim, (dim // narrow) << i) for i in range(len(strides)))]
     if widths[-1] != dim:

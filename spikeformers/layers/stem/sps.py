@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import prod
 
+import torch
 from torch import Tensor, nn
 
 from spikeformers.layers.chain import Chain
@@ -10,7 +11,7 @@ from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
-from spikeformers.ops.notes import Counts, note, noted
+from spikeformers.ops.arguments import check_sizes, check_whole
 
 
 class SPS(nn.Module):
@@ -27,6 +28,8 @@ class SPS(nn.Module):
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):
         super().__init__()
+        check_whole(in_channels=in_channels, dim=dim)
+        check_sizes(strides=strides)
         if not strides:
             raise ValueError("a stem with strides () has no stage: give one stride, 1 or 2, for each")
         if dim % (multiple := 2 ** (len(strides) - 1)):
@@ -38,7 +41,7 @@ class SPS(nn.Module):
         self.stages = Chain(*(_Stage(before, after, neuron, stride) for before, after, stride in stages))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_size(x, self.stride)
+        check_input(self, self.stride, x)
         return self.stages(x)
 
 
@@ -52,17 +55,23 @@ class _Stage(nn.Module):
         self.pool = MaxPool(3, 2, padding=1) if stride == 2 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        spikes = self.neuron(self.proj(x))
-        counts = noted(spikes, Counts)
-        pooled = split_time(self.pool(merge_time(spikes)), x.shape[0])
-        return note(pooled, counts) if counts else pooled
+        return split_time(self.pool(merge_time(self.neuron(self.proj(x)))), x.shape[0])
 
 
-def check_size(x: Tensor, stride: int) -> None:
-    """Raises ValueError where a stem's stride does not divide the height and width of `[..., H, W]`."""
+def check_input(stem: nn.Module, stride: int, x: Tensor) -> None:
+    """Raises ValueError where a stem's stride does not divide the size of `[..., H, W]`, or for another dtype."""
+    weights = next((p.dtype for p in stem.parameters() if p.is_floating_point()), x.dtype)
+    if x.dtype != weights and not (_autocast_takes(x.dtype, x) and _autocast_takes(weights, x)):
+        scaled = "" if x.is_floating_point() else ", scaled as the images it was trained on (pictures by 1 / 255)"
+        raise ValueError(f"an input of {x.dtype} does not go with weights of {weights}: x.to({weights}){scaled}")
     height, width = x.shape[-2:]
     if height % stride or width % stride:
         raise ValueError(
             f"an image of {height} x {width} is not a multiple of the stem's stride {stride}: "
             f"resize it to {height + -height % stride} x {width + -width % stride}"
         )
+
+
+def _autocast_takes(dtype: torch.dtype, x: Tensor) -> bool:
+    lower = dtype in (torch.float32, torch.bfloat16, torch.float16)
+    return lower and not x.is_meta and torch.is_autocast_enabled(x.device.type)  # meta tensors have none

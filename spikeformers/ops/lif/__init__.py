@@ -3,11 +3,11 @@
 from importlib.util import find_spec
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from spikeformers.ops.lif import autograd, eager, reference
 from spikeformers.ops.surrogate import Sigmoid, Surrogate
+from spikeformers.ops.tracing import runs_eagerly
 
 _BACKENDS = ("reference", "recompute", "triton")
 _HAS_TRITON = find_spec("triton") is not None
@@ -35,16 +35,18 @@ def lif(
     The membrane is fp32 (fp64 for fp64 input), whatever dtype `x` has and `s` takes. `tau` is in steps; a tensor
     must broadcast against `x[0]` and gets a gradient. With `detach_reset` no gradient flows through the reset.
     Backends: "reference" keeps every intermediate for backward, "recompute" only `x`, "triton" does the same in one
-    kernel each way on a GPU, "auto" picks.
+    kernel each way on a GPU, "auto" picks: "reference" where the computation is traced, compiled or transformed.
 
-    Raises ValueError for an unknown backend, for what "triton" cannot take, and for an `x` without a time axis.
+    Raises ValueError for an unknown backend, for what "triton" cannot take, for a trace or a transform of other than
+    "reference", and for an `x` without a time axis or a step.
     """
-    if x.ndim == 0:
-        raise ValueError("lif got a scalar: the first axis of its input is time, as in [T, ...]")
+    reference.check_time(x)
     if backend != "auto" and backend not in _BACKENDS:
         raise ValueError(f"lif has no backend {backend!r}: choose auto, {', '.join(_BACKENDS)}")
     if backend == "auto":
         backend = _choose(x, tau, surrogate)
+    elif backend != "reference" and not runs_eagerly(x, tau):
+        raise ValueError(f"lif's {backend} cannot be traced, compiled or transformed: backend='auto' picks another way")
     way: Any = eager
     if backend == "triton":
         from spikeformers.ops.lif import triton
@@ -57,7 +59,7 @@ def lif(
 
 
 def _choose(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str:
-    if torch.compiler.is_compiling():
+    if not runs_eagerly(x, tau):
         return "reference"  # a compiler chooses by itself what to keep, and an exported graph is read by other tools
     if not (x.is_cuda and _HAS_TRITON):
         return "recompute"

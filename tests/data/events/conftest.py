@@ -5,6 +5,8 @@ import struct
 import numpy as np
 import pytest
 
+from spikeformers.data.events import remarks
+
 # t, x, y, p: six events of a sensor of 8 rows and 10 columns, both polarities, one pixel twice.
 EVENTS = [(10, 0, 0, 1), (20, 9, 7, 0), (30, 9, 7, 0), (40, 3, 5, 1), (50, 4, 2, 0), (70, 1, 6, 1)]
 
@@ -20,9 +22,38 @@ def atis_bin(events):
 
 
 def aedat2(events, header=b"#!AER-DAT2.0\r\n# This is a raw AE data file\r\n"):
-    """Address and time, big endian; bit 0 is 1 for off, bits 1-7 and 8-14 count from the far corner of 128 x 128."""
-    words = (((127 - x) << 8 | (127 - y) << 1 | (1 - p), t) for t, x, y, p in events)
+    """Address and time, big endian: bit 0 is 1 for off, 1-7 count columns from the right, 8-14 rows from the bottom."""
+    words = (((127 - y) << 8 | (127 - x) << 1 | (1 - p), t) for t, x, y, p in events)
     return header + b"".join(struct.pack(">II", *pair) for pair in words)
+
+
+def davis(events):
+    """As `aedat2`, of a DAVIS240: bit 11 is 1 for on, 12-21 count columns from the right, 22-30 rows from below."""
+    header = b"#!AER-DAT2.0\r\n# AEChip: eu.seebetter.ini.chips.davis.DAVIS240C\r\n"
+    words = [((179 - y) << 22 | (239 - x) << 12 | p << 11, t) for t, x, y, p in events]
+    frame, signal = (1 << 31 | words[0][0], 5), (words[0][0] | 1 << 10, 5)
+    return header + b"".join(struct.pack(">II", *pair) for pair in (frame, *words, signal))
+
+
+def prophesee_dat(events, *, version=2, size=(10, 8)):
+    """Prophesee's .dat: 4 bytes of time, then x, y and polarity in 14, 14 and 4 bits; before version 2 9, 8, 1."""
+    header = f"% Data file containing CD events.\n% Version {version}\n% Date 2014-12-12\n"
+    header += f"% Height {size[1]}\n% Width {size[0]}\n" if size else ""
+    x_bits, y_bits = (14, 14) if version >= 2 else (9, 8)
+    words = (struct.pack("<II", t, p << x_bits + y_bits | y << x_bits | x) for t, x, y, p in events)
+    return header.encode() + b"\x00\x08" + b"".join(words)
+
+
+def event_stream(events, *, atis=False, size=(10, 8)):
+    """Event Stream 2.0: the time since the last event in 7 bits above polarity, or 6 of an ATIS, x, y from below."""
+    out, last = struct.pack("<12s3BBHH", b"Event Stream", 2, 0, 0, 2 if atis else 1, *size), 0
+    most = 63 if atis else 127
+    for t, x, y, p in events:
+        over, rest = divmod(t - last, most)
+        out += b"\xff" * over if not atis else b"\xff" * (over // 3) + (bytes([0xFC | over % 3]) if over % 3 else b"")
+        out += struct.pack("<BHH", rest << 2 | p << 1 if atis else rest << 1 | p, x, size[1] - 1 - y)
+        last = t
+    return out
 
 
 def aedat3_packet(events, *, kind=1, overflow=0, valid=None):
@@ -82,6 +113,19 @@ def write(path, events):
             path.write_bytes(aedat4(events[:2], events[2:]))
         case ".raw":
             path.write_bytes(evt2(events))
+        case ".dat":
+            path.write_bytes(prophesee_dat(events))
+        case ".es":
+            path.write_bytes(event_stream(events))
+        case ".mat":
+            from scipy.io import savemat
+
+            t, x, y, p = np.array(events).T[:, :, None]  # as ASL-DVS has them
+            savemat(path, {"ts": t.astype(np.int64), "x": x.astype("u2"), "y": y.astype("u2"), "pol": p.astype("u1")})
+        case ".txt":
+            path.write_text("".join(f"{t / 1e6:.6f} {x} {y} {p}\n" for t, x, y, p in events))
+        case ".csv":
+            path.write_text("x,y,polarity,timestamp\n" + "".join(f"{x},{y},{p},{t}\n" for t, x, y, p in events))
         case ".npy":
             np.save(path, structured(events))
         case ".npz":
@@ -99,7 +143,16 @@ def write(path, events):
 @pytest.fixture
 def encode():
     """The encoders by name."""
-    return {"bin": atis_bin, "aedat2": aedat2, "aedat3": aedat3, "packet": aedat3_packet}
+    return {
+        "bin": atis_bin, "aedat2": aedat2, "davis": davis, "aedat3": aedat3, "packet": aedat3_packet,
+        "dat": prophesee_dat, "es": event_stream,
+    }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def nothing_said_yet(monkeypatch):
+    """Each test hears what a process says of its first few recordings only."""
+    monkeypatch.setattr(remarks, "_said", remarks.Counter())
 
 
 @pytest.fixture

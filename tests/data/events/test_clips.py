@@ -160,3 +160,23 @@ def test_a_cache_that_cannot_be_written(recordings, tmp_path, workers):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ValueError, match=r"cannot be written .*choose another folder for frames by data\.cache"):
         Clips(recordings, FRAMING, cache=tmp_path / "file", workers=workers)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_was_put_right_is_counted_over_all(make_folder, tmp_path, caplog, workers):
+    folder = make_folder(ending=".npz")
+    for i in range(3):
+        file = folder / "train" / "left" / f"00{i}.npz"
+        np.savez(file, t=[30, 10, 20], x=[1, 2, 3], y=[1, 2, 3], p=[1, -1, 1] if i else [1, 1, 1])
+    recordings = list_recordings(folder / "train")[0]
+    with caplog.at_level(logging.WARNING):
+        Clips(recordings, FRAMING, cache=tmp_path / "cache", workers=workers)
+    first = folder / "train" / "left" / "000.npz"
+    assert [record.message for record in caplog.records] == [
+        f"events of one polarity only, in 1 of 12 recording(s), the first {first}: all are 1, taken as brighter",
+        f"events out of the order of time, sorted, in 3 of 12 recording(s), the first {first}: 2 of 3, late by up to "
+        "2e-05 s",
+    ]
+    caplog.clear()
+    Clips(recordings, FRAMING, cache=tmp_path / "cache", workers=workers)  # nothing is read again
+    assert not caplog.text

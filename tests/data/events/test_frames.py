@@ -54,12 +54,20 @@ def test_counts_are_kept_whole(count, kind):
 
 
 def test_events_outside_the_sensor_are_refused(events):
-    with pytest.raises(ValueError, match=r"x = 9 lies outside the sensor of 8 x 9 pixels: set data\.sensor"):
+    with pytest.raises(
+        ValueError, match=r"2 of its 6 events lie outside the 8 x 9 pixels .*up to x = 9, y = 7: .*data\.s"
+    ):
         cut("number", 2, events, (8, 9))
-    with pytest.raises(ValueError, match="y = 7 lies outside"):
+    with pytest.raises(ValueError, match="2 of its 6 events lie outside the 7 x 10 pixels"):
         cut("number", 2, events, (7, 10))
-    with pytest.raises(ValueError, match="x = -1 lies outside"):
+    with pytest.raises(ValueError, match="1 of its 1 events lie outside"):
         cut("number", 1, [(1, -1, 0, 0)])
+
+
+@pytest.mark.parametrize("sensor", [(8, 65536), (0, 10), (-1, -1)])
+def test_a_sensor_that_no_camera_has(sensor):
+    with pytest.raises(ValueError, match=rf"a sensor of {sensor[0]} x {sensor[1]} pixels is none: set data\.sensor"):
+        Framing("number", 2, sensor)
 
 
 def test_fewer_events_than_frames(events):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from spikeformers.data import load_sets
-from spikeformers.data.events import known_event_sets, load_events
+from spikeformers.data import input_reader, load_sets
+from spikeformers.data.events import Window, known_event_sets, load_events
 from spikeformers.data.events import named as named_file
 from spikeformers.data.events.gesture import CLASSES
 from spikeformers.data.settings import Data
@@ -85,6 +85,29 @@ def test_the_first_nine_tenths_of_each_class_by_file_name(tmp_path, write_record
     assert paths(sets.train)[:4] == [f"airplane/cifar10_airplane_{i}.aedat" for i in (0, 1, 10, 11)]
     assert paths(sets.test)[:2] == ["airplane/cifar10_airplane_8.aedat", "airplane/cifar10_airplane_9.aedat"]
     assert set(paths(sets.train)) & set(paths(sets.test)) == set()
+
+
+def test_cifar10dvs_lies_on_its_side_as_in_the_papers(tmp_path, encode, caplog):
+    events = [(10 * k, 3 * k, k, k % 2) for k in range(20)]  # as the camera saw them
+    for name in named_file._CIFAR10DVS:
+        (tmp_path / "cifar10dvs" / name).mkdir(parents=True)
+        for i in range(2):
+            (tmp_path / "cifar10dvs" / name / f"{i}.aedat").write_bytes(encode["aedat2"](events))
+    sets = load_events("cifar10dvs", root=tmp_path, validation=0, test=0.5, download=False)
+    assert "recordings of cifar10dvs are turned as the papers have them" in caplog.text
+    recording = sets.test[0][0]
+    assert [tuple(row) for row in np.stack(recording.events(), 1).tolist()] == [(t, y, x, p) for t, x, y, p in events]
+    preprocess = sets.preprocess(SETTINGS, image_size=128, time_steps=1)
+    assert preprocess["transposed"] is True
+    (clip, _), again = sets.prepared(sets.test, preprocess, {})[0], input_reader(preprocess, 2)
+    assert torch.equal(again(recording.path)[0], clip)
+    sets.keep(recording, tmp_path / "sample")  # and a sample of the set is read alike
+    assert torch.equal(again(tmp_path / "sample.npz")[0], clip)
+
+    caplog.clear()
+    own = load_events(str(tmp_path / "cifar10dvs"), validation=0, test=0.5)  # in a folder of one's own they are upright
+    assert [tuple(row) for row in np.stack(own.test[0][0].events(), 1).tolist()] == events
+    assert "transposed" not in own.preprocess(SETTINGS, image_size=128, time_steps=1) and "turned" not in caplog.text
 
 
 def test_split_in_order():
@@ -180,26 +203,73 @@ def test_layouts(make_folder, parts, sizes):
     assert sets.sensor == (8, 10)  # what holds all of their events
 
 
-def test_formats_may_be_mixed_and_other_files_are_passed_over(make_folder):
+def test_formats_may_be_mixed_and_other_files_are_counted(make_folder, caplog):
     for i, ending in enumerate((".bin", ".npz", ".npy", ".aedat")):
         folder = make_folder(parts={"train": 2, "test": 1}, ending=ending, first=10 * i)
     (folder / "train" / "left" / "notes.txt").write_text("none")
     (folder / "train" / "left" / "._000.bin").write_bytes(b"none")
+    (folder / "train" / "right" / "a.foo").write_bytes(b"none")
+    (folder / "train" / "right" / "b.foo").write_bytes(b"none")
     sets = load_events(str(folder), validation=0)
     assert len(sets.train) == 16
+    assert f"{folder / 'train'}: left out 3 file(s) that are no recordings, 2 .foo, 1 .txt; the first is" in caplog.text
+    assert str(folder / "train" / "left" / "notes.txt") in caplog.text
     loaded = sets.prepared(sets.train, sets.preprocess(SETTINGS, image_size=8, time_steps=2), {})
     assert loaded[0][0].shape == (2, 2, 8, 8)
 
 
-def test_a_folder_is_one_of_recordings_if_its_first_class_holds_any(make_folder, tmp_path):
+def kind_of(folder):
+    return load_sets({**vars(Data()), "name": str(folder), "validation": 0, "workers": 0}, seed=0).kind
+
+
+def test_a_folder_is_one_of_recordings_or_of_images(make_folder, tmp_path):
     from PIL import Image
 
-    settings = {**vars(Data()), "name": str(make_folder())}
-    assert load_sets(settings, seed=0).kind == "recordings"
+    assert kind_of(make_folder()) == "recordings"
     for part in ("train", "test"):
         (tmp_path / "images" / part / "a").mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(tmp_path / "images" / part / "a" / "0.png")
-    assert load_sets({**settings, "name": str(tmp_path / "images"), "validation": 0}, seed=0).kind == "images"
+        for name in ("0.mat", "0.dat"):  # what somebody noted of an image
+            (tmp_path / "images" / part / "a" / name).write_bytes(b"none")
+    assert kind_of(tmp_path / "images") == "images"
+    Image.new("RGB", (8, 8)).save(make_folder() / "train" / "left" / "000.png")  # a picture of a recording
+    assert kind_of(make_folder()) == "recordings"
+
+
+@pytest.mark.parametrize("ending", [".dat", ".es", ".csv", ".mat", ".npy"])
+def test_a_folder_is_one_of_recordings_by_any_format(make_folder, ending):
+    assert kind_of(make_folder(ending=ending)) == "recordings"
+
+
+def test_all_class_folders_are_looked_at(make_folder, write_recording, events):
+    folder = make_folder(classes=("left", "right"))
+    for part in ("train", "test"):
+        (folder / part / "_notes").mkdir()
+    with pytest.raises(FileNotFoundError, match="_notes holds no recording"):  # and not: no readable image
+        kind_of(folder)
+    for part in ("train", "test"):
+        write_recording(folder / part / "_notes" / "user1" / "0.bin", events)
+    assert kind_of(folder) == "recordings"
+    assert len(load_events(str(folder), validation=0, sensor=(8, 10)).train) == 13  # those in folders within, too
+
+
+def test_a_folder_of_neither_is_told_what_it_holds(tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / "own" / part / "a").mkdir(parents=True)
+        for name in ("0.foo", "1.foo", "notes.txt"):
+            (tmp_path / "own" / part / "a" / name).write_text("none")
+    with pytest.raises(
+        FileNotFoundError, match=r"own holds neither images \(\.jpg .*\) nor recordings .*2 \.foo, 1 \.txt"
+    ):
+        kind_of(tmp_path / "own")
+
+
+def test_a_class_without_recordings_is_told_what_it_holds(make_folder):
+    folder = make_folder(parts={"train": 2, "test": 1})
+    for file in (folder / "train" / "right").iterdir():
+        file.rename(file.with_suffix(".foo"))
+    with pytest.raises(FileNotFoundError, match=r"right holds no recording \(.*\), but 2 \.foo; add some"):
+        load_events(str(folder))
 
 
 def test_the_sensor_is_looked_for_and_told(make_folder, caplog, tmp_path):
@@ -264,8 +334,8 @@ def test_of_spikingjellys_frames_a_broken_file_is_named_or_left_out(prepared, tm
     file.write_bytes(file.read_bytes()[:100])
     sets = load_events(str(prepared), validation=0)
     preprocess = sets.preprocess(SETTINGS, image_size=6, time_steps=3)
-    with pytest.raises(ValueError, match=r"test/1/0\.npz cannot be read as frames"):
-        sets.prepared(sets.test, preprocess, {})[2]
+    with pytest.raises(ValueError, match=r"test/1/0\.npz cannot be read as frames .*1 of 4 recordings are broken"):
+        sets.prepared(sets.test, preprocess, {})
     clips = sets.prepared(sets.test, preprocess, {"cache": str(tmp_path / "cache"), "skip_broken": True})
     assert [clips[i][1] for i in range(len(clips))] == [0, 0, 1]
 
@@ -284,6 +354,41 @@ def test_frames_that_are_not_what_the_name_says(prepared):
     np.savez(prepared / "train" / "0" / "0.npz", frames=np.zeros((5, 2, 6, 6)))
     with pytest.raises(ValueError, match=r"holds frames \[5, 2, 6, 6\], where .* says \[3, 2, H, W\]"):
         load_events(str(prepared))
+
+
+@pytest.mark.parametrize("shape", [(4, 2, 6, 6), (3, 2, 6, 7), (3, 6, 6), (3, 3, 6, 6)])
+def test_every_file_of_frames_is_looked_at(prepared, shape):
+    np.savez_compressed(prepared / "train" / "1" / "2.npz", frames=np.zeros(shape, np.uint8))
+    sets = load_events(str(prepared), validation=0)
+    preprocess = sets.preprocess(SETTINGS, image_size=6, time_steps=3)
+    said = rf"train/1/2\.npz holds frames \[{', '.join(map(str, shape))}\] of uint8, where others have \[3, 2, 6, 6\]"
+    with pytest.raises(ValueError, match=f"{said}; 1 of 8 recordings are broken"):
+        sets.prepared(sets.train, preprocess, {})
+    assert len(sets.prepared(sets.train, preprocess, {"skip_broken": True})) == 7
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_frames_that_are_not_finite_are_named(prepared, wrong):
+    frames = np.ones((3, 2, 6, 6), np.float32)
+    frames[1, 0, 2, 3:5] = wrong
+    np.savez_compressed(prepared / "train" / "1" / "2.npz", frames=frames)
+    sets = load_events(str(prepared), validation=0)
+    preprocess = sets.preprocess(SETTINGS, image_size=6, time_steps=3)
+    clips = sets.prepared(sets.train, preprocess, {})
+    with pytest.raises(ValueError, match=r"train/1/2\.npz holds 2 values that are not finite: make it again"):
+        clips[6]
+    assert len(sets.prepared(sets.train, preprocess, {"skip_broken": True})) == 7
+
+
+def test_frames_of_one_duration_are_refused(prepared):
+    folder = prepared.rename(prepared.with_name("duration_50000"))
+    with pytest.raises(ValueError, match=r"duration_50000 holds frames of one duration, .*frames_number_<T>_split_by_"):
+        kind_of(folder)
+
+
+def test_frames_are_not_cut_into_windows(prepared):
+    with pytest.raises(ValueError, match="holds frames, which are cut already: leave out the window"):
+        load_events(str(prepared), validation=0, window=Window(10, 10))
 
 
 # ---- pictures, samples, settings

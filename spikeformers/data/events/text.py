@@ -1,0 +1,69 @@
+"""Events in text, `.txt` or `.csv`: a line an event, in columns that the first line names or their numbers show."""
+
+import itertools
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .columns import Columns, columns_by_content, columns_by_name, named_columns
+
+_COMMENTS = ("#", "%", "//")
+
+
+class _Head(NamedTuple):
+    lines: int  # before the first event
+    names: list[str]  # of the columns, where a line says them
+    sensor: tuple[int, int] | None  # of a line with width and height alone
+    delimiter: str | None  # None is white space
+
+
+def holds_events(path: Path) -> bool:
+    """Whether a file of text is a table of events, by its first lines."""
+    try:
+        _head_of(path)
+    except (ValueError, OSError):  # UnicodeDecodeError is a ValueError
+        return False
+    return True
+
+
+def read(path: Path) -> Columns:
+    """The events of a file. Raises ValueError where it is no table of numbers with t, x, y and p."""
+    head = _head_of(path)
+    table = np.loadtxt(path, delimiter=head.delimiter, skiprows=head.lines, comments=_COMMENTS, ndmin=2)
+    if head.names:
+        columns = columns_by_name(dict(zip(head.names, table.T, strict=True)), head.names)
+    else:
+        columns = columns_by_content(table)
+    return columns._replace(sensor=head.sensor)
+
+
+def _head_of(path: Path) -> _Head:
+    names: list[str] = []
+    sensor = None
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(itertools.islice(file, 1000)):
+            delimiter = next((mark for mark in ",;" if mark in line), None)
+            words = line.strip().lstrip("#%/").replace('"', "").strip()
+            fields = [word for word in re.split(rf"\s*{delimiter}\s*" if delimiter else r"\s+", words) if word]
+            if not fields:
+                continue
+            if named_columns(fields):
+                names = fields
+            elif line.lstrip().startswith(_COMMENTS):
+                continue
+            elif len(fields) == 2 and all(field.isdigit() for field in fields):
+                sensor = int(fields[1]), int(fields[0])
+            elif len(fields) == (len(names) or 4) and _numbers(fields):
+                return _Head(number, names, sensor, delimiter)
+            else:
+                break
+    raise ValueError("it is no table of events: a line each with t x y p, and those names in the first unless all four")
+
+
+def _numbers(fields: list[str]) -> bool:
+    try:
+        return bool([float(field) for field in fields])
+    except ValueError:
+        return False

@@ -1,0 +1,87 @@
+"""Long recordings as samples: windows of one length, each a stride after the last."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from .columns import Events
+from .folder import Recordings
+from .progress import each
+from .recording import Recording
+from .remarks import collected
+
+_FEWEST = 32  # events of a window in time: fewer show nothing, and cannot be cut into as many frames
+
+
+@dataclass(frozen=True)
+class Window:
+    """Windows of `length`, a `stride` apart, both in microseconds or, with `of_events`, in events.
+
+    Called with a recording and its file's events it gives its windows as recordings: those that lie within it as a
+    whole, but for those in which next to nothing happens, or the recording itself where there are none.
+    """
+
+    length: int
+    stride: int
+    of_events: bool = False
+
+    def __call__(self, recording: Recording, opened: Events) -> list[Recording]:
+        t = recording.within(opened).t
+        begin, end = (0, len(t)) if self.of_events else (int(t[0]), int(t[-1]) + 1)
+        if end - begin < self.length:
+            return [recording]
+        starts = range(begin, end - self.length + 1, self.stride)
+        if self.of_events:
+            return [replace(recording, first=start, last=start + self.length) for start in starts]
+        counts = np.searchsorted(t, [start + self.length for start in starts]) - np.searchsorted(t, list(starts))
+        windows = [
+            replace(recording, start=start, end=start + self.length)
+            for start, count in zip(starts, counts, strict=True)
+            if count >= _FEWEST
+        ]
+        return windows or [recording]
+
+
+def window_of(settings: Mapping[str, Any]) -> Window | None:
+    """The windows that settings of data, or those that travel with a model, ask for.
+
+    Raises ValueError where they ask for two kinds, or for one that is empty or stands still.
+    """
+    in_seconds, in_events = settings.get("window"), settings.get("window_events")
+    if in_seconds and in_events:
+        raise ValueError("data.window and data.window_events both cut recordings: leave one out")
+    if not (in_seconds or in_events):
+        return None
+    asked: Any = in_seconds or in_events
+    length, stride = (round(value * (1e6 if in_seconds else 1)) for value in asked)
+    if length < 1 or stride < 1:
+        name = "window" if in_seconds else "window_events"
+        raise ValueError(f"data.{name} {list(asked)} is not [length, stride], both above 0: [1, 1] leaves no gap")
+    return Window(length, stride, bool(in_events))
+
+
+def cut_all(recordings: Any, window: Window, workers: int) -> Recordings:
+    """The windows of labelled recordings, in order. One that cannot be read stays, to be named where it is used."""
+    parts = enumerate(each(_Cutting(recordings, window), "cutting recordings", workers))
+    return Recordings([(part, recordings[i][1]) for i, found in parts for part in found])
+
+
+class _Cutting(Dataset):
+    """Item i is the windows of recording i."""
+
+    def __init__(self, recordings: Any, window: Callable[[Recording, Events], list[Recording]]):
+        self.recordings, self.window = recordings, window
+
+    def __len__(self) -> int:
+        return len(self.recordings)
+
+    def __getitem__(self, index: int) -> list[Recording]:
+        recording = self.recordings[index][0]
+        with collected():  # said where frames are made
+            try:
+                return self.window(recording, recording.opened())
+            except (ValueError, OSError, ImportError):
+                return [recording]

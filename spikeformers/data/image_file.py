@@ -1,0 +1,167 @@
+"""The one door for images: a file, a file in memory or Pillow's own object becomes what a model is shown."""
+
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import nullcontext
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch.utils.data import Dataset, Subset
+
+from .readable import Readable
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff", ".gif", ".avif")
+
+SKIP_BROKEN = "skip_broken=True (train: --data.skip_broken true; eval: --skip-broken)"
+_IN_A_SET = f"replace or delete it, or leave out what cannot be read by {SKIP_BROKEN}"
+
+
+def read_image(image: Any, name: str, mode: str = "RGB", remedy: str = _IN_A_SET) -> Image.Image:
+    """An image, by path, open file or as Pillow's object, in `mode`, and upright, as its EXIF tag says.
+
+    Of an animation a file gives the first frame, an object the one that it stands at. Raises ValueError, with its
+    `name` and a `remedy`, where it cannot be decoded or is deeper than 8 bits, which Pillow would clip to white.
+    """
+    try:
+        with nullcontext(image) if isinstance(image, Image.Image) else Image.open(image) as opened:
+            if opened.mode.startswith(("I", "F")):
+                raise _TooDeepError(opened.mode)
+            return _upright(opened).convert(mode)
+    except _TooDeepError as error:
+        raise ValueError(f"{name} has more than 8 bits a channel (mode {error}); save it with 8 bits") from None
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{name} cannot be read as an image (of no format that is known); {remedy}") from error
+    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and more
+        raise ValueError(f"{name} cannot be read as an image ({' '.join(str(error).split())}); {remedy}") from error
+
+
+class _TooDeepError(Exception):
+    pass
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()  # first, so that a picture that is broken is not taken for one whose tags are
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # tags that cannot be read; the picture can
+        return image
+
+
+class ImageFiles(Dataset):
+    """Labelled images in files; item i is (PIL image of mode RGB, label). Raises what `read_image` raises."""
+
+    targets: list[int]
+
+    def name_of(self, index: int) -> str:
+        """How errors call image `index`."""
+        raise NotImplementedError
+
+    def file_of(self, index: int) -> str | BinaryIO:
+        """Where image `index` is: a path, or a file in memory."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return read_image(self.file_of(index), self.name_of(index)), self.targets[index]
+
+
+class Kept(Subset):
+    """The images at `indices` of `ImageFiles`."""
+
+    def __init__(self, dataset: ImageFiles, indices: list[int]):
+        super().__init__(dataset, indices)
+        self.targets = [dataset.targets[i] for i in indices]
+
+
+def item_at(dataset: Any, index: int) -> tuple[Any, int]:
+    """The dataset that item `index` of a subset of a subset lies in, and its place there."""
+    while isinstance(dataset, Subset | Readable):
+        index = dataset.indices[index] if isinstance(dataset, Subset) else index
+        dataset = dataset.dataset
+    return dataset, index
+
+
+def find_broken(dataset: Any) -> dict[int, str]:
+    """The images of a dataset that cannot be read, by their places, and why. Of datasets other than of files, none.
+
+    What tells is read, rather than all pixels: headers, checksums, and whether a JPEG has an end.
+    """
+    if not len(dataset) or not isinstance(item_at(dataset, 0)[0], ImageFiles):
+        return {}
+    with ThreadPool(16) as pool:  # the time goes to the disk
+        whys = pool.imap(lambda i: _why_broken(*item_at(dataset, i)), range(len(dataset)), chunksize=32)
+        return {i: why for i, why in enumerate(_shown(whys, len(dataset))) if why}
+
+
+def check_images(dataset: Any) -> None:
+    """Raises ValueError, naming the first, where images of a dataset of files cannot be read."""
+    if broken := list(find_broken(dataset).values()):
+        reason, _, remedy = broken[0].partition("; ")
+        others = f", and {len(broken) - 1} more of {len(dataset)} images cannot" if broken[1:] else ""
+        raise ValueError(f"{reason}{others}; {remedy}")
+
+
+def _why_broken(images: ImageFiles, index: int) -> str:
+    name = images.name_of(index)
+    try:
+        found = images.file_of(index)
+        with Path(found).open("rb") if isinstance(found, str) else found as file:
+            if not _is_surely_whole(file):
+                file.seek(0)
+                read_image(file, name)
+    except ValueError as error:
+        return str(error)
+    except OSError as error:
+        return f"{name} cannot be read as an image ({error}); {_IN_A_SET}"
+    return ""
+
+
+def _is_surely_whole(file: BinaryIO) -> bool:
+    """Whether an image is found whole without decoding it; what is not is to be decoded, and may be whole still."""
+    try:
+        with Image.open(file) as image:
+            if image.mode.startswith(("I", "F")) or image.format not in ("JPEG", "MPO", "PNG"):
+                return False
+            image.verify()  # a PNG's checksums; of a JPEG nothing
+            if image.format == "PNG":
+                return True
+    except Exception:
+        return False
+    file.seek(-2, os.SEEK_END)
+    return file.read(2) == b"\xff\xd9"
+
+
+def _shown(found: Iterable[str], total: int) -> Iterable[str]:
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(file=sys.stderr)
+    return track(
+        found, "looking at image files", total, console=console, transient=True, disable=not console.is_terminal
+    )
+
+
+def files_below(folder: Path) -> list[str]:
+    """All files in a folder and in those inside it, but hidden ones, folder after folder in the order of names.
+
+    Raises OSError for a folder that cannot be opened.
+    """
+    found = []
+    for root, folders, files in os.walk(folder, onerror=_raise, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found.append((root, sorted(name for name in files if not name.startswith("."))))  # macOS leaves "._cat.jpg"
+    return [f"{root}{os.sep}{name}" for root, names in sorted(found) for name in names]
+
+
+def is_image_name(path: str | Path) -> bool:
+    """Whether a file's name ends as an image's does."""
+    return str(path).lower().endswith(EXTENSIONS)
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error

@@ -1,0 +1,39 @@
+"""Whether the numbers that a neuron, a surrogate or a part is built with are numbers."""
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+
+
+def check_whole(least: int = 1, why: str = "", **values: object) -> None:
+    """Raises ValueError, with the argument's name, for what is no whole number from `least` up; `why` is the remedy."""
+    for name, value in values.items():
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise ValueError(f"{name} {value!r} is not a whole number: give {least} or more")
+        if value < least:
+            raise ValueError(f"{name} {value} is below {least}: {why or f'give {least} or more'}")
+
+
+def check_finite(**values: object) -> None:
+    """Raises ValueError, with the argument's name, for what is no number, nan or infinite."""
+    for name, value in values.items():
+        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+            raise ValueError(f"{name} {value!r} is not a finite number: give one")
+
+
+def check_positive(**values: object) -> None:
+    """Raises ValueError, with the argument's name, for what is no finite number above 0."""
+    check_finite(**values)
+    for name, value in values.items():
+        if value <= 0:  # pyright: ignore[reportOperatorIssue]
+            raise ValueError(f"{name} {value} is not above 0: give a number that is")
+
+
+def check_sizes(**values: object) -> None:
+    """Raises ValueError, with the argument's name, for what is no list or tuple of whole numbers from 1 up."""
+    for name, value in values.items():
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            raise ValueError(f"{name} {value!r} is not a list of whole numbers: give one such as (2, 1)")
+        for number in value:
+            if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
+                raise ValueError(f"{name} {tuple(value)} are not whole numbers of 1 or more: {number!r} is none")
