@@ -14,8 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from spikeformers.deploy.engine.graph import Node, decode, encode, nodes_of
 from spikeformers.deploy.engine.fuse import fused
+from spikeformers.deploy.engine.graph import Node, decode, encode, nodes_of
 from spikeformers.deploy.engine.plan import make_steps
 from spikeformers.deploy.engine.trace import trace
 from spikeformers.files import atomic_path
@@ -199,7 +199,7 @@ def load_engine(path: str | Path) -> SpikeEngine:
     except (KeyError, json.JSONDecodeError, OSError) as error:
         raise ValueError(f"{path} is not an engine's file: make one with spike_engine(...).save") from error
     nodes = [
-        Node(name, op, tuple(decode(args)), decode(kwargs), _shape(shape))
+        Node(name, op, tuple(decode(args)), decode(kwargs), tuple(shape))
         for name, op, args, kwargs, shape in program["nodes"]
     ]
     neurons = [Neuron(**neuron) for neuron in program["neurons"]]
@@ -210,10 +210,6 @@ def load_engine(path: str | Path) -> SpikeEngine:
             way, step.density = program["ways"].get(step.writes[0], (step.way, None))
             step.way = way if way in step.ways else step.way
     return engine.eval()
-
-
-def _shape(shape: Any) -> tuple[int | str, ...] | None:
-    return None if shape is None else tuple(shape)
 
 
 def _timed(run: Any, values: dict[str, Any]) -> float:

@@ -22,7 +22,8 @@ _MOST_LISTED = 1 << 31  # bytes of input that a band's lists can number
 class Shape(ctypes.Structure):
     """`Shape` of kernels.cpp."""
 
-    _fields_ = [(name, ctypes.c_int32) for name in "T B H W C Ho Wo O kh kw sh sw ph pw dh dw in_row out_row".split()]
+    _names = "T B H W C Ho Wo O kh kw sh sw ph pw dh dw in_row out_row"
+    _fields_ = [(name, ctypes.c_int32) for name in _names.split()]
 
 
 class Window(NamedTuple):
@@ -68,10 +69,8 @@ def _geometry(shape: tuple[int, ...], steps: int, window: Window, packed: Packed
     band = min(_ROWS_IN_BAND, out[0])
     while band > 1 and steps * _rows_read(band, window, height) * width * own >= _MOST_LISTED:
         band //= 2
-    if (
-        max(items * channels * height * width // max(items, 1), steps * _rows_read(band, window, height) * width * own)
-        >= _MOST_LISTED
-    ):
+    listed = steps * _rows_read(band, window, height) * width * own
+    if max(listed, channels * height * width, packed.dim * out[0] * out[1]) >= _MOST_LISTED:
         raise ValueError(f"a map of {channels} x {height} x {width} in {steps} steps is too large for the kernels")
     sizes = Shape(
         steps, items // steps, height, width, own, *out, made, *window.numbers, channels, packed.dim
@@ -198,8 +197,8 @@ def _product_op(
 def _(x, tensors, residual, steps, window, packed, neuron, counts, current):
     shape = (x.shape[0], packed[0], *_window(window).size_after((x.shape[2], x.shape[3])))
     return (
-        x.new_empty(shape, memory_format=torch.channels_last) if neuron else x.new_empty(0),
-        x.new_empty(shape, dtype=torch.float32, memory_format=torch.channels_last) if current else x.new_empty(0),
+        _channels_last(shape, torch.uint8) if neuron else x.new_empty(0),
+        _channels_last(shape, torch.float32) if current else x.new_empty(0),
     )
 
 
