@@ -1,6 +1,6 @@
 """Putting trained models to work."""
 
-from spikeformers.deploy.fold import fold
 from spikeformers.deploy.predict import Predictor
+from spikeformers.models.folding import fold
 
 __all__ = ["Predictor", "fold"]
