@@ -63,7 +63,7 @@ def nodes_of(graph: fx.Graph) -> tuple[list[Node], str, list[str]]:
 
 
 def function_of(op: str) -> Callable[..., Any]:
-    """What computes an operation: torch's own or Python's arithmetic, nothing else. Raises ValueError otherwise."""
+    """What computes an operation: an operator of torch or Python's arithmetic, nothing else. Raises ValueError."""
     if op == "<built-in function getitem>":
         return operator.getitem
     if op.startswith("<built-in function "):
@@ -72,9 +72,12 @@ def function_of(op: str) -> Callable[..., Any]:
             return getattr(operator, name)
     space, _, rest = op.partition(".")
     name, _, overload = rest.partition(".")
-    if space == "aten" and hasattr(torch.ops.aten, name):
-        return getattr(getattr(torch.ops.aten, name), overload)
-    raise ValueError(f"an engine has no operation {op!r}: the file is damaged, or of another version")
+    try:
+        return getattr(getattr(getattr(torch.ops, space), name), overload)
+    except (AttributeError, RuntimeError) as error:
+        raise ValueError(
+            f"torch has no operation {op!r}: import the package that has it, or make the engine again"
+        ) from error
 
 
 def without_detours(nodes: list[Node], outputs: list[str]) -> list[Node]:

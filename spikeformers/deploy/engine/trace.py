@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim
 
-from spikeformers.deploy.fold import fold
 from spikeformers.models import SpikingTransformer
+from spikeformers.models.folding import fold
 from spikeformers.neurons import IF, ILIF, KLIF, LIF, NILIF, PLIF, IntegerHalfEven, IntegerHalfUp
 from spikeformers.ops.spike_product.neuron import INTEGER, Neuron
 

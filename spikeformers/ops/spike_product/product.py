@@ -159,16 +159,19 @@ def max_pool(x: Tensor, window: Window, shape: tuple[int, int] | None = None) ->
 def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, neuron: Neuron | None = None, *, top: int = 1) -> Tensor:
     """`scale q (k^T v)` of bytes `[T, B, M, N, D]` up to `top`, then the neuron if there is one: bytes or current.
 
-    Raises ValueError for another dtype or shape.
+    The heads of v may have another width, which is then that of the result's. Raises ValueError for another dtype or shape.
     """
-    if any(x.dtype != torch.uint8 or x.ndim != 5 or x.shape != q.shape for x in (q, k, v)):
+    if (
+        any(x.dtype != torch.uint8 or x.ndim != 5 for x in (q, k, v))
+        or q.shape != k.shape
+        or v.shape[:4] != q.shape[:4]
+    ):
         given = ", ".join(f"{x.dtype} {list(x.shape)}" for x in (q, k, v))
-        raise ValueError(f"{given}: not three times the same [T, B, M, N, D] of uint8")
-    batch, heads, tokens, dim = q.shape[1:]
-    in_rows = (batch * tokens * heads * dim, tokens * heads * dim, dim, heads * dim, 1)
+        raise ValueError(f"{given}: not q, k and v of [T, B, M, N, D] each of uint8")
+    tokens, dim = q.shape[3:]
     fits = tokens * dim * top**3 < 1 << 16  # the sums are kept in 16 bits
-    laid = all(x.stride() == in_rows and x.device.type == "cpu" for x in (q, k, v))
-    if have_kernels() and fits and laid and not torch.compiler.is_compiling():
+    rows = all(x.transpose(2, 3).is_contiguous() and x.device.type == "cpu" for x in (q, k, v))
+    if have_kernels() and fits and rows and not torch.compiler.is_compiling():
         return native.attention(q, k, v, scale, neuron.numbers if neuron else ())
     flow = reference.attention(q, k, v, scale)
     return fire(flow, neuron) if neuron else flow
