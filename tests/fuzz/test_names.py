@@ -1,4 +1,4 @@
-"""Names of files, folders and classes in every script, with markup, quotes, breaks and spaces, given to the commands."""
+"""Names of files, folders and classes in every script, with markup, quotes, breaks, spaces, given to the commands."""
 
 import shutil
 
@@ -47,8 +47,8 @@ def test_predict(tries, ask, tmp_path, knows_pictures, red):
 def test_nothing_of_that_name(tries, ask, tmp_path, knows_pictures):
     """Every word of every command may be anything; what is not there is named."""
     commands = {
-        "list": 1, "info": 1, "recipes": 1, "train": 1, "eval": 1, "predict": 2, "identify": 1, "bench": 1, "analyze": 1,
-        "compare-energy": 1, "compare": 1,
+        "list": 1, "info": 1, "recipes": 1, "train": 1, "eval": 1, "predict": 2, "identify": 1, "bench": 1,
+        "analyze": 1, "compare-energy": 1, "compare": 1,
     }  # fmt: skip
 
     @tries
