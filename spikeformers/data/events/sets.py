@@ -10,12 +10,13 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset, Subset
 
+from ..known import SETS, KnownRecordings
 from ..sampling import Augmented
 from ..split import split_in_order, stratified_split
 from .clips import Clips
 from .folder import Recordings, find_splits, list_recordings
 from .frames import Framing
-from .named import NAMED
+from .named import find_set
 from .prepared import PreparedFrames, framing_of, is_prepared
 from .recording import Recording
 from .remarks import collected
@@ -119,7 +120,7 @@ def framing(preprocess: Mapping[str, Any]) -> Framing:
 
 def known_event_sets() -> tuple[str, ...]:
     """The names that `load_events` knows; it takes any other for a folder."""
-    return tuple(NAMED)
+    return tuple(name for name, known in SETS.items() if isinstance(known, KnownRecordings))
 
 
 def load_events(
@@ -150,9 +151,10 @@ def load_events(
     for what, share in (("validation", validation), ("test", test)):
         if not 0 <= share < 1:
             raise ValueError(f"{what} {share} is not in 0 <= {what} < 1; 0.1 cuts off a tenth")
-    if name in NAMED:
-        parts, classes, size = NAMED[name](Path(root).expanduser(), download)
-        framed = None
+    known = SETS.get(name)
+    if isinstance(known, KnownRecordings):
+        folder = find_set(Path(root).expanduser(), name, known.is_it, known.archives, download)
+        (parts, classes), size, framed = known.load(folder), known.sensor, None
     else:
         parts, classes, framed = _read_folder(Path(name).expanduser())
         size = framed and framed.sensor
@@ -197,7 +199,9 @@ def _windows(name: str, splits: tuple[Any, Any, Any], window: Window, workers: i
 
 def _read_folder(folder: Path) -> tuple[dict[str, Recordings], tuple[str, ...], Framing | None]:
     if not folder.is_dir():
-        raise FileNotFoundError(f"{str(folder)!r} is no folder and no known set; known are {', '.join(NAMED)}")
+        raise FileNotFoundError(
+            f"{str(folder)!r} is no folder and no known set; known are {', '.join(known_event_sets())}"
+        )
     kind = PreparedFrames if is_prepared(folder) else Recording
     splits = find_splits(folder)
     train, classes = list_recordings(splits.get("train", folder), kind=kind)
