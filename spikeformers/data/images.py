@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from PIL import Image
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Subset
 
 from . import hugging_face
 from .folders import read_folder
@@ -16,7 +16,7 @@ from .image_file import ImageFiles, Kept, check_images, find_broken
 from .known import FOLDER, SETS, KnownImages
 from .sampling import Augmented
 from .shards import holds_shards, read_shards
-from .split import stratified_split
+from .split import Split, stratified_split
 from .transforms import eval_transform, train_transform
 
 _logger = logging.getLogger("spikeformers")
@@ -27,9 +27,9 @@ class ImageSets:
     """The three splits of one labelled image set; every item is (PIL image, label)."""
 
     name: str
-    train: Dataset
-    validation: Dataset
-    test: Dataset
+    train: Split
+    validation: Split
+    test: Split
     classes: tuple[str, ...]
     channels: int  # 3: images of mode RGB, 1: of mode L
     image_size: int | None  # pixels a side; None leaves it to the model
@@ -59,7 +59,7 @@ class ImageSets:
                 )
         return preprocess
 
-    def prepared(self, split: Dataset, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Augmented:
+    def prepared(self, split: Split, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Augmented:
         """A split for evaluation: items ([C, H, W] tensor, label).
 
         Raises ValueError where one of its files cannot be read and `settings` do not leave those out, as `augmented`.
@@ -69,7 +69,7 @@ class ImageSets:
 
     def augmented(
         self,
-        split: Dataset,
+        split: Split,
         preprocess: Mapping[str, Any],
         settings: Mapping[str, Any],
         augment: Mapping[str, Any],
@@ -91,7 +91,7 @@ class ImageSets:
         item.save(f"{file}.png")
 
 
-def _check_unless_skipped(split: Dataset, settings: Mapping[str, Any]) -> None:
+def _check_unless_skipped(split: Split, settings: Mapping[str, Any]) -> None:
     if not settings.get("skip_broken"):
         check_images(split)
 

@@ -40,7 +40,7 @@ class Loaders(pl.LightningDataModule):
     def __init__(self, recipe: Recipe, sets: ImageSets | EventSets, preprocess: dict[str, Any]):
         super().__init__()
         self.recipe, self.sets, self.preprocess = recipe, sets, preprocess
-        if (train := len(sets.train)) < recipe.batch_size:  # pyright: ignore[reportArgumentType]
+        if (train := len(sets.train)) < recipe.batch_size:
             raise ValueError(
                 f"{sets.name} has {train} training {sets.kind}, fewer than batch_size {recipe.batch_size}: lower it"
             )

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Subset
 
 from ..known import SETS, KnownRecordings
 from ..sampling import Augmented
-from ..split import split_in_order, stratified_split
+from ..split import Split, split_in_order, stratified_split
 from .clips import Clips
 from .folder import Recordings, find_splits, list_recordings
 from .frames import Framing
@@ -33,9 +33,9 @@ class EventSets:
     """
 
     name: str
-    train: Dataset
-    validation: Dataset
-    test: Dataset
+    train: Split
+    validation: Split
+    test: Split
     classes: tuple[str, ...]
     channels: int  # 2: darker and brighter; 3: their sum, too
     sensor: tuple[int, int]  # height, width
@@ -66,13 +66,13 @@ class EventSets:
             **asked,
         }
 
-    def prepared(self, split: Dataset, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Augmented:
+    def prepared(self, split: Split, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Augmented:
         """A split for evaluation; `settings` say where frames lie (`cache`) and who makes them (`workers`)."""
         return Augmented(self._clips(split, preprocess, settings), clip_transform(**preprocess))
 
     def augmented(
         self,
-        split: Dataset,
+        split: Split,
         preprocess: Mapping[str, Any],
         settings: Mapping[str, Any],
         augment: Mapping[str, Any],
@@ -97,7 +97,7 @@ class EventSets:
         with collected():
             item.keep(str(file))
 
-    def _clips(self, split: Dataset, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Clips:
+    def _clips(self, split: Split, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Clips:
         how = framing(preprocess)
         if self.framed not in (None, how):
             raise ValueError(
