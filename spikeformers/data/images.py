@@ -1,6 +1,7 @@
 """Sets of labelled images by name: the built-in digits, torchvision's small sets, or a folder of one's own."""
 
 import difflib
+import inspect
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class ImageSets:
     skipped: tuple[str, ...]  # broken files that were left out
     kind: ClassVar[str] = "images"
     counted_in: ClassVar[str] = "images"
+    augments: ClassVar[frozenset[str]] = frozenset(inspect.signature(train_transform).parameters)
 
     def preprocess(self, settings: Mapping[str, Any], *, image_size: int, **_: Any) -> dict[str, Any]:
         """How a model sees images, by a recipe's settings of data: what travels with its weights.
@@ -78,9 +80,8 @@ class ImageSets:
         """A split for training, changed by seed and epoch as `augment` says: items ([C, H, W] tensor, label)."""
         _check_unless_skipped(split, settings)
         how = {key: preprocess[key] for key in ("image_size", "mean", "std", "interpolation")}
-        return Augmented(
-            split, train_transform(**how, **{key: augment[key] for key in _AUGMENT if key in augment}), seed
-        )
+        how |= {key: value for key, value in augment.items() if key in self.augments}
+        return Augmented(split, train_transform(**how), seed)
 
     def picture(self, item: Image.Image) -> Image.Image:
         """An item as people see it."""
@@ -94,9 +95,6 @@ class ImageSets:
 def _check_unless_skipped(split: Split, settings: Mapping[str, Any]) -> None:
     if not settings.get("skip_broken"):
         check_images(split)
-
-
-_AUGMENT = ("hflip", "crop_scale", "crop_ratio", "rand_augment", "rand_augment_ops", "erase", "erase_mode")
 
 
 def known_image_sets() -> tuple[str, ...]:

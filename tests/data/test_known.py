@@ -16,8 +16,8 @@ from spikeformers.data.settings import Data
 from spikeformers.training import fit
 
 MODEL = {
-    "name": "spikformer", "dim": 16, "depth": 1, "num_heads": 2, "strides": [2, 2, 1, 1], "mlp_ratio": 2, "image_size": 12,
-    "time_steps": 2,
+    "name": "spikformer", "dim": 16, "depth": 1, "num_heads": 2, "strides": [2, 2, 1, 1], "mlp_ratio": 2,
+    "image_size": 12, "time_steps": 2,
 }  # fmt: skip
 
 

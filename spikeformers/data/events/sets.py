@@ -1,5 +1,6 @@
 """Sets of event recordings by name, or a folder of one's own."""
 
+import inspect
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class EventSets:
     transposed: bool = False  # x and y are swapped against the files
     counted_in: str = "recordings"  # or the windows that they are cut into
     kind: ClassVar[str] = "recordings"
+    augments: ClassVar[frozenset[str]] = frozenset(inspect.signature(augmenting_clip_transform).parameters)
 
     def preprocess(self, settings: Mapping[str, Any], *, image_size: int, time_steps: int) -> dict[str, Any]:
         """How a model sees recordings, by a recipe's settings of data: what travels with its weights.
