@@ -63,7 +63,9 @@ def told_of_loss(recipe: Recipe) -> list[str]:
 def told_of_images(recipe: Recipe) -> list[str]:
     """What training images, or clips, are that those of validation are not, in words."""
     augment = recipe.augment
-    words = ["augmented"] if augment.changed() & (ImageSets.augments | EventSets.augments) else []
+    set_otherwise = augment.changed() & (ImageSets.augments | EventSets.augments)
+    hows = {name for name in set_otherwise if name.rpartition("_")[0] in ImageSets.augments | EventSets.augments}
+    words = ["augmented"] if set_otherwise - hows else []  # `erase_mode` says how to `erase`, and does nothing alone
     words += ["mixed"] if augment.mixup or augment.cutmix else []
     return [f"{', '.join(words)} images"] if words else []
 
