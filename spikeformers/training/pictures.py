@@ -65,7 +65,7 @@ def told_of_images(recipe: Recipe) -> list[str]:
     augment = recipe.augment
     set_otherwise = augment.changed() & (ImageSets.augments | EventSets.augments)
     hows = {name for name in set_otherwise if name.rpartition("_")[0] in ImageSets.augments | EventSets.augments}
-    words = ["augmented"] if set_otherwise - hows else []  # `erase_mode` says how to `erase`, and does nothing alone
+    words = ["augmented"] if set_otherwise - hows else []  # `x_how` only says how `x` is done
     words += ["mixed"] if augment.mixup or augment.cutmix else []
     return [f"{', '.join(words)} images"] if words else []
 
