@@ -1,9 +1,18 @@
-"""Splitting a labelled set, with the same share of every class."""
+"""What a split of a labelled set is, and splitting one with the same share of every class."""
 
 import math
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+
+class Split(Protocol):
+    """Items (input, label) by index. Unlike a `torch.utils.data.Dataset`, a split always has a length."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
 def stratified_split(labels: ArrayLike, fraction: float, seed: int) -> tuple[list[int], list[int]]:

@@ -10,7 +10,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 
 from spikeformers.checkpoints.keys import translate
-from spikeformers.data.images import image_traits
+from spikeformers.data.known import FOLDER, SETS, KnownImages
 from spikeformers.models.registry import build, find_family
 from spikeformers.timm.features import FeatureMaps
 from spikeformers.timm.network import TimmSpikingTransformer
@@ -19,7 +19,10 @@ __all__ = ["register"]  # and, by timm, every name that is registered
 
 default_cfgs: dict[str, Any] = {}  # timm reads it when a name is registered
 
-_SETS = {"ImageNet-1k": "a folder", "CIFAR-10": "cifar10", "CIFAR-100": "cifar100"}  # what was published: data's name
+_IMAGES = {  # by what published results call the set
+    "ImageNet-1k": FOLDER,
+    **{one.published: one.traits for one in SETS.values() if isinstance(one, KnownImages) and one.published},
+}
 _TIMM_NAMES = {"in_channels": "in_chans", "drop_path": "drop_path_rate", "image_size": "img_size"}
 _OUR_NAMES = {theirs: ours for ours, theirs in _TIMM_NAMES.items()}
 _ONLY = {  # arguments of timm that mean nothing here, with the value that asks for nothing
@@ -117,14 +120,14 @@ def _default_cfg(name: str) -> dict[str, Any]:
     arguments = {**defaults, **family.sizes[name]}
     channels, size = arguments["in_channels"], arguments["image_size"]
     published = family.published.get(name)
-    images = _SETS.get(published.data.split(",")[0]) if published else None
-    norm = image_traits(images) if images else dict(mean=(0.0,) * channels, std=(1.0,) * channels)  # of events: as is
+    images = _IMAGES.get(published.data.split(",")[0]) if published else None
+    mean, std = (images.mean, images.std) if images else ((0.0,) * channels, (1.0,) * channels)  # of events: as is
     first_conv, classifier = _ends(name, str((family.builder, arguments.get("stem"), arguments.get("head"))))
     return dict(
         input_size=(channels, size, size),
         num_classes=arguments["num_classes"],
-        mean=norm["mean"],
-        std=norm["std"],
+        mean=mean,
+        std=std,
         interpolation="bicubic",
         crop_pct=1.0,
         first_conv=first_conv,

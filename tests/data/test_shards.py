@@ -95,7 +95,7 @@ def test_every_member_of_a_shard_is_looked_at(shards, caplog):
     assert len(load_images(str(shards), validation=0).classes) == 6
     assert caplog.messages == [f"{shards} has no training image of 2 of its 6 classes, the first is 3"]
     write_shard(shards / "train" / "002.tar", [("x.png", png(COLOURS[0])), ("x.cls", b"-1")])
-    with pytest.raises(ValueError, match=r"002.tar is no shard .*x.cls holds -1, which is below 0"):
+    with pytest.raises(ValueError, match=r"002.tar is not a shard .*x.cls holds -1, which is below 0"):
         load_images(str(shards))
 
 

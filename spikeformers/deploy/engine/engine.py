@@ -1,0 +1,224 @@
+"""A trained model as a program of sparse products."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from spikeformers.deploy.engine.fuse import fused
+from spikeformers.deploy.engine.graph import Node, decode, encode, nodes_of
+from spikeformers.deploy.engine.plan import make_steps
+from spikeformers.deploy.engine.trace import trace
+from spikeformers.files import atomic_path
+from spikeformers.models import SpikingTransformer
+from spikeformers.ops.spike_product import Neuron, kernels
+from spikeformers.ops.spike_product.build import processor
+
+logger = logging.getLogger("spikeformers")
+
+_TRIALS = 3  # of each way of a product, of which the fastest counts
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One step of an engine: `density` is the share of inputs that are not 0, `share` that of the time."""
+
+    layer: str
+    what: str
+    way: str
+    density: float | None
+    share: float
+
+
+class SpikeEngine(nn.Module):
+    """A model for inference on a CPU: `[B, C, H, W]` or `[T, B, C, H, W] -> [B, K]`, as the model it was made of.
+
+    `plan` says what each step does, `foreign` which neurons torch computes because the kernels do not know them.
+    `spike_engine` makes one, `load_engine` reads one.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        constants: dict[str, Tensor],
+        neurons: Sequence[Neuron],
+        ends: tuple[str, str, str],
+        shape: Sequence[int],
+        dtype: torch.dtype,
+        foreign: Sequence[str] = (),
+    ):
+        super().__init__()
+        self.nodes, self.constants, self.neurons = list(nodes), constants, list(neurons)
+        self.input, self.features, self.logits = ends
+        self.shape, self.dtype, self.foreign = tuple(shape), dtype, tuple(foreign)
+        joined, outputs = fused(self.nodes, [self.features, self.logits], constants, self.neurons)
+        self.steps, self.kinds = make_steps(joined, constants, self.neurons, outputs, dtype)
+        self._features, self._logits = outputs
+        self.seconds: dict[str, float] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits, averaged over time: `[B, C, H, W]` or `[T, B, C, H, W] -> [B, K]`."""
+        return self.forward_steps(x).mean(0)
+
+    def forward_steps(self, x: Tensor) -> Tensor:
+        """Logits at every step: `[T, B, K]`."""
+        return self._run(x)[self._logits]  # pyright: ignore
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """The stream behind the last block: `[T, B, D, H / s, W / s]`."""
+        made, kind = self._run(x)[self._features], self.kinds[self._features]  # pyright: ignore
+        return made if kind is None else made.to(torch.float32) * kind.unit
+
+    @property
+    def plan(self) -> list[PlanRow]:
+        """The steps that compute, in order. Shares of time are 0 for an engine that was read from a file."""
+        total = sum(self.seconds.values()) or 1.0
+        return [
+            PlanRow(step.name, step.what, step.way, step.density, self.seconds.get(step.writes[0], 0.0) / total)
+            for step in self.steps
+            if step.what != "move"
+        ]
+
+    def tune(self, batches: Iterable[Tensor]) -> None:
+        """Chooses the way of each product by timing both on `batches`, and notes densities and times."""
+        ways: dict[str, dict[str, float]] = {}
+        dense: dict[str, list[float]] = {}
+        self.seconds = {}
+        for x in batches:
+            values = self._given(x)
+            for step in self.steps:
+                name = step.writes[0]
+                read = values.get(step.reads[0]) if step.what == "product" else None
+                if read is not None:
+                    dense.setdefault(name, []).append(float(read.count_nonzero()) / read.numel())
+                for way in step.ways if len(step.ways) > 1 else (step.way,):
+                    spent = min(_timed(step.ways[way], values) for _ in range(_TRIALS))
+                    taken = ways.setdefault(name, {})
+                    taken[way] = taken.get(way, 0.0) + spent
+                for old in step.frees:
+                    values.pop(old, None)
+        if not ways:
+            raise ValueError("no batch came to plan an engine by: give at least one")
+        for step in self.steps:
+            taken = ways[step.writes[0]]
+            step.way = min(taken, key=taken.__getitem__)
+            self.seconds[step.writes[0]] = taken[step.way]
+            if seen := dense.get(step.writes[0]):
+                step.density = sum(seen) / len(seen)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the engine as one safetensors file, its program as JSON inside, and returns it."""
+        path = Path(path)
+        if path.suffix != ".safetensors":
+            raise ValueError(f"{path} is no .safetensors file: give a name that ends so")
+        program = {
+            "nodes": [[n.name, n.op, encode(n.args), encode(n.kwargs), n.shape] for n in self.nodes],
+            "neurons": [neuron.describe() for neuron in self.neurons],
+            "ends": [self.input, self.features, self.logits],
+            "shape": self.shape,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "foreign": self.foreign,
+            "ways": {step.writes[0]: [step.way, step.density] for step in self.steps if len(step.ways) > 1},
+            "processor": processor(),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as unfinished:
+            save_file(
+                {k: v.contiguous() for k, v in self.constants.items()}, unfinished, {"engine": json.dumps(program)}
+            )
+        return path
+
+    def _given(self, x: Tensor) -> dict[str, Any]:
+        if x.ndim != len(self.shape) or (*x.shape[:-4], *x.shape[-3:]) != (*self.shape[:-4], *self.shape[-3:]):
+            wanted = [size if axis != len(self.shape) - 4 else "B" for axis, size in enumerate(self.shape)]
+            raise ValueError(
+                f"an input of shape {list(x.shape)} is not {wanted}, which this engine was made for: "
+                "make another with spike_engine"
+            )
+        x = x.detach().to(torch.float32)
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        return {**self.constants, self.input: x}
+
+    @torch.compiler.disable  # its steps are not for torch.compile, which passes over them
+    @torch.inference_mode()
+    def _run(self, x: Tensor) -> dict[str, Any]:
+        values = self._given(x)
+        for step in self.steps:
+            step.ways[step.way](values)
+            for name in step.frees:
+                values.pop(name, None)
+        return values
+
+
+def spike_engine(
+    model: SpikingTransformer, batches: Iterable[Tensor] | Tensor, *, weights: torch.dtype = torch.float32
+) -> SpikeEngine:
+    """Makes a trained model fast on a CPU: products with spikes cost what their ones cost.
+
+        engine = sf.deploy.spike_engine(model, images)
+        engine(images)                                  [B, K], as the model in eval mode
+
+    Norms are folded, spikes are bytes, a product and its neuron are one pass. Whether a product is sparse or dense is
+    measured, layer by layer, on `batches` (images the model will see: `[B, C, H, W]` or `[T, B, C, H, W]`, one tensor
+    or several). `weights` int8 rounds the weights of sparse products to 8 bits, one scale an output channel. What the
+    kernels do not know is computed by torch; without a compiler all is.
+
+    Raises ValueError for other weights, without a batch, and what the model raises for inputs of another shape.
+    """
+    if weights not in (torch.float32, torch.int8):
+        raise ValueError(f"weights {weights} are not for an engine: give torch.float32 or torch.int8")
+    batches = [batches] if isinstance(batches, Tensor) else list(batches)
+    if not batches:
+        raise ValueError("no batch came to plan an engine by: give at least one")
+    graph, constants, neurons, foreign = trace(model, batches[0])
+    nodes, given, (features, logits) = nodes_of(graph)
+    engine = SpikeEngine(
+        nodes, constants, neurons, (given, features, logits), batches[0].shape, weights, foreign
+    ).eval()
+    with torch.inference_mode():
+        engine.tune(batches)
+    return engine
+
+
+def load_engine(path: str | Path) -> SpikeEngine:
+    """Reads what `SpikeEngine.save` wrote. On another processor all products with a kernel are sparse, as a line says.
+
+    Raises ValueError for a file that is none.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            program = json.loads((file.metadata() or {})["engine"])
+            constants = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except (KeyError, json.JSONDecodeError, OSError) as error:
+        raise ValueError(f"{path} is not an engine's file: make one with spike_engine(...).save") from error
+    nodes = [
+        Node(name, op, tuple(decode(args)), decode(kwargs), tuple(shape))
+        for name, op, args, kwargs, shape in program["nodes"]
+    ]
+    neurons = [Neuron(**neuron) for neuron in program["neurons"]]
+    dtype = {"float32": torch.float32, "int8": torch.int8}[program["dtype"]]
+    engine = SpikeEngine(nodes, constants, neurons, tuple(program["ends"]), program["shape"], dtype, program["foreign"])
+    if program["processor"] != processor():
+        logger.warning("%s was planned on another processor: call its tune(batches) to plan it on this one", path)
+    elif kernels() is not None:
+        for step in engine.steps:
+            way, step.density = program["ways"].get(step.writes[0], (step.way, None))
+            step.way = way if way in step.ways else step.way
+    return engine.eval()
+
+
+def _timed(run: Any, values: dict[str, Any]) -> float:
+    begun = time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()
+    run(values)
+    return (time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()) - begun

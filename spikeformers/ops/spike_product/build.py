@@ -1,0 +1,112 @@
+"""Compiling the kernels on first use, with the machine's own compiler, into the user's cache."""
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+logger = logging.getLogger("spikeformers")
+
+SOURCE = Path(__file__).with_name("kernels.cpp")
+FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-pthread", "-w")
+OFF = "SPIKEFORMERS_NO_KERNELS"  # set to 1, everything is computed by torch
+
+
+@functools.cache
+def kernels() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where they cannot be had, as one log line then says, or where `OFF` is set.
+
+    Compiled once a source, compiler and processor, in a few seconds; processes that begin together each compile, and
+    the last to finish leaves its file.
+    """
+    if os.environ.get(OFF, "0") not in ("", "0"):
+        return None
+    try:
+        return _loaded(_compiled(_compiler()))
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.warning("spike kernels are off, and torch does their work: %s", " ".join(str(error).split()))
+        return None
+
+
+def library() -> ctypes.CDLL:
+    """The compiled kernels, for what runs only where there are any."""
+    found = kernels()
+    assert found is not None
+    return found
+
+
+@torch.compiler.assume_constant_result
+def have_kernels() -> bool:
+    """Whether there are kernels, so that torch.compile need not look."""
+    return kernels() is not None
+
+
+def _loaded(path: Path) -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL(str(path))
+        if library.sf_lanes() in (4, 8, 16):
+            return library
+    except (OSError, AttributeError):
+        pass
+    raise OSError(f"{path} is not a library of theirs: delete it, and it is made again")
+
+
+def _compiler() -> str:
+    found = filter(None, map(shutil.which, (os.environ.get("CXX") or "c++", "g++", "clang++")))
+    if (compiler := next(found, None)) is None:
+        raise OSError("there is no C++ compiler (c++, g++ or clang++): install one, or name it in CXX")
+    return compiler
+
+
+def _library_for(compiler: str) -> Path:
+    """Where the library of a compiler lies, made or not: another source, compiler or processor has another name."""
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    key = "\0".join((SOURCE.read_text("utf-8"), compiler, version, *FLAGS, processor()))
+    return cache_folder() / f"kernels-{hashlib.sha256(key.encode()).hexdigest()[:20]}.so"
+
+
+def _compiled(compiler: str) -> Path:
+    library = _library_for(compiler)
+    if library.is_file():
+        return library
+    library.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as folder:  # private, and no other process's
+        made = Path(folder) / library.name
+        run = subprocess.run(
+            [compiler, *FLAGS, str(SOURCE), "-o", str(made)], capture_output=True, text=True, timeout=300, check=False
+        )
+        if run.returncode:
+            said = [line for line in run.stderr.splitlines() if "error" in line] or [f"status {run.returncode}"]
+            raise OSError(f"{compiler} refused them: {said[0]}")
+        made.chmod(0o600)
+        made.replace(library)
+    return library
+
+
+def cache_folder() -> Path:
+    """Where the compiled kernels lie."""
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "spikeformers"
+
+
+@functools.cache
+def processor() -> str:
+    """What the processor is and can do, for telling machines apart."""
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    wanted = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(dict.fromkeys(line for line in text.splitlines() if line.startswith(wanted)))
