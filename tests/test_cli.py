@@ -238,7 +238,7 @@ def test_predict_past_files_that_are_no_images(trained, tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
     words = ("predict", trained.run, tmp_path / "notes.txt", sample, tmp_path / "nowhere.png", "--json")
     assert refused(spikeformers(*words)).startswith(
-        f"{tmp_path / 'notes.txt'} cannot be read as an image (of no format that is known); leave it out"
+        f"{tmp_path / 'notes.txt'} cannot be read as an image (unknown format); leave it out"
     )
     ran = spikeformers(*words, "--skip-broken")
     assert (ran.status, [row["file"] for row in json.loads(ran.out)]) == (0, [str(sample)])
@@ -253,9 +253,7 @@ def test_predict_on_a_folder(trained, tmp_path):
     (tmp_path / "0.png").write_text("no image")
     (tmp_path / ".1.png").write_text("hidden")
     said = refused(spikeformers("predict", trained.run, tmp_path))
-    assert said.startswith(
-        f"{tmp_path / '0.png'} cannot be read as an image (of no format that is known); leave it out"
-    )
+    assert said.startswith(f"{tmp_path / '0.png'} cannot be read as an image (unknown format); leave it out")
     ran = spikeformers("predict", trained.run, tmp_path, trained.run / "samples", "--json", "--skip-broken")
     assert json.loads(ran.out) == json.loads(by_name.out)
     assert ran.err.startswith("1 of ")
@@ -268,7 +266,7 @@ def test_train_and_eval_past_an_image_that_is_none(trained, images, tmp_path, ca
         broken.write_text("no image")
     words = ("train", "digits", "--data", images, *TINY, "--out", tmp_path, "--run", "r", "--data.skip_broken", "true")
     assert spikeformers(*words).status == 0
-    assert "left out 2 broken image file(s)" in caplog.text
+    assert "skipped 2 broken image file(s)" in caplog.text
     assert refused(spikeformers(*words[:-2], "--run", "s")).startswith(
         f"{images / 'train' / 'ant' / '0.png'} cannot be"
     )

@@ -1,4 +1,4 @@
-"""The sets that are known by name, a row each: all that says something of one of them reads it here."""
+"""The table of sets known by name; all code that depends on a known set reads it here."""
 
 import contextlib
 import sys
@@ -14,19 +14,22 @@ from .events.folder import find_splits
 
 
 class Traits(NamedTuple):
-    """How images are seen."""
+    """How a set's images are preprocessed by default."""
 
     channels: int  # 3: of mode RGB, 1: of mode L
-    image_size: int | None  # pixels a side; None leaves it to the model
-    mean: tuple[float, ...]  # of the pixels in 0..1 units, one a channel
+    image_size: int | None  # pixels a side; None takes the model's
+    mean: tuple[float, ...]  # of pixels in 0..1, one a channel
     std: tuple[float, ...]
     interpolation: str
 
 
 @dataclass(frozen=True)
 class KnownImages:
-    """A set of images. `load` gives, of where sets lie and whether to download, the name and both parts' items and
-    class names; it raises FileNotFoundError where they are missing."""
+    """A set of images.
+
+    `load(name, root, download)` returns the training items, the test items and the class names, and raises
+    FileNotFoundError if they are missing.
+    """
 
     load: Callable[[str, str | Path, bool], tuple[Any, Any, tuple[str, ...]]]
     traits: Traits
@@ -36,7 +39,7 @@ class KnownImages:
 
 @dataclass(frozen=True)
 class KnownRecordings:
-    """A set of recordings. `load` reads its folder, which `is_it` knows, and which `archives` unpack to."""
+    """A set of recordings. `load` reads its folder, `is_it` recognises that, and `archives` unpack to it."""
 
     load: Callable[[Path], named.Loaded]
     sensor: tuple[int, int]  # height, width in pixels
@@ -53,7 +56,7 @@ def _torchvision(name: str, root: str | Path, download: bool, *, of: str) -> tup
 
     build = getattr(datasets, of)
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # torchvision prints its progress; stdout is for results
+        with contextlib.redirect_stdout(sys.stderr):  # torchvision prints progress; stdout is for results
             train, test = (build(root, train=part, download=download) for part in (True, False))
     except (OSError, RuntimeError) as error:  # no network, no files, or files of another checksum
         reason = " ".join(str(error).split())
