@@ -54,7 +54,8 @@ def run(words: list[str]) -> None:
     if not words or {"-h", "--help"} & set(words):
         from spikeformers.data import known_sets
 
-        print(HELP.replace("{sets}", " ".join(known_sets())), end="")
+        text = HELP.replace("{sets}", " ".join(known_sets()))
+        print(text, end="")
         return
     recipe_name, *words = words
     again = recipe_name == "--like" and words
