@@ -178,9 +178,11 @@ def test_a_folder_is_the_files_in_it(make_checkpoint, pictures, tmp_path):
 
 
 def test_a_checkpoint_that_does_not_say_how_it_sees_is_refused(make_checkpoint):
-    for changes in ({"without": "preprocess"}, {"preprocess": {"image_size": 16}}, {"preprocess": "as usual"}):
+    for changes in ({"without": "preprocess"}, {"preprocess": {"image_size": 16}}):
         with pytest.raises(ValueError, match=r"weights\.safetensors does not say how its images are prepared"):
             Predictor(make_checkpoint(**changes))
+    with pytest.raises(ValueError, match=r"weights\.safetensors is damaged: its setting preprocess is 'as usual'"):
+        Predictor(make_checkpoint(preprocess="as usual"))
 
 
 def test_a_model_of_events_takes_no_images(make_checkpoint):
