@@ -8,19 +8,11 @@ from typing import Any
 import torch
 
 from spikeformers.checkpoints.identify import spell
+from spikeformers.data.known import SETS
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.papers import PAPERS, Paper
 from spikeformers.models.parts import part_name, slot_of
 from spikeformers.models.registry import Published, build, describe_family, find_family
-
-# Hub names of the data sets in `data.name`. A user's folder has no name there, and its path is private.
-_DATASETS = {
-    "cifar10": "uoft-cs/cifar10",
-    "cifar100": "uoft-cs/cifar100",
-    "digits": None,  # scikit-learn's
-    "fashion_mnist": "zalando-datasets/fashion_mnist",
-    "mnist": "ylecun/mnist",
-}
 
 
 def model_card(model: SpikingTransformer, settings: Mapping[str, Any], repo: str = "") -> str:
@@ -45,7 +37,8 @@ def model_card(model: SpikingTransformer, settings: Mapping[str, Any], repo: str
 def _front_matter(settings: Mapping[str, Any], family: str, classes: int) -> str:
     import yaml
 
-    dataset = _DATASETS.get(_data(settings) or "")
+    # A user's folder has no name on the Hub, and its path is private.
+    dataset = getattr(SETS.get(_data(settings) or ""), "hub", "")
     fields = {
         "library_name": "spikeformers",
         "pipeline_tag": "image-classification" if classes else "image-feature-extraction",
@@ -98,7 +91,7 @@ def _data(settings: Mapping[str, Any]) -> str | None:
     value: Any = settings
     for key in ("recipe", "data", "name"):
         value = value.get(key) if isinstance(value, Mapping) else None
-    return value if isinstance(value, str) and value in _DATASETS else None
+    return value if isinstance(value, str) and value in SETS else None
 
 
 def _published(model: SpikingTransformer) -> Published | None:

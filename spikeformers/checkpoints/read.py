@@ -1,5 +1,6 @@
 """Read weight files: safetensors with the settings that rebuild the model, and third-party checkpoints."""
 
+import dataclasses
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from spikeformers.checkpoints.containers import read_pickle, stranger, training_arguments, unwrap
+from spikeformers.data.settings import Data
 from spikeformers.models.registry import build
 
 WEIGHTS = "weights.safetensors"
@@ -67,11 +69,47 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
             raise
         what = f"it is {what}; give a weight file or a run folder"
         raise ValueError(f"{path} is not a readable checkpoint: {what}") from error
+    _check_settings(checkpoint)
     if model is not None and not checkpoint.config:
         with torch.device("meta"):
             config = build(model, {}).config
         checkpoint = replace(checkpoint, settings={**checkpoint.settings, "config": config})
     return checkpoint
+
+
+def _check_settings(checkpoint: Checkpoint) -> None:
+    """Raises ValueError for settings that no version of spikeformers writes: the file was edited or is damaged."""
+    settings = checkpoint.settings
+    for name in ("config", "preprocess", "recipe"):
+        if not isinstance(settings.get(name) or {}, dict):
+            raise _odd(checkpoint, name, settings[name], "a mapping")
+    data = (settings.get("recipe") or {}).get("data") or {}
+    if not isinstance(data, dict):
+        raise _odd(checkpoint, "recipe.data", data, "a mapping")
+    for field in dataclasses.fields(Data):
+        value, default = data.get(field.name, field.default), field.default
+        kinds = {"name": str, "root": str, "cache": str | None, "interpolation": str | None}.get(
+            field.name, type(default)
+        )
+        if default is None and field.name not in ("interpolation", "cache"):
+            kinds = int | float | list | None
+        if not isinstance(value, float | int if kinds is float else kinds):
+            raise _odd(checkpoint, f"recipe.data.{field.name}", value, "another kind of value")
+    classes = settings.get("classes") or []
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise _odd(checkpoint, "classes", classes, "a list of names")
+    for name, numbers in (settings.get("preprocess") or {}).items():
+        for number in numbers if isinstance(numbers, list) else [numbers]:
+            if isinstance(number, int | float) and not (abs(number) < 1e6):
+                raise _odd(checkpoint, f"preprocess.{name}", numbers, "a number of ordinary size")
+
+
+def _odd(checkpoint: Checkpoint, name: str, value: Any, wanted: str) -> ValueError:
+    found = repr(value)
+    found = found if len(found) < 60 else found[:57] + "..."
+    return ValueError(
+        f"{checkpoint.path} is damaged: its setting {name} is {found}, where {wanted} belongs; fetch it again"
+    )
 
 
 def _read_pickle(path: Path) -> Checkpoint:

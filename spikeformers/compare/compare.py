@@ -155,7 +155,7 @@ def plan_comparison(
 
     say("trying out every combination")
     sets = load_sets(asdict(base.data), seed=base.seed)
-    images, validated = len(sets.train), len(sets.validation)  # pyright: ignore[reportArgumentType]
+    images, validated = len(sets.train), len(sets.validation)
     if not validated:
         raise ValueError("there are no validation images to choose epochs by: cut some, as by --data.validation 0.1")
     if even:

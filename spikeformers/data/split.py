@@ -1,9 +1,18 @@
-"""Cutting one part out of a labelled set, the same share of every class."""
+"""What a part of a labelled set is, and cutting one out, the same share of every class."""
 
 import math
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+
+class Split(Protocol):
+    """Items (something, label) by number. A `torch.utils.data.Dataset` need not know how many it has; these do."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
 def stratified_split(labels: ArrayLike, fraction: float, seed: int) -> tuple[list[int], list[int]]:

@@ -25,7 +25,7 @@ def check_positive(**values: object) -> None:
     """Raises ValueError, with the argument's name, unless it is a finite number above 0."""
     check_finite(**values)
     for name, value in values.items():
-        if value <= 0:  # pyright: ignore[reportOperatorIssue]
+        if not (isinstance(value, Real) and float(value) > 0):
             raise ValueError(f"{name} {value} is not above 0: give a number that is")
 
 

@@ -72,11 +72,11 @@ class SpikeEngine(nn.Module):
 
     def forward_steps(self, x: Tensor) -> Tensor:
         """Logits at every step: `[T, B, K]`."""
-        return self._run(x)[self._logits]
+        return self._run(x)[self._logits]  # pyright: ignore
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The stream behind the last block: `[T, B, D, H / s, W / s]`."""
-        made, kind = self._run(x)[self._features], self.kinds[self._features]
+        made, kind = self._run(x)[self._features], self.kinds[self._features]  # pyright: ignore
         return made if kind is None else made.to(torch.float32) * kind.unit
 
     @property

@@ -179,7 +179,7 @@ def _pool(node: Node) -> Run:
     shape: Any = node.shape[-2:]
 
     def run(values: Values) -> None:
-        values[node.name] = max_pool(values[x.name], window, shape)
+        values[node.name] = max_pool(values[x.name], window, shape)  # pyright: ignore[reportOptionalMemberAccess]
 
     return run
 
