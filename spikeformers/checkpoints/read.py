@@ -77,6 +77,9 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
     return checkpoint
 
 
+_TEXTS = {"name": str, "root": str, "cache": str | None, "interpolation": str | None}
+
+
 def _check_settings(checkpoint: Checkpoint) -> None:
     """Raises ValueError for settings that no version of spikeformers writes: the file was edited or is damaged."""
     settings = checkpoint.settings
@@ -86,15 +89,11 @@ def _check_settings(checkpoint: Checkpoint) -> None:
     data = (settings.get("recipe") or {}).get("data") or {}
     if not isinstance(data, dict):
         raise _odd(checkpoint, "recipe.data", data, "a mapping")
-    for field in dataclasses.fields(Data):
-        value, default = data.get(field.name, field.default), field.default
-        kinds = {"name": str, "root": str, "cache": str | None, "interpolation": str | None}.get(
-            field.name, type(default)
-        )
-        if default is None and field.name not in ("interpolation", "cache"):
-            kinds = int | float | list | None
+    for known in dataclasses.fields(Data):
+        value, default = data.get(known.name, known.default), known.default
+        kinds = _TEXTS.get(known.name, type(default) if default is not None else int | float | list | None)
         if not isinstance(value, float | int if kinds is float else kinds):
-            raise _odd(checkpoint, f"recipe.data.{field.name}", value, "another kind of value")
+            raise _odd(checkpoint, f"recipe.data.{known.name}", value, "another kind of value")
     classes = settings.get("classes") or []
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise _odd(checkpoint, "classes", classes, "a list of names")
