@@ -304,7 +304,7 @@ def test_settings_of_a_run_are_a_recipe(trained, tmp_path):
         (["predict", "run"], "see spikeformers predict --help"),
         (["predict", "run", "a.png", "--top", "many"], "top"),
         (["predict", "run", "a.png", "--top", "0"], "--top 0 is below 1"),
-        (["eval", "nowhere"], "there is no checkpoint nowhere: give a run folder or a file of weights"),
+        (["eval", "nowhere"], "there is no checkpoint nowhere: give a run folder or a weight file"),
         (["train", "digit"], "there is no recipe 'digit': did you mean digits?"),
         (["train", "mine.yaml"], "there is no recipe file mine.yaml"),
         (["train", "--epochs", "3"], "train got --epochs where a recipe belongs"),
@@ -431,7 +431,7 @@ def test_identify_prints_what_to_build_and_what_no_key_tells(trained, tmp_path):
     ran = spikeformers("identify", trained.run)
     assert ran.status == 0
     assert 'create_model("spikformer", dim=16, depth=1' in ran.out
-    assert "it says so itself" in ran.out
+    assert "its config says so" in ran.out
     assert "2 classes, 3 channels, no second head: every key and shape fits" in ran.out
 
     model = sf.create_model("spikformer_2_384_cifar10", num_classes=7)
@@ -449,8 +449,8 @@ def test_identify_prints_what_to_build_and_what_no_key_tells(trained, tmp_path):
     ("content", "said"),
     [
         ({}, "holds no weights: its entries are none"),
-        ([torch.ones(2)], "holds a list, where a dict of weights belongs"),
-        ({"w": torch.ones(2)}, "is like no model of spikeformers: it has 1 keys, w, ..."),
+        ([torch.ones(2)], "holds a list, not a dict of weights: save a state dict"),
+        ({"w": torch.ones(2)}, "resembles no model of spikeformers: 1 keys, w, ..."),
         ({"w": torch.ones(2), "args": Hostile("pwned")}, "is refused: it asks to build posix.system"),
     ],
 )
