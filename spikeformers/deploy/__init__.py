@@ -2,6 +2,7 @@
 
 from spikeformers.deploy.engine import SpikeEngine, load_engine, spike_engine
 from spikeformers.deploy.predict import Predictor
+from spikeformers.deploy.unroll import unroll
 from spikeformers.models.folding import fold
 
-__all__ = ["Predictor", "SpikeEngine", "fold", "load_engine", "spike_engine"]
+__all__ = ["Predictor", "SpikeEngine", "fold", "load_engine", "spike_engine", "unroll"]
