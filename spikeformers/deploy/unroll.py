@@ -1,6 +1,7 @@
 """Run counts of spikes as binary steps: an integer network as the spiking one that it stands for."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from math import prod
 from typing import Any, TypeVar
 
@@ -27,11 +28,10 @@ def unroll(model: Model) -> Model:
     every step of the other; a sum of counts behind a SEW shortcut has the steps of all of them. Where a part does
     something else with counts, such as subtracting them from 1, it gets the counts.
 
-    A step costs one addition for each synapse of each spike, as a count of n costs n in the energy convention
-    `integer`, so that energy does not change. By other conventions it does: they take a count for one spike (`sdt`), for
-    its value (`spikformer`) or for a multiplication (`spikingformer`). A product of two counts costs n m binary
-    additions, fewer additions of whole counts (`strict`, `spikingresformer`), and a neuron compares at each of D steps
-    (`strict`).
+    Energy by the convention `integer` stays what it is, for there a count of n costs n additions at each synapse. Other
+    conventions take a count for one spike (`sdt`), for its value (`spikformer`) or for a multiplication
+    (`spikingformer`), and change. A product of counts n and m is n m additions of 1, not n of m; and a neuron compares
+    at each of the D steps (`strict`).
 
     SDT V3, Yao et al., TPAMI 2025, arXiv:2411.16061; SpikeYOLO, Luo et al., ECCV 2024, arXiv:2407.20708.
 
@@ -81,19 +81,19 @@ def _steps_of(neuron: nn.Module) -> range:
 
 
 class BinarySteps(nn.Module):
-    """A neuron whose counts are binary steps: `[T, ...] current -> [T D, ...] of 0 and 1`, a count of n first n ones."""
+    """A neuron whose counts are binary steps: `[T, ...] current -> [T D, ...]`, for n first n times 1, then 0."""
 
     levels = (0.0, 1.0)
 
     def __init__(self, counts: Any):
         super().__init__()
-        self.counts, self.steps, self.unit = counts, _steps_of(counts), counts.levels[1]
+        self.counts, self.sub_steps, self.unit = counts, len(_steps_of(counts)), counts.levels[1]
         self.causal, self.resets = declared(counts, "causal"), declared(counts, "resets")
         if (times := declared(counts, "multiplications")) is not None:
             self.multiplications = times
 
     def forward(self, x: Tensor) -> Tensor:
-        return _in_order((self.counts(x) / self.unit).round(), self.steps, 1).flatten(0, 1)
+        return _in_order((self.counts(x) / self.unit).round(), self.sub_steps, 1).flatten(0, 1)
 
 
 class _Neuron(nn.Module):
@@ -107,7 +107,7 @@ class _Neuron(nn.Module):
         spikes = self.spikes(_plain(x))
         if not isinstance(self.spikes, BinarySteps):
             return spikes
-        steps = spikes.unflatten(0, (-1, len(self.spikes.steps))).transpose(0, 1)
+        steps = spikes.unflatten(0, (-1, self.spikes.sub_steps)).transpose(0, 1)
         return Steps(steps, self.spikes.unit, binary=True, in_order=True)
 
 
@@ -147,16 +147,25 @@ class Steps:
 
     def each(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """A function of one tensor, of every step."""
-        done = torch.func.vmap(lambda step: function(step, *args, **kwargs))(self.steps)
-        return tree_map(lambda steps: Steps(steps, self.unit, binary=self.binary, in_order=self.in_order), done)
+        done = [function(step, *args, **kwargs) for step in self.steps]
+        like = partial(Steps, unit=self.unit, binary=self.binary, in_order=self.in_order)
+        return tree_map(lambda *steps: like(torch.stack(steps)), *done)
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(Tensor, name)  # AttributeError is right where a tensor has none
+        if name.startswith("new_"):
+            return getattr(self.steps, name)
         if callable(attribute):
             return lambda *args, **kwargs: _call(attribute, (self, *args), kwargs)
         if name in ("mT", "mH"):
             return self.each(lambda step: getattr(step, name))
         return getattr(self.steps if name in _SHARED else self.plain(), name)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.unbind(0))
 
     @classmethod
     def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -170,7 +179,7 @@ def _operator(name: str) -> Callable[..., Any]:
 
 for _name in (
     "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "matmul", "rmatmul", "pow", "neg", "getitem",
-    "ge", "gt", "le", "lt", "len", "iter",
+    "ge", "gt", "le", "lt",
 ):  # fmt: skip
     setattr(Steps, f"__{_name}__", _operator(f"__{_name}__"))
 
@@ -182,7 +191,7 @@ def _call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if isinstance(x, Steps) and name in _MOVES:
         return x.each(function, *args[1:], **kwargs)
     if isinstance(x, Steps) and name in ("max_pool2d", "max_pool1d", "max_pool3d") and x.binary:
-        steps = x if x.in_order else Steps(_in_order(x.steps.sum(0), range(len(x.steps))), x.unit, binary=True)
+        steps = x if x.in_order else Steps(_in_order(x.steps.sum(0), len(x.steps)), x.unit, binary=True)
         return steps.each(function, *args[1:], **kwargs)
     if name in _HANDLERS and (done := _HANDLERS[name](*args, **kwargs)) is not NotImplemented:
         return done
@@ -202,8 +211,8 @@ def _matmul(left: Any, right: Any) -> Any:
 
 
 def _mul(left: Any, right: Any) -> Any:
-    if isinstance(left, int | float) or isinstance(right, int | float):
-        steps, factor = (right, left) if isinstance(left, int | float) else (left, right)
+    steps, factor = (right, left) if isinstance(left, int | float) else (left, right)
+    if isinstance(factor, int | float):
         return Steps(steps.steps, steps.unit * factor, binary=steps.binary, in_order=steps.in_order and factor > 0)
     left, right = _stepped(left), _stepped(right)
     rank = max(left.ndim, right.ndim)
@@ -280,8 +289,8 @@ def _scaled(x: Tensor, unit: float) -> Tensor:
     return x if unit == 1 else x * unit
 
 
-def _in_order(counts: Tensor, steps: range, axis: int = 0) -> Tensor:
-    return torch.stack([(counts > step).to(counts.dtype) for step in steps], axis)
+def _in_order(counts: Tensor, steps: int, axis: int = 0) -> Tensor:
+    return torch.stack([(counts > step).to(counts.dtype) for step in range(steps)], axis)
 
 
 def _plain(x: Any) -> Any:
@@ -293,11 +302,12 @@ def _stepped(x: Any) -> Steps:
 
 
 _SHARED = ("dtype", "device", "layout", "requires_grad", "is_cuda", "is_meta", "is_sparse", "is_quantized")
-_MOVES = frozenset(
-    """flatten unflatten reshape view transpose swapaxes permute movedim unsqueeze squeeze expand contiguous clone detach
-    to float double half bfloat16 getitem select narrow unbind iter chunk split roll flip repeat repeat_interleave
-    index_select pad unfold pixel_unshuffle pixel_shuffle""".split()
-)
+_MOVES = frozenset((
+    "flatten", "unflatten", "reshape", "view", "transpose", "swapaxes", "permute", "movedim", "unsqueeze", "squeeze",
+    "expand", "contiguous", "clone", "detach", "to", "float", "double", "half", "bfloat16", "getitem", "select",
+    "narrow", "unbind", "chunk", "split", "roll", "flip", "repeat", "repeat_interleave", "index_select", "pad",
+    "unfold", "pixel_unshuffle", "pixel_shuffle",
+))  # fmt: skip
 _CONVS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _HANDLERS: dict[str, Callable[..., Any]] = {
     "matmul": _matmul, "rmatmul": lambda right, left: _matmul(left, right), "bmm": _matmul, "mm": _matmul,

@@ -22,7 +22,7 @@ def round_half_up(x: Tensor, top: int) -> Tensor:
 
 
 class _StraightThrough(torch.autograd.Function):
-    """`rounded`, with the derivative `passes`. Three times as fast as `torch.where` both ways, which is not vectorised."""
+    """`rounded`, with the derivative `passes`. `torch.where`, which is not vectorised, takes three times as long."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, rounded: Tensor, passes: Tensor) -> Tensor:
