@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from spikeformers.analysis.bench import Speed, bare_products, bench
+from spikeformers.checkpoints import create_model
 from spikeformers.models import SpikingTransformer, compile, recompute_blocks
-from spikeformers.models.registry import build, describe_model, list_models
+from spikeformers.models.registry import describe_model, list_models
 
 WAYS = ("plain", "lean", "compiled", "spikingjelly", "spikingjelly-compiled")
 
@@ -33,7 +34,7 @@ def bench_ways(
 
 def make_way(way: str, name: str, **overrides: Any) -> Any:
     """A model by name, to be run in one of `WAYS`. Raises ValueError for a model SpikingJelly does not have."""
-    model = build(name, overrides)
+    model = create_model(name, **overrides)
     if way.startswith("spikingjelly"):
         counterpart = spikingjelly_counterpart(model)
         if counterpart is None:

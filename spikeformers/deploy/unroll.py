@@ -72,9 +72,9 @@ def _leave(module: nn.Module, inputs: Any, output: Any) -> Any:
     return tree_map(_plain, output)
 
 
-def _steps_of(neuron: nn.Module) -> range:
+def _steps_of(neuron: Any) -> range:
     """The binary steps of a neuron's counts; none where its levels are not 0, u, ..., D u."""
-    levels: Sequence[float] = neuron.levels  # pyright: ignore[reportAssignmentType]
+    levels = neuron.levels
     unit = levels[1] if len(levels) > 1 else 0.0
     even = unit > 0 and all(abs(level - n * unit) < 1e-6 * unit for n, level in enumerate(levels))
     return range(len(levels) - 1 if even else 0)

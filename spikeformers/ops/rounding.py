@@ -38,6 +38,7 @@ class _StraightThrough(torch.autograd.Function):
 def _straight_through(x: Tensor, rounded: Tensor, passes: Tensor) -> Tensor:
     # An explicit mask: the derivative of `clamp` at its ends depends on the torch version.
     if runs_eagerly(x):
-        return _StraightThrough.apply(x, rounded, passes)  # pyright: ignore[reportReturnType]
+        through: Any = _StraightThrough.apply(x, rounded, passes)
+        return through
     through = torch.where(passes, x, 0.0)
     return rounded + (through - through.detach())  # adds exactly 0, and the derivative
