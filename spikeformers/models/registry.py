@@ -110,7 +110,7 @@ def find_family(name: str) -> Family:
         if name == builder_name or name in family.sizes:
             return family
     known = [*list_models(), *_FAMILIES]
-    close = difflib.get_closematches(name, known, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(close)}?" if close else "`spikeformers list` shows them all."
     raise ValueError(f"there is no model {name!r}: {hint} Your own is file.py:builder")
 
@@ -221,7 +221,7 @@ def resolve(
     parameters = inspect.signature(builder).parameters
     for argument in overrides:
         if argument not in parameters:
-            close = difflib.get_closematches(argument, parameters, n=3, cutoff=0.5) or list(parameters)
+            close = difflib.get_close_matches(argument, parameters, n=3, cutoff=0.5) or list(parameters)
             raise ValueError(f"{name} takes no {argument!r}: did you mean {', '.join(close)}?")
 
     defaults = {key: p.default for key, p in parameters.items() if p.default is not p.empty}
