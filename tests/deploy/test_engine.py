@@ -13,6 +13,7 @@ from spikeformers.deploy import fold, load_engine, spike_engine
 from spikeformers.layers.attention.ssa import SSA
 from spikeformers.neurons import KLIF, LIF, PLIF
 from spikeformers.ops.spike_product import kernels
+from spikeformers.ops.spike_product.build import OFF
 
 needs_kernels = pytest.mark.skipif(kernels() is None, reason="this machine has no C++ compiler")
 
@@ -192,14 +193,18 @@ def test_what_is_not_known_is_computed_by_torch_and_named(lively):
     assert {"gelu", "cumsum"} <= {row.what for row in engine.plan if row.way == "torch"}
 
 
-def test_without_a_compiler_it_is_the_folded_model(small, monkeypatch):
-    from spikeformers.ops.spike_product import build as building
+@pytest.fixture
+def no_kernels(monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setenv(OFF, "1")
+        kernels.cache_clear()
+        yield
+    kernels.cache_clear()
 
-    monkeypatch.setenv(building.OFF, "1")
-    building.kernels.cache_clear()
+
+def test_without_kernels_it_is_the_folded_model(small, no_kernels):
     x = images(small)
     engine = spike_engine(small, x, weights=torch.int8)
-    building.kernels.cache_clear()
     assert torch.equal(engine.forward_features(x), small.forward_features(x))
     assert {row.way for row in engine.plan if row.what == "product"} == {"dense"}
 

@@ -150,14 +150,15 @@ class SpikeEngine(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
         return {**self.constants, self.input: x}
 
-    @torch.compiler.disable  # its steps are not for torch.compile, which passes over them
-    @torch.inference_mode()
     def _run(self, x: Tensor) -> dict[str, Any]:
-        values = self._given(x)
-        for step in self.steps:
-            step.ways[step.way](values)
-            for name in step.frees:
-                values.pop(name, None)
+        if torch.compiler.is_dynamo_compiling():  # which passes over the steps
+            torch._dynamo.graph_break()
+        with torch.inference_mode():
+            values = self._given(x)
+            for step in self.steps:
+                step.ways[step.way](values)
+                for name in step.frees:
+                    values.pop(name, None)
         return values
 
 

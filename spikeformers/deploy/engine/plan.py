@@ -174,12 +174,13 @@ def _that_may_copy(op: str) -> str:
 
 
 def _pool(node: Node) -> Run:
+    x: Any
     x, kernel, stride, padding, dilation = (*node.args, None, None, None)[:5]
     window = Window(pair(kernel, 1), pair(stride or kernel, 1), pair(padding, 0), pair(dilation, 1))
-    shape: Any = node.shape[-2:]
+    source, shape = x.name, node.shape[-2:]
 
     def run(values: Values) -> None:
-        values[node.name] = max_pool(values[x.name], window, shape)
+        values[node.name] = max_pool(values[source], window, shape)  # pyright: ignore[reportArgumentType]
 
     return run
 
