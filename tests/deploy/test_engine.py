@@ -214,7 +214,7 @@ def test_plan_says_what_each_step_does(small):
     products = [row for row in engine.plan if row.what == "product"]
     assert all(0 <= row.density <= 1 for row in products)
     assert "blocks_0_attn_core_q" in [row.layer for row in products]
-    assert sum(row.share for row in engine.plan) == pytest.approx(1, abs=0.2)
+    assert 0.3 < sum(row.share for row in engine.plan) <= 1
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,10 @@ class SpikeEngine(nn.Module):
 
     @property
     def plan(self) -> list[PlanRow]:
-        """The steps that compute, in order. Shares of time are 0 for an engine that was read from a file."""
+        """The steps that compute, in order. Shares of time are 0 for an engine that was read from a file.
+
+        What the shares lack of 1 is taken by views and copies, which are not listed.
+        """
         total = sum(self.seconds.values()) or 1.0
         return [
             PlanRow(step.name, step.what, step.way, step.density, self.seconds.get(step.writes[0], 0.0) / total)
@@ -150,15 +153,14 @@ class SpikeEngine(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
         return {**self.constants, self.input: x}
 
+    @torch.compiler.disable()  # torch.compile passes over the steps
+    @torch.inference_mode()
     def _run(self, x: Tensor) -> dict[str, Any]:
-        if torch.compiler.is_dynamo_compiling():  # which passes over the steps
-            torch._dynamo.graph_break()
-        with torch.inference_mode():
-            values = self._given(x)
-            for step in self.steps:
-                step.ways[step.way](values)
-                for name in step.frees:
-                    values.pop(name, None)
+        values = self._given(x)
+        for step in self.steps:
+            step.ways[step.way](values)
+            for name in step.frees:
+                values.pop(name, None)
         return values
 
 

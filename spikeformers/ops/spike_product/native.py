@@ -159,8 +159,9 @@ def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, neuron: tuple[float
     steps, batch, heads, tokens, dim = q.shape
     made = torch.empty(steps, batch, tokens, heads, v.shape[4], dtype=torch.uint8 if neuron else torch.float32)
     kernels().sf_attention(  # pyright: ignore[reportOptionalMemberAccess]
-        steps, batch, tokens, heads, dim, v.shape[4], at(q), at(k), at(v),
-        ctypes.c_float(scale), ctypes.byref(struct(neuron)), at(made if neuron else None), at(None if neuron else made), torch.get_num_threads(),
+        steps, batch, tokens, heads, dim, v.shape[4], at(q), at(k), at(v), ctypes.c_float(scale),
+        ctypes.byref(struct(neuron)),
+        at(made if neuron else None), at(None if neuron else made), torch.get_num_threads(),
     )  # fmt: skip
     return made.transpose(2, 3)
 
