@@ -89,6 +89,26 @@ def test_other_batches_than_it_was_made_for(small):
         assert torch.equal(engine.forward_features(batch), small.forward_features(batch))
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_a_batch_is_run_in_parts_that_fit_the_cache(small, at_once):
+    x = images(small, 5)
+    engine = spike_engine(small, x)
+    assert engine.images_at_once > 1
+    engine.images_at_once = at_once
+    assert torch.equal(engine.forward_features(x), small.forward_features(x))
+    assert engine(x).shape == (5, 10) == engine(x).new_empty(5, engine.num_classes).shape
+
+
+def test_two_threads_answer_as_one(small):
+    x, before = images(small, 3), torch.get_num_threads()
+    engine = spike_engine(small, x)
+    torch.set_num_threads(2)
+    try:
+        assert torch.equal(engine.forward_features(x), small.forward_features(x))
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_sequences_of_frames(lively):
     torch.manual_seed(0)
     model = build("sdt_events")
@@ -244,6 +264,13 @@ def test_a_file_of_other_things_is_refused(tmp_path, small):
     program |= {"shape": [1, 3, 4, 4], "dtype": "float32", "foreign": [], "ways": {}, "processor": ""}
     save_file({"a": torch.zeros(1)}, path, {"engine": json.dumps(program)})
     with pytest.raises(ValueError, match=r"no operation 'os.system'"):
+        load_engine(path)
+    for broken in ({}, {"nodes": 3}, {**program, "nodes": [], "dtype": "float16"}):
+        save_file({"a": torch.zeros(1)}, path, {"engine": json.dumps(broken)})
+        with pytest.raises(ValueError, match="is not an engine's file"):
+            load_engine(path)
+    path.write_bytes(b"not one either")
+    with pytest.raises(ValueError, match="is not an engine's file"):
         load_engine(path)
 
 

@@ -160,10 +160,16 @@ class _Planner:
 
 def _plain(node: Node, op: str) -> Run:
     """Runs a node on its values as they are: bytes stay bytes."""
-    function = function_of(op)
+    function, name, source, rest = function_of(op), node.name, node.args[0].name, node.args[1:]
+    if len(node.reads) == 1 and not node.kwargs:
 
-    def run(values: Values) -> None:
-        values[node.name] = function(*fill(node.args, values), **node.kwargs)
+        def run(values: Values) -> None:
+            values[name] = function(values[source], *rest)
+
+    else:
+
+        def run(values: Values) -> None:
+            values[name] = function(*fill(node.args, values), **node.kwargs)
 
     return run
 
