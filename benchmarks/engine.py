@@ -32,6 +32,7 @@ from spikeformers.analysis.inference_ways import INFERENCE_WAYS, inference_way
 from spikeformers.deploy import fold, spike_engine
 from spikeformers.evaluation.subject import set_norms
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.models import SpikingTransformer
 from spikeformers.neurons import LIF
 from spikeformers.ops.spike_product import Neuron, SpikeProduct
 
@@ -60,7 +61,7 @@ def medians(ways: dict[str, Callable[[], Any]]) -> dict[str, float]:
     return {way: statistics.median(times) for way, times in seconds.items()}
 
 
-def compared(model: sf.SpikingTransformer, x: Tensor, batch: int) -> dict[str, float]:
+def compared(model: SpikingTransformer, x: Tensor, batch: int) -> dict[str, float]:
     """Seconds of a batch in all ways that can be had; engines are planned by `x`."""
     model, images = model.eval(), x[:batch]
     modules: dict[str, nn.Module] = {"plain": model, "folded": fold(model)}
@@ -104,7 +105,7 @@ def density(model: nn.Module, x: Tensor) -> float:
     return sum(work * share for work, share in seen) / sum(work for work, _ in seen)
 
 
-def with_density(model: sf.SpikingTransformer, x: Tensor, wanted: float) -> float:
+def with_density(model: SpikingTransformer, x: Tensor, wanted: float) -> float:
     """Moves the biases of all norms, by one number, until as many operands are not 0; gives the density met."""
     set_norms(model, x)
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]

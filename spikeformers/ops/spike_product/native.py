@@ -121,8 +121,8 @@ def product(
         weight, scale, bias = tensors[3 * group : 3 * group + 3]
         made = group * sizes.O
         library.sf_conv(
-            size, z, _at(x, group * sizes.C), _at(weight), packed.eight, int(counts), packed.vectors, _at(scale), _at(bias),
-            _at(residual, made), _at(spikes, made), _at(flow, made), threads, band,
+            size, z, _at(x, group * sizes.C), _at(weight), packed.eight, int(counts), packed.vectors,
+            _at(scale), _at(bias), _at(residual, made), _at(spikes, made), _at(flow, made), threads, band,
         )  # fmt: skip
     return spikes, flow
 
