@@ -1,4 +1,4 @@
-"""Convolution of spikes, whose backward keeps a byte for each."""
+"""Convolution of spikes that saves its input in a byte each for backward."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class _SpikeConv(torch.autograd.Function):
         grad_x, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
             grad,
             spikes.to(grad.dtype),
-            weight.to(grad.dtype),  # under autocast both were
+            weight.to(grad.dtype),  # as autocast did in forward
             None if ctx.bias is None else [weight.shape[0]],
             stride,
             padding,
@@ -50,7 +50,15 @@ def spike_conv2d(
     dilation: tuple[int, ...],
     groups: int,
 ) -> Tensor:
-    """`conv2d` of whole numbers from 0 to 255, differentiable once: `[B, C_in, H, W] -> [B, C, H', W'] current`."""
+    """`conv2d` of integers from 0 to 255, differentiable once: `[B, C_in, H, W] -> [B, C, H', W'] current`.
+
+    Args:
+        x: Spikes or counts; other values give wrong weight gradients.
+        weight, bias, stride, padding, dilation, groups: As in `torch.nn.functional.conv2d`.
+
+    Returns:
+        The current.
+    """
     if not runs_eagerly(x, weight):
         return conv2d(x, weight, bias, stride, padding, dilation, groups)  # pyright: ignore[reportArgumentType, reportCallIssue]
     return _SpikeConv.apply(x, weight, bias, stride, padding, dilation, groups)
