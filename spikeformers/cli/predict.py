@@ -12,7 +12,7 @@ def run(words: list[str]) -> None:
         "What a trained model says of images or event recordings.",
         "spikeformers predict runs/digits seven.png",
     )
-    parser.add_argument("checkpoint", help="a run folder, or a .safetensors or .ckpt of a run")
+    parser.add_argument("checkpoint", help="a run folder, a weight file, or a name that `list` has weights for")
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="images, or recordings where it learnt from those, or folders of them"
     )
