@@ -11,7 +11,8 @@ import torch
 from torch.utils.data import Dataset, Subset
 from torch.utils.data.distributed import DistributedSampler
 
-from .image_file import SKIP_BROKEN, ImageFiles, item_at
+from .image_dataset import ImageFiles, item_at
+from .image_file import SKIP_BROKEN
 from .readable import Readable
 
 

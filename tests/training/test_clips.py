@@ -268,7 +268,7 @@ def test_a_model_learns_evaluates_and_predicts_by_windows(recipe_of, folder, wit
     samples = [predictor.read(file) for file in files]
     assert [len(of_file) for of_file in samples] == [3, 3]
     with torch.inference_mode():
-        logits = predictor.model(torch.stack(samples[1]).transpose(0, 1))
+        logits = predictor.model(torch.from_numpy(np.stack(samples[1])).transpose(0, 1))
     shares = logits.softmax(-1).mean(0)
     assert dict(predictor(files)[1]) == pytest.approx(
         dict(zip(predictor.classes, shares.tolist(), strict=True)), abs=1e-6
