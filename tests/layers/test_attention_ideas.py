@@ -65,10 +65,9 @@ def test_xnor_counts_equal_bits():
         XNORSSA(2, 1, LIF, scale=1.0)
 
 
-@pytest.mark.parametrize("part", [XNORSSA, GrayXNOR, LogXNOR])
-def test_what_fires_hangs_on_queries_and_keys(part):
+def test_what_fires_hangs_on_queries_and_keys():
     """Sparse bits mostly agree, being 0: the least is taken away, or every token would get the same."""
-    core = part(32, 2, LIF)
+    core = XNORSSA(32, 2, LIF)
     q, k, v = ((torch.rand(4, 2, 2, 16, 16) < 0.1).float() for _ in range(3))
     fired = core.attn_neuron(core.attend(q, k, v, 4, 4))
     others = core.attn_neuron(core.attend(q.flip(-2), k.flip(-1), v, 4, 4))
@@ -77,14 +76,18 @@ def test_what_fires_hangs_on_queries_and_keys(part):
 
 
 def test_gray_codes_bring_tokens_of_one_row_together():
-    assert gray_code(4, Q).tolist() == [[0, 0], [0, 1], [1, 1], [1, 0]]
-    code = gray_code(16, Q)
+    assert gray_code(4, 2, Q).tolist() == [[0, 0], [0, 1], [1, 1], [1, 0]]
+    code = gray_code(16, 5, Q)
     for step in (1, 2, 4, 8):
         apart = (code[step:] - code[:-step]).abs().sum(1)
         assert apart.unique().tolist() == [min(step, 2)]  # bits apart, the same wherever the two are
-    # the codes are 0 and 1: one more equal bit of a token with itself
-    assert GrayXNOR(2, 1, LIF).agreement(Q, K, 2, 1)[0, 0, 0].tolist() == [[3, 1], [1, 1]]
-    assert GrayXNOR(2, 1, LIF).agreement(Q, K, 1, 2)[0, 0, 0].tolist() == [[3, 1], [1, 1]]
+    # 10 bits more, of which two neighbours share 9
+    for map_of_two in ((2, 1), (1, 2)):
+        assert GrayXNOR(2, 1, LIF).agreement(Q, K, *map_of_two)[0, 0, 0].tolist() == [[12, 10], [10, 10]]
+    with pytest.raises(ValueError, match="a map of 5 x 4 has more places than 4 bits: set bits=6"):
+        GrayXNOR(2, 1, LIF, bits=4).attend(*(torch.zeros(1, 1, 1, 20, 2) for _ in range(3)), 5, 4)
+    with pytest.raises(ValueError, match="bits 9 are not .* even"):
+        GrayXNOR(2, 1, LIF, bits=9)
 
 
 def test_log_bias_falls_with_distance():
@@ -94,7 +97,18 @@ def test_log_bias_falls_with_distance():
     q, k, v = (spikes(1, 1, 1, 4, 3) for _ in range(3))
     equal = (q[..., :, None, :] == k[..., None, :, :]).float().sum(-1)
     agree = equal + log_bias(4, q)
-    assert torch.allclose(LogXNOR(3, 1, LIF, scale=0.5).attend(q, k, v, 2, 2), 0.5 * (agree - agree.min()) @ v)
+    assert torch.allclose(LogXNOR(3, 1, LIF, scale=0.5).attend(q, k, v, 2, 2), 0.5 * agree @ v)
+
+
+@pytest.mark.parametrize(
+    ("part", "released"), [(LogXNOR, [0.1259, 0.1439, 0.1439, 0.1259]), (GrayXNOR, [0.7194] * 4)]
+)
+def test_position_codes_take_no_minimum_away(part, released):
+    """Four silent tokens in a row, one channel: the gain begins at sigmoid(-4)."""
+    silent, ones = torch.zeros(1, 1, 1, 4, 1), torch.ones(1, 1, 1, 4, 1)
+    with torch.no_grad():
+        current = part(1, 1, LIF).attend(silent, silent, ones, 1, 4)
+    assert current.flatten().tolist() == pytest.approx(released, abs=5e-5)
 
 
 @pytest.mark.parametrize("part", [XNORSSA, GrayXNOR, LogXNOR])
