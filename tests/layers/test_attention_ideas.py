@@ -136,11 +136,13 @@ def test_a2os2a(lively):
         return y.flatten(-2).unflatten(2, (M, D)).transpose(-2, -1)
 
     q, k = tokens(LIF()(part.q(x))), tokens(part.k(x).clamp(min=0))
-    v = tokens(LIF()(part.v(x)) - LIF()(-part.v(x)))
-    assert set(v.unique().tolist()) <= {-1, 0, 1}
+    v = tokens(TernaryLIF()(part.v(x)))
+    assert set(v.unique().tolist()) == {-1, 0, 1}
     y = torch.einsum("tbmnd,tbmjd,tbmje->tbmne", q, k, v).transpose(-2, -1).reshape(x.shape)
     assert torch.allclose(part(x), part.proj(LIF()(y)), atol=1e-6)
     assert part(x).std() > 0.05
+    # one membrane: a neuron per sign would still hold the positive current and lose the negative spike
+    assert part.v_neuron(torch.tensor([2.0, -2.0])).tolist() == [1, -1]
 
 
 def test_mixers():
@@ -162,20 +164,38 @@ def test_mixers():
 
 def test_semm_adds_the_experts_that_a_token_chose(lively):
     x = spikes(T, B, C, H, W)
-    part = lively(SEMM(C, M, LIF, experts=3, scale=0.5), x)
-    k, v = LIF()(part.k(x)), LIF()(part.v(x))
-    expert = SSA(C, M, LIF, scale=0.5)
+    part = lively(SEMM(C, M, LIF, experts=2, scale=1.0), x)
+    q, k, v, routes = (LIF()(layer(x)) for layer in (part.q, part.k, part.v, part.router))
+    assert (q.shape[2], k.shape[2], v.shape[2]) == (C, C // 2, C)
     total = torch.zeros_like(x)
-    routes = LIF()(part.router(x))
-    for e in range(3):
-        q = LIF()(part.q(x)[:, :, e * C : (e + 1) * C])
-        q, kk, vv = (y.flatten(-2).unflatten(2, (M, D)).transpose(-2, -1) for y in (q, k, v))
-        y = expert.attend(q, kk, vv, H, W).transpose(-2, -1).reshape(x.shape)
-        total += routes[:, :, e : e + 1] * LIF(v_threshold=0.5)(y)
+    for e in range(2):
+        own = q[:, :, e * C // 2 : (e + 1) * C // 2]
+        y = torch.einsum("tbdn,tbdj,tbcj->tbcn", own.flatten(3), k.flatten(3), v.flatten(3)).reshape(x.shape)
+        total += routes[:, :, e : e + 1] * LIF()(y)
     assert torch.allclose(part(x), part.proj(total), atol=1e-6)
-    assert 0 < total.max() <= 3
+    assert 0 < total.max() <= 2
     with pytest.raises(ValueError, match="experts 0 is below 1"):
         SEMM(C, M, LIF, experts=0)
+    with pytest.raises(ValueError, match="dim 8 is not a multiple of experts 3"):
+        SEMM(C, M, LIF, experts=3)
+
+
+def test_semm_costs_what_ssa_does():
+    assert sum(p.numel() for p in SEMM(384, 12, LIF, bias=True).parameters()) == 484_520  # q and v C wide, k C / 4
+    assert sum(p.numel() for p in SSA(384, 12, LIF).parameters()) == 593_280
+
+
+def test_semm_has_a_threshold_of_one_and_no_heads():
+    """Two tokens of four ones: a current of 0.125 x 2 x 4 = 1 and a membrane of 0.5, which stays silent."""
+    part = SEMM(4, 1, LIF, experts=1).eval()
+    for layer in (part.q, part.k, part.v, part.router):
+        torch.nn.init.zeros_(layer.conv.weight)
+        torch.nn.init.constant_(layer.norm.bias, 4.0)  # everything fires
+    currents = []
+    part.attn_neuron.register_forward_pre_hook(lambda _, given: currents.append(given[0]))
+    y = part(torch.ones(1, 1, 4, 1, 2))
+    assert torch.equal(currents[0], torch.ones_like(currents[0]))
+    assert torch.equal(y, part.proj(torch.zeros(1, 1, 4, 1, 2)))
 
 
 def test_statten_attends_within_chunks(qkv):
