@@ -28,8 +28,10 @@ from spikeformers.layers.attention import (
 )
 from spikeformers.layers.attention.gray_xnor import gray_code
 from spikeformers.layers.attention.log_xnor import log_bias
+from spikeformers.layers.block import block
 from spikeformers.layers.mlp import SepConv
 from spikeformers.layers.projection import RepConv
+from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.models.parts import describe_part, find_part
 from spikeformers.neurons import LIF, PLIF, TernaryLIF
 
@@ -150,16 +152,26 @@ def test_mixers():
     x[..., 1, 1] = 1
     unit = (1 + 1e-5) ** -0.5  # of a norm that has seen nothing
     shifted = torch.tensor([[1.0, 1, 1, 0]] * 3)
-    assert torch.allclose(MaxPoolMixer(1, 1, LIF).eval()(x)[0, 0, 0], unit * shifted)
+    assert torch.equal(MaxPoolMixer(1, 1, LIF)(x)[0, 0, 0], shifted)
     there = torch.tensor([[4.0, 6, 6, 4], [6, 9, 9, 6], [4, 6, 6, 4]])  # tokens that lie in a pool
-    assert torch.allclose(AvgPoolMixer(1, 1, LIF).eval()(x)[0, 0, 0], unit * shifted / there)
-    assert torch.allclose(IdentityMixer(1, 1, LIF).eval()(x), unit * x)
+    assert torch.allclose(AvgPoolMixer(1, 1, LIF)(x)[0, 0, 0], shifted / there)
     depthwise = DepthwiseMixer(2, 1, LIF).eval()
     torch.nn.init.constant_(depthwise.proj.conv.weight, 0.5)
     torch.nn.init.constant_(depthwise.proj.conv.bias, 2.0)
     mixed = depthwise(torch.cat([x, 0 * x], 2))[0, 0]
     assert torch.allclose(mixed[0], unit * (0.5 * shifted + 2))
     assert torch.allclose(mixed[1], torch.full((3, 4), 2 * unit))  # channels see their own
+
+
+@pytest.mark.parametrize(
+    ("mixer", "stream"),
+    [(MaxPoolMixer, [0.4, 0.4, 0.4]), (AvgPoolMixer, [-1.3, -1.2, -0.3]), (IdentityMixer, [-3, 0.4, -1])],
+)
+def test_pools_replace_the_stream(mixer, stream):
+    """No neuron, no norm, no shortcut: what would fire at no pixel is pooled all the same."""
+    mixed = block(MembraneShortcut, LIF, attn=mixer(1, 1, LIF)).eval()
+    x = torch.tensor([-3, 0.4, -1]).view(1, 1, 1, 1, 3)
+    assert mixed(x).flatten().tolist() == pytest.approx(stream)
 
 
 def test_semm_adds_the_experts_that_a_token_chose(lively):
