@@ -88,7 +88,7 @@ def test_gray_codes_bring_tokens_of_one_row_together():
         assert GrayXNOR(2, 1, LIF).agreement(Q, K, *map_of_two)[0, 0, 0].tolist() == [[12, 10], [10, 10]]
     with pytest.raises(ValueError, match="a map of 5 x 4 has more places than 4 bits: set bits=6"):
         GrayXNOR(2, 1, LIF, bits=4).attend(*(torch.zeros(1, 1, 1, 20, 2) for _ in range(3)), 5, 4)
-    with pytest.raises(ValueError, match="bits 9 are not .* even"):
+    with pytest.raises(ValueError, match=r"bits 9 are not .* even"):
         GrayXNOR(2, 1, LIF, bits=9)
 
 
@@ -102,9 +102,7 @@ def test_log_bias_falls_with_distance():
     assert torch.allclose(LogXNOR(3, 1, LIF, scale=0.5).attend(q, k, v, 2, 2), 0.5 * agree @ v)
 
 
-@pytest.mark.parametrize(
-    ("part", "released"), [(LogXNOR, [0.1259, 0.1439, 0.1439, 0.1259]), (GrayXNOR, [0.7194] * 4)]
-)
+@pytest.mark.parametrize(("part", "released"), [(LogXNOR, [0.1259, 0.1439, 0.1439, 0.1259]), (GrayXNOR, [0.7194] * 4)])
 def test_position_codes_take_no_minimum_away(part, released):
     """Four silent tokens in a row, one channel: the gain begins at sigmoid(-4)."""
     silent, ones = torch.zeros(1, 1, 1, 4, 1), torch.ones(1, 1, 1, 4, 1)
@@ -239,6 +237,17 @@ def test_time_mix(qkv):
         part(spikes(4, B, C, H, W))
 
 
+def test_tim_attends_at_every_step():
+    """The released code's thresholds never reach its neurons: both have 1, and only the first step gets a query."""
+    part = TIM(2, 1, LIF)
+    torch.nn.init.zeros_(part.past.weight)
+    torch.nn.init.constant_(part.past.bias, 10.0)
+    ones = torch.ones(3, 1, 1, 2, 2)
+    assert part.remembering(ones).mean((1, 2, 3, 4)).tolist() == [1, 1, 1]
+    part.past_neuron, part.mix_neuron = LIF(), LIF()
+    assert part.remembering(ones).mean((1, 2, 3, 4)).tolist() == [1, 0, 0]
+
+
 def test_tim_by_hand():
     part = TIM(1, 1, LIF, alpha=0.5)
     torch.nn.init.zeros_(part.past.weight)
@@ -295,6 +304,14 @@ def test_pruning_keeps_the_busiest_tokens():
     assert torch.equal(tied, everyone)
     with pytest.raises(ValueError, match=r"keep 0 is not in \(0, 1\]"):
         PrunedSSA(2, 1, LIF, keep=0)
+
+
+def test_a_pruned_token_does_not_even_see_itself():
+    """Token 1 is dropped: its query too, where the released code masks keys alone and leaves it 0.25."""
+    q, k, v = (torch.ones(1, 1, 1, 2, 1) for _ in range(3))
+    part = PrunedSSA(1, 1, LIF, keep=0.5)
+    v[..., 1, 0] = 0  # so that token 0 is the busier
+    assert part.attend(q, k, v, 1, 2).flatten().tolist() == [0.125, 0]
 
 
 def test_what_is_frozen_are_the_neurons_too():

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from spikeformers.layers.block import block
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.mlp import InnerResidualMLP
 from spikeformers.layers.shortcut import MembraneShortcut
+from spikeformers.models.parts import part_names
 from spikeformers.neurons import LIF
 
 CALLS = {
@@ -51,6 +53,14 @@ every_part = pytest.mark.parametrize(("slot", "make"), list(parts()))
 @pytest.fixture
 def x():
     return torch.poisson(2.4 * torch.rand(4, 3, 8, 1, 1).expand(4, 3, 8, 4, 4))  # T B C H W counts of spikes
+
+
+@pytest.mark.parametrize("slot", ["neuron", *CALLS])
+def test_says_how_it_stands_to_released_code(slot):
+    module = importlib.import_module("spikeformers.neurons" if slot == "neuron" else f"spikeformers.layers.{slot}")
+    for name in part_names(slot):
+        stands = re.findall(r"Released\s+code:\s+(equal|differs|none)[,;. ]", getattr(module, name).__doc__)
+        assert len(stands) == 1, name
 
 
 @every_part

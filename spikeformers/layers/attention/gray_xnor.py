@@ -19,8 +19,9 @@ class GrayXNOR(XNOR):
         y = attn_neuron(sigmoid(gain) (q k^T + (1 - q)(1 - k)^T) v)       threshold 0.5, and at first gain -4
 
     Indices that differ by a power of two differ in the same number of bits anywhere. Costs 2 N^2 additions per head
-    more than `XNORSSA`, whose minimum it has not, for each bit. Gray-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745, in its form for images.
-    Released code: differs, two ports of it, for series, give all 10 bits to one index; on a single row that is the same.
+    more than `XNORSSA`, whose minimum it has not, for each bit. Gray-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745, in
+    its form for images. Released code: differs, two ports, for series, give all 10 bits to one index; in a single row
+    that is the same.
 
     Raises ValueError as `XNORSSA` does, for an odd number of bits, and, when called, for a map with more than
     2^(bits / 2) rows or columns.

@@ -18,12 +18,18 @@ class LogXNOR(XNOR):
         y = attn_neuron(sigmoid(gain) agree v)                         threshold 0.5, and at first gain -4
 
     i and j are row-major token indices; the paper's two-dimensional form is not implemented. Costs N^2 additions per
-    head and step more than `XNORSSA`, whose minimum it has not. Log-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745. Released code: equal to two
-    ports of it. Arguments and errors: see `XNORSSA`.
+    head and step more than `XNORSSA`, whose minimum it has not. Log-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745.
+    Released code: equal, by two ports; the original could not be read. Arguments and errors: see `XNORSSA`.
     """
 
     def __init__(
-        self, dim: int, num_heads: int, neuron: MakeNeuron, *, scale: float = 0.017986, **ssa: Unpack[ProjectionArguments]
+        self,
+        dim: int,
+        num_heads: int,
+        neuron: MakeNeuron,
+        *,
+        scale: float = 0.017986,
+        **ssa: Unpack[ProjectionArguments],
     ):
         super().__init__(dim, num_heads, neuron, scale=scale, **ssa)
 

@@ -16,7 +16,7 @@ class DepthwiseMixer(nn.Module):
 
     kernel_size^2 N C additions per step; SSA costs 4 N C^2 and its products. The convolution always has a bias, and
     `bias` is ignored. Max-Former, Fang et al., NeurIPS 2025, arXiv:2505.18608, in early stages, with kernels 7, 5 and
-    3. Reported for the whole model: CIFAR-100 82.65 %.
+    3. Reported for the whole model: CIFAR-100 82.65 %. Released code: equal, Max-Former's, to 1e-14.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, kernel_size: int = 3):
@@ -32,7 +32,7 @@ class IdentityMixer(nn.Module):
     """No mixing, the stream as it is: `[T, B, C, H, W] stream -> [T, B, C, H, W] stream`.
 
     The control for token mixing, which costs nothing. Max-Former's first CIFAR stage has no mixer, arXiv:2505.18608.
-    Released code: equal.
+    Released code: equal, Max-Former's.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):
@@ -51,7 +51,7 @@ class MaxPoolMixer(IdentityMixer):
 
     It has no neuron, norm or shortcut, in whatever block it stands. kernel_size^2 N C comparisons per step. Max-Former,
     Fang et al., NeurIPS 2025, arXiv:2505.18608. Reported on CIFAR-100, behind membrane shortcuts: 79.12 %, against
-    76.73 % with average pools. Released code: equal.
+    76.73 % with average pools. Released code: equal, Max-Former's.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, kernel_size: int = 3):
@@ -68,7 +68,7 @@ class AvgPoolMixer(IdentityMixer):
 
     A low-pass filter, without neuron, norm or shortcut: kernel_size^2 N C additions per step; padding is not counted in
     the mean. The control for `MaxPoolMixer`, from the same paper. Means of spikes are current, so that membrane
-    shortcuts go behind it. Released code: equal.
+    shortcuts go behind it. Released code: equal, Max-Former's.
     """
 
     emits = CURRENT

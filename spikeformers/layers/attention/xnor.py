@@ -14,7 +14,9 @@ from spikeformers.layers.contracts import MakeNeuron
 class XNOR(SSA):
     """The base class of attention by matching bits: `scale (agree) v`, with a learned scale."""
 
-    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, scale: float, **ssa: Unpack[ProjectionArguments]):
+    def __init__(
+        self, dim: int, num_heads: int, neuron: MakeNeuron, *, scale: float, **ssa: Unpack[ProjectionArguments]
+    ):
         super().__init__(dim, num_heads, neuron, scale=scale, **ssa)
         if not 0 < scale < 1:
             raise ValueError(f"scale {scale} is not in (0, 1): give the initial sigmoid of the gain")
@@ -39,7 +41,7 @@ class XNORSSA(XNOR):
     all values. It is one product of [q, 1 - q] and [k, 1 - k], whose scores are needed explicitly: 3 N^2 C additions
     per step, on dense operands, as the inverted bit of a silent neuron is 1. `gain` is learned, one number per layer;
     `scale` is its initial sigmoid. The similarity in the position codes of Lv et al., NeurIPS 2025, arXiv:2501.16745,
-    without a code. Released code: differs, its minimum is that of the whole batch.
+    without a code. Released code: differs, its minimum is that of the whole batch, which lets images see each other.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, for a scale outside (0, 1), and for a neuron that is
     not binary.

@@ -17,7 +17,7 @@ class InnerResidualMLP(nn.Sequential):
         return y + fc2(neuron(y))
 
     2 C^2 additions per token, a quarter of an `MLP` of ratio 4. `neuron` and `drop_path` are the block's. From
-    Max-Former with ratio 1, Fang et al., NeurIPS 2025, arXiv:2505.18608. Released code: equal.
+    Max-Former with ratio 1, Fang et al., NeurIPS 2025, arXiv:2505.18608. Released code: equal, Max-Former's.
 
     Raises ValueError unless `hidden_dim` is `dim`.
     """
