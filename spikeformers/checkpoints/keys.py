@@ -29,8 +29,8 @@ def translate(
     One with our keys (some start with `stem.`) is returned as it is, but for keys that have moved.
     """
     if any(key.startswith("stem.") for key in weights):
-        moved = {key: _renamed(key, _MOVED) for key in weights if key not in ours}
-        return {now if (now := moved.get(key)) in ours else key: value for key, value in weights.items()}
+        moved = {key: now for key in weights if key not in ours and (now := _renamed(key, _MOVED)) in ours}
+        return {moved.get(key, key): value for key, value in weights.items()}
     renames = tuple(family.renames(config) if callable(family.renames) else family.renames)
     translated = {}
     for key, value in weights.items():
