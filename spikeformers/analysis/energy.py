@@ -176,8 +176,8 @@ CONVENTIONS = {
         ),
         Convention(
             "spikingformer",
-            "Additions only where the input is exactly 0 or 1; all else, counts of spikes too, is multiplied in full. A "
-            "bias is one operation more an output; attention costs N d^2 (min(k, v) + q), in whatever order.",
+            "Additions only where the input is exactly 0 or 1; all else, counts of spikes too, is multiplied in full. "
+            "A bias is one operation more an output; attention costs N d^2 (min(k, v) + q), in whatever order.",
             "arXiv:2304.11954",
             _spikingformer,
         ),

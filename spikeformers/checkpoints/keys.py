@@ -11,7 +11,11 @@ from torch import Tensor
 from spikeformers.models.registry import Family
 
 # Our keys that have moved: those of InnerResidualMLP, whose layers stood behind one shortcut in 0.3.0.
-_MOVED = ((r"\.core\.(fc[12])\.", r".\1.core."),)
+_MOVED = (
+    (r"\.core\.(fc[12])\.", r".\1.core."),
+    (r"\.mlp\.neuron\.", r".mlp.fc1.neuron."),
+    (r"\.mlp\.core\.neuron\.", r".mlp.fc2.neuron."),
+)
 
 
 def check_loadable(weights: Mapping[str, Tensor], family: Family, path: Path | str) -> None:

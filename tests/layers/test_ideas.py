@@ -66,13 +66,18 @@ def test_the_second_neuron_of_inner_residual_sees_the_stream():
 def test_weights_of_an_inner_residual_of_0_3_0_load(tmp_path):
     """There its layers stood behind one shortcut."""
     tiny = dict(dim=16, depth=1, num_heads=2, mlp_ratio=1, image_size=8, num_classes=3, strides=(2, 1))
-    model = sf.create_model("spikformer", **tiny, mlp="InnerResidualMLP")
-    old = {key.replace(".fc1.core.", ".core.fc1.").replace(".fc2.core.", ".core.fc2."): value
-           for key, value in model.state_dict().items()}  # fmt: skip
-    assert "blocks.0.mlp.core.fc1.conv.weight" in old
+    tiny |= dict(mlp="InnerResidualMLP", neuron="PLIF")
+    model = sf.create_model("spikformer", **tiny)
+    before = {".fc1.core.": ".core.fc1.", ".fc2.core.": ".core.fc2.", ".fc1.neuron.": ".neuron.",
+              ".fc2.neuron.": ".core.neuron."}  # fmt: skip
+    old = {}
+    for number, (key, value) in enumerate(model.state_dict().items()):
+        for now, then in before.items():
+            key = key.replace(f".mlp{now}", f".mlp{then}")
+        old[key] = value.fill_(number)
+    assert {"blocks.0.mlp.core.fc1.conv.weight", "blocks.0.mlp.neuron.w", "blocks.0.mlp.core.neuron.w"} <= {*old}
     torch.save(old, tmp_path / "old.pth")
-    fresh = sf.create_model("spikformer", **tiny, mlp="InnerResidualMLP")
-    loaded = sf.load_checkpoint(fresh, tmp_path / "old.pth").state_dict()
+    loaded = sf.load_checkpoint(sf.create_model("spikformer", **tiny), tmp_path / "old.pth").state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in model.state_dict().items())
 
 
