@@ -17,7 +17,7 @@ MODEL_SIDE = {"ops", "neurons", "layers", "models", "checkpoints"}
 MAY_IMPORT = {
     "ops": {"ops"},
     "neurons": {"ops", "neurons"},
-    "layers": {"ops", "layers"},  # neurons arrive as arguments
+    "layers": {"ops", "neurons", "layers"},  # neurons arrive as arguments; neurons: one that a paper prescribes
     "models": {"ops", "neurons", "layers", "models"},
     "checkpoints": {*MODEL_SIDE, "data"},  # data: what the Hub calls known sets
     "analysis": {*MODEL_SIDE, "analysis", "deploy"},  # deploy: an engine is timed beside the model
