@@ -9,6 +9,8 @@ from typing import Any
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from spikeformers.memory import is_shortage
+
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic")  # those with which Pillow both resizes and rotates
 _RAND_AUGMENT = re.compile(r"rand(-(m\d+|n\d+|p(0(\.\d+)?|1)|mstd\d+(\.\d+)?|mmax\d+|inc[01]))*")
 
@@ -145,6 +147,8 @@ def _named(step: Callable[[Any], Any], name: str, image: Any) -> Any:
     except _FailedError:
         raise
     except Exception as error:
+        if is_shortage(error):  # which is no fault of the image
+            raise
         raise _FailedError(f"{name} failed: {' '.join(str(error).split())}") from error
 
 

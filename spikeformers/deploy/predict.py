@@ -44,6 +44,13 @@ class Predictor:
                 f"{checkpoint.path} has no preprocessing settings: use the checkpoint of a training run"
             ) from error
         self.classes = checkpoint.settings.get("classes") or [str(k) for k in range(self.model.num_classes)]
+        if not self.model.num_classes:
+            raise ValueError(f"{checkpoint.path} learnt without labels, and tells no classes apart: train it on some")
+        if len(self.classes) != self.model.num_classes:
+            raise ValueError(
+                f"{checkpoint.path} names {len(self.classes)} classes, and the model tells {self.model.num_classes} "
+                "apart: leave num_classes out"
+            )
 
     def files(self, given: str | Path) -> list[str]:
         """Lists the images or recordings in a folder and its subfolders.

@@ -55,6 +55,8 @@ def find_part(slot: str, spec: Any, *, allow_foreign: bool = True) -> Any:
         part = spec["part"]
         if isinstance(part, str):
             part = _find_named(slot, part, allow_foreign)
+        if not callable(part):
+            raise ValueError(f"{slot} {spec} has {part!r} for its part: give a name, as {part_names(slot)[0]}")
         for key, value in arguments.items():
             if inner := slot_of(key):
                 arguments[key] = find_part(inner, value, allow_foreign=allow_foreign)
@@ -196,7 +198,7 @@ def argument_errors(settings: Mapping[str, Any]) -> Iterator[None]:
     """
     try:
         yield
-    except (TypeError, AttributeError, RuntimeError, ValueError) as error:
+    except (TypeError, AttributeError, RuntimeError, ValueError, OverflowError) as error:
         given = {key: value for key, value in settings.items() if isinstance(value, Mapping) and slot_of(key)}
         if not given or own_files(dict(settings)):
             raise
