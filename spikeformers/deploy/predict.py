@@ -10,6 +10,9 @@ from PIL import Image
 from spikeformers.checkpoints.load import build_from
 from spikeformers.checkpoints.read import Checkpoint, read_checkpoint
 from spikeformers.data import input_files, input_reader
+from spikeformers.layers.time import time_first
+
+_PLANNED = 16  # images that an engine is planned by
 
 
 class Predictor:
@@ -20,6 +23,7 @@ class Predictor:
 
     Args:
         checkpoint: A run folder, a weight file, or a `Checkpoint` in memory.
+        weights: float32 or int8: a `spike_engine`, made of the first inputs, answers in the model's place.
         **overrides: Arguments for `create_model`, as in `from_pretrained`.
 
     Raises:
@@ -27,10 +31,11 @@ class Predictor:
         ValueError: What `from_pretrained` raises, or a checkpoint without preprocessing.
     """
 
-    def __init__(self, checkpoint: str | Path | Checkpoint, **overrides: Any):
+    def __init__(self, checkpoint: str | Path | Checkpoint, *, weights: torch.dtype | None = None, **overrides: Any):
         if not isinstance(checkpoint, Checkpoint):
             checkpoint = read_checkpoint(checkpoint)
         self.model = build_from(checkpoint, **overrides)
+        self.weights, self.engine = weights, None
         try:
             preprocess = checkpoint.settings["preprocess"]
             if checkpoint.settings.get("recipe", {}).get("data", {}).get("name") == "cifar10dvs":
@@ -89,7 +94,12 @@ class Predictor:
             return []
         samples = [self.read(one) for one in inputs]
         batch = torch.stack([sample for of_input in samples for sample in of_input])  # B C H W, or B T C H W
-        logits = self.model(batch.transpose(0, 1) if batch.ndim == 5 else batch)
+        batch = time_first(batch)
+        if self.weights is not None and self.engine is None:
+            from spikeformers.deploy.engine import spike_engine  # imports torch's tracer
+
+            self.engine = spike_engine(self.model, batch[..., :_PLANNED, :, :, :], weights=self.weights)
+        logits = (self.engine or self.model)(batch)
         of_inputs = logits.softmax(-1).split([len(of_input) for of_input in samples])
         shares = torch.stack([of_input.mean(0) for of_input in of_inputs])
         confidence, labels = shares.topk(min(top, len(self.classes)))

@@ -12,13 +12,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-
 logger = logging.getLogger("spikeformers")
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-pthread", "-w")
 OFF = "SPIKEFORMERS_NO_KERNELS"  # set to 1, everything is computed by torch
+
+_KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_int, "l": ctypes.c_int64, "f": ctypes.c_float}
+_ARGUMENTS = {
+    "sf_lanes": "",
+    "sf_conv": "ppppiiipppppii",
+    "sf_depthwise": "pppppppp" + "i",
+    "sf_neuron": "pplllpi",
+    "sf_max_pool": "pppi",
+    "sf_attention": "iiiiii" + "ppp" + "f" + "ppp" + "i",
+}
 
 
 @functools.cache
@@ -44,15 +52,21 @@ def library() -> ctypes.CDLL:
     return found
 
 
-@torch.compiler.assume_constant_result
 def have_kernels() -> bool:
-    """Whether there are kernels, so that torch.compile need not look."""
+    """Whether there are kernels."""
     return kernels() is not None
+
+
+# torch.compile does not look inside: what torch.compiler.assume_constant_result sets, which would import the compiler
+# here, and cost everyone seconds.
+have_kernels._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def _loaded(path: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
+        for name, kinds in _ARGUMENTS.items():
+            getattr(library, name).argtypes = [_KINDS[kind] for kind in kinds]
         if library.sf_lanes() in (4, 8, 16):
             return library
     except (OSError, AttributeError):
