@@ -111,8 +111,8 @@ def describe_part(slot: str, part: Any) -> Any:
 
 
 def part_name(spec: Any) -> str:
-    """The bare name of a description: `SSA` of its mapping, `Own` of `own.py:Own`."""
-    return (spec["part"] if isinstance(spec, dict) else spec).rpartition(":")[2]
+    """The bare name of a description: `SSA` of its mapping, `Own` of `own.py:Own`; of what is none, its words."""
+    return str(spec.get("part", spec) if isinstance(spec, dict) else spec).rpartition(":")[2]
 
 
 def load_object(name: str) -> Any:

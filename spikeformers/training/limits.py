@@ -70,8 +70,7 @@ def check_settings(settings: Any) -> None:
     """Raises ValueError, in one line with the field's name, for a value that a recipe's field cannot have."""
     for name, value, hint in _fields(settings):
         check_type(name, value, hint)
-        if (odd := _unstorable(value)) is not None:
-            raise ValueError(f"{name} has {odd!r} in it, which a settings file cannot store: write a number or a text")
+        check_storable(name, value)
         for number in _numbers(value):
             if not is_finite(number):
                 raise ValueError(f"{name} has {number} in it, where a finite number belongs")
@@ -117,12 +116,13 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, int | float if hint is float else hint)
 
 
-def _unstorable(value: Any) -> Any:
-    """A date, bytes or a set in a value, which YAML has and JSON has not; None where there is none."""
+def check_storable(name: str, value: Any) -> None:
+    """Raises ValueError, with the name, for a date, bytes or a set in a value, which YAML has and JSON has not."""
     if isinstance(value, dict | list | tuple):
-        inside = [*value, *value.values()] if isinstance(value, dict) else value
-        return next((odd for one in inside if (odd := _unstorable(one)) is not None), None)
-    return value if isinstance(value, datetime.date | bytes | set) else None
+        for one in [*value, *value.values()] if isinstance(value, dict) else value:
+            check_storable(name, one)
+    elif isinstance(value, datetime.date | bytes | set):
+        raise ValueError(f"{name} has {value!r} in it, which a settings file cannot store: write a number or a text")
 
 
 def _numbers(value: Any) -> Iterator[float]:

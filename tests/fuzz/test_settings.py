@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tiny_models import TINY
 from tiny_runs import write_images
 
+import spikeformers as sf
 from spikeformers.models.parts import find_part, part_names, slot_of
 from spikeformers.models.registry import find_family
 from spikeformers.training.recipe import Recipe
@@ -146,5 +147,74 @@ def test_train(tries, hold):
     @given(data=st.data(), model=st.sampled_from(MODELS), door=st.sampled_from(("file", "words", "like")))
     def check(data, model, door):
         hold(model, data.draw(changes(model)), door)
+
+    check()
+
+
+@pytest.mark.quick(15)
+def test_compare(tries, ask, tmp_path, recipe):
+    """The sizes that a plan tells are those of the models that its combinations make."""
+
+    @tries
+    @given(data=st.data(), model=st.sampled_from(MODELS))
+    def check(data, model):
+        builder = find_family(TINY[model][0]).builder
+        argument = data.draw(st.sampled_from([*inspect.signature(builder).parameters]))
+        slot = slot_of(argument)
+        values = data.draw(st.lists(parts(slot) if slot else NEAR | YAML, min_size=2, max_size=2))
+        given = with_changes(recipe(model), data.draw(changes(model)) if data.draw(st.booleans()) else {})
+        if isinstance(given["data"], dict):
+            given["data"]["validation"] = 0.25
+        (tmp_path / "plain.yaml").write_text(yaml.safe_dump(given))
+        swap = f"{argument}={','.join(map(spelt, values))}"
+        ran = ask("compare", "plain.yaml", "--swap", swap, "--seeds", 1, "--dry-run", sizes=True)
+        assert not ran.made
+        if ran.status == 0:
+            for value in values:
+                model = sf.create_model(**{**given["model"], argument: value, "num_classes": 2, "in_channels": 3})
+                assert f" {sum(weight.numel() for weight in model.parameters()):,} " in ran.out
+
+    check()
+
+
+OPTIONS = {
+    "eval": ("--data", "--root", "--model", "--batch-size", "--workers", "--time-steps", "--skip-broken", "--json"),
+    "predict": ("--top", "--skip-broken", "--json"),
+    "identify": ("--json",),
+    "analyze": (
+        "--data", "--root", "--out", "--images", "--batch-size", "--convention", "--mac", "--ac", "--raster", "--shown",
+    ),
+    "compare-energy": ("--data", "--root", "--images", "--batch-size", "--mac", "--ac", "--csv", "--json"),
+}  # fmt: skip
+
+
+ALIKE = {"--batch-size", "--workers", "--skip-broken", "--root"}  # they change no answer
+
+
+@pytest.mark.quick(25)
+def test_options(tries, ask, tmp_path, knows_pictures):
+    """Options of the commands that take a run, set to anything; those that change no answer change none."""
+    files = {"predict": [knows_pictures / "samples"]}
+
+    def run(command, *options):
+        ran = ask(command, knows_pictures, *files.get(command, []), *options, sizes=True)
+        for entry in (tmp_path / name for name in ran.made if "/" not in name):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        return ran
+
+    plain = {command: run(command).out for command in OPTIONS}
+
+    @tries
+    @given(command=st.sampled_from(list(OPTIONS)), data=st.data())
+    def check(command, data):
+        options = data.draw(st.lists(st.sampled_from(OPTIONS[command]), min_size=1, max_size=2))
+        words = []
+        for option in options:
+            value = spelt(data.draw(NEAR | YAML))
+            takes = option not in ("--json", "--skip-broken")
+            words += [f"{option}={value}"] if takes and "/" not in value else [option]
+        ran = run(command, *words)
+        if ran.status == 0:
+            assert ran.out == plain[command] if ALIKE.issuperset(options) else ran.out
 
     check()
