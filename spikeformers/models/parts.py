@@ -56,7 +56,7 @@ def find_part(slot: str, spec: Any, *, allow_foreign: bool = True) -> Any:
         if isinstance(part, str):
             part = _find_named(slot, part, allow_foreign)
         if not callable(part):
-            raise ValueError(f"{slot} {spec} has {part!r} for its part: give a name, as {part_names(slot)[0]}")
+            raise ValueError(f"{slot} {spec} has {part!r} for its part: name one, as {', '.join(part_names(slot))}")
         for key, value in arguments.items():
             if inner := slot_of(key):
                 arguments[key] = find_part(inner, value, allow_foreign=allow_foreign)

@@ -71,9 +71,8 @@ def check_settings(settings: Any) -> None:
     for name, value, hint in _fields(settings):
         check_type(name, value, hint)
         check_storable(name, value)
+        check_finite(name, value)
         for number in _numbers(value):
-            if not is_finite(number):
-                raise ValueError(f"{name} has {number} in it, where a finite number belongs")
             if (limits := _RANGE_OF.get(name)) and not limits.holds(number):
                 raise ValueError(f"{name} {value} is {limits.breach()}")
         if name in _ASCENDING and value[0] > value[1]:
@@ -116,6 +115,14 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, int | float if hint is float else hint)
 
 
+def check_finite(name: str, value: Any) -> None:
+    """Raises ValueError, with the name, for a number in a value that is not finite, or that no float can be."""
+    for number in _numbers(value):
+        if not is_finite(number):
+            said = number if isinstance(number, float) else f"a number of {number.bit_length()} bits"
+            raise ValueError(f"{name} has {said} in it, where a finite number belongs")
+
+
 def check_storable(name: str, value: Any) -> None:
     """Raises ValueError, with the name, for a date, bytes or a set in a value, which YAML has and JSON has not."""
     if isinstance(value, dict | list | tuple):
@@ -138,5 +145,8 @@ def _spelt(hint: Any) -> str:
         return f"one of {', '.join(map(repr, typing.get_args(hint)))}"
     if dataclasses.is_dataclass(hint):
         return "a group of settings"
-    plain = getattr(hint, "__name__", "") if typing.get_origin(hint) is None else str(hint)
-    return plain.replace("typing.", "").replace(" | None", " or null")
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return " or ".join(map(_spelt, typing.get_args(hint)))
+    if hint is types.NoneType:
+        return "null"
+    return str(hint).replace("typing.", "") if typing.get_origin(hint) else getattr(hint, "__name__", str(hint))

@@ -63,6 +63,8 @@ def limits() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, (now + BYTES, hard))
     try:
         yield
+    except TooSlow as error:
+        raise AssertionError(str(error)) from None  # which Hypothesis tells with the example
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
         signal.signal(signal.SIGALRM, handler)
