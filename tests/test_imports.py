@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "training": {*MODEL_SIDE, "data", "recipes", "analysis", "evaluation", "training"},
     "compare": {*MODEL_SIDE, "data", "recipes", "analysis", "evaluation", "training", "compare"},
 }
-EVERYONES = {"files", "lazy"}  # import nothing of ours
+EVERYONES = {"files", "lazy", "memory"}  # import nothing of ours
 FREE = {"__init__", "cli", "__main__"}
 HEAVY = {
     "lightning", "pytorch_lightning", "timm", "torchvision", "matplotlib", "triton", "sklearn", "spikingjelly", "rich",

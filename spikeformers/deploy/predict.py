@@ -64,6 +64,13 @@ class Predictor:
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} has no preprocessing settings: use the checkpoint of a training run") from error
         self.classes = settings.get("classes") or [str(k) for k in range(self.run.num_classes)]
+        if not self.run.num_classes:
+            raise ValueError(f"{path} was trained without labels and has no classes: fine-tune it on a labelled set")
+        if len(self.classes) != self.run.num_classes:
+            raise ValueError(
+                f"{path} names {len(self.classes)} classes, but the model has {self.run.num_classes}: leave num_classes "
+                "out"
+            )
 
     @property
     def model(self) -> Any:
