@@ -68,8 +68,8 @@ class Predictor:
             raise ValueError(f"{path} was trained without labels and has no classes: fine-tune it on a labelled set")
         if len(self.classes) != self.run.num_classes:
             raise ValueError(
-                f"{path} names {len(self.classes)} classes, but the model has {self.run.num_classes}: leave num_classes "
-                "out"
+                f"{path} names {len(self.classes)} classes, but the model has {self.run.num_classes}: leave out "
+                "num_classes"
             )
 
     @property
