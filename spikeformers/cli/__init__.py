@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from spikeformers.memory import shortages_told
+
 COMMANDS = {  # what each takes, and what it says of itself
     "list": ("[PATTERN]", "the models, with parameters and published accuracy"),
     "info": ("MODEL", "the parts of a model, with shapes and parameters"),
@@ -19,11 +21,17 @@ COMMANDS = {  # what each takes, and what it says of itself
     "train": ("RECIPE", "train by a recipe, into runs/<name>/"),
     "eval": ("CHECKPOINT", "accuracy on a test set"),
     "predict": ("CHECKPOINT FILE...", "what a trained model says of images"),
+    "export": ("CHECKPOINT", "a trained model as a file for ONNX Runtime, OpenVINO or torch"),
     "identify": ("FILE", "which model a file of weights holds"),
     "bench": ("MODEL", "speed and memory of a model on this machine"),
     "analyze": ("MODEL", "what a model costs, how it fires and where it looks, as a page"),
     "compare-energy": ("MODEL...", "operations and energy of models side by side"),
     "compare": ("RECIPE", "parts against each other, trained alike over several seeds"),
+}
+
+_SMALLER = {  # what needs less memory
+    **dict.fromkeys(("train", "compare"), "lower batch_size, model.image_size, model.time_steps or the model's sizes"),
+    **dict.fromkeys(("eval", "bench", "analyze", "compare-energy"), "lower --batch-size, or take a smaller model"),
 }
 
 
@@ -54,7 +62,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a letter that the encoding lacks ends no command
     try:
-        sys.exit(_run(words))
+        with shortages_told(lambda: _SMALLER.get(words[0], "take a smaller model")):
+            sys.exit(_run(words))
     except (ValueError, OSError, ImportError) as error:
         sys.exit(_say(" ".join(str(error).split()), 2))
     except KeyboardInterrupt as interrupt:
