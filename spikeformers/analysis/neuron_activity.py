@@ -12,7 +12,7 @@ class NeuronActivity:
     """The spikes of one layer of neurons, added up over any number of batches.
 
     `by_step` are outputs other than 0 at each step, over all samples; `by_neuron` at each neuron, over samples and
-    steps, in the shape of one sample's layer.
+    steps, in the shape of one sample's layer. Each step of the model is `sub_steps` of theirs.
     """
 
     name: str
@@ -20,6 +20,7 @@ class NeuronActivity:
     by_step: Tensor | None = None  # T
     by_neuron: Tensor | None = None  # C H W, or whatever a sample has
     samples: int = 0
+    sub_steps: int = 1
     _step: int = 0
 
     def begin(self) -> None:

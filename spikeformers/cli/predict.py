@@ -17,7 +17,9 @@ def run(words: list[str]) -> None:
         "What a trained model says of images or event recordings.",
         "spikeformers predict runs/digits seven.png",
     )
-    parser.add_argument("checkpoint", help="a run folder, a .safetensors or .ckpt of a run, or an exported .onnx")
+    parser.add_argument(
+        "checkpoint", help="a run folder, a weight file, an exported .onnx, or a name that `list` has weights for"
+    )
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="images, or recordings where it learnt from those, or folders of them"
     )
