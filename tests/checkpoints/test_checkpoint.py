@@ -19,6 +19,7 @@ from torch import nn
 import spikeformers as sf
 from spikeformers.checkpoints import save
 from spikeformers.checkpoints.read import read_checkpoint
+from spikeformers.deploy import Predictor
 from spikeformers.layers.attention import SSA
 
 TINY = dict(dim=16, depth=1, num_heads=2, image_size=8, time_steps=2)
@@ -355,6 +356,18 @@ def test_a_config_that_cannot_be_or_is_not_that_of_the_weights(tmp_path, model, 
     save_file(model.state_dict(), path, {"spikeformers": json.dumps({"config": {**model.config, **changed}})})
     with pytest.raises(ValueError, match=says):
         sf.from_pretrained(path)
+
+
+def test_a_null_is_nothing_said(tmp_path, model):
+    path = tmp_path / "odd.safetensors"
+    told = {"config": model.config, "recipe": None, "preprocess": None, "classes": None}
+    save_file(model.state_dict(), path, {"spikeformers": json.dumps(told)})
+    assert [*read_checkpoint(path).settings] == ["config"]
+    with pytest.raises(ValueError, match="has no preprocessing settings"):
+        Predictor(path)
+    save_file(model.state_dict(), path, {"spikeformers": json.dumps({**told, "recipe": {"data": None}})})
+    with pytest.raises(ValueError, match=r"recipe.data is None, where a mapping belongs"):
+        read_checkpoint(path)
 
 
 @pytest.mark.parametrize("number", [1, 2, 4, 2**63])
