@@ -99,9 +99,6 @@ def _check_settings(checkpoint: Checkpoint) -> None:
     classes = settings.get("classes") or []
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise _odd(checkpoint, "classes", classes, "a list of names")
-    told = settings.get("config", {}).get("num_classes", 0)  # 0 learns without labels
-    if classes and told not in (0, None, len(classes)):
-        raise _odd(checkpoint, "config.num_classes", told, f"the number of its {len(classes)} classes")
     for name, numbers in (settings.get("preprocess") or {}).items():
         for number in numbers if isinstance(numbers, list) else [numbers]:
             if isinstance(number, int | float) and not (abs(number) < 1e6):

@@ -54,7 +54,7 @@ class Predictor:
         if len(self.classes) != self.model.num_classes:
             raise ValueError(
                 f"{checkpoint.path} names {len(self.classes)} classes, and the model tells {self.model.num_classes} "
-                "apart: leave num_classes out"
+                "apart: leave num_classes out, or save the model with all names"
             )
 
     def files(self, given: str | Path) -> list[str]:
