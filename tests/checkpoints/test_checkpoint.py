@@ -324,7 +324,19 @@ def test_nothing_there(tmp_path, untouched):
 
 @pytest.mark.parametrize(
     "settings",
-    ["[]", '{"config": []}', '{"config": {"dim": 16}}', '{"config": 3}', '{"config": {"name": ["x"]}}', "{"],
+    [
+        '{"preprocess": 3}',
+        '{"recipe": []}',
+        '{"recipe": {"data": 3}}',
+        '{"classes": "ab"}',
+        '{"classes": [1]}',
+        "[]",
+        '{"config": []}',
+        '{"config": {"dim": 16}}',
+        '{"config": 3}',
+        '{"config": {"name": ["x"]}}',
+        "{",
+    ],
 )
 def test_settings_that_make_no_sense(tmp_path, settings):
     path = tmp_path / "odd.safetensors"
