@@ -37,6 +37,9 @@ class Layer:
     hits: int = 0  # those neither of whose sides is 0
     left_events: int = 0  # hits, each as often as its left number has spikes
     right_events: int = 0
+    biased: int = 0  # outputs that get a bias of the layer's own, before any norm is folded
+    linear: int = 0  # of a product of (q k^T) v: the multiplications of q (k^T v) in its place
+    keys: Operand | None = None  # k, of the second product of (q k^T) v
     shown: int = 1  # how often one sample passes: T, or 1 for what is done once
     multiplications: int = 0  # of a neuron's update
     resets: bool = True  # of a neuron: whether a spike changes its membrane
@@ -44,8 +47,9 @@ class Layer:
 
     def describe(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
-        says = {key: value for key, value in asdict(self).items() if key not in ("left", "right")}
-        return {**says, "left": self.left.describe(), "right": self.right.describe() if self.right else None}
+        sides = {key: getattr(self, key) for key in ("left", "right", "keys")}
+        says = {key: value for key, value in asdict(self).items() if key not in sides}
+        return {**says, **{key: side.describe() if side else None for key, side in sides.items()}}
 
 
 @dataclass
@@ -72,6 +76,7 @@ class Operations:
         self.in_batch = 0  # samples
         self.fired = False  # whether any neuron was called in this batch
         self.last_product: str | None = None
+        self.scores: tuple[Layer, Sequence[int], Operand] | None = None  # the last q k^T: its shape, k
         self.origins = Origins()
         self._factors: list[tuple[Origin, Origin | None, Layer, Layer]] = []  # constant ones, which may disappear
         self._made: Counter[str] = Counter()  # how often the weights of a layer were used
@@ -81,7 +86,7 @@ class Operations:
     def begin(self, samples: int) -> None:
         """A new batch."""
         self.in_batch, self.fired, self.last_product = samples, False, None
-        self.bias = self._last = None
+        self.bias = self._last = self.scores = None
         self._factors.clear()
         self._made.clear()
         self.origins.clear()
@@ -116,7 +121,7 @@ class Operations:
         return next((place.sources[pointer] for place in reversed(self.stack) if pointer in place.sources), "")
 
     def with_weights(
-        self, op: str, seen: Seen, macs: int, dense: int, spread_of: Callable[[Tensor], int], rows: int
+        self, op: str, seen: Seen, macs: int, dense: int, spread_of: Callable[[Tensor], int], rows: int, biased: int = 0
     ) -> None:
         """Adds a product with weights, of `rows` rows; `spread_of` says how often numbers of the input are used."""
         layer = self.layer(op)
@@ -127,6 +132,7 @@ class Operations:
         layer.hits += hits
         layer.left_events += hits if seen.counts is None else spread_of(seen.counts)
         layer.shown = max(layer.shown, rows // max(self.in_batch, 1))
+        layer.biased += biased
         if not self.fired and (layer.role or not any(known.role for known in self.layers.values())):
             layer.role = "first"
         self.last_product = layer.name
@@ -146,7 +152,21 @@ class Operations:
         layer.left_events += hits if a.counts is None else meet(a.counts, b.nonzero)
         layer.right_events += hits if b.counts is None else meet(a.nonzero, b.counts)
         layer.sides = (self.source(left), self.source(right))
+        if layer.sides == ("q", "k"):
+            self.scores = (layer, (*left.shape, right.shape[-1]), b.operand)
+        elif layer.sides == ("", "v") and self.scores is not None:
+            self._in_linear_order(layer, right.shape[-1])
         return layer
+
+    def _in_linear_order(self, values: Layer, value_width: int) -> None:
+        """Adds what q (k^T v) would take to both layers of a (q k^T) v."""
+        assert self.scores is not None
+        scores, (*heads, queries, width, keys), k = self.scores
+        for layer, tokens in ((scores, queries), (values, keys)):
+            layer.linear += prod(heads) * tokens * width * value_width
+        values.keys = values.keys or Operand()
+        values.keys.add(k)
+        self.scores = None
 
     def scale(self, x: Tensor, factor: Any, outputs: Sequence[int], result: Origin | None) -> None:
         """Adds a product of `x` with a constant, of so many `outputs`, unless weights or a threshold take the factor.

@@ -21,6 +21,7 @@ COMMANDS = {  # what each takes, and what it says of itself
     "train": ("RECIPE", "train by a recipe, into runs/<name>/"),
     "eval": ("CHECKPOINT", "accuracy on a test set"),
     "predict": ("CHECKPOINT FILE...", "what a trained model says of images"),
+    "export": ("CHECKPOINT", "a trained model as a file for ONNX Runtime, OpenVINO or torch"),
     "identify": ("FILE", "which model a file of weights holds"),
     "bench": ("MODEL", "speed and memory of a model on this machine"),
     "analyze": ("MODEL", "what a model costs, how it fires and where it looks, as a page"),

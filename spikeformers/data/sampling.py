@@ -13,7 +13,8 @@ from torch.utils.data.distributed import DistributedSampler
 
 from spikeformers.memory import is_shortage
 
-from .image_file import SKIP_BROKEN, ImageFiles, item_at
+from .image_dataset import ImageFiles, item_at
+from .image_file import SKIP_BROKEN
 from .readable import Readable
 
 

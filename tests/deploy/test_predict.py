@@ -135,9 +135,9 @@ def test_an_image_too_large_to_be_meant_is_refused(make_checkpoint, pictures, mo
 def test_as_many_names_as_the_model_tells_apart(make_checkpoint):
     """Of a file whose names are too few or many, and of a model with another head."""
     file = make_checkpoint()
-    with pytest.raises(ValueError, match=r"names 3 classes, and the model tells 5 apart: leave num_classes out"):
+    with pytest.raises(ValueError, match=r"names 3 classes, but the model has 5: leave out num_classes"):
         Predictor(file, num_classes=5)
-    with pytest.raises(ValueError, match=r"learnt without labels, and tells no classes apart"):
+    with pytest.raises(ValueError, match=r"was trained without labels and has no classes"):
         Predictor(file, num_classes=0)
     for number, said in ((1, "2 of another shape"), (4, "2 of another shape"), (0, "2 not the model's")):
         told = {**sf.from_pretrained(file).config, "num_classes": number}
