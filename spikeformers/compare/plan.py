@@ -15,6 +15,7 @@ from spikeformers.models.parts import part_name, slot_of
 from spikeformers.training.limits import check_storable
 from spikeformers.training.provenance import changed_files
 from spikeformers.training.recipe import Recipe, named_part
+from spikeformers.training.recipe_file import read_yaml
 from spikeformers.training.resume import check_same_settings
 
 RESULTS = "results.json"  # what `fit` leaves when a run is finished
@@ -76,10 +77,7 @@ def read_swap(words: str) -> tuple[str, list[Any]]:
     argument, equals, values = words.partition("=")
     if not equals or not argument.isidentifier() or not values:
         raise ValueError(f"swap {words!r} is not written as slot=A,B: an argument of the model, and values for it")
-    try:
-        read = [yaml.safe_load(value) for value in _split(values)]
-    except yaml.YAMLError as error:
-        raise ValueError(f"swap {words!r} has a value that is not YAML: {' '.join(str(error).split())}") from error
+    read = [read_yaml(value, f"swap {argument}") for value in _split(values)]
     for value, spelt in zip(read, _split(values), strict=True):
         if not spelt.strip() or not isinstance(value, str | int | float | dict | list | None):
             raise ValueError(f"swap {words!r} has {spelt!r} for a value: give a part, a number or a word")

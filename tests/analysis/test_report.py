@@ -12,7 +12,7 @@ from browser import in_browser, needs_a_browser, on_a_phone
 from tiny_models import build
 
 import spikeformers as sf
-from spikeformers.analysis import CONVENTIONS
+from spikeformers.analysis import CONVENTIONS, report_pictures
 from spikeformers.analysis.report import write_report
 from spikeformers.analysis.report_page import block_of
 
@@ -109,6 +109,23 @@ def test_on_a_phone(reported, tmp_path):
     assert told["scroll"] <= told["width"] <= 360
     assert min(told["charts"]) >= 0.75  # of the size that letters are drawn at
     assert min(told["tiles"]) >= 1  # they scroll
+
+
+def test_tiles_of_attention_say_head_step_and_what_their_colours_mean(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(report_pictures, "save", lambda figure, *_, **__: figures.append(figure))
+    maps = torch.rand(3, 2, 4, 4)  # T M h w
+    report_pictures.draw_maps(torch.rand(3, 3, 16, 16), maps, tmp_path / "maps.png")
+    (figure,) = figures
+    tiles, scale = figure.axes
+
+    def said(axis):
+        return [text.get_text() for text in axis.get_ticklabels() if text.get_text()]
+
+    assert said(tiles.xaxis) == ["step 1", "step 2", "step 3"] and said(tiles.yaxis) == ["head 1", "head 2"]
+    assert said(scale.yaxis) == ["0", f"{float(maps.max()):.4g}"]
+    height, width = tiles.images[0].get_array().shape[:2]
+    assert height / 2 >= 96 and width / 3 >= 96  # pixels a tile
 
 
 def test_a_report_takes_the_place_of_an_older_one_and_of_nothing_else(reported, tmp_path):

@@ -47,6 +47,25 @@ def test_swaps_are_read_with_their_brackets_whole():
     assert read_swap("strides=[2,2],[1,2]") == ("strides", [[2, 2], [1, 2]])
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("neuron={part: LIF, tau: 2001-01-01},LIF", "swap neuron has .* which a settings file cannot store"),
+        ("neuron=&a [*a],LIF", "swap neuron holds itself by an anchor"),
+        ("neuron=" + "[" * 3000 + "]" * 3000, "swap neuron has more brackets in brackets"),
+        ("neuron=2001-99-99,LIF", "swap neuron is not valid YAML: month must be in"),
+    ],
+)
+def test_values_of_a_swap_that_no_settings_file_holds(words, said):
+    with pytest.raises(ValueError, match=f"^{said}"):
+        read_swap(words)
+
+
+def test_a_swap_of_what_is_no_part_has_a_name_all_the_same():
+    values = [{"part": 3}, {"neuron": 0, "part": "SSA"}]
+    assert len({variant.name for variant in combinations(MODEL, {"attention": values})}) == 2
+
+
 def test_combinations_are_all_pairs_the_first_first():
     variants = combinations(MODEL, {"attention": ["SSA", "SDSA"], "neuron": ["LIF", "PLIF"]})
     assert [variant.name for variant in variants] == ["SSA-LIF", "SSA-PLIF", "SDSA-LIF", "SDSA-PLIF"]

@@ -435,6 +435,15 @@ def test_a_field_that_does_not_fit_is_refused_in_one_line(words, said):
     ("text", "said"),
     [
         ("epochs: [1", "is not valid YAML"),
+        ("optimizer: {args: &a {x: *a}}", "mine.yaml holds itself by an anchor"),
+        ("model: &m {name: spikformer, neuron: *m}", "mine.yaml holds itself by an anchor"),
+        (
+            "a: &a [1, 1]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 99)}]\n" for a, b in ["ab", "bc", "cd"]),
+            "or is deeper or larger than any setting",
+        ),
+        ("trainer: {x: " + "[" * 3000 + "]" * 3000 + "}", "mine.yaml has more brackets in brackets"),
+        ("epochs: 2001-99-99", "mine.yaml is not valid YAML: month must be in 1..12"),
+        ("epochs: " + "9" * 5000, "mine.yaml is not valid YAML: Exceeds the limit"),
         ("- epochs", "holds no settings"),
         ("", "holds no settings"),
         ("epochs: 3", "model.name is missing"),
