@@ -403,7 +403,7 @@ def test_a_set_that_is_not_there_without_network(tmp_path, monkeypatch):
 def test_a_run_that_exists_and_a_file_in_the_way(trained, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in trained.run.rglob("*")}
     words = ("train", "digits", "--data", trained.data, *TINY, "--run", "insects", "--out")
-    assert "exists: go on with it by --resume" in refused(spikeformers(*words, trained.run.parent))
+    assert "exists: continue it with --resume" in refused(spikeformers(*words, trained.run.parent))
     assert {path: path.stat().st_mtime_ns for path in trained.run.rglob("*")} == before
     (tmp_path / "file").write_text("mine")
     said = refused(spikeformers(*words, tmp_path / "file"))

@@ -471,9 +471,9 @@ def test_what_does_not_fit_is_told_in_one_line(tiny, tmp_path, settings, said):
 
 def test_a_comparison_of_other_settings_is_not_gone_on_with(tiny):
     tiny()
-    with pytest.raises(ValueError, match=r"optimizer.lr is 0.5, and .*SSA-seed0 began with 0.01"):
+    with pytest.raises(ValueError, match=r"optimizer.lr is 0.5, but .*SSA-seed0 began with 0.01"):
         tiny(words=["--optimizer.lr", "0.5"])
-    with pytest.raises(ValueError, match=r"trainer.limit_train_batches is 2, and .* began with None"):
+    with pytest.raises(ValueError, match=r"trainer.limit_train_batches is 2, but .* began with None"):
         tiny(words=["--trainer.limit_train_batches", "2"])
 
 
