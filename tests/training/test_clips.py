@@ -184,7 +184,7 @@ def test_clip_ops_change_no_images(recipe_file, tmp_path):
 
 def test_images_are_not_evaluated_as_recordings(done, make_images):
     images = str(make_images(classes=("left", "right"), train=2, test=2))
-    with pytest.raises(ValueError, match=r"has images, and .* learnt from recordings"):
+    with pytest.raises(ValueError, match=r"has images, but .* was trained on recordings"):
         evaluate_checkpoint(read_checkpoint(done.run), images, workers=0)
 
 
@@ -251,7 +251,7 @@ def test_how_much_was_tested_is_said(recipe_of, folder, tmp_path, capsys, withou
         for i in range(count):  # of which the last tenth is to test on
             (data / name / f"{i:02}.bin").write_bytes((folder / "train" / name / f"{i % 8}.bin").read_bytes())
     train = ["train", recipe_of(name=str(data)), "--run", run.name, "--epochs", "1", "--out", str(run.parent)]
-    for words, shown in ((train, f" % on {said}, by the weights"), (["eval", str(run)], f", {said}\n")):
+    for words, shown in ((train, f" % on {said}, with the weights"), (["eval", str(run)], f", {said}\n")):
         with pytest.raises(SystemExit):
             main(words)
         assert shown in capsys.readouterr().out

@@ -195,7 +195,7 @@ def test_an_error_nobody_foresaw_ends_the_command_in_one_line(recipe_file, tmp_p
     said = capsys.readouterr().err.splitlines()
     assert end.value.code == 2
     assert said[-1].startswith("spikeformers: RuntimeError: ")
-    assert said[-1].endswith(f"{tmp_path}/run is saved up to there: go on with --resume")
+    assert said[-1].endswith(f"{tmp_path}/run is saved: continue with --resume")
     assert "Traceback" in (tmp_path / "run" / "error.txt").read_text()
 
 
