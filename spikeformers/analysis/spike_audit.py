@@ -18,8 +18,8 @@ class Finding:
     """One product or function, with its operands and a verdict on whether additions suffice for it.
 
     `verdict` is `silent` if one side was always 0, `additions` if one is binary or ternary, `counts` if one holds
-    spike counts (a count c costs c additions, or one multiplication), and `multiplications` if neither holds spikes, for a
-    division and for a function such as `exp`. Operations of unknown cost are `unknown`.
+    spike counts (a count c costs c additions, or one multiplication), and `multiplications` if neither holds spikes,
+    for a division and for a function such as `exp`. Operations of unknown cost are `unknown`.
     """
 
     layer: Layer

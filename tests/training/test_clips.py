@@ -165,7 +165,7 @@ def test_a_broken_recording_is_named_or_left_out(recipe_of, folder, tmp_path, wi
         ({"augment": {"rand_augment": "rand-m9-n1"}}, "augment.rand_augment has no effect on the recordings"),
         ({"augment": {"clip_ops": {"spin": 3}}}, "there is no change 'spin'"),
         ({"data": {"sensor": [18, 12]}}, "events lie outside the 18 x 12 pixels of the sensor"),
-        ({"data": {"mean": [0.5, 0.5]}}, "data.mean is for images"),
+        ({"data": {"mean": [0.5, 0.5]}}, "data.mean applies to images"),
         ({"batch_size": 100}, "has 16 training recordings, fewer than batch_size 100"),
         ({"model": {"in_channels": 3}}, "model.in_channels is 3, but .* has 2"),
         ({"model": {"time_steps": 2000}}, "cannot be cut into frames: 1501 events cannot be cut into 2000 frames"),
