@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import spikeformers
+from spikeformers.cli import COMMANDS
+
 PACKAGE = Path(__file__).parents[1] / "spikeformers"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -90,14 +93,39 @@ def test_no_circles():
     assert not graph, sorted(str(path.relative_to(PACKAGE)) for path in graph)
 
 
-def test_importing_the_package_is_light():
-    listing = "import sys, spikeformers; print(*{name.split('.')[0] for name in sys.modules})"
+def modules_after(statement):
+    listing = f"import sys\n{statement}\nprint('loaded:', *{{name.split('.')[0] for name in sys.modules}})"
     run = subprocess.run(
         [sys.executable, "-c", listing], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
     )
-    loaded = set(run.stdout.split())
+    return set(run.stdout.rpartition("loaded:")[2].split())
+
+
+def test_importing_the_package_is_light():
+    loaded = modules_after("import spikeformers\ndir(spikeformers)")
     assert "spikeformers" in loaded
+    assert loaded & {*HEAVY, "torch", "numpy"} == set()
+
+
+def test_the_first_use_of_a_model_is_light():
+    loaded = modules_after("import spikeformers\nspikeformers.create_model('spikformer_2_256_cifar10dvs')")
+    assert "torch" in loaded
     assert loaded & HEAVY == set()
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "train"])  # whose help lists the known sets
+def test_help_imports_no_torch(command):
+    loaded = modules_after(
+        f"from spikeformers.cli import main\ntry: main([{command!r}, '--help'])\nexcept SystemExit: pass"
+    )
+    assert "torch" not in loaded
+
+
+def test_every_public_name_can_be_had():
+    for name in spikeformers.__all__:
+        assert getattr(spikeformers, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'create_modell'"):
+        spikeformers.create_modell  # noqa: B018
 
 
 def test_little_is_kept_from_the_type_checker():

@@ -97,7 +97,7 @@ def _measured(ready: Mapping[str, Prepared], jobs: int, repeats: int) -> dict[st
             speeds = bench(models, inputs, bf16=bf16, repeats=repeats)
     finally:
         torch.set_num_threads(threads)
-    return {s.way: Price(s.training, s.evaluation, s.peak, flops[s.way]) for s in speeds}
+    return {s.way: Price(s.training or 0.0, s.evaluation, s.peak or 0.0, flops[s.way]) for s in speeds}
 
 
 def training_flops(model: nn.Module, x: Tensor) -> float:

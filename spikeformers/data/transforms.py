@@ -1,15 +1,15 @@
 """Transforms from a PIL image to a model's input tensor, built from timm and torchvision."""
 
-import difflib
-import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-_INTERPOLATIONS = ("nearest", "bilinear", "bicubic")  # those with which Pillow both resizes and rotates
+from .eval_image import INTERPOLATIONS, EvalImage, check_mode, check_name
+
 _RAND_AUGMENT = re.compile(r"rand(-(m\d+|n\d+|p(0(\.\d+)?|1)|mstd\d+(\.\d+)?|mmax\d+|inc[01]))*")
 
 
@@ -52,8 +52,8 @@ def train_transform(
     from timm.data.transforms import RandomResizedCropAndInterpolation
     from torchvision.transforms import Normalize, RandomHorizontalFlip, ToTensor
 
-    _check_name("interpolation", interpolation, _INTERPOLATIONS)
-    _check_name("erase_mode", erase_mode, ("const", "rand", "pixel"))
+    check_name("interpolation", interpolation, INTERPOLATIONS)
+    check_name("erase_mode", erase_mode, ("const", "rand", "pixel"))
     for name, probability in (("hflip", hflip), ("erase", erase)):
         if not 0 <= probability <= 1:
             raise ValueError(f"{name} {probability} is not a probability; use 0 <= {name} <= 1")
@@ -98,13 +98,7 @@ def eval_transform(
     Raises:
         ValueError: `interpolation` is unknown, or `crop_pct` outside 0 < crop_pct <= 1.
     """
-    from torchvision.transforms import CenterCrop, InterpolationMode, Normalize, Resize, ToTensor
-
-    _check_name("interpolation", interpolation, _INTERPOLATIONS)
-    if not 0 < crop_pct <= 1:
-        raise ValueError(f"crop_pct {crop_pct} is not a share of the side; use 0 < crop_pct <= 1")
-    resize = Resize(math.floor(image_size / crop_pct), InterpolationMode(interpolation))
-    return _Steps([resize, CenterCrop(image_size), ToTensor(), Normalize(mean, std)], len(mean))
+    return _Steps([EvalImage(image_size, mean, std, interpolation, crop_pct), torch.from_numpy], len(mean))
 
 
 class _Steps:
@@ -112,11 +106,10 @@ class _Steps:
 
     def __init__(self, transforms: Sequence[Callable[[Any], Any]], channels: int):
         self.transforms = transforms
-        self.mode = {1: "L", 3: "RGB"}.get(channels)
+        self.channels = channels
 
     def __call__(self, image: Image.Image) -> Tensor:
-        if self.mode not in (None, image.mode):
-            raise ValueError(f"an image has mode {image.mode} instead of {self.mode}: convert it first")
+        check_mode(image, self.channels)
         made: Any = image
         for transform in self.transforms:
             made = _named(transform, type(transform).__name__, made)
@@ -170,16 +163,8 @@ def _rand_augment(config: str, names: Sequence[str], image_size: int, mean: Sequ
         },
     )
     for name in names:
-        _check_name(f"rand_augment_ops of {config!r}:", name, [op.name for op in augment.ops])
+        check_name(f"rand_augment_ops of {config!r}:", name, [op.name for op in augment.ops])
     if names:
         augment.ops = [op for op in augment.ops if op.name in names]
     augment.ops = [_Op(op) for op in augment.ops]
     return augment
-
-
-def _check_name(what: str, name: str, known: Iterable[str]) -> None:
-    known = list(known)
-    if name not in known:
-        close = difflib.get_close_matches(name, known)
-        remedy = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known)}"
-        raise ValueError(f"{what} {name!r} is not known; {remedy}")

@@ -10,7 +10,6 @@ from PIL import Image
 from spikeformers.checkpoints.load import build_from
 from spikeformers.checkpoints.read import Checkpoint, read_checkpoint
 from spikeformers.data import input_files, input_reader
-from spikeformers.deploy.engine import spike_engine
 from spikeformers.layers.time import time_first
 
 _PLANNED = 16  # images that an engine is planned by
@@ -90,6 +89,8 @@ class Predictor:
         batch = torch.stack([sample for of_input in samples for sample in of_input])  # B C H W, or B T C H W
         batch = time_first(batch)
         if self.weights is not None and self.engine is None:
+            from spikeformers.deploy.engine import spike_engine  # imports torch's tracer
+
             self.engine = spike_engine(self.model, batch[..., :_PLANNED, :, :, :], weights=self.weights)
         logits = (self.engine or self.model)(batch)
         of_inputs = logits.softmax(-1).split([len(of_input) for of_input in samples])

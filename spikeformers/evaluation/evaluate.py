@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,10 +14,12 @@ from spikeformers.checkpoints.made_here import made_here
 from spikeformers.checkpoints.read import Checkpoint
 from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.data.loading import eval_loader, unwrap_worker_errors
-from spikeformers.deploy.engine import SpikeEngine, spike_engine
 from spikeformers.evaluation.test_set import TestSet
 from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer
+
+if TYPE_CHECKING:
+    from spikeformers.deploy.engine import SpikeEngine
 
 _PLANNED = 16  # images to plan an engine with
 
@@ -44,14 +46,14 @@ class Scores:
 
 @torch.inference_mode()
 def evaluate(
-    model: SpikingTransformer | SpikeEngine, batches: Iterable[tuple[Tensor, Tensor]], kind: str = "images"
+    model: "SpikingTransformer | SpikeEngine", batches: Iterable[tuple[Tensor, Tensor]], kind: str = "images"
 ) -> Scores:
     """Scores of a model in eval mode on batches `([B, C, H, W] or [B, T, C, H, W], [B])`, on the model's device.
 
     `kind` names the samples. Samples with the label `NOT_COUNTED` are skipped. Raises ValueError if none remain.
     """
     model.eval()
-    device = "cpu" if isinstance(model, SpikeEngine) else next(model.parameters()).device
+    device = next((parameter.device for parameter in model.parameters()), "cpu")  # an engine has none
     best = min(5, model.num_classes)
     right1 = right5 = loss = images = 0
     tested: set[int] = set()
@@ -103,6 +105,8 @@ def evaluate_checkpoint(
         if weights is None:
             evaluated = model.to("cuda" if torch.cuda.is_available() else "cpu")
         else:
+            from spikeformers.deploy.engine import spike_engine  # imports torch's tracer
+
             x, _ = next(iter(loader))
             evaluated = spike_engine(model, time_first(x[:_PLANNED]), weights=weights)
         return evaluate(evaluated, progress(loader), test_set.sets.counted_in)

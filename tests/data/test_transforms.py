@@ -1,5 +1,6 @@
 """From PIL images to tensors."""
 
+import math
 import random
 
 import numpy as np
@@ -9,6 +10,7 @@ import yaml
 from PIL import Image, ImageOps
 from timm.data import create_transform
 from timm.data.auto_augment import AugmentOp
+from torchvision import transforms
 
 from spikeformers.data import eval_transform, train_transform
 from spikeformers.data.transforms import _posterize
@@ -102,9 +104,23 @@ def test_eval_equals_timms_pipeline():
     assert torch.equal(ours(image), timms(image))
 
 
-def test_eval_resizes_the_shorter_side_rounding_down():
-    resize = eval_transform(image_size=224, crop_pct=0.96, **RGB).transforms[0]
-    assert resize.size == 233  # 224 / 0.96 = 233.3
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
+@pytest.mark.parametrize(("mode", "numbers"), [("RGB", RGB), ("L", GREY)])
+@pytest.mark.parametrize(("width", "height"), [(50, 35), (35, 51), (32, 32), (33, 90), (7, 5), (1, 9), (224, 100)])
+def test_eval_is_torchvisions_to_the_last_bit(mode, numbers, interpolation, width, height):
+    for size, crop_pct in ((32, 1.0), (31, 0.875), (24, 0.96)):
+        shorter_side = math.floor(size / crop_pct)
+        torchvisions = transforms.Compose(
+            [
+                transforms.Resize(shorter_side, transforms.InterpolationMode(interpolation)),
+                transforms.CenterCrop(size),
+                transforms.ToTensor(),
+                transforms.Normalize(**numbers),
+            ]
+        )
+        ours = eval_transform(image_size=size, crop_pct=crop_pct, interpolation=interpolation, **numbers)
+        image = picture(mode, width, height)
+        assert torch.equal(ours(image), torchvisions(image))
 
 
 @pytest.mark.parametrize(("mode", "numbers"), [("RGB", RGB), ("L", GREY)])

@@ -12,8 +12,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-
 logger = logging.getLogger("spikeformers")
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
@@ -54,10 +52,14 @@ def library() -> ctypes.CDLL:
     return found
 
 
-@torch.compiler.assume_constant_result
 def have_kernels() -> bool:
-    """Whether there are kernels, so that torch.compile need not look."""
+    """Whether there are kernels."""
     return kernels() is not None
+
+
+# torch.compile does not look inside: what torch.compiler.assume_constant_result sets, which would import the compiler
+# here, and cost everyone seconds.
+have_kernels._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def _loaded(path: Path) -> ctypes.CDLL:
