@@ -1,9 +1,10 @@
 """Spiking Transformers in PyTorch: build, train, analyze, improve and deploy them."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 __version__ = "0.3.0"
+
+from spikeformers.lazy import lazy_names
 
 if TYPE_CHECKING:
     from spikeformers import analysis, data, deploy, layers, neurons, ops, training
@@ -15,22 +16,16 @@ __all__ = [
     "load_checkpoint", "neurons", "ops", "push_to_hub", "recompute_blocks", "save_pretrained", "training",
 ]  # fmt: skip
 
-_HOMES = {
-    **dict.fromkeys(("compile", "lean", "list_models", "recompute_blocks"), "models"),
-    **dict.fromkeys(
-        ("create_model", "from_pretrained", "load_checkpoint", "push_to_hub", "save_pretrained"), "checkpoints"
-    ),
-}
-
-
-def __getattr__(name: str) -> Any:
-    # torch and Lightning take seconds to import: whoever asks the command for help, or runs an exported file, waits for
-    # neither. What is asked for is kept, so that this runs once a name.
-    if name not in __all__:
-        raise AttributeError(f"module 'spikeformers' has no attribute {name!r}")
-    home = importlib.import_module(f"spikeformers.{_HOMES.get(name, name)}")
-    globals()[name] = found = getattr(home, name) if name in _HOMES else home
-    return found
+__getattr__ = lazy_names(
+    __name__,
+    {
+        **dict.fromkeys(("analysis", "data", "deploy", "layers", "neurons", "ops", "training"), ""),
+        **dict.fromkeys(("compile", "lean", "list_models", "recompute_blocks"), "models"),
+        **dict.fromkeys(
+            ("create_model", "from_pretrained", "load_checkpoint", "push_to_hub", "save_pretrained"), "checkpoints"
+        ),
+    },
+)
 
 
 def __dir__() -> list[str]:

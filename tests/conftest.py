@@ -38,7 +38,7 @@ def dyadic():
     return lambda *shape: torch.randint(-4096, 4097, shape) / 1024
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def lively():
     """Makes a module spike in eval mode: norms that lift their output, and running statistics that have seen `x`."""
 

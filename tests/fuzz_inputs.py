@@ -57,7 +57,7 @@ _SCALARS = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-3, 3),
-    st.sampled_from((2**31, 2**32, 2**63, 2**64, -(2**63), 10**30)),
+    st.sampled_from((2**31, 2**32, 2**63, 2**64, -(2**63), 10**30, 10**400)),
     st.floats(),
     st.sampled_from((0.5, 1e-300, 1e300, float("nan"), float("inf"), float("-inf"))),
     st.sampled_from(

@@ -358,6 +358,31 @@ def test_mistakes_are_answered_in_one_line_and_leave_nothing(tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        MemoryError("Unable to allocate 3.5 GiB for an array with shape (9,)"),
+        RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes.\nError"
+        ),
+        RuntimeError("Storage size calculation overflowed with sizes=[9]"),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
+)
+@pytest.mark.parametrize(("command", "smaller"), [("train", "batch_size"), ("eval", "--batch-size"), ("info", "model")])
+def test_memory_that_runs_short_is_told_with_what_to_make_smaller(monkeypatch, command, smaller, error):
+    def short(_):
+        raise error
+
+    monkeypatch.setattr(f"spikeformers.cli.{command}.run", short)
+    said = refused(spikeformers(command, "x"))
+    assert said.startswith("there is not enough memory") and smaller in said
+    monkeypatch.setattr(f"spikeformers.cli.{command}.run", lambda _: {}["x"])
+    with pytest.raises(KeyError):  # what nobody foresaw is not covered up
+        cli.main([command])
+
+
 def test_an_empty_folder(tmp_path):
     (tmp_path / "empty").mkdir()
     ran = spikeformers("train", "digits", "--data", tmp_path / "empty", "--out", tmp_path / "runs")

@@ -36,7 +36,8 @@ def count_conv(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | N
         _count_bias(ops, y, bias)
         return None
     dense = x.shape[0] * x.shape[1] * channels * prod(map(sum, axes))
-    ops.with_weights("convolution", ops.look(x), macs, dense, lambda a: spread(a, channels, axes), len(x))
+    biased = 0 if bias is None else y.numel()
+    ops.with_weights("convolution", ops.look(x), macs, dense, lambda a: spread(a, channels, axes), len(x), biased)
     _count_bias(ops, y, bias)
     return _through_weights(ops, x, y, bias is not None)
 
@@ -53,7 +54,7 @@ def count_chain(ops: Operations, x: Tensor, channels: int, kernel: int, in_chann
     ops.add("bias", outputs)
 
 
-def count_matmul(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
+def count_matmul(ops: Operations, y: Tensor, args: Any, kwargs: Any, biased: int = 0) -> Origin | None:
     left, right = args[:2]
     parts = real_parts(left, right)
     if ops.is_weight(left) or ops.is_weight(right):
@@ -61,7 +62,7 @@ def count_matmul(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin |
         width *= parts
         rows = x.numel() // x.shape[-2 if x is right else -1]
         macs = x.numel() * width
-        ops.with_weights("linear", ops.look(x), macs, macs, lambda a: total(a) * width, rows)
+        ops.with_weights("linear", ops.look(x), macs, macs, lambda a: total(a) * width, rows, biased)
         return _through_weights(ops, x, y)
     a, b = look(left, ops.units), look(right, ops.units)
     macs = parts * left.numel() * right.shape[-1]
@@ -77,7 +78,7 @@ def count_mv(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | Non
 
 def count_addmm(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
     bias, left, right = args[:3]
-    made = count_matmul(ops, y, (left, right), {})
+    made = count_matmul(ops, y, (left, right), {}, y.numel())
     _count_bias(ops, y, bias)
     if made is not None:
         made.biased = True

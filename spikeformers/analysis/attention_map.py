@@ -71,7 +71,8 @@ def _catch_input(into: dict[str, Tensor]) -> Callable[..., None]:
 
 def _received(part: Any, seen: dict[str, Tensor]) -> Tensor:
     """For each key token, the number of its spikes that coincide with spikes of any query."""
-    q, k = (split_heads(seen[name], part.num_heads) for name in ("q_neuron", "k_neuron"))  # T B M N D
+    q = split_heads(seen["q_neuron"], part.num_heads)  # T B M N D
+    k = split_heads(seen["k_neuron"], seen["k_neuron"].shape[2] // q.shape[-1])  # SEMM's experts share a head
     received = (k * q.sum(-2, keepdim=True)).sum(-1)  # T B M N
     return received.unflatten(-1, seen["k_neuron"].shape[-2:])
 

@@ -130,10 +130,12 @@ def _integer(layer: Layer) -> Operations:
 def _spikingformer(layer: Layer) -> Operations:
     if layer.op not in (*_WITH_WEIGHTS, "product"):
         return _attention_masks(layer, _share)
-    binary = [side.rate for side in (layer.left, layer.right) if side is not None and side.kind == "binary"]
-    if binary:
-        return min(binary) * layer.macs, 0
-    return 0, _once(layer) if layer.role == "classifier" else layer.macs
+    sides, operations = [layer.left, layer.right], layer.macs + layer.biased
+    if layer.linear:  # the script knows q (k^T v) alone
+        sides, operations = [layer.left] if layer.keys is None else [layer.keys, layer.right], layer.linear
+    if binary := [side.rate for side in sides if side is not None and side.kind == "binary"]:
+        return min(binary) * operations, 0
+    return 0, operations / layer.passes if layer.role == "classifier" else operations
 
 
 def _spikingresformer(layer: Layer) -> Operations:
@@ -185,7 +187,8 @@ CONVENTIONS = {
         ),
         Convention(
             "spikingformer",
-            "Additions only if all inputs are 0 or 1; anything else, counts of spikes too, is multiplied in full.",
+            "Additions only if all inputs are 0 or 1; anything else, counts of spikes too, is multiplied in full. A "
+            "bias is one more operation per output; attention costs N d^2 (min(k, v) + q), in either order.",
             "arXiv:2304.11954",
             _spikingformer,
         ),

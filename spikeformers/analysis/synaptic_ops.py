@@ -37,6 +37,9 @@ class Layer:
     hits: int = 0  # multiplications with both sides nonzero
     left_events: int = 0  # hits weighted by the number of spikes on the left
     right_events: int = 0
+    biased: int = 0  # outputs with a bias of the layer's own, before any norm is folded
+    linear: int = 0  # for a product of (q k^T) v: the multiplications of q (k^T v) instead
+    keys: Operand | None = None  # k, for the second product of (q k^T) v
     passes: int = 1  # times one sample passes through: T, or 1
     multiplications: int = 0  # per update of a neuron
     resets: bool = True  # whether a spike changes the neuron's membrane
@@ -44,8 +47,9 @@ class Layer:
 
     def describe(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
-        own = {key: value for key, value in asdict(self).items() if key not in ("left", "right")}
-        return {**own, "left": self.left.describe(), "right": self.right.describe() if self.right else None}
+        sides = {key: getattr(self, key) for key in ("left", "right", "keys")}
+        own = {key: value for key, value in asdict(self).items() if key not in sides}
+        return {**own, **{key: side.describe() if side else None for key, side in sides.items()}}
 
 
 @dataclass
@@ -72,6 +76,7 @@ class Operations:
         self.in_batch = 0  # samples
         self.fired = False  # whether any neuron was called in this batch
         self.last_product: str | None = None
+        self.scores: tuple[Layer, Sequence[int], Operand] | None = None  # the last q k^T: its shape, k
         self.origins = Origins()
         self._factors: list[tuple[Origin, Origin | None, Layer, Layer]] = []  # constants, which may fold
         self._made: Counter[str] = Counter()  # uses of each layer's weights
@@ -81,7 +86,7 @@ class Operations:
     def begin(self, samples: int) -> None:
         """Begins a new batch."""
         self.in_batch, self.fired, self.last_product = samples, False, None
-        self.bias = self._last = None
+        self.bias = self._last = self.scores = None
         self._factors.clear()
         self._made.clear()
         self.origins.clear()
@@ -116,7 +121,7 @@ class Operations:
         return next((place.sources[pointer] for place in reversed(self.stack) if pointer in place.sources), "")
 
     def with_weights(
-        self, op: str, seen: Seen, macs: int, dense: int, spread_of: Callable[[Tensor], int], rows: int
+        self, op: str, seen: Seen, macs: int, dense: int, spread_of: Callable[[Tensor], int], rows: int, biased: int = 0
     ) -> None:
         """Adds a product with weights, of `rows` rows. `spread_of` counts the multiplications of given inputs."""
         layer = self.layer(op)
@@ -127,6 +132,7 @@ class Operations:
         layer.hits += hits
         layer.left_events += hits if seen.counts is None else spread_of(seen.counts)
         layer.passes = max(layer.passes, rows // max(self.in_batch, 1))
+        layer.biased += biased
         if not self.fired and (layer.role or not any(known.role for known in self.layers.values())):
             layer.role = "first"
         self.last_product = layer.name
@@ -146,7 +152,21 @@ class Operations:
         layer.left_events += hits if a.counts is None else meet(a.counts, b.nonzero)
         layer.right_events += hits if b.counts is None else meet(a.nonzero, b.counts)
         layer.sides = (self.source(left), self.source(right))
+        if layer.sides == ("q", "k"):
+            self.scores = (layer, (*left.shape, right.shape[-1]), b.operand)
+        elif layer.sides == ("", "v") and self.scores is not None:
+            self._in_linear_order(layer, right.shape[-1])
         return layer
+
+    def _in_linear_order(self, values: Layer, value_width: int) -> None:
+        """Adds what q (k^T v) would take to both layers of a (q k^T) v."""
+        assert self.scores is not None
+        scores, (*heads, queries, width, keys), k = self.scores
+        for layer, tokens in ((scores, queries), (values, keys)):
+            layer.linear += prod(heads) * tokens * width * value_width
+        values.keys = values.keys or Operand()
+        values.keys.add(k)
+        self.scores = None
 
     def scale(self, x: Tensor, factor: Any, outputs: Sequence[int], result: Origin | None) -> None:
         """Adds a product of `x` with a constant, with shape `outputs`, unless it folds into weights or a threshold.

@@ -10,6 +10,13 @@ from torch import Tensor
 
 from spikeformers.models.registry import Family
 
+# Our keys that have moved: those of InnerResidualMLP, whose layers stood behind one shortcut in 0.3.0.
+_MOVED = (
+    (r"\.core\.(fc[12])\.", r".\1.core."),
+    (r"\.mlp\.neuron\.", r".mlp.fc1.neuron."),
+    (r"\.mlp\.core\.neuron\.", r".mlp.fc2.neuron."),
+)
+
 
 def check_loadable(weights: Mapping[str, Tensor], family: Family, path: Path | str) -> None:
     """Raises ValueError for a file of the family that holds no model of it, such as its pre-training."""
@@ -23,10 +30,11 @@ def translate(
 ) -> dict[str, Tensor]:
     """A released state dict under our keys: renamed, without dead keys, linear weights reshaped to 1x1 convolutions.
 
-    One with our keys (some start with `stem.`) is returned as it is.
+    One with our keys (some start with `stem.`) is returned as it is, but for keys that have moved.
     """
     if any(key.startswith("stem.") for key in weights):
-        return dict(weights)
+        moved = {key: now for key in weights if key not in ours and (now := _renamed(key, _MOVED)) in ours}
+        return {moved.get(key, key): value for key, value in weights.items()}
     renames = tuple(family.renames(config) if callable(family.renames) else family.renames)
     translated = {}
     for key, value in weights.items():

@@ -112,23 +112,26 @@ def _new_ends(
     """Keys that do not match because the file has other classes or channels, with a log line for each end."""
     ends: list[tuple[set[str], str]] = []
     ours = model.state_dict()
-    if model.num_classes == 0 and (keys := {key for key in weights if key.startswith("head.") and key not in ours}):
+    config = checkpoint.config
+    headless = model.num_classes == 0 != config.get("num_classes")
+    if headless and (keys := {key for key in weights if key.startswith("head.") and key not in ours}):
         ends.append((keys, "has a head: it is left out, for 0 classes"))
-    if model.num_classes and checkpoint.config.get("num_classes") == 0:
+    if model.num_classes and config.get("num_classes") == 0:
         keys = {key for key in ours if key.startswith("head.") and key not in weights}
         ends.append((keys, f"has no classes: a new head for {model.num_classes}"))
     for name, layer in model.head.named_modules(prefix="head"):
         found = weights.get(f"{name}.weight")
         if not isinstance(layer, nn.Linear) or found is None or found.shape[1:] != layer.weight.shape[1:]:
             continue
-        if len(found) != layer.out_features:
+        if len(found) != layer.out_features and model.num_classes != config.get("num_classes"):
             keys = {f"{name}.{key}" for key in layer.state_dict()}
             ends.append((keys, f"has {len(found)} classes: a new head for {layer.out_features}"))
     for name, layer in model.stem.named_modules(prefix="stem"):
         found = weights.get(f"{name}.weight")
         if isinstance(layer, nn.Conv2d) and found is not None and found.ndim == 4:
             same_otherwise = (found.shape[0], *found.shape[2:]) == (layer.weight.shape[0], *layer.weight.shape[2:])
-            if found.shape[1] != layer.in_channels == model.in_channels and same_otherwise:
+            other = found.shape[1] != layer.in_channels == model.in_channels != config.get("in_channels")
+            if other and same_otherwise:
                 change = f"takes {found.shape[1]} channels: a new first convolution for {layer.in_channels}"
                 ends.append(({f"{name}.weight"}, change))
     return ends

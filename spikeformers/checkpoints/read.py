@@ -97,6 +97,9 @@ def _check_settings(checkpoint: Checkpoint) -> None:
     classes = settings.get("classes") or []
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise _odd(checkpoint, "classes", classes, "a list of names")
+    told = (settings.get("config") or {}).get("num_classes") or None  # 0 learns without labels
+    if classes and told is not None and told != len(classes):
+        raise _odd(checkpoint, "config.num_classes", told, f"the number of its {len(classes)} classes")
     for name, numbers in (settings.get("preprocess") or {}).items():
         for number in numbers if isinstance(numbers, list) else [numbers]:
             if isinstance(number, int | float) and not (abs(number) < 1e6):

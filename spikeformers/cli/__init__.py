@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
+from spikeformers.memory import shortages_told
+
 COMMANDS = {  # name: arguments, help
     "list": ("[PATTERN]", "list models, with parameters and published accuracy"),
     "info": ("MODEL", "show the parts of a model, with shapes and parameters"),
@@ -16,11 +18,17 @@ COMMANDS = {  # name: arguments, help
     "train": ("RECIPE", "train a model by a recipe, into runs/<name>/"),
     "eval": ("CHECKPOINT", "measure accuracy on a test set"),
     "predict": ("CHECKPOINT FILE...", "classify images or event recordings"),
+    "export": ("CHECKPOINT", "write a trained model for ONNX Runtime, OpenVINO or torch"),
     "identify": ("FILE", "find out which model a file of weights holds"),
     "bench": ("MODEL", "measure speed and memory of a model on this machine"),
     "analyze": ("MODEL", "write a page on a model's cost, firing and attention"),
     "compare-energy": ("MODEL...", "compare operations and energy of models"),
     "compare": ("RECIPE", "compare parts, trained alike over several seeds"),
+}
+
+_SMALLER = {  # remedies if memory runs out
+    **dict.fromkeys(("train", "compare"), "lower batch_size, model.image_size, model.time_steps or the model's sizes"),
+    **dict.fromkeys(("eval", "bench", "analyze", "compare-energy"), "lower --batch-size, or use a smaller model"),
 }
 
 
@@ -51,7 +59,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # never fail on a letter that the encoding lacks
     try:
-        sys.exit(_run(words))
+        with shortages_told(lambda: _SMALLER.get(words[0], "use a smaller model")):
+            sys.exit(_run(words))
     except (ValueError, OSError, ImportError) as error:
         sys.exit(_report(" ".join(str(error).split()), 2))
     except KeyboardInterrupt as interrupt:

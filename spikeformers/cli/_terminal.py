@@ -27,11 +27,13 @@ def make_parser(usage: str, description: str, example: str) -> Any:
 
 def engine_weights(asked: Any) -> Any:
     """The dtype of an engine's weights, None without --engine. Raises ValueError for --int8 alone."""
-    import torch
-
     if asked.int8 and not asked.engine:
         raise ValueError("--int8 applies to an engine only: give --engine --int8")
-    return (torch.int8 if asked.int8 else torch.float32) if asked.engine else None
+    if not asked.engine:
+        return None
+    import torch
+
+    return torch.int8 if asked.int8 else torch.float32
 
 
 def printable(text: str) -> str:

@@ -1,9 +1,14 @@
 """`spikeformers predict`: a model's predictions for files."""
 
+import itertools
 import json
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 from spikeformers.cli._terminal import engine_weights, make_parser, make_table, say, show
+
+_TOGETHER = 32  # files in a batch
 
 
 def run(words: list[str]) -> None:
@@ -12,7 +17,7 @@ def run(words: list[str]) -> None:
         "Classifies images or event recordings with a trained model.",
         "spikeformers predict runs/digits seven.png",
     )
-    parser.add_argument("checkpoint", help="a run folder, or a .safetensors or .ckpt of a run")
+    parser.add_argument("checkpoint", help="a run folder, a .safetensors or .ckpt of a run, or an exported .onnx")
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="images or folders of images; recordings if trained on recordings"
     )
@@ -20,23 +25,31 @@ def run(words: list[str]) -> None:
     parser.add_argument("--skip-broken", action="store_true", help="skip and count files that cannot be read")
     parser.add_argument("--engine", action="store_true", help="run on sf.deploy.spike_engine, on a CPU")
     parser.add_argument("--int8", action="store_true", help="with --engine: 8-bit weights")
+    parser.add_argument("--threads", type=int, help="threads (default: one per free core)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
     if asked.top < 1:
         raise ValueError(f"--top {asked.top} is below 1: name at least one class")
     weights = engine_weights(asked)
-    from spikeformers.checkpoints.made_here import made_here
-    from spikeformers.deploy import Predictor
+    if asked.threads is not None and asked.threads < 1:
+        raise ValueError(f"--threads {asked.threads} is below 1: give at least one")
+    from spikeformers.deploy.onnx_model import is_exported
+    from spikeformers.deploy.predict import Predictor
+    from spikeformers.deploy.threads import free_threads
 
-    predictor = Predictor(asked.checkpoint, trusted=made_here(asked.checkpoint), weights=weights)
-    predictions: dict[str, list[tuple[str, float]]] = {}
-    broken = []
+    trusted = {}
+    if not is_exported(asked.checkpoint):
+        from spikeformers.checkpoints.made_here import made_here
+
+        trusted = {"trusted": made_here(asked.checkpoint)}
+    predictor = Predictor(asked.checkpoint, weights=weights, threads=asked.threads or free_threads(), **trusted)
     files = [file for given in asked.files for file in predictor.files(given)]
-    for file in files:
-        try:
-            predictions[file] = predictor([file], top=asked.top)[0]
-        except (ValueError, OSError) as error:
-            broken.append(f"{error}")
+    broken: list[str] = []
+    predictions: dict[str, list[tuple[str, float]]] = {}
+    readable = _read(predictor, files, broken)
+    while some := list(itertools.islice(readable, _TOGETHER)):
+        names, samples = zip(*some, strict=True)
+        predictions.update(zip(names, predictor.classify(samples, top=asked.top), strict=True))
     if broken and not (predictions or asked.skip_broken):
         raise ValueError(broken[0])
     if asked.json:
@@ -51,3 +64,12 @@ def run(words: list[str]) -> None:
         say(f"skipped {len(broken)} of {len(files)} files, the first: {broken[0]}", file=sys.stderr)
     elif broken:
         raise ValueError(f"{broken[0]} ({len(broken)} of {len(files)} files have no prediction)")
+
+
+def _read(predictor: Any, files: list[str], broken: list[str]) -> Iterator[tuple[str, Any]]:
+    """Each readable file with the model's input. Adds the reasons for the other files to `broken`."""
+    for file in files:
+        try:
+            yield file, predictor.read(file)
+        except (ValueError, OSError) as error:
+            broken.append(f"{error}")

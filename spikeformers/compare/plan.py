@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from spikeformers.models.parts import part_name, slot_of
+from spikeformers.training.limits import check_storable
 from spikeformers.training.provenance import changed_files
 from spikeformers.training.recipe import Recipe, named_part
 from spikeformers.training.resume import check_same_settings
@@ -80,6 +81,7 @@ def read_swap(words: str) -> tuple[str, list[Any]]:
     for value, spelt in zip(read, _split(values), strict=True):
         if not spelt.strip() or not isinstance(value, str | int | float | dict | list | None):
             raise ValueError(f"swap {words!r} has the value {spelt!r}: give a part, a number or a word")
+        check_storable(f"swap {argument}", value)
     return argument, read
 
 

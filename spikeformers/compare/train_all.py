@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from spikeformers.compare.plan import Run
+from spikeformers.memory import shortages_told
 from spikeformers.models.parts import own_files, user_code_errors
 from spikeformers.training.fit import fit
 from spikeformers.training.recipe import Recipe
@@ -54,9 +55,13 @@ def devices() -> int:
 def _train(recipe: Recipe) -> str | None:
     """Trains a run. Returns the reason in one line if it fails; an error in a user's part also writes its traceback."""
     try:
-        with _naming(recipe), user_code_errors(own_files(recipe.model)):
+        with (
+            _naming(recipe),
+            user_code_errors(own_files(recipe.model)),
+            shortages_told(lambda: "lower batch_size, or compare smaller models"),
+        ):
             fit(recipe, resume=True)
-    except (ValueError, OSError, torch.OutOfMemoryError) as error:
+    except (ValueError, OSError) as error:
         if error.__cause__ is not None:
             file = Path(recipe.out) / f"{recipe.run}-error.txt"
             file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")

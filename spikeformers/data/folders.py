@@ -3,7 +3,8 @@
 import logging
 from pathlib import Path
 
-from .image_file import EXTENSIONS, ImageFiles, files_below, is_image_name
+from .image_dataset import ImageFiles
+from .image_file import EXTENSIONS, files_below, is_image_name
 
 
 class FolderImages(ImageFiles):

@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from .image_file import ImageFiles
+from .image_dataset import ImageFiles
 
 PREFIX = "hfds/"
 _SPLITS = {"train": ("train",), "val": ("validation", "val", "valid"), "test": ("test",)}

@@ -13,7 +13,7 @@ from torch.utils.data import Subset
 
 from . import hugging_face
 from .folders import read_folder
-from .image_file import ImageFiles, Kept, check_images, find_broken
+from .image_dataset import ImageFiles, Kept, check_images, find_broken
 from .known import FOLDER, SETS, KnownImages
 from .sampling import Augmented
 from .shards import holds_shards, read_shards

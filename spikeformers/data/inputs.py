@@ -1,27 +1,21 @@
-"""Preprocessing single inputs by the settings saved with a model's weights."""
+"""Preprocessing single inputs by the settings saved with a model's weights; images without torch."""
 
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
-from torch import Tensor, from_numpy
 
-from .events.prepared import PreparedFrames, holds_frames
-from .events.recording import EXTENSIONS as RECORDINGS
-from .events.recording import Recording, is_recording
-from .events.sets import framing
-from .events.transforms import clip_transform
-from .events.windows import window_of
+from .eval_image import EvalImage
 from .image_file import EXTENSIONS, files_below, is_image_name, read_image
-from .transforms import eval_transform
 
 _MODES = {1: "L", 3: "RGB"}
 _ALONE = "leave it out, or run predict --skip-broken"
 
 
-def input_reader(preprocess: Mapping[str, Any], channels: int) -> Callable[[Any], list[Tensor]]:
+def input_reader(preprocess: Mapping[str, Any], channels: int) -> Callable[[Any], list[np.ndarray]]:
     """A function that reads one input as a model takes it.
 
     Args:
@@ -29,8 +23,8 @@ def input_reader(preprocess: Mapping[str, Any], channels: int) -> Callable[[Any]
         channels: The channels the model takes.
 
     Returns:
-        A function from a path or PIL image to a list of one `[C, H, W]` tensor, or from a path or `Recording` to a list
-        of `[T, C, H, W]` tensors, one a window. It raises FileNotFoundError for a missing file, ValueError for an
+        A function from a path or PIL image to a list of one `[C, H, W]` array, or from a path or `Recording` to a list
+        of `[T, C, H, W]` arrays, one a window. It raises FileNotFoundError for a missing file, ValueError for an
         unreadable one, and TypeError for anything else.
 
     Raises:
@@ -40,11 +34,11 @@ def input_reader(preprocess: Mapping[str, Any], channels: int) -> Callable[[Any]
     """
     if "frames_by" in preprocess:
         return _clip_reader(preprocess)
-    transform = eval_transform(**preprocess)
+    transform = EvalImage(**preprocess)
     if channels not in _MODES:
         raise ValueError(f"the model takes {channels} channels, but images have 1 or 3: use a model of one of these")
 
-    def read(given: Any) -> list[Tensor]:
+    def read(given: Any) -> list[np.ndarray]:
         if isinstance(given, Image.Image):
             name = getattr(given, "filename", "") or f"the image of {given.width} x {given.height} pixels"
         else:
@@ -54,10 +48,18 @@ def input_reader(preprocess: Mapping[str, Any], channels: int) -> Callable[[Any]
     return read
 
 
-def _clip_reader(preprocess: Mapping[str, Any]) -> Callable[[Any], list[Tensor]]:
+def _clip_reader(preprocess: Mapping[str, Any]) -> Callable[[Any], list[np.ndarray]]:
+    from torch import from_numpy
+
+    from .events.prepared import PreparedFrames, holds_frames
+    from .events.recording import Recording
+    from .events.sets import framing
+    from .events.transforms import clip_transform
+    from .events.windows import window_of
+
     how, window, transform = framing(preprocess), window_of(preprocess), clip_transform(**preprocess)
 
-    def read(given: Any) -> list[Tensor]:
+    def read(given: Any) -> list[np.ndarray]:
         if not isinstance(given, Recording | PreparedFrames):
             path = _file(given, "recording", "a Recording")
             transposed = preprocess.get("transposed", False)
@@ -67,7 +69,7 @@ def _clip_reader(preprocess: Mapping[str, Any]) -> Callable[[Any], list[Tensor]]
         else:
             events = given.opened()
             clips = [part.framed(how, events) for part in (window(given, events) if window else [given])]
-        return [transform(from_numpy(clip.astype("float32"))) for clip in clips]  # T C H W
+        return [transform(from_numpy(clip.astype("float32"))).numpy() for clip in clips]  # T C H W
 
     return read
 
@@ -100,6 +102,9 @@ def input_files(preprocess: Mapping[str, Any], given: str | Path) -> list[str]:
         return [str(given)]
     what, endings, fits = ("image", EXTENSIONS, is_image_name)
     if "frames_by" in preprocess:
+        from .events.recording import EXTENSIONS as RECORDINGS
+        from .events.recording import is_recording
+
         what, endings, fits = "recording", RECORDINGS, lambda file: is_recording(Path(file))
     files = [file for file in files_below(Path(given)) if fits(file)]
     if not files:

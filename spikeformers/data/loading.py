@@ -7,10 +7,19 @@ from contextlib import contextmanager
 
 from torch.utils.data import DataLoader, Dataset
 
+MOST_WORKERS = 128
+
 
 def eval_loader(split: Dataset, batch_size: int, workers: int) -> DataLoader:
     """Loads every item of a prepared split once, in order."""
+    check_workers(workers)
     return DataLoader(split, batch_size, num_workers=workers, worker_init_fn=leave_interrupts_to_the_main_process)
+
+
+def check_workers(count: int) -> None:
+    """Raises ValueError for more loading processes than any machine takes: each is a whole Python."""
+    if not 0 <= count <= MOST_WORKERS:
+        raise ValueError(f"workers {count} is not in [0, {MOST_WORKERS}]: each is a process")
 
 
 @contextmanager

@@ -11,7 +11,10 @@ import torch
 from torch.utils.data import Dataset, Subset
 from torch.utils.data.distributed import DistributedSampler
 
-from .image_file import SKIP_BROKEN, ImageFiles, item_at
+from spikeformers.memory import is_shortage
+
+from .image_dataset import ImageFiles, item_at
+from .image_file import SKIP_BROKEN
 from .readable import Readable
 
 
@@ -94,6 +97,8 @@ class Augmented(Dataset):
                 try:
                     return self.transform(source), label
                 except Exception as error:  # of Pillow, torchvision and timm, whose releases differ
+                    if is_shortage(error):  # which is no fault of the item: nothing is skipped for it
+                        raise
                     reason = " ".join(str(error).split()) or type(error).__name__
                     raise ValueError(
                         f"{self._name_of(at)} cannot be prepared in epoch {epoch} ({reason}); replace or delete it, or "

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .image_file import EXTENSIONS, ImageFiles
+from .image_dataset import ImageFiles
+from .image_file import EXTENSIONS
 
 _SPLITS = ("train", "val", "test")
 

@@ -8,6 +8,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from spikeformers.memory import is_shortage
+
 from .eval_image import INTERPOLATIONS, EvalImage, check_mode, check_name
 
 _RAND_AUGMENT = re.compile(r"rand(-(m\d+|n\d+|p(0(\.\d+)?|1)|mstd\d+(\.\d+)?|mmax\d+|inc[01]))*")
@@ -138,6 +140,8 @@ def _named(step: Callable[[Any], Any], name: str, image: Any) -> Any:
     except _FailedError:
         raise
     except Exception as error:
+        if is_shortage(error):  # which is no fault of the image
+            raise
         raise _FailedError(f"{name} failed: {' '.join(str(error).split())}") from error
 
 

@@ -1,19 +1,23 @@
 """Inference with trained models."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from spikeformers.deploy.predict import Predictor
-from spikeformers.models.folding import fold
+from spikeformers.lazy import lazy_names
 
 if TYPE_CHECKING:
     from spikeformers.deploy.engine import SpikeEngine, load_engine, spike_engine
+    from spikeformers.deploy.exporting import export
+    from spikeformers.deploy.predict import Predictor
+    from spikeformers.models.folding import fold
 
-__all__ = ["Predictor", "SpikeEngine", "fold", "load_engine", "spike_engine"]
+__all__ = ["Predictor", "SpikeEngine", "export", "fold", "load_engine", "spike_engine"]
 
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:  # an engine needs torch's tracer, which takes seconds to import
-        from spikeformers.deploy import engine
-
-        return getattr(engine, name)
-    raise AttributeError(f"module 'spikeformers.deploy' has no attribute {name!r}")
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "Predictor": "predict",  # without torch for an exported file
+        "export": "exporting",
+        "fold": ".models.folding",
+        **dict.fromkeys(("SpikeEngine", "load_engine", "spike_engine"), "engine"),
+    },
+)

@@ -1,18 +1,21 @@
-"""Classify images or event recordings with a checkpoint."""
+"""Classify images or event recordings with a checkpoint, or with an exported file, which needs no torch."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 from PIL import Image
 
-from spikeformers.checkpoints.load import build_from
-from spikeformers.checkpoints.read import Checkpoint, read_checkpoint
-from spikeformers.data import input_files, input_reader
-from spikeformers.layers.time import time_first
+from spikeformers.data.inputs import input_files, input_reader
+from spikeformers.deploy.onnx_model import OnnxModel, is_exported
+from spikeformers.deploy.threads import free_threads
 
-_PLANNED = 16  # images that an engine is planned by
+if TYPE_CHECKING:
+    import torch
+
+    from spikeformers.checkpoints.read import Checkpoint
 
 
 class Predictor:
@@ -20,10 +23,12 @@ class Predictor:
 
         Predictor("runs/digits")(["seven.png"])     # [[("7", 0.98), ("1", 0.01), ...]]
         Predictor("runs/nmnist")(["seven.bin"])
+        Predictor("digits/model.onnx")(["seven.png"])   # an exported file: for images, torch is not imported
 
     Args:
-        checkpoint: A run folder, a weight file, or a `Checkpoint` in memory.
+        checkpoint: A run folder, a weight file, an `.onnx` of `sf.deploy.export`, or a `Checkpoint` in memory.
         weights: float32 or int8: a `spike_engine`, made of the first inputs, answers in the model's place.
+        threads: How many threads compute; None takes torch's setting, and for an exported file the cores that are free.
         **overrides: Arguments for `create_model`, as in `from_pretrained`.
 
     Raises:
@@ -31,24 +36,46 @@ class Predictor:
         ValueError: What `from_pretrained` raises, or a checkpoint without preprocessing.
     """
 
-    def __init__(self, checkpoint: str | Path | Checkpoint, *, weights: torch.dtype | None = None, **overrides: Any):
-        if not isinstance(checkpoint, Checkpoint):
-            checkpoint = read_checkpoint(checkpoint)
-        self.model = build_from(checkpoint, **overrides)
-        self.weights, self.engine = weights, None
+    def __init__(
+        self,
+        checkpoint: "str | Path | Checkpoint",
+        *,
+        weights: "torch.dtype | None" = None,
+        threads: int | None = None,
+        **overrides: Any,
+    ):
+        if isinstance(checkpoint, str | Path) and is_exported(checkpoint):
+            if weights is not None or overrides:
+                raise ValueError(f"{checkpoint} runs as it was exported: leave out {', '.join(overrides) or 'weights'}")
+            self.run: Any = OnnxModel(checkpoint, threads or free_threads())
+        else:
+            from spikeformers.deploy.torch_model import TorchModel
+
+            self.run = TorchModel(checkpoint, weights, threads, **overrides)
+        path, settings = self.run.path, self.run.settings
         try:
-            preprocess = checkpoint.settings["preprocess"]
-            if checkpoint.settings.get("recipe", {}).get("data", {}).get("name") == "cifar10dvs":
+            preprocess = settings["preprocess"]
+            if settings.get("recipe", {}).get("data", {}).get("name") == "cifar10dvs":
                 preprocess = {"transposed": True, **preprocess}  # runs up to 0.3.0 lack the setting
             if "time_steps" in preprocess:  # recordings become as many frames as the model has steps
-                preprocess = {**preprocess, "time_steps": self.model.time_steps}
-            self.read = input_reader(preprocess, self.model.in_channels)
+                preprocess = {**preprocess, "time_steps": self.run.time_steps}
+            self.read = input_reader(preprocess, self.run.in_channels)
             self.preprocess: dict[str, Any] = dict(preprocess)
         except (KeyError, TypeError) as error:
+            raise ValueError(f"{path} has no preprocessing settings: use the checkpoint of a training run") from error
+        self.classes = settings.get("classes") or [str(k) for k in range(self.run.num_classes)]
+        if not self.run.num_classes:
+            raise ValueError(f"{path} was trained without labels and has no classes: fine-tune it on a labelled set")
+        if len(self.classes) != self.run.num_classes:
             raise ValueError(
-                f"{checkpoint.path} has no preprocessing settings: use the checkpoint of a training run"
-            ) from error
-        self.classes = checkpoint.settings.get("classes") or [str(k) for k in range(self.model.num_classes)]
+                f"{path} names {len(self.classes)} classes, but the model has {self.run.num_classes}: leave out "
+                "num_classes"
+            )
+
+    @property
+    def model(self) -> Any:
+        """The network of a checkpoint, or the `OnnxModel`."""
+        return getattr(self.run, "network", self.run)
 
     def files(self, given: str | Path) -> list[str]:
         """Lists the images or recordings in a folder and its subfolders.
@@ -64,7 +91,6 @@ class Predictor:
         """
         return input_files(self.preprocess, given)
 
-    @torch.inference_mode()
     def __call__(self, inputs: Sequence[Any], *, top: int = 5) -> list[list[tuple[str, float]]]:
         """Classifies images or recordings.
 
@@ -85,18 +111,29 @@ class Predictor:
             raise TypeError(f"inputs is a single {type(inputs).__name__}: put it in a list")
         if not len(inputs):
             return []
-        samples = [self.read(one) for one in inputs]
-        batch = torch.stack([sample for of_input in samples for sample in of_input])  # B C H W, or B T C H W
-        batch = time_first(batch)
-        if self.weights is not None and self.engine is None:
-            from spikeformers.deploy.engine import spike_engine  # imports torch's tracer
+        return self.classify([self.read(one) for one in inputs], top=top)
 
-            self.engine = spike_engine(self.model, batch[..., :_PLANNED, :, :, :], weights=self.weights)
-        logits = (self.engine or self.model)(batch)
-        of_inputs = logits.softmax(-1).split([len(of_input) for of_input in samples])
-        shares = torch.stack([of_input.mean(0) for of_input in of_inputs])
-        confidence, labels = shares.topk(min(top, len(self.classes)))
+    def classify(self, samples: Sequence[Sequence[np.ndarray]], *, top: int = 5) -> list[list[tuple[str, float]]]:
+        """Classifies inputs that were read by `self.read`, in one batch.
+
+        Args:
+            samples: Arrays of each input: `[C, H, W]` of an image, `[T, C, H, W]` a window of a recording.
+            top: How many classes to return.
+
+        Returns:
+            What a call returns.
+        """
+        batch = np.stack([sample for of_input in samples for sample in of_input])  # B C H W, or B T C H W
+        batch = np.moveaxis(batch, 1, 0) if batch.ndim == 5 else batch
+        shares = _softmax(self.run(batch))
+        starts = np.cumsum([0, *map(len, samples)])
         return [
-            [(self.classes[k], p) for k, p in zip(row_labels, row, strict=True)]
-            for row_labels, row in zip(labels.tolist(), confidence.tolist(), strict=True)
+            [(self.classes[k], float(mean[k])) for k in np.argsort(-mean, kind="stable")[:top]]
+            for start, end in itertools.pairwise(starts)
+            for mean in [shares[start:end].mean(0)]
         ]
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    grown = np.exp(logits - logits.max(-1, keepdims=True))
+    return grown / grown.sum(-1, keepdims=True)

@@ -50,6 +50,8 @@ DECLARATIONS = {
     "takes": Declaration("tuple[str, ...]", (SPIKES, COUNTS, CURRENT), "shortcuts, cores, ...", "kinds of input. A "
         "shortcut that does not take CURRENT passes the stream to its core unchanged", "check"),
     "core": Declaration("nn.Module", None, "shortcuts", "the branch, of the same shape", "check"),
+    "in_block": Declaration("(behind) -> nn.Module", None, "cores", "the part as it stands in a block, where that is "
+        "not `behind(part)`, the block's shortcut around it", "blocks"),
     "attn_neuron": Declaration("nn.Module", None, "attention", "the neuron after the products; q_neuron, k_neuron and "
         "v_neuron are those of the operands", "attention maps, operations"),
     "num_heads": Declaration("int", 1, "attention", "heads", "attention maps"),

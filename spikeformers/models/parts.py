@@ -55,6 +55,8 @@ def find_part(slot: str, spec: Any, *, allow_foreign: bool = True) -> Any:
         part = spec["part"]
         if isinstance(part, str):
             part = _find_named(slot, part, allow_foreign)
+        if not callable(part):
+            raise ValueError(f"{slot} {spec} has {part!r} for its part: name one, as {', '.join(part_names(slot))}")
         for key, value in arguments.items():
             if inner := slot_of(key):
                 arguments[key] = find_part(inner, value, allow_foreign=allow_foreign)
@@ -109,8 +111,8 @@ def describe_part(slot: str, part: Any) -> Any:
 
 
 def part_name(spec: Any) -> str:
-    """The bare name of a description: `SSA` of its mapping, `Own` of `own.py:Own`."""
-    return (spec["part"] if isinstance(spec, dict) else spec).rpartition(":")[2]
+    """The bare name of a description: `SSA` of its mapping, `Own` of `own.py:Own`; of what is none, its words."""
+    return str(spec.get("part", spec) if isinstance(spec, dict) else spec).rpartition(":")[2]
 
 
 def load_object(name: str) -> Any:
@@ -196,7 +198,7 @@ def argument_errors(settings: Mapping[str, Any]) -> Iterator[None]:
     """
     try:
         yield
-    except (TypeError, AttributeError, RuntimeError, ValueError) as error:
+    except (TypeError, AttributeError, RuntimeError, ValueError, OverflowError) as error:
         given = {key: value for key, value in settings.items() if isinstance(value, Mapping) and slot_of(key)}
         if not given or own_files(dict(settings)):
             raise

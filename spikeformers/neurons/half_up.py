@@ -10,7 +10,7 @@ class IntegerHalfUp(Integer):
     """Rounds current to a count of spikes, ties upwards: `unit * floor(clamp(x / v_threshold, 0, max_count) + 1/2)`.
 
     The gradient passes where `0 < x < max_count v_threshold`, both ends excluded. A product with a count of n costs n
-    additions. For arguments and paper see `Integer`.
+    additions. Released code: equal, to 1e-6 in V3's logits. For arguments and paper see `Integer`.
     """
 
     def count(self, x: Tensor) -> Tensor:

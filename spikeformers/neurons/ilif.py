@@ -18,8 +18,8 @@ class ILIF(nn.Module):
         v = h - v_threshold n                                  soft reset
 
     Emits n times `unit`. At inference a step becomes n binary steps, so a product costs n additions. SpikeYOLO, Luo et
-    al., ECCV 2024, arXiv:2407.20708, where tau is 4/3: the membrane keeps a quarter. `IntegerHalfEven` is ILIF without
-    a membrane.
+    al., ECCV 2024, arXiv:2407.20708, where tau is 4/3: the membrane keeps a quarter. `IntegerHalfEven` and `NILIF` are
+    without a membrane. Released code: equal, to 1e-14.
 
     Raises ValueError if `tau` or `max_count` is below 1 or the threshold is not above 0.
     """
@@ -57,18 +57,3 @@ class ILIF(nn.Module):
 
     def extra_repr(self) -> str:
         return f"tau={self.tau:.4g}, v_threshold={self.v_threshold}, max_count={self.max_count}, unit={self.unit:.4g}"
-
-
-class NILIF(ILIF):
-    """ILIF divided by its largest count, which emits 0 to 1: `[T, ...] current -> [T, ...] counts / max_count`.
-
-        ILIF(unit=1 / max_count)
-
-    Its output has the range of a binary neuron's. Spike2Former, Lei et al., AAAI 2025, arXiv:2412.14587. Errors are
-    those of `ILIF`.
-    """
-
-    def __init__(self, *, v_threshold: float = 1.0, tau: float = 4 / 3, max_count: int = 4, detach_reset: bool = True):
-        check_count(max_count)
-        unit = 1 / max_count
-        super().__init__(v_threshold=v_threshold, tau=tau, max_count=max_count, unit=unit, detach_reset=detach_reset)

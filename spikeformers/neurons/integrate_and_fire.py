@@ -13,7 +13,7 @@ class IF(nn.Module):
     """Integrate-and-fire, LIF without leak: `[T, ...] current -> [T, ...] spikes`.
 
     One addition and one comparison per neuron and step. The neuron of SEW-ResNet, Fang et al., NeurIPS 2021,
-    arXiv:2102.04159.
+    arXiv:2102.04159. Released code: equal, SpikingJelly's.
 
     Raises ValueError if the threshold is not above the reset.
     """

@@ -12,7 +12,7 @@ class LIF(nn.Module):
 
     `tau` is in steps (1: no memory); `v_reset=None` is a soft reset. `spikeformers.ops.lif.lif` has the formula. Three
     element-wise operations per neuron and step, one of them the decay. Defaults are those of Spikformer
-    (arXiv:2209.15425) and its descendants.
+    (arXiv:2209.15425) and its descendants. Released code: equal, SpikingJelly's.
 
     Raises ValueError if `tau` is below 1 or the threshold is not above the reset.
     """

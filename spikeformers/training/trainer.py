@@ -5,6 +5,7 @@ import inspect
 import logging
 import os
 import sys
+import typing
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
@@ -20,6 +22,7 @@ from spikeformers.training.checkpoint_file import WholeFiles
 from spikeformers.training.checkpoints import Checkpoints
 from spikeformers.training.health import Health
 from spikeformers.training.interruption import Interruption
+from spikeformers.training.limits import check_type
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.profile_log import ProfileLog
 from spikeformers.training.recipe import Recipe
@@ -44,13 +47,15 @@ _TAKEN = {
 def check_trainer(recipe: Recipe) -> None:
     """Raises ValueError for settings that the Trainer does not have, or that this machine cannot provide."""
     known = [key for key in inspect.signature(pl.Trainer.__init__).parameters if key not in ("self", *_TAKEN)]
-    for key in recipe.trainer:
+    hints = typing.get_type_hints(pl.Trainer.__init__)
+    for key, value in recipe.trainer.items():
         if key in _TAKEN:
             instead = f"set {_TAKEN[key]} instead" if _TAKEN[key] else "leave it out"
             raise ValueError(f"a recipe cannot set trainer.{key}: {instead}")
         if key not in known:
             close = difflib.get_close_matches(key, known, n=3, cutoff=0.5) or known
             raise ValueError(f"Lightning's Trainer takes no {key!r}: did you mean {', '.join(close)}?")
+        check_type(f"trainer.{key}", value, hints[key])
     accelerator = recipe.trainer.get("accelerator", "auto")
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
     if recipe.precision == "16-mixed" and on_cpu:
@@ -93,7 +98,7 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
     if show_progress and sys.stdout.isatty():  # elsewhere a bar prints nothing until the end
         callbacks.append(ProgressBar())
     try:
-        return pl.Trainer(
+        trainer = pl.Trainer(
             max_epochs=total_epochs(recipe),
             precision=recipe.precision,
             accumulate_grad_batches=recipe.accumulate,
@@ -113,6 +118,13 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
         )
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"trainer {recipe.trainer} is refused by Lightning: {error}") from error
+    place = getattr(trainer.strategy, "cluster_environment", None)
+    if trainer.num_nodes > 1 and isinstance(place, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
+        raise ValueError(
+            f"trainer.num_nodes {trainer.num_nodes} waits for other machines, which nothing here names: start it "
+            "by torchrun or SLURM, as docs/scaling.md shows, or set MASTER_ADDR and NODE_RANK on each"
+        )
+    return trainer
 
 
 @contextmanager

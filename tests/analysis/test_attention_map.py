@@ -7,6 +7,7 @@ from torch import nn
 
 import spikeformers as sf
 from spikeformers.analysis import anytime, attention_maps, profile, relevance
+from spikeformers.models.parts import part_names
 
 
 @pytest.mark.parametrize("tiny", [*FAMILIES, "sdt_events"], indirect=True)
@@ -22,6 +23,13 @@ def test_every_attention_part_has_a_map(tiny):
         assert drawn.values.ndim == 5 and drawn.values.min() >= 0
         assert len(drawn.shows) > 20
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("attention", part_names("attention"))
+def test_every_attention_of_the_catalogue_has_a_map(attention):
+    maps = attention_maps(build("spikformer", depth=1, attention=attention), torch.randn(2, 3, 16, 16))
+    assert len(maps) == (not attention.endswith("Mixer"))
+    assert all(drawn.values.shape[:2] == (2, 2) and drawn.values.isfinite().all() for drawn in maps)
 
 
 def test_a_map_of_ssa_is_the_row_sums_of_its_product(lively):

@@ -14,6 +14,7 @@ from torch import nn
 import spikeformers as sf
 from spikeformers.analysis import CONVENTIONS, Costs, profile
 from spikeformers.analysis.energy import Convention
+from spikeformers.ops.spike_attention import spike_attention
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ def test_spikingformers_multiplications_are_the_stem_and_the_classifier():
     """The 0.521 G MAC of the paper need no firing rate: the first convolution four times, the classifier once."""
     model = sf.create_model("spikingformer_8_768", depth=1)
     mac = profile(model, [torch.randn(1, 3, 32, 32)]).total("spikingformer").mac
-    stem, classifier = 4 * 27 * 96 * 32**2, 768 * 1000
+    stem, classifier = 4 * 27 * 96 * 32**2, 768 * 1000 + 1000
     assert mac == stem + classifier
     assert round((stem * 7**2 + classifier) / 1e9, 3) == 0.521  # 224 pixels are 7 times 32
 
@@ -147,6 +148,57 @@ def test_conventions_by_hand():
         "integer": (25, 0),
         "strict": (25, 0),
     }
+
+
+class QKV(nn.Module):
+    """Attention of the spikes that it is given, `[T, B, 3, N, D]`, one head."""
+
+    def __init__(self):
+        super().__init__()
+        self.q_neuron, self.k_neuron, self.v_neuron, self.attn_neuron = (nn.Identity() for _ in range(4))
+        for neuron in self.children():
+            neuron.levels = (0, 1)
+
+    def forward(self, x):
+        q, k, v = (neuron(x[:, :, i].clone()) for i, neuron in enumerate((self.q_neuron, self.k_neuron, self.v_neuron)))
+        return spike_attention(q, k, v, 1.0)
+
+
+def spiking(T, B, N, D, counts):
+    return torch.stack([(torch.arange(T * B * N * D) < count).float().view(T, B, N, D) for count in counts], 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "counts", "ac"), [((1, 1, 1, 2), (2, 2, 2), 8), ((4, 3, 16, 32), (2047, 1900, 2018), 42_101)]
+)
+def test_spikingformer_takes_queries_last_whatever_is_cheaper(shape, counts, ac):
+    """The script's N d^2 (min(k, v) + q) a step, where (q k^T) v is computed: 4 and 20,896 by that order."""
+    found = profile(QKV(), [spiking(*shape, counts)])
+    assert [layer.sides for layer in found.layers if layer.op == "product"] == [("q", "k"), ("", "v")]
+    assert round(found.total("spikingformer").ac) == ac
+    assert found.total("spikingformer").mac == 0
+
+
+def test_spikingformer_takes_the_order_that_it_expects_as_it_is():
+    T, B, N, D = 2, 1, 32, 4
+    found = profile(QKV(), [spiking(T, B, N, D, (64, 32, 16))])
+    assert [layer.sides for layer in found.layers if layer.op == "product"] == [("k", "v"), ("q", "")]
+    assert found.total("spikingformer").ac == T * N * D**2 * (16 + 64) / (T * N * D)
+
+
+@pytest.mark.parametrize(("bias", "extra"), [(False, 0), (True, 5)])
+def test_spikingformer_counts_a_bias_at_the_rate_of_its_layer(bias, extra):
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.neuron, self.conv = nn.Identity(), nn.Conv2d(8, 5, 1, bias=bias)
+            self.neuron.levels = (0, 1)
+
+        def forward(self, x):
+            return self.conv(self.neuron(x))
+
+    x = torch.tensor([1.0, 0, 0, 0, 1, 0, 0, 0]).view(1, 8, 1, 1)  # a quarter
+    assert profile(Own(), [x]).total("spikingformer").ac == (8 * 5 + extra) / 4
 
 
 def test_counts_of_an_integer_neuron_are_spikes_of_substeps():

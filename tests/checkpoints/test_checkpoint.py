@@ -332,6 +332,40 @@ def test_settings_that_make_no_sense(tmp_path, settings):
         sf.from_pretrained(path)
 
 
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"dim": 2**63}, r"dim 9223372036854775808 is not in"),
+        ({"depth": 2**31}, r"depth 2147483648 is not in"),
+        ({"num_heads": 2**63}, r"num_heads 9223372036854775808 is not in"),
+        ({"time_steps": 2**63}, r"time_steps 9223372036854775808 is not in"),
+        ({"image_size": 2**63}, r"image_size 9223372036854775808 is not in"),
+        ({"strides": [2**63] * 4}, r"strides 9223372036854775808 is not in"),
+        ({"mlp_ratio": 1e300}, r"mlp_ratio 1e\+300 is not in"),
+        ({"projection_std": 0}, r"projection_std 0 is not in"),
+        ({"neuron": {"part": "LIF", "tau": 10**400}}, r"is not a finite number"),
+        ({"num_classes": 2}, r"odd.safetensors does not fit spikformer\w*: 2 of another shape"),
+        ({"num_classes": 0}, r"odd.safetensors does not fit spikformer\w*: 2 not the model's"),
+        ({"in_channels": 1}, r"odd.safetensors does not fit spikformer\w*: 1 of another shape"),
+    ],
+    ids=str,
+)
+def test_a_config_that_cannot_be_or_is_not_that_of_the_weights(tmp_path, model, changed, says):
+    path = tmp_path / "odd.safetensors"
+    save_file(model.state_dict(), path, {"spikeformers": json.dumps({"config": {**model.config, **changed}})})
+    with pytest.raises(ValueError, match=says):
+        sf.from_pretrained(path)
+
+
+@pytest.mark.parametrize("number", [1, 2, 4, 2**63])
+def test_classes_are_as_many_as_the_model_tells_apart(tmp_path, model, number):
+    path = tmp_path / "odd.safetensors"
+    told = {"config": {**model.config, "num_classes": number}, "classes": ["a", "b", "c"]}
+    save_file(model.state_dict(), path, {"spikeformers": json.dumps(told)})
+    with pytest.raises(ValueError, match=rf"config.num_classes is {number}, where the number of its 3 classes belongs"):
+        sf.from_pretrained(path)
+
+
 def test_a_foreign_part_is_refused_unless_passed_in(tmp_path, own_part):
     model = tiny(attention=own_part)
     path = sf.save_pretrained(model, tmp_path)

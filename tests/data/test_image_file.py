@@ -8,7 +8,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from spikeformers.data.folders import FolderImages
-from spikeformers.data.image_file import check_images, files_below, find_broken, read_image
+from spikeformers.data.image_dataset import check_images, find_broken
+from spikeformers.data.image_file import files_below, read_image
 
 NOISE = Image.fromarray(np.random.RandomState(0).randint(0, 256, (48, 64, 3), np.uint8))
 FORMATS = ("bmp", "gif", "jpg", "png", "ppm", "tiff", "webp", "avif")

@@ -28,8 +28,10 @@ from spikeformers.layers.attention import (
 )
 from spikeformers.layers.attention.gray_xnor import gray_code
 from spikeformers.layers.attention.log_xnor import log_bias
+from spikeformers.layers.block import block
 from spikeformers.layers.mlp import SepConv
 from spikeformers.layers.projection import RepConv
+from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.models.parts import describe_part, find_part
 from spikeformers.neurons import LIF, PLIF, TernaryLIF
 
@@ -65,10 +67,9 @@ def test_xnor_counts_equal_bits():
         XNORSSA(2, 1, LIF, scale=1.0)
 
 
-@pytest.mark.parametrize("part", [XNORSSA, GrayXNOR, LogXNOR])
-def test_what_fires_hangs_on_queries_and_keys(part):
+def test_what_fires_hangs_on_queries_and_keys():
     """Sparse bits mostly agree, being 0: the least is taken away, or every token would get the same."""
-    core = part(32, 2, LIF)
+    core = XNORSSA(32, 2, LIF)
     q, k, v = ((torch.rand(4, 2, 2, 16, 16) < 0.1).float() for _ in range(3))
     fired = core.attn_neuron(core.attend(q, k, v, 4, 4))
     others = core.attn_neuron(core.attend(q.flip(-2), k.flip(-1), v, 4, 4))
@@ -77,14 +78,18 @@ def test_what_fires_hangs_on_queries_and_keys(part):
 
 
 def test_gray_codes_bring_tokens_of_one_row_together():
-    assert gray_code(4, Q).tolist() == [[0, 0], [0, 1], [1, 1], [1, 0]]
-    code = gray_code(16, Q)
+    assert gray_code(4, 2, Q).tolist() == [[0, 0], [0, 1], [1, 1], [1, 0]]
+    code = gray_code(16, 5, Q)
     for step in (1, 2, 4, 8):
         apart = (code[step:] - code[:-step]).abs().sum(1)
         assert apart.unique().tolist() == [min(step, 2)]  # bits apart, the same wherever the two are
-    # the codes are 0 and 1: one more equal bit of a token with itself
-    assert GrayXNOR(2, 1, LIF).agreement(Q, K, 2, 1)[0, 0, 0].tolist() == [[3, 1], [1, 1]]
-    assert GrayXNOR(2, 1, LIF).agreement(Q, K, 1, 2)[0, 0, 0].tolist() == [[3, 1], [1, 1]]
+    # 10 bits more, of which two neighbours share 9
+    for map_of_two in ((2, 1), (1, 2)):
+        assert GrayXNOR(2, 1, LIF).agreement(Q, K, *map_of_two)[0, 0, 0].tolist() == [[12, 10], [10, 10]]
+    with pytest.raises(ValueError, match="a map of 5 x 4 has more places than 4 bits: set bits=6"):
+        GrayXNOR(2, 1, LIF, bits=4).attend(*(torch.zeros(1, 1, 1, 20, 2) for _ in range(3)), 5, 4)
+    with pytest.raises(ValueError, match=r"bits 9 are not .* even"):
+        GrayXNOR(2, 1, LIF, bits=9)
 
 
 def test_log_bias_falls_with_distance():
@@ -94,7 +99,16 @@ def test_log_bias_falls_with_distance():
     q, k, v = (spikes(1, 1, 1, 4, 3) for _ in range(3))
     equal = (q[..., :, None, :] == k[..., None, :, :]).float().sum(-1)
     agree = equal + log_bias(4, q)
-    assert torch.allclose(LogXNOR(3, 1, LIF, scale=0.5).attend(q, k, v, 2, 2), 0.5 * (agree - agree.min()) @ v)
+    assert torch.allclose(LogXNOR(3, 1, LIF, scale=0.5).attend(q, k, v, 2, 2), 0.5 * agree @ v)
+
+
+@pytest.mark.parametrize(("part", "released"), [(LogXNOR, [0.1259, 0.1439, 0.1439, 0.1259]), (GrayXNOR, [0.7194] * 4)])
+def test_position_codes_take_no_minimum_away(part, released):
+    """Four silent tokens in a row, one channel: the gain begins at sigmoid(-4)."""
+    silent, ones = torch.zeros(1, 1, 1, 4, 1), torch.ones(1, 1, 1, 4, 1)
+    with torch.no_grad():
+        current = part(1, 1, LIF).attend(silent, silent, ones, 1, 4)
+    assert current.flatten().tolist() == pytest.approx(released, abs=5e-5)
 
 
 @pytest.mark.parametrize("part", [XNORSSA, GrayXNOR, LogXNOR])
@@ -122,11 +136,13 @@ def test_a2os2a(lively):
         return y.flatten(-2).unflatten(2, (M, D)).transpose(-2, -1)
 
     q, k = tokens(LIF()(part.q(x))), tokens(part.k(x).clamp(min=0))
-    v = tokens(LIF()(part.v(x)) - LIF()(-part.v(x)))
-    assert set(v.unique().tolist()) <= {-1, 0, 1}
+    v = tokens(TernaryLIF()(part.v(x)))
+    assert set(v.unique().tolist()) == {-1, 0, 1}
     y = torch.einsum("tbmnd,tbmjd,tbmje->tbmne", q, k, v).transpose(-2, -1).reshape(x.shape)
     assert torch.allclose(part(x), part.proj(LIF()(y)), atol=1e-6)
     assert part(x).std() > 0.05
+    # one membrane: a neuron per sign would still hold the positive current and lose the negative spike
+    assert part.v_neuron(torch.tensor([2.0, -2.0])).tolist() == [1, -1]
 
 
 def test_mixers():
@@ -134,10 +150,9 @@ def test_mixers():
     x[..., 1, 1] = 1
     unit = (1 + 1e-5) ** -0.5  # of a norm that has seen nothing
     shifted = torch.tensor([[1.0, 1, 1, 0]] * 3)
-    assert torch.allclose(MaxPoolMixer(1, 1, LIF).eval()(x)[0, 0, 0], unit * shifted)
+    assert torch.equal(MaxPoolMixer(1, 1, LIF)(x)[0, 0, 0], shifted)
     there = torch.tensor([[4.0, 6, 6, 4], [6, 9, 9, 6], [4, 6, 6, 4]])  # tokens that lie in a pool
-    assert torch.allclose(AvgPoolMixer(1, 1, LIF).eval()(x)[0, 0, 0], unit * shifted / there)
-    assert torch.allclose(IdentityMixer(1, 1, LIF).eval()(x), unit * x)
+    assert torch.allclose(AvgPoolMixer(1, 1, LIF)(x)[0, 0, 0], shifted / there)
     depthwise = DepthwiseMixer(2, 1, LIF).eval()
     torch.nn.init.constant_(depthwise.proj.conv.weight, 0.5)
     torch.nn.init.constant_(depthwise.proj.conv.bias, 2.0)
@@ -146,22 +161,51 @@ def test_mixers():
     assert torch.allclose(mixed[1], torch.full((3, 4), 2 * unit))  # channels see their own
 
 
+@pytest.mark.parametrize(
+    ("mixer", "stream"),
+    [(MaxPoolMixer, [0.4, 0.4, 0.4]), (AvgPoolMixer, [-1.3, -1.2, -0.3]), (IdentityMixer, [-3, 0.4, -1])],
+)
+def test_pools_replace_the_stream(mixer, stream):
+    """No neuron, no norm, no shortcut: what would fire at no pixel is pooled all the same."""
+    mixed = block(MembraneShortcut, LIF, attn=mixer(1, 1, LIF)).eval()
+    x = torch.tensor([-3, 0.4, -1]).view(1, 1, 1, 1, 3)
+    assert mixed(x).flatten().tolist() == pytest.approx(stream)
+
+
 def test_semm_adds_the_experts_that_a_token_chose(lively):
     x = spikes(T, B, C, H, W)
-    part = lively(SEMM(C, M, LIF, experts=3, scale=0.5), x)
-    k, v = LIF()(part.k(x)), LIF()(part.v(x))
-    expert = SSA(C, M, LIF, scale=0.5)
+    part = lively(SEMM(C, M, LIF, experts=2, scale=1.0), x)
+    q, k, v, routes = (LIF()(layer(x)) for layer in (part.q, part.k, part.v, part.router))
+    assert (q.shape[2], k.shape[2], v.shape[2]) == (C, C // 2, C)
     total = torch.zeros_like(x)
-    routes = LIF()(part.router(x))
-    for e in range(3):
-        q = LIF()(part.q(x)[:, :, e * C : (e + 1) * C])
-        q, kk, vv = (y.flatten(-2).unflatten(2, (M, D)).transpose(-2, -1) for y in (q, k, v))
-        y = expert.attend(q, kk, vv, H, W).transpose(-2, -1).reshape(x.shape)
-        total += routes[:, :, e : e + 1] * LIF(v_threshold=0.5)(y)
+    for e in range(2):
+        own = q[:, :, e * C // 2 : (e + 1) * C // 2]
+        y = torch.einsum("tbdn,tbdj,tbcj->tbcn", own.flatten(3), k.flatten(3), v.flatten(3)).reshape(x.shape)
+        total += routes[:, :, e : e + 1] * LIF()(y)
     assert torch.allclose(part(x), part.proj(total), atol=1e-6)
-    assert 0 < total.max() <= 3
+    assert 0 < total.max() <= 2
     with pytest.raises(ValueError, match="experts 0 is below 1"):
         SEMM(C, M, LIF, experts=0)
+    with pytest.raises(ValueError, match="dim 8 is not a multiple of experts 3"):
+        SEMM(C, M, LIF, experts=3)
+
+
+def test_semm_costs_what_ssa_does():
+    assert sum(p.numel() for p in SEMM(384, 12, LIF, bias=True).parameters()) == 484_520  # q and v C wide, k C / 4
+    assert sum(p.numel() for p in SSA(384, 12, LIF).parameters()) == 593_280
+
+
+def test_semm_has_a_threshold_of_one_and_no_heads():
+    """Two tokens of four ones: a current of 0.125 x 2 x 4 = 1 and a membrane of 0.5, which stays silent."""
+    part = SEMM(4, 1, LIF, experts=1).eval()
+    for layer in (part.q, part.k, part.v, part.router):
+        torch.nn.init.zeros_(layer.conv.weight)
+        torch.nn.init.constant_(layer.norm.bias, 4.0)  # everything fires
+    currents = []
+    part.attn_neuron.register_forward_pre_hook(lambda _, given: currents.append(given[0]))
+    y = part(torch.ones(1, 1, 4, 1, 2))
+    assert torch.equal(currents[0], torch.ones_like(currents[0]))
+    assert torch.equal(y, part.proj(torch.zeros(1, 1, 4, 1, 2)))
 
 
 def test_statten_attends_within_chunks(qkv):
@@ -191,6 +235,17 @@ def test_time_mix(qkv):
     assert torch.allclose(part.attend(*qkv, H, W), wanted)
     with pytest.raises(ValueError, match="weights for 3 steps and got 4: build it with time_steps=4"):
         part(spikes(4, B, C, H, W))
+
+
+def test_tim_attends_at_every_step():
+    """The released code's thresholds never reach its neurons: both have 1, and only the first step gets a query."""
+    part = TIM(2, 1, LIF)
+    torch.nn.init.zeros_(part.past.weight)
+    torch.nn.init.constant_(part.past.bias, 10.0)
+    ones = torch.ones(3, 1, 1, 2, 2)
+    assert part.remembering(ones).mean((1, 2, 3, 4)).tolist() == [1, 1, 1]
+    part.past_neuron, part.mix_neuron = LIF(), LIF()
+    assert part.remembering(ones).mean((1, 2, 3, 4)).tolist() == [1, 0, 0]
 
 
 def test_tim_by_hand():
@@ -249,6 +304,14 @@ def test_pruning_keeps_the_busiest_tokens():
     assert torch.equal(tied, everyone)
     with pytest.raises(ValueError, match=r"keep 0 is not in \(0, 1\]"):
         PrunedSSA(2, 1, LIF, keep=0)
+
+
+def test_a_pruned_token_does_not_even_see_itself():
+    """Token 1 is dropped: its query too, where the released code masks keys alone and leaves it 0.25."""
+    q, k, v = (torch.ones(1, 1, 1, 2, 1) for _ in range(3))
+    part = PrunedSSA(1, 1, LIF, keep=0.5)
+    v[..., 1, 0] = 0  # so that token 0 is the busier
+    assert part.attend(q, k, v, 1, 2).flatten().tolist() == [0.125, 0]
 
 
 def test_what_is_frozen_are_the_neurons_too():

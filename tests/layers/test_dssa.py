@@ -66,6 +66,18 @@ def test_a_head_that_was_silent_takes_the_first_rate_it_fires_at(x):
     assert torch.allclose(dssa.x_rate[1], x[:, :, D:].mean())
 
 
+def test_a_late_head_is_not_scaled_by_a_thousandth_of_its_rate():
+    """Its rate at the second batch is what it fired, 0.158; the released average from 0 has 0.000158."""
+    silent = torch.zeros(T, B, C, 5, 25).double()
+    silent[:, :, :D] = 1.0
+    late = torch.zeros_like(silent)
+    late[:, :, D:].copy_((torch.arange(T * B * D * 125) % 500 < 79).view(T, B, D, 5, 25))
+    dssa = DSSA(C, M, LIF).double().train()
+    dssa(silent)
+    dssa(late)
+    assert dssa.x_rate[1].item() == pytest.approx(0.158)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

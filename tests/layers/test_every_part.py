@@ -2,24 +2,32 @@
 
 import importlib
 import inspect
+import re
 
 import pytest
 import torch
 
+from spikeformers.layers.block import block
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.mlp import InnerResidualMLP
+from spikeformers.layers.shortcut import MembraneShortcut
+from spikeformers.models.parts import part_names
 from spikeformers.neurons import LIF
 
 CALLS = {
     "attention": lambda part: part(8, 2, LIF, bias=True, **asked_for(part)),
     "projection": lambda part: part(8, 8, bias=True),
-    "mlp": lambda part: part(8, 8 if part is InnerResidualMLP else 16, LIF),
+    "mlp": lambda part: part(8, 16, LIF) if part is not InnerResidualMLP else inner_residual(),
     "position": lambda part: part(8),
     "shortcut": lambda part: part(ConvNorm(8, 8), LIF, drop_path=0.0),
     "stem": lambda part: part(8, 8, LIF, (2, 1)),
     "head": lambda part: part(8, 3, LIF),
 }
 SHAPES = {"stem": (4, 3, 8, 2, 2), "head": (4, 3, 3)}
+
+
+def inner_residual():
+    return block(MembraneShortcut, LIF, mlp=InnerResidualMLP(8, 8, LIF))
 
 
 def asked_for(part):
@@ -45,6 +53,14 @@ every_part = pytest.mark.parametrize(("slot", "make"), list(parts()))
 @pytest.fixture
 def x():
     return torch.poisson(2.4 * torch.rand(4, 3, 8, 1, 1).expand(4, 3, 8, 4, 4))  # T B C H W counts of spikes
+
+
+@pytest.mark.parametrize("slot", ["neuron", *CALLS])
+def test_says_how_it_stands_to_released_code(slot):
+    module = importlib.import_module("spikeformers.neurons" if slot == "neuron" else f"spikeformers.layers.{slot}")
+    for name in part_names(slot):
+        stands = re.findall(r"Released\s+code:\s+(equal|differs|none)[,;. ]", getattr(module, name).__doc__)
+        assert len(stands) == 1, name
 
 
 @every_part
@@ -90,7 +106,7 @@ def test_keeps_no_state_and_takes_another_length(slot, make, x, lively):
 def test_trains_under_autocast(slot, make, x):
     part = make()
     with torch.autocast("cpu", torch.bfloat16):
-        y = part(x)
+        y = part(x.requires_grad_())
     assert y.shape == SHAPES.get(slot, x.shape)
     y.float().square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in part.parameters() if p.requires_grad)

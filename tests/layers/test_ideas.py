@@ -7,11 +7,19 @@ import pytest
 import torch
 from torch.nn.functional import max_pool2d, unfold
 
+import spikeformers as sf
+from spikeformers.layers.block import block
 from spikeformers.layers.contracts import CURRENT
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.mlp import EMSP, InnerResidualMLP, RepConvFFN
 from spikeformers.layers.position import CPGPosition, NoPosition
-from spikeformers.layers.shortcut import NoShortcut, SEWAndShortcut, SEWIandShortcut
+from spikeformers.layers.shortcut import (
+    MembraneShortcut,
+    NoShortcut,
+    SEWAndShortcut,
+    SEWIandShortcut,
+    SEWShortcut,
+)
 from spikeformers.layers.stem import SCS, EmbedMax, Patches
 from spikeformers.neurons import ILIF, LIF
 
@@ -34,12 +42,43 @@ def test_emsp(x, lively):
         EMSP(C, 15, LIF)
 
 
-def test_inner_residual(x, lively):
-    part = lively(InnerResidualMLP(C, C, LIF), x)
-    first = part.fc1(x)
-    assert torch.equal(part(x), first + part.fc2(LIF()(x + first)))
+@pytest.mark.parametrize(
+    ("shortcut", "branch"),
+    [(MembraneShortcut, lambda x, layer: layer(LIF()(x))), (SEWShortcut, lambda x, layer: LIF()(layer(x)))],
+)
+def test_inner_residual(x, lively, shortcut, branch):
+    part = lively(block(shortcut, LIF, mlp=InnerResidualMLP(C, C, LIF)), x)
+    first, second = (layer.core for layer in part.mlp)
+    y = x + branch(x, first)
+    assert torch.equal(part(x), y + branch(y, second))
     with pytest.raises(ValueError, match=r"hidden_dim 16 is not dim 8.*mlp_ratio=1"):
         InnerResidualMLP(C, 16, LIF)
+
+
+def test_the_second_neuron_of_inner_residual_sees_the_stream():
+    """A stream of 2: 2 + 0.5, which fires again, and 1."""
+    part = block(MembraneShortcut, LIF, mlp=InnerResidualMLP(1, 1, LIF, bias=False)).eval()
+    for shortcut, weight in zip(part.mlp, (0.5, 1.0), strict=True):
+        torch.nn.init.constant_(shortcut.core.conv.weight, weight)
+    assert part(torch.full((1, 1, 1, 1, 1), 2.0)).item() == pytest.approx(3.5, abs=1e-4)
+
+
+def test_weights_of_an_inner_residual_of_0_3_0_load(tmp_path):
+    """There its layers stood behind one shortcut."""
+    tiny = dict(dim=16, depth=1, num_heads=2, mlp_ratio=1, image_size=8, num_classes=3, strides=(2, 1))
+    tiny |= dict(mlp="InnerResidualMLP", neuron="PLIF")
+    model = sf.create_model("spikformer", **tiny)
+    before = {".fc1.core.": ".core.fc1.", ".fc2.core.": ".core.fc2.", ".fc1.neuron.": ".neuron.",
+              ".fc2.neuron.": ".core.neuron."}  # fmt: skip
+    old = {}
+    for number, (key, value) in enumerate(model.state_dict().items()):
+        for now, then in before.items():
+            key = key.replace(f".mlp{now}", f".mlp{then}")
+        old[key] = value.fill_(number)
+    assert {"blocks.0.mlp.core.fc1.conv.weight", "blocks.0.mlp.neuron.w", "blocks.0.mlp.core.neuron.w"} <= {*old}
+    torch.save(old, tmp_path / "old.pth")
+    loaded = sf.load_checkpoint(sf.create_model("spikformer", **tiny), tmp_path / "old.pth").state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in model.state_dict().items())
 
 
 def test_rep_conv_ffn_folds(x, lively):

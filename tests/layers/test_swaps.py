@@ -17,7 +17,7 @@ TINY = dict(dim=16, depth=1, num_heads=2, mlp_ratio=1, image_size=8, time_steps=
 
 BINARY_ONLY = {"SEWAndShortcut", "SEWIandShortcut", "XNORSSA", "GrayXNOR", "LogXNOR"}
 NOT_BINARY = {"ILIF", "NILIF", "IntegerHalfEven", "IntegerHalfUp", "TernaryLIF"}
-OF_CURRENT = {"EmbedMax", "MembraneResNetStem", "MembraneSPEDS", "MembraneSPS", "StridedConv"}
+OF_CURRENT = {"AvgPoolMixer", "EmbedMax", "MembraneResNetStem", "MembraneSPEDS", "MembraneSPS", "StridedConv"}
 BINARY_STREAM = {"SEWAndShortcut", "SEWIandShortcut"}
 OF_COUNTS = {"SPEDS", "SCS"}
 OF_SPIKES = {"NoShortcut", "SEWAndShortcut", "SEWIandShortcut", "SEWShortcut"}

@@ -8,7 +8,21 @@ import pytest
 import torch
 
 from spikeformers import neurons
-from spikeformers.neurons import CLIF, GLIF, IF, ILIF, KLIF, LIF, PLIF, PSN, SlidingPSN, SpikingJellyNeuron, TernaryLIF
+from spikeformers.neurons import (
+    CLIF,
+    GLIF,
+    IF,
+    ILIF,
+    KLIF,
+    LIF,
+    NILIF,
+    PLIF,
+    PSN,
+    IntegerHalfEven,
+    SlidingPSN,
+    SpikingJellyNeuron,
+    TernaryLIF,
+)
 
 NEURONS = {name: c for name, c in vars(neurons).items() if name in neurons.__all__ and inspect.isclass(c)}
 NEURONS["SpikingJellyNeuron"] = partial(SpikingJellyNeuron, "ParametricLIFNode")
@@ -107,6 +121,15 @@ def test_errors(make, says):
         make()
 
 
+@pytest.mark.parametrize(("gates", "fires"), [(-40.0, [1, 1, 1, 1]), (0.0, [0, 1, 0, 1])])
+def test_glif_mixes_by_its_gates(gates, fires):
+    """Fresh, but for its gates: sigmoid 0 is a linear leak, plain input and a reset by a constant, and no GLIF."""
+    glif = GLIF(time_steps=4)
+    for gate in (glif.a, glif.b, glif.c):
+        torch.nn.init.constant_(gate, gates)
+    assert glif(torch.full((4,), 0.7)).tolist() == fires
+
+
 def test_a_few_steps_by_hand():
     """Every membrane below is a handful of additions and halvings."""
     x = torch.tensor([0.75, 2.0, 2.0])
@@ -116,6 +139,9 @@ def test_a_few_steps_by_hand():
     assert TernaryLIF()(torch.tensor([2.0, -2.0, -1.0, 1.0])).tolist() == [1, -1, 0, 0]
     assert ILIF(tau=2.0)(torch.tensor([0.5, 2.0, -1.0, 9.0])).tolist() == [0, 2, 0, 4]  # h: 0.5, 2.25, -0.875, 8.5625
     assert ILIF(tau=2.0, unit=0.25)(torch.tensor([9.0])).tolist() == [1]
+    steps = torch.tensor([0.4, 0.45])  # NILIF has no membrane, where ILIF's is 0.55 at the second step
+    assert NILIF(max_count=4)(steps).tolist() == IntegerHalfEven(max_count=4)(steps).tolist() == [0, 0]
+    assert ILIF(unit=0.25)(steps).tolist() == [0, 0.25]
     psn = PSN(time_steps=2)
     psn.weight.data = torch.tensor([[0.0, 1.0], [0.5, 0.0]])
     assert psn(torch.tensor([1.0, 0.5])).tolist() == [0, 0]  # h: 0.5 - 1, 0.5 - 1

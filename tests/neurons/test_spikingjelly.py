@@ -13,7 +13,6 @@ from spikeformers.neurons import (
     ILIF,
     KLIF,
     LIF,
-    NILIF,
     PLIF,
     PSN,
     SlidingPSN,
@@ -114,8 +113,6 @@ def _sliding(order):
 def test_ilif_is_theirs(detach_reset):
     same = dict(v_threshold=0.8, detach_reset=detach_reset)
     assert_same(ILIF(**same), neuron.ILIFNode(**same, step_mode="m"))
-    x = 2 * torch.randn(6, 50)
-    assert torch.equal(NILIF(**same, max_count=4)(x), ILIF(**same)(x) / 4)
 
 
 @pytest.mark.parametrize("v_reset", [0.0, -0.25, None])

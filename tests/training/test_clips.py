@@ -268,7 +268,7 @@ def test_a_model_learns_evaluates_and_predicts_by_windows(recipe_of, folder, wit
     samples = [predictor.read(file) for file in files]
     assert [len(of_file) for of_file in samples] == [3, 3]
     with torch.inference_mode():
-        logits = predictor.model(torch.stack(samples[1]).transpose(0, 1))
+        logits = predictor.model(torch.from_numpy(np.stack(samples[1])).transpose(0, 1))
     shares = logits.softmax(-1).mean(0)
     assert dict(predictor(files)[1]) == pytest.approx(
         dict(zip(predictor.classes, shares.tolist(), strict=True)), abs=1e-6
@@ -281,6 +281,6 @@ def test_runs_of_cifar10dvs_that_do_not_say_so_are_turned(done, tmp_path):
     upright = Predictor(checkpoint).read(tmp_path / "a.npz")[0]
     checkpoint.settings["recipe"]["data"]["name"] = "cifar10dvs"
     turned = Predictor(checkpoint).read(tmp_path / "a.npz")[0]
-    assert not torch.equal(turned, upright)
+    assert not np.array_equal(turned, upright)
     checkpoint.settings["preprocess"]["transposed"] = False
-    assert torch.equal(Predictor(checkpoint).read(tmp_path / "a.npz")[0], upright)
+    assert np.array_equal(Predictor(checkpoint).read(tmp_path / "a.npz")[0], upright)

@@ -3,6 +3,7 @@
 import logging
 import math
 import multiprocessing
+from datetime import date
 
 import pytest
 import torch
@@ -64,12 +65,60 @@ def refused(train, tmp_path):
         ({"trainer": {"accelerator": "cpu", "devices": 0}}, "is refused by Lightning"),
         ({"trainer.limit_train_batches": 2.5}, "is refused by Lightning"),
         ({"trainer.val_check_interval": 99}, "`val_check_interval` (99) must be less than or equal"),
+        ({"trainer.max_time": -3}, "trainer.max_time is -3, where"),
+        ({"trainer.profiler": [None]}, "trainer.profiler is [None], where"),
+        ({"trainer.detect_anomaly": -2}, "trainer.detect_anomaly is -2, where bool belongs"),
+        ({"trainer.log_every_n_steps": {}}, "trainer.log_every_n_steps is {}, where int or null belongs"),
+        ({"trainer.max_time": {}}, "leaves no step of training: raise what limits it"),
+        ({"trainer.max_steps": 0}, "leaves no step of training: raise what limits it"),
+        ({"trainer.num_nodes": 2}, "trainer.num_nodes 2 waits for other machines, which nothing here names"),
+        ({"trainer.max_time": date(2000, 1, 1)}, "which a settings file cannot store"),
+        ({"optimizer.args": {"foreach": b"x"}}, "optimizer.args has b'x' in it, which a settings file cannot store"),
+        ({"optimizer.args": {"betas": []}}, "optimizer.args {'betas': []} do not suit adamw: IndexError"),
+        ({"optimizer.args": {"betas": {}}}, "optimizer.args {'betas': {}} do not suit adamw: KeyError"),
+        ({"data.workers": 99999}, "data.workers 99999 is not in [0, 128]: each is a process"),
+        ({"model.neuron": {"part": 2}}, "neuron {'part': 2} has 2 for its part: name one, as "),
+        ({"model.neuron": {"part": "LIF", "tau": 10**400}}, "where a finite number belongs"),
+        ({"optimizer.lr": 10**400}, "a finite number belongs"),
+        ({"model.depth": 2**31}, "depth 2147483648 is not in [1, 1000)"),
+        ({"model.dim": 2**63}, "dim 9223372036854775808 is not in [1, 1048576)"),
+        ({"model.mlp_ratio": 1e300}, "mlp_ratio 1e+300 is not in (0, 1000)"),
+        ({"model.projection_std": 0}, "projection_std 0 is not in (0, inf)"),
         ({"run": "a/b"}, "run 'a/b' is not a name: give one word, and set its parent folder with --out"),
         ({"run": ".."}, "run '..' is not a name"),
     ],
 )
 def test_settings_that_do_not_fit(refused, changes, said):
     assert said in refused(**changes)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 3.5 GiB for an array with shape (9,)"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes."),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_memory_that_runs_short_is_no_fault_of_an_image(refused, monkeypatch, caplog, error):
+    """Nothing is skipped for it, and no image is to be deleted."""
+
+    def short(*_):
+        raise error
+
+    monkeypatch.setattr("torchvision.transforms.RandomHorizontalFlip.forward", short)
+    said = refused(**{"data.skip_broken": True, "augment.hflip": 1})
+    assert said.startswith("there is not enough memory for ") and said.endswith(
+        "add --memory lean, or lower batch_size"
+    )
+    assert "skipped" not in caplog.text
+
+
+def test_a_folder_made_for_a_run_that_never_began_goes_with_it(train, tmp_path):
+    with pytest.raises(ValueError, match="leaves no step of training"):
+        train(out=str(tmp_path / "new" / "runs"), **{"trainer.max_steps": 0})
+    assert not (tmp_path / "new").exists()
 
 
 def test_sixteen_bit_floats_need_a_gpu(refused, monkeypatch):

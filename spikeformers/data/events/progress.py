@@ -6,12 +6,15 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
+from spikeformers.data.loading import check_workers
+
 
 def each(items: Dataset, what: str, workers: int) -> Iterator[Any]:
     """The items of a dataset in order, with a progress bar if stderr is a terminal."""
     from rich.console import Console
     from rich.progress import track
 
+    check_workers(workers)
     loader = DataLoader(items, batch_size=None, num_workers=workers, collate_fn=_unchanged)
     console = Console(file=sys.stderr)
     yield from track(loader, what, len(loader), console=console, transient=True, disable=not console.is_terminal)

@@ -54,7 +54,7 @@ def neuron_of(module: nn.Module) -> Neuron | None:
     if kind not in (ILIF, NILIF, IntegerHalfEven, IntegerHalfUp) or z.max_count > 255:
         return None
     integer = dict(threshold=z.v_threshold, v_reset=None, top=z.max_count, unit=z.unit)
-    if kind in (ILIF, NILIF):
+    if kind is ILIF:
         return Neuron(INTEGER, tau=z.tau, decay_input=False, **integer)
     return Neuron(INTEGER, membrane=False, half_up=kind is IntegerHalfUp, **integer)
 

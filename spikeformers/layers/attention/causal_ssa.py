@@ -13,8 +13,7 @@ class CausalSSA(SSA):
 
     The mean keeps the current's magnitude independent of t. Without a softmax the past is a running sum, one D by D
     matrix per head, so a step costs 2 N C D + C D additions at any t. Ours, for comparison with `STAtten`: it sees all
-    past steps and none ahead; STAtten sees its chunk. Arguments and errors: see
-    `SSA`.
+    past steps and none ahead; STAtten sees its chunk. Released code: none. Arguments and errors: see `SSA`.
     """
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:

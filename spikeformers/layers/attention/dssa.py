@@ -24,8 +24,9 @@ class DSSA(nn.Module):
     Both products have spikes on one side, so they only add: 2 N n C additions per step. `x_rate` and `attn_rate` are
     the mean squares of x and a per head (for binary spikes, firing rates): moving averages with weight 0.001 for the
     newest batch, updated before use, without gradient. A rate of 0 counts as 1. `bias` is that of the convolution of
-    patches. SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302.
-    Reported for the whole model: 74.3 to 78.8 % on ImageNet-1k.
+    patches. SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302. Reported for the whole model: 74.3 to 78.8 % on
+    ImageNet-1k. Released code: equal, to 1e-14, once every head has fired; a head silent in the first batch takes the
+    first rate at which it fires, while theirs averages from 0 and so scales that head 32 times too high.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, and, when called, for a height or width that is not
     a multiple of `patch_size`.

@@ -13,8 +13,7 @@ class FrozenSSA(SSA):
 
     Same cost as SSA. The control for any claim about attention: independent runs with frozen random q and k had
     Spikformer on CIFAR-10 at 94.96 against 95.12 %, SDT at 96.48 against 95.66 %. Running statistics of the norms still
-    follow the data, and gradients still reach the stream. Arguments and errors: see
-    `SSA`.
+    follow the data, and gradients still reach the stream. Released code: none. Arguments and errors: see `SSA`.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, **ssa: Unpack[SSAArguments]):

@@ -1,32 +1,61 @@
 """Position as a Gray code appended to queries and keys."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
-from spikeformers.layers.attention.xnor import XNORSSA
+from spikeformers.layers.attention.ssa import ProjectionArguments
+from spikeformers.layers.attention.xnor import XNOR
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.ops.arguments import check_whole
 
 
-class GrayXNOR(XNORSSA):
-    """XNORSSA whose q and k carry the Gray codes of row and column: `[T, B, C, H, W] spikes -> current, same shape`.
+class GrayXNOR(XNOR):
+    """Equal bits of q and k, which carry the Gray codes of row and column: `[T, B, C, H, W] spikes -> current`.
 
-        code(i) = bits of i xor (i >> 1)                           of the row, then of the column
-        q, k = [q, code], [k, code]                                the rest is XNORSSA's
+        code(i) = bits of i xor (i >> 1)                           of the row, then of the column, bits / 2 each
+        q, k = [q, code], [k, code]
+        y = attn_neuron(sigmoid(gain) (q k^T + (1 - q)(1 - k)^T) v)       threshold 0.5, and at first gain -4
 
     Indices that differ by a power of two differ in the same number of bits anywhere. Costs 2 N^2 additions per head
-    more than `XNORSSA` for each of the ceil(log2 H) + ceil(log2 W) bits. Any image size. Gray-PE, Lv et al., NeurIPS
-    2025, arXiv:2501.16745. Arguments and errors: see `XNORSSA`.
+    more than `XNORSSA`, whose minimum it has not, for each bit. Gray-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745, in
+    its form for images. Released code: differs, two ports, for series, give all 10 bits to one index; in a single row
+    that is the same.
+
+    Raises ValueError as `XNORSSA` does, for an odd number of bits, and, when called, for a map with more than
+    2^(bits / 2) rows or columns.
     """
 
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        neuron: MakeNeuron,
+        *,
+        scale: float = 0.017986,
+        bits: int = 10,
+        **ssa: Unpack[ProjectionArguments],
+    ):
+        super().__init__(dim, num_heads, neuron, scale=scale, **ssa)
+        check_whole(bits=bits)
+        if bits % 2:
+            raise ValueError(f"bits {bits} are not as many for the row as for the column: give an even number")
+        self.bits = bits
+
     def agreement(self, q: Tensor, k: Tensor, height: int, width: int) -> Tensor:
-        rows, columns = gray_code(height, q), gray_code(width, q)
+        if (side := max(height, width)) > 2 ** (self.bits // 2):
+            needed = 2 * (side - 1).bit_length()
+            raise ValueError(f"a map of {height} x {width} has more places than {self.bits} bits: set bits={needed}")
+        rows, columns = (gray_code(side, self.bits // 2, q) for side in (height, width))
         code = torch.cat([rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)], dim=-1)
         code = code.flatten(0, 1)  # N bits
         q, k = (torch.cat([x, code.expand(*x.shape[:-1], -1)], dim=-1) for x in (q, k))
         return super().agreement(q, k, height, width)
 
 
-def gray_code(count: int, like: Tensor) -> Tensor:
-    """The Gray codes of 0 to `count - 1`, most significant bit first: `[count, ceil(log2 count)]` of 0 and 1."""
+def gray_code(count: int, bits: int, like: Tensor) -> Tensor:
+    """The Gray codes of 0 to `count - 1`, most significant bit first: `[count, bits]` of 0 and 1."""
     index = torch.arange(count, device=like.device)
-    shifts = torch.arange((count - 1).bit_length() - 1, -1, -1, device=like.device)
+    shifts = torch.arange(bits - 1, -1, -1, device=like.device)
     return ((index ^ (index >> 1))[:, None] >> shifts & 1).to(like.dtype)

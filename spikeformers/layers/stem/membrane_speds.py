@@ -20,9 +20,9 @@ class MembraneSPEDS(nn.Module):
         return main(spikes) + side(spikes)                     current
 
     Same cost as SPEDS. The first convolution of `lead` sees the image itself. `conv` makes the 3x3 convolutions and
-    `side_conv` the 1x1 one: `PooledConvNorm` pools if its stride is 2, `ConvNorm` strides. Max-Former, Fang et
-    al., NeurIPS 2025, arXiv:2505.18608, which pools on both sides between stages. Errors are those of
-    `SPEDS`.
+    `side_conv` the 1x1 one: `PooledConvNorm` pools if its stride is 2, `ConvNorm` strides. Max-Former, Fang et al.,
+    NeurIPS 2025, arXiv:2505.18608, which pools on both sides between stages. Released code: equal, to 1e-6 in
+    Max-Former's logits. Errors are those of `SPEDS`.
     """
 
     emits = CURRENT

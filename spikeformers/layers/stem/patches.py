@@ -15,7 +15,7 @@ class Patches(nn.Module):
 
     Patches do not overlap; their side s is the product of `strides`, as in a ViT. C_in s^2 C multiplications per patch.
     The control for convolutional stems: in independent runs with it, and learned positions, Spikformer on CIFAR-10 fell
-    from 95.1 to 78.2 %.
+    from 95.1 to 78.2 %. Released code: none.
     """
 
     emits, takes = SPIKES, (SPIKES, COUNTS)

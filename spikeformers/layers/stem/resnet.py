@@ -17,7 +17,8 @@ class ResNetStem(nn.Module):
 
     kernel_size^2 C_in C multiplications per output pixel of the convolution: its input is the image. `strides` are
     those of the convolution and the 3x3 pool; a pool of stride 1 is omitted. He et al., CVPR 2016, arXiv:1512.03385;
-    with spikes, SEW-ResNet, Fang et al., NeurIPS 2021, arXiv:2102.04159.
+    with spikes, SEW-ResNet, Fang et al., NeurIPS 2021, arXiv:2102.04159. Released code: equal, SpikingJelly's
+    SEW-ResNet.
 
     Raises ValueError for other than two strides.
     """
@@ -45,7 +46,8 @@ class ResNetStem(nn.Module):
 class MembraneResNetStem(ResNetStem):
     """ResNetStem without its neuron: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] current`.
 
-    The prologue of SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302. Errors are those of `ResNetStem`.
+    The prologue of SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302. Released code: equal, to 1e-6 in
+    SpikingResformer's logits. Errors are those of `ResNetStem`.
     """
 
     emits = CURRENT

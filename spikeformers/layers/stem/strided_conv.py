@@ -14,7 +14,8 @@ class StridedConv(nn.Module):
     """A 7x7 convolution with bias and norm, and no neuron: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] current`.
 
     49 C_in C multiplications per output pixel: its input is the image. The stride is the product of `strides`.
-    Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
+    Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663. Released code: equal, to 1e-6 in Meta-SpikeFormer's
+    logits.
     """
 
     emits, takes = CURRENT, (SPIKES, COUNTS)

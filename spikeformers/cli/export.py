@@ -1,0 +1,43 @@
+"""`spikeformers export`: a trained model as a file that runs without this library."""
+
+from pathlib import Path
+from typing import Any
+
+from spikeformers.cli._terminal import make_parser, say
+
+_CHECKED = 256  # test inputs to check a file on
+
+
+def run(words: list[str]) -> None:
+    parser = make_parser(
+        "export CHECKPOINT",
+        "Writes a trained model for ONNX Runtime, OpenVINO or torch, after checking it on test data.",
+        "spikeformers export runs/digits --to onnx",
+    )
+    parser.add_argument("checkpoint", help="a run folder, a .safetensors or .ckpt, or a released file")
+    parser.add_argument("--to", choices=("onnx", "openvino", "torch"), default="onnx", help="the format (onnx)")
+    parser.add_argument("--out", help="the folder to write to (the run's own, or exported/)")
+    parser.add_argument("--data", help="a known set or a folder to check on (default: the set it was trained on)")
+    parser.add_argument("--root", help="folder of known sets (data/)")
+    parser.add_argument("--model", help="name of the model, for a file that does not store it")
+    parser.add_argument("--noise", action="store_true", help="check on noise, without a data set")
+    asked = parser.parse_args(words)
+    import torch
+
+    from spikeformers.checkpoints.load import build_from
+    from spikeformers.checkpoints.made_here import made_here
+    from spikeformers.checkpoints.read import read_checkpoint
+    from spikeformers.deploy.exporting import export
+    from spikeformers.evaluation.test_set import TestSet
+    from spikeformers.layers.time import time_first
+
+    checkpoint = read_checkpoint(asked.checkpoint, asked.model)
+    model = build_from(checkpoint, trusted=made_here(checkpoint.path))
+    inputs = None
+    if not asked.noise:
+        test_set = TestSet(str(checkpoint.path), checkpoint.settings, asked.data, root=asked.root, workers=0)
+        test: Any = test_set.prepared(model)
+        step = max(1, len(test) // _CHECKED)  # spread over the set, which may be sorted by class
+        inputs = time_first(torch.stack([test[i][0] for i in range(0, len(test), step)][:_CHECKED]))
+    folder = asked.out or (asked.checkpoint if Path(asked.checkpoint).is_dir() else "exported")
+    say(str(export(model, folder, asked.to, inputs=inputs, settings=dict(checkpoint.settings))))

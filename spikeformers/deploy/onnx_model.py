@@ -1,0 +1,53 @@
+"""An exported ONNX file as `Predictor` runs it, by ONNX Runtime alone."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+METADATA = "spikeformers"  # the key of our settings among the file's metadata
+
+
+class OnnxModel:
+    """`[B, C, H, W]` or `[T, B, C, H, W]` float32 -> logits `[B, K]`.
+
+    Args:
+        path: A file that `sf.deploy.export` wrote.
+        threads: How many threads compute.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ImportError: onnxruntime is missing.
+        ValueError: The file is no ONNX, or was not exported by spikeformers.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 1):
+        try:
+            import onnxruntime
+        except ImportError:
+            raise ImportError(f"{path} needs onnxruntime: pip install onnxruntime") from None
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"there is no {path}: give a file that sf.deploy.export wrote")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # beside a busy process it costs most
+        options.log_severity_level = 4
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors share no class
+            raise ValueError(f"{path} is no ONNX file that onnxruntime {onnxruntime.__version__} runs") from error
+        text = self.session.get_modelmeta().custom_metadata_map.get(METADATA)
+        if text is None:
+            raise ValueError(f"{path} has no settings of spikeformers: export it by spikeformers export")
+        self.path, self.settings = Path(path), dict[str, Any](json.loads(text))
+        self.time_steps, self.in_channels = self.settings["time_steps"], self.settings["in_channels"]
+        self.num_classes = self.settings["num_classes"]
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        return np.asarray(self.session.run(None, {"x": np.ascontiguousarray(batch, np.float32)})[0])
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether a path is that of an exported ONNX file, by its name."""
+    return str(path).lower().endswith(".onnx")

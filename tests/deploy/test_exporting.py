@@ -1,0 +1,145 @@
+"""Exported files: what they answer, what they carry, and when they are refused."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+from tiny_runs import write_images
+
+import spikeformers as sf
+from spikeformers.cli import main
+from spikeformers.deploy import exporting
+from spikeformers.deploy.onnx_model import METADATA
+from spikeformers.deploy.threads import free_threads
+
+PREPROCESS = {"image_size": 16, "mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear", "crop_pct": 1.0}
+TINY = dict(dim=16, depth=1, num_heads=2, strides=(2, 2, 1, 1), time_steps=2, image_size=16, num_classes=3)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, lively):
+    """A checkpoint of a small model with class names, and a folder of images that it may be tested on."""
+    folder = tmp_path_factory.mktemp("trained")
+    images = write_images(folder / "set", train=1)
+    torch.manual_seed(0)
+    model = sf.create_model("spikformer", **TINY)
+    lively(model, torch.randn(32, 3, 16, 16) - 0.8)  # as dark as the images
+    settings = {
+        "preprocess": PREPROCESS,
+        "classes": ["left", "right", "top"],
+        "recipe": {"data": {"name": str(images)}},
+    }
+    return sf.save_pretrained(model, folder / "weights.safetensors", **settings), images
+
+
+@pytest.fixture(scope="module")
+def onnx_file(trained, tmp_path_factory):
+    file, _ = trained
+    out = tmp_path_factory.mktemp("exported")
+    with pytest.raises(SystemExit) as left:
+        main(["export", str(file), "--out", str(out)])
+    assert left.value.code == 0
+    assert [path.name for path in out.iterdir()] == ["model.onnx"]
+    return out / "model.onnx"
+
+
+def test_an_onnx_file_answers_as_its_checkpoint(trained, onnx_file):
+    checkpoint, images = trained
+    files = sorted(images.rglob("*.png"))
+    expected, said = sf.deploy.Predictor(checkpoint)(files), sf.deploy.Predictor(onnx_file)(files)
+    assert len({confidence for (_, confidence), *_ in expected}) > 1
+    for one, other in zip(expected, said, strict=True):
+        assert dict(one) == pytest.approx(dict(other), abs=1e-5)
+    (alone,) = sf.deploy.Predictor(onnx_file, threads=1)([Image.open(files[0])])  # a batch of one, too
+    assert dict(alone) == pytest.approx(dict(said[0]), abs=1e-6)
+
+
+def test_predicting_with_an_onnx_file_imports_no_torch(trained, onnx_file):
+    script = (
+        "import sys; from spikeformers.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print({'torch', 'torchvision'} & {*sys.modules}, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", script, "predict", str(onnx_file), str(trained[1] / "test"), "--json"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stderr.strip() == "set()"
+    rows = json.loads(run.stdout)
+    assert len(rows) == 12
+    assert {top["label"] for row in rows for top in row["top"]} == {"left", "right", "top"}
+
+
+def test_the_report_gives_agreement_speed_and_size(trained, tmp_path, capsys):
+    checkpoint, images = trained
+    with pytest.raises(SystemExit) as left:
+        main(["export", str(checkpoint), "--to", "torch", "--out", str(tmp_path), "--data", str(images)])
+    assert left.value.code == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(
+        f"{tmp_path / 'model.pt2'}: 100.00% of 12 inputs get the model's class, logits differ by at "
+    )
+    assert line.endswith(" MB")
+
+
+def test_a_program_of_recordings_takes_any_batch(tmp_path):
+    torch.manual_seed(0)
+    model = sf.create_model("sdt", **{**TINY, "in_channels": 2}).eval()
+    made = sf.deploy.export(model, tmp_path / "new" / "folder", "torch", inputs=torch.rand(2, 3, 2, 16, 16))
+    assert made.images == 3
+    carried = {METADATA: ""}
+    again = torch.export.load(made.path, extra_files=carried).module()
+    assert json.loads(carried[METADATA])["config"] == {**model.config, "folded": True}
+    for batch in (1, 5):
+        x = torch.rand(2, batch, 2, 16, 16)
+        torch.testing.assert_close(again(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
+    def broken(program, folder, text):
+        (folder / "model.pt2").write_text("nothing")
+        return folder / "model.pt2", lambda x: np.roll(np.eye(3)[[0]].repeat(len(x), 0), np.arange(1), 1)
+
+    monkeypatch.setitem(exporting._WRITERS, "torch", broken)
+    model = sf.create_model("spikformer", **TINY).eval()
+    with torch.no_grad():
+        model.head.linear.bias.copy_(torch.tensor([0.0, 9.0, 0.0]))
+    (tmp_path / "model.pt2").write_text("an earlier one")
+    with pytest.raises(ValueError, match=r"gives only 0\.0% of 16 images of noise the model's class, so it was not"):
+        sf.deploy.export(model, tmp_path, "torch")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("model.pt2", "an earlier one")]
+
+
+def test_refusals(tmp_path, monkeypatch, onnx_file):
+    model = sf.create_model("spikformer", **TINY).eval()
+    with pytest.raises(ValueError, match="format 'tflite' is unknown: choose onnx, openvino, torch"):
+        sf.deploy.export(model, tmp_path, "tflite")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"file cannot be written"):
+        sf.deploy.export(model, tmp_path / "file")
+    monkeypatch.setattr(exporting.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"export to openvino needs onnx: pip install 'spikeformers\[openvino\]'"):
+        sf.deploy.export(model, tmp_path, "openvino")
+    with pytest.raises(FileNotFoundError, match=r"there is no .*none\.onnx"):
+        sf.deploy.Predictor(tmp_path / "none.onnx")
+    (tmp_path / "bad.onnx").write_bytes(onnx_file.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"bad\.onnx is no ONNX file that onnxruntime .* runs"):
+        sf.deploy.Predictor(tmp_path / "bad.onnx")
+    others = onnx.load(onnx_file)
+    del others.metadata_props[:]
+    onnx.save(others, tmp_path / "others.onnx")
+    with pytest.raises(
+        ValueError, match=r"others\.onnx has no settings of spikeformers: export it by spikeformers export"
+    ):
+        sf.deploy.Predictor(tmp_path / "others.onnx")
+    with pytest.raises(ValueError, match=r"runs as it was exported: leave out time_steps"):
+        sf.deploy.Predictor(onnx_file, time_steps=2)
+
+
+def test_free_threads(monkeypatch):
+    assert free_threads() >= 1
+    monkeypatch.setattr("os.getloadavg", lambda: (1000.0, 0, 0))
+    assert free_threads() == 1
