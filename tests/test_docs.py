@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import spikeformers as sf
 from spikeformers.cli import COMMANDS
@@ -23,6 +24,7 @@ def blocks(document: Path, language: str) -> list[str]:
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if blocks(d, "python")], ids=lambda d: d.name)
 def test_python_blocks_run_top_to_bottom(document, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (48, 40)).save("photo.jpg")
     names: dict = {}
     for block in blocks(document, "python"):
         exec(compile(block, document.name, "exec"), names)

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from spikeformers.analysis.bench import Speed, bare_products, bench
 from spikeformers.analysis.inference_ways import INFERENCE_WAYS, inference_way
+from spikeformers.checkpoints import create_model
 from spikeformers.models import SpikingTransformer, compile, recompute_blocks
-from spikeformers.models.registry import build, describe_model, list_models
+from spikeformers.models.registry import describe_model, list_models
 
 WAYS = ("plain", "lean", "compiled", "spikingjelly", "spikingjelly-compiled", *INFERENCE_WAYS)
 
@@ -43,7 +44,7 @@ def bench_ways(
 
 def make_way(way: str, name: str, **overrides: Any) -> Any:
     """A model by name for one of `WAYS`. Raises ValueError for a model that SpikingJelly does not have."""
-    model = build(name, overrides)
+    model = create_model(name, **overrides)
     if way.startswith("spikingjelly"):
         counterpart = spikingjelly_counterpart(model)
         if counterpart is None:
@@ -55,7 +56,7 @@ def make_way(way: str, name: str, **overrides: Any) -> Any:
 
 def _for_inference(way: str, name: str, x: Tensor, **overrides: Any) -> nn.Module:
     """A model with random weights, and norms set by `x`, without which hardly any neuron would fire."""
-    model = build(name, overrides)
+    model = create_model(name, **overrides)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0

@@ -12,7 +12,7 @@ class NeuronActivity:
     """The spikes of one neuron layer, summed over batches.
 
     `by_step` counts nonzero outputs at each step, over neurons and samples; `by_neuron` counts them for each neuron,
-    over samples and steps, in the shape of one sample.
+    over samples and steps, in the shape of one sample. Each step of the model has `sub_steps` steps of the neuron.
     """
 
     name: str
@@ -20,6 +20,7 @@ class NeuronActivity:
     by_step: Tensor | None = None  # T
     by_neuron: Tensor | None = None  # C H W, or another shape of a sample
     samples: int = 0
+    sub_steps: int = 1
     _step: int = 0
 
     def begin(self) -> None:

@@ -127,7 +127,7 @@ def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ
     if not counter.samples:
         raise ValueError("there are no batches to profile on: give at least one")
     label = name or str(getattr(model, "config", {}).get("name") or type(model).__name__)
-    steps = max((len(a.rates) for a in counter.activity.values()), default=1)
+    steps = max((len(a.rates) // a.sub_steps for a in counter.activity.values()), default=1)
     layers = [_settled(layer, steps, counter.units[-1]) for layer in counter.layers.values()]
     return Profile(label, counter.samples, steps, layers, list(counter.activity.values()), costs)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from spikeformers.checkpoints.load import load_checkpoint
+from spikeformers.checkpoints.shipped import settings_of, shipped
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.registry import build
 
@@ -13,8 +14,10 @@ def create_model(name: str, pretrained: str | bool | None = None, **overrides: A
         create_model("spikformer_8_512", num_classes=37, time_steps=8, neuron=PLIF)
 
     Args:
-        name: A registered size, a family (whose required numbers are then overrides), or your own `file.py:builder`.
-        pretrained: Path of the weights, for `load_checkpoint`. None or False keeps the initial weights.
+        name: A registered size, a family (whose required numbers are then overrides), a model whose weights come with
+            the package (`spikeformers list` marks it), or your own `file.py:builder`.
+        pretrained: True for the weights that come with the package, or the path of others, for `load_checkpoint`. None
+            or False keeps the initial weights.
         **overrides: Arguments of the builder. A part is a class, a name, or a mapping as in a settings file.
 
     Returns:
@@ -22,11 +25,16 @@ def create_model(name: str, pretrained: str | bool | None = None, **overrides: A
 
     Raises:
         ValueError: An unknown name or argument (with close matches), a value that does not fit, or
-            `pretrained=True`: no weights are hosted.
+            `pretrained=True` for a name without weights.
     """
-    model = build(name, overrides)
-    if pretrained is True:
-        raise ValueError(f"{name} has no weights to download: give a file of them, pretrained=PATH")
-    if pretrained is not None and pretrained is not False:
-        load_checkpoint(model, pretrained)
-    return model
+    own = shipped().get(name)
+    if own:
+        config = {**settings_of(own)["config"], **overrides}
+        model = build(config.pop("name"), config)
+    else:
+        model = build(name, overrides)
+    weights = own if pretrained is True else pretrained or None
+    if pretrained is True and not own:
+        named = f", or of {', '.join(shipped())}, which has some" if shipped() else ""
+        raise ValueError(f"{name} comes without weights: give a file of them, pretrained=PATH{named}")
+    return model if weights is None else load_checkpoint(model, weights)

@@ -11,11 +11,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from spikeformers.checkpoints.containers import read_pickle, stranger, training_arguments, unwrap
+from spikeformers.checkpoints.int8 import unpack
+from spikeformers.checkpoints.shipped import METADATA, shipped
 from spikeformers.data.settings import Data
 from spikeformers.models.registry import build
 
 WEIGHTS = "weights.safetensors"
-METADATA = "spikeformers"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
     """Reads a weight file, without running any code in it.
 
     Args:
-        path: A run folder, a `.safetensors`, our `.ckpt`, or a third-party checkpoint.
+        path: A run folder, a `.safetensors`, our `.ckpt`, a third-party checkpoint, or, where there is no such file,
+            the name of weights that come with the package.
         model: The name of the model, for a file without a config.
 
     Returns:
@@ -55,13 +57,14 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
         FileNotFoundError: There is no such file.
         ValueError: The file is damaged, refused or empty.
     """
-    path = Path(path)
+    path = find_weights(path)
     if path.is_dir():
         if not (path / WEIGHTS).is_file():
             raise FileNotFoundError(f"{path} is a folder without {WEIGHTS}: give a finished run or a weight file")
         path = path / WEIGHTS
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {path}: give a run folder or a weight file")
+        known = f", or one of {', '.join(shipped())}, which come along" if shipped() else ""
+        raise FileNotFoundError(f"there is no checkpoint {path}: give a run folder or a weight file{known}")
     try:
         checkpoint = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     except ValueError as error:
@@ -75,6 +78,11 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
             config = build(model, {}).config
         checkpoint = replace(checkpoint, settings={**checkpoint.settings, "config": config})
     return checkpoint
+
+
+def find_weights(path: str | Path) -> Path:
+    """The path itself, or, where nothing is there, of the weights of that name that come with the package."""
+    return Path(path) if Path(path).exists() else shipped().get(str(path), Path(path))
 
 
 _TEXTS = {"name": str, "root": str, "cache": str | None, "interpolation": str | None}
@@ -128,4 +136,4 @@ def _read_safetensors(path: Path) -> Checkpoint:
             settings = json.loads((file.metadata() or {}).get(METADATA, "{}"))
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a readable safetensors file ({error}): fetch it again") from error
-    return Checkpoint(path, unwrap(weights, path), settings if isinstance(settings, dict) else {})
+    return Checkpoint(path, unwrap(unpack(weights), path), settings if isinstance(settings, dict) else {})

@@ -15,10 +15,10 @@ def run(words: list[str]) -> None:
     import torch
 
     from spikeformers.analysis import parts_tree
-    from spikeformers.models.registry import build
+    from spikeformers.checkpoints import create_model
 
     with torch.device("meta"):
-        model = build(asked.model, {})
+        model = create_model(asked.model)
     parts = parts_tree(model)
     if asked.json:
         print(json.dumps({"config": model.config, "parts": [vars(part) for part in parts]}, indent=2))

@@ -17,7 +17,9 @@ def run(words: list[str]) -> None:
         "Classifies images or event recordings with a trained model.",
         "spikeformers predict runs/digits seven.png",
     )
-    parser.add_argument("checkpoint", help="a run folder, a .safetensors or .ckpt of a run, or an exported .onnx")
+    parser.add_argument(
+        "checkpoint", help="a run folder, a weight file, an exported .onnx, or a name that `list` has weights for"
+    )
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="images or folders of images; recordings if trained on recordings"
     )

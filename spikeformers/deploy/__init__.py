@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from spikeformers.deploy.engine import SpikeEngine, load_engine, spike_engine
     from spikeformers.deploy.exporting import export
     from spikeformers.deploy.predict import Predictor
+    from spikeformers.deploy.unrolling import unroll
     from spikeformers.models.folding import fold
 
-__all__ = ["Predictor", "SpikeEngine", "export", "fold", "load_engine", "spike_engine"]
+__all__ = ["Predictor", "SpikeEngine", "export", "fold", "load_engine", "spike_engine", "unroll"]
 
 __getattr__ = lazy_names(
     __name__,
@@ -18,6 +19,7 @@ __getattr__ = lazy_names(
         "Predictor": "predict",  # without torch for an exported file
         "export": "exporting",
         "fold": ".models.folding",
+        "unroll": "unrolling",
         **dict.fromkeys(("SpikeEngine", "load_engine", "spike_engine"), "engine"),
     },
 )

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from spikeformers.checkpoints.load import build_from
 from spikeformers.checkpoints.made_here import made_here
-from spikeformers.checkpoints.read import read_checkpoint
+from spikeformers.checkpoints.read import find_weights, read_checkpoint
 from spikeformers.data.loading import eval_loader
 from spikeformers.evaluation.test_set import TestSet
 from spikeformers.layers.time import time_first
@@ -48,7 +48,7 @@ def load_for_analysis(
 
     Raises what reading and building raise, and ValueError if `data` is missing or does not suit a checkpoint.
     """
-    is_file = Path(model).exists()
+    is_file = find_weights(model).exists()
     checkpoint = read_checkpoint(model) if is_file else None
     settings = checkpoint.settings if checkpoint else {}
     if not (is_file or ":" in model):  # not a builder in a user's file, file.py:builder

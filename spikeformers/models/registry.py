@@ -92,7 +92,7 @@ def list_models(pattern: str = "*") -> list[str]:
         The matching names.
     """
     names = [name for family in _FAMILIES.values() for name in family.sizes]
-    return [name for name in names if _matches(name, pattern)]
+    return [name for name in names if matches(name, pattern)]
 
 
 def list_families() -> list[str]:
@@ -301,7 +301,8 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _matches(name: str, pattern: str) -> bool:
+def matches(name: str, pattern: str) -> bool:
+    """Whether a name fits a shell pattern, or has a word in it."""
     from fnmatch import fnmatchcase
 
     return fnmatchcase(name, pattern) if any(c in pattern for c in "*?[") else pattern in name

@@ -30,7 +30,9 @@ class Integer(nn.Module):
         self.levels = tuple(count * self.unit for count in range(max_count + 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        current = x.to(torch.promote_types(x.dtype, torch.float32)) / self.v_threshold
+        current = x.to(torch.promote_types(x.dtype, torch.float32))
+        if self.v_threshold != 1:  # a pass over memory each way
+            current = current / self.v_threshold
         return (self.count(current) * self.unit).to(x.dtype)
 
     def count(self, x: Tensor) -> Tensor:

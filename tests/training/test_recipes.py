@@ -29,7 +29,7 @@ from spikeformers.training.recipe import Augment
 from spikeformers.training.recipe_file import recipe_head, recipe_sizes
 from spikeformers.training.trainer import check_trainer, quiet_lightning
 
-OURS = ("digits", "fashion_mnist", "nmnist")  # not after a paper
+OURS = ("cifar10_evening", "cifar10_evening_spikes", "digits", "fashion_mnist", "nmnist")  # not after a paper
 A_MODEL = sf.create_model("spikformer", dim=8, depth=1, num_heads=1)
 EVERY_SIZE = [(name, size) for name, sizes in SIZES.items() for size in sizes]
 
