@@ -111,7 +111,7 @@ def test_ways_for_inference():
     plain, *engines = speeds
     assert plain.training and plain.peak
     assert all(speed.evaluation > 0 and speed.training is None and speed.peak is None for speed in engines)
-    with pytest.raises(ValueError, match="engine is a way in fp32 or int8"):
+    with pytest.raises(ValueError, match="engine runs in fp32 or int8"):
         bench_ways("spikformer_4_384_cifar10", ["engine"], bf16=True, **size)
 
 

@@ -67,7 +67,7 @@ def test_the_files_say_what_the_profile_says(reported):
         assert says["energy"][name]["millijoules"] == report.profile.total(name).millijoules
     assert [answer["steps"] for answer in says["anytime"]] == [1, 2, 3]
     assert says["top1"] == says["anytime"][-1]["top1"] == report.top1
-    assert says["verdict"].startswith("Not spike-driven") and 1 <= len(says["advice"]) <= 3
+    assert says["verdict"].startswith("Not entirely spike-driven") and 1 <= len(says["advice"]) <= 3
     with (folder / "layers.csv").open() as table:
         assert len(list(csv.DictReader(table))) == len(says["layers"])
     assert not folder.with_name("out.unfinished").exists()
@@ -132,11 +132,11 @@ def test_a_report_takes_the_place_of_an_older_one_and_of_nothing_else(reported, 
     model, batches = build("spikformer"), [(torch.randn(1, 3, 16, 16), torch.zeros(1, dtype=torch.long))]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("all of it")
-    with pytest.raises(ValueError, match="mine holds something that is no report: choose another folder"):
+    with pytest.raises(ValueError, match="mine has files but no report: choose another folder"):
         write_report(model, batches, tmp_path / "mine")
-    with pytest.raises(ValueError, match=r"no layer of neurons 'blocks.9': choose one of stem.stages.0.neuron"):
+    with pytest.raises(ValueError, match=r"no neuron layer 'blocks.9': choose from stem.stages.0.neuron"):
         write_report(model, batches, tmp_path / "new", raster="blocks.9")
-    with pytest.raises(ValueError, match="no energy convention 'mine': choose of"):
+    with pytest.raises(ValueError, match="no energy convention 'mine': choose from"):
         write_report(model, batches, tmp_path / "new", convention="mine")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     for _ in range(2):
@@ -152,7 +152,7 @@ def test_events_and_parts_that_look_ahead(tmp_path):
     clips = torch.poisson(torch.rand(3, 2, 2, 32, 32))  # T B C H W
     report = write_report(model, [(clips, torch.tensor([0, 1]))], tmp_path / "out", shown=1)
     assert report.answers == [] and "looks ahead in time" in report.refused
-    assert "Not read out before the last step: " in (tmp_path / "out" / "index.html").read_text()
+    assert "There is no accuracy before the last step: " in (tmp_path / "out" / "index.html").read_text()
     assert not (tmp_path / "out" / "pictures" / "anytime.svg").exists()
 
 

@@ -132,9 +132,9 @@ def test_a_budget_of_epochs_leaves_the_recipe_as_it_is():
 
 def test_a_budget_below_one_step_is_refused():
     recipe = Recipe(model=MODEL, run="own")
-    with pytest.raises(ValueError, match=r"minutes 0.01 are less than one step of own: 0.0333 minutes"):
+    with pytest.raises(ValueError, match=r"minutes 0.01 is less than one step of own, 0.0333 minutes"):
         spent(recipe, Budget("minutes", 0.01), Price(2.0, 0.3, 1.0, 1e7), 50)
-    with pytest.raises(ValueError, match="buy no training step"):
+    with pytest.raises(ValueError, match="allows no training step"):
         Budget("flops", -1)
 
 
@@ -171,10 +171,10 @@ def test_parameters_are_evened_out_by_a_number():
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("mlp", "mlp is compared, and cannot also even parameters out"),
-        ("time_steps", "time_steps does not change how many parameters GWFFN has"),
-        ("num_heads", "num_heads does not change how many parameters GWFFN has"),
-        ("strides", "strides of GWFFN is .*, no number"),
+        ("mlp", "mlp is swapped, so it cannot also even out parameters"),
+        ("time_steps", "time_steps does not change the parameters of GWFFN"),
+        ("num_heads", "num_heads does not change the parameters of GWFFN"),
+        ("strides", "strides of GWFFN is .*: give --even a number"),
     ],
 )
 def test_what_cannot_even_out(argument, said):

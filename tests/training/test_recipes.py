@@ -288,7 +288,7 @@ def test_a_model_that_a_recipe_is_not_for_is_refused(words, said):
 
 
 def test_a_recipe_that_starts_from_weights_is_refused_without_them():
-    with pytest.raises(ValueError, match=r"^qkformer_imagenet_384 begins with the weights of .* by --start_from$"):
+    with pytest.raises(ValueError, match=r"^qkformer_imagenet_384 starts from the weights of .* with --start_from$"):
         fit("qkformer_imagenet_384", precision="bf16-mixed")
 
 

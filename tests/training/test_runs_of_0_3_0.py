@@ -132,5 +132,5 @@ def test_an_interrupted_run_ends_as_it_would_have(rows_of, without_pictures, mon
 def test_a_finished_run_goes_on_to_more_epochs(rows_of, without_pictures, caplog):
     result = resume("done", epochs=8)
     assert [row["epoch"] for row in rows_of(result.run)] == [str(epoch) for epoch in range(1, 9)]
-    assert "epochs were 6 and are 8" in caplog.text
+    assert "epochs changed from 6 to 8" in caplog.text
     assert result.best_on_test >= float(rows_of(result.run)[0]["test_acc"])
