@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spikeformers.deploy.engine.graph import Node, decode, encode, nodes_of
-from spikeformers.deploy.engine.plan import SPARSE, Step, make_steps
+from spikeformers.deploy.engine.fuse import fused
+from spikeformers.deploy.engine.plan import make_steps
 from spikeformers.deploy.engine.trace import trace
 from spikeformers.files import atomic_path
 from spikeformers.models import SpikingTransformer
@@ -57,8 +58,9 @@ class SpikeEngine(nn.Module):
         self.nodes, self.constants, self.neurons = list(nodes), constants, list(neurons)
         self.input, self.features, self.logits = ends
         self.shape, self.dtype, self.foreign = tuple(shape), dtype, tuple(foreign)
-        outputs = [self.features, self.logits]
-        self.steps, self.kinds = make_steps(self.nodes, constants, self.neurons, outputs, dtype)
+        joined, outputs = fused(self.nodes, [self.features, self.logits], constants, self.neurons)
+        self.steps, self.kinds = make_steps(joined, constants, self.neurons, outputs, dtype)
+        self._features, self._logits = outputs
         self.seconds: dict[str, float] = {}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -67,11 +69,11 @@ class SpikeEngine(nn.Module):
 
     def forward_steps(self, x: Tensor) -> Tensor:
         """Logits at every step: `[T, B, K]`."""
-        return self._run(x)[self.logits]
+        return self._run(x)[self._logits]
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The stream behind the last block: `[T, B, D, H / s, W / s]`."""
-        made, kind = self._run(x)[self.features], self.kinds[self.features]
+        made, kind = self._run(x)[self._features], self.kinds[self._features]
         return made if kind is None else made.to(torch.float32) * kind.unit
 
     @property
@@ -128,7 +130,9 @@ class SpikeEngine(nn.Module):
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as unfinished:
-            save_file({k: v.contiguous() for k, v in self.constants.items()}, unfinished, {"engine": json.dumps(program)})
+            save_file(
+                {k: v.contiguous() for k, v in self.constants.items()}, unfinished, {"engine": json.dumps(program)}
+            )
         return path
 
     def _given(self, x: Tensor) -> dict[str, Any]:
@@ -194,7 +198,10 @@ def load_engine(path: str | Path) -> SpikeEngine:
             constants = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except (KeyError, json.JSONDecodeError, OSError) as error:
         raise ValueError(f"{path} is not an engine's file: make one with spike_engine(...).save") from error
-    nodes = [Node(name, op, tuple(decode(args)), decode(kwargs), _shape(shape)) for name, op, args, kwargs, shape in program["nodes"]]
+    nodes = [
+        Node(name, op, tuple(decode(args)), decode(kwargs), _shape(shape))
+        for name, op, args, kwargs, shape in program["nodes"]
+    ]
     neurons = [Neuron(**neuron) for neuron in program["neurons"]]
     dtype = {"float32": torch.float32, "int8": torch.int8}[program["dtype"]]
     engine = SpikeEngine(nodes, constants, neurons, tuple(program["ends"]), program["shape"], dtype, program["foreign"])
@@ -213,6 +220,3 @@ def _timed(run: Any, values: dict[str, Any]) -> float:
     begun = time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()
     run(values)
     return (time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()) - begun
-
-
-__all__ = ["SPARSE", "PlanRow", "SpikeEngine", "Step", "load_engine", "spike_engine"]

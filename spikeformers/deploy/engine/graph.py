@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -33,6 +33,17 @@ class Node:
     @property
     def reads(self) -> list[str]:
         return [ref.name for ref in _refs((self.args, self.kwargs))]
+
+    @property
+    def writes(self) -> list[str]:
+        """Names of its value, or, where a neuron is fused behind it, of the bytes fired and the current if it is kept."""
+        if "fired" not in self.kwargs:
+            return [self.name]
+        return [self.kwargs["fired"], *([self.name] if self.kwargs["keeps"] else [])]
+
+    def renamed(self, names: dict[str, str]) -> Node:
+        """The same, reading other values."""
+        return replace(self, args=_renamed(self.args, names), kwargs=_renamed(self.kwargs, names))
 
 
 def nodes_of(graph: fx.Graph) -> tuple[list[Node], str, list[str]]:
@@ -72,7 +83,7 @@ def without_detours(nodes: list[Node], outputs: list[str]) -> list[Node]:
     stands_for: dict[str, str] = {}
     kept = []
     for node in nodes:
-        node = Node(node.name, node.op, _renamed(node.args, stands_for), _renamed(node.kwargs, stands_for), node.shape)
+        node = node.renamed(stands_for)
         by_name[node.name] = node
         source = node
         while source.op in RESHAPES and isinstance(source.args[0], Ref) and source.args[0].name in by_name:
@@ -82,13 +93,17 @@ def without_detours(nodes: list[Node], outputs: list[str]) -> list[Node]:
                 break
         else:
             kept.append(node)
-    read = set(outputs)
-    alive = []
-    for node in reversed(kept):  # what only detours read
-        if node.name in read:
-            alive.append(node)
+    return alive(kept, outputs)
+
+
+def alive(nodes: list[Node], outputs: list[str]) -> list[Node]:
+    """The nodes whose values the outputs need."""
+    read, found = set(outputs), []
+    for node in reversed(nodes):
+        if read.intersection(node.writes):
+            found.append(node)
             read.update(node.reads)
-    return alive[::-1]
+    return found[::-1]
 
 
 # Rows stay in order: the same numbers under another shape.

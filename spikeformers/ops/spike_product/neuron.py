@@ -1,15 +1,18 @@
-"""What the kernels know of neurons."""
+"""The neurons that the kernels have."""
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
 from dataclasses import asdict, dataclass
 
 CURRENT, LIF, INTEGER = 0, 1, 2
 
 
-class _Struct(ctypes.Structure):
+class Struct(ctypes.Structure):
+    """`Neuron` of kernels.cpp."""
+
     _fields_ = [
         *((name, ctypes.c_int32) for name in ("kind", "decay_input", "soft", "membrane", "half_up", "top")),
         *((name, ctypes.c_float) for name in ("tau", "threshold", "reset", "gain")),
@@ -35,8 +38,14 @@ class Neuron:
     top: int = 1
     unit: float = 1.0
 
-    def struct(self) -> _Struct:
-        return _Struct(
+    def __post_init__(self) -> None:
+        if not 1 <= self.top <= 255:
+            raise ValueError(f"top {self.top} is not in 1 to 255, which a byte holds")
+
+    @functools.cached_property
+    def numbers(self) -> tuple[float, ...]:
+        """The fields of `Struct`."""
+        return (
             self.kind,
             self.decay_input,
             self.v_reset is None,
@@ -50,7 +59,11 @@ class Neuron:
         )
 
     def describe(self) -> dict[str, object]:
+        """The arguments that make it, for a file."""
         return asdict(self)
 
 
-NONE = Neuron(CURRENT)
+@functools.lru_cache(maxsize=1024)
+def struct(numbers: tuple[float, ...]) -> Struct:
+    """What the kernels are handed for the `numbers` of a neuron; for none, a kind that only writes the current."""
+    return Struct(*map(int, numbers[:6]), *numbers[6:]) if numbers else Struct(CURRENT)

@@ -1,0 +1,218 @@
+"""Calls into the compiled kernels, and the operators of torch that stand for them.
+
+The functions here check nothing: `SpikeProduct`, `fire`, `max_pool` and `attention` do. While torch compiles or exports
+they call the operators instead, for which torch needs only the shapes.
+"""
+
+import ctypes
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from spikeformers.ops.spike_product.build import kernels
+from spikeformers.ops.spike_product.neuron import struct
+
+_ROWS_IN_BAND = 16  # of outputs whose inputs are listed together
+_MOST_LISTED = 1 << 31  # bytes of input that a band's lists can number
+
+
+class Shape(ctypes.Structure):
+    """`Shape` of kernels.cpp."""
+
+    _fields_ = [(name, ctypes.c_int32) for name in "T B H W C Ho Wo O kh kw sh sw ph pw dh dw in_row out_row".split()]
+
+
+class Window(NamedTuple):
+    """How a kernel moves over a map."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+    def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of what it makes. Raises ValueError where the kernel is larger than the map."""
+        height, width = (
+            (n + 2 * pad - d * (k - 1) - 1) // s + 1
+            for n, k, s, pad, d in zip(size, self.kernel, self.stride, self.padding, self.dilation, strict=True)
+        )
+        if height < 1 or width < 1:
+            raise ValueError(f"a map of {size[0]} x {size[1]} is smaller than the kernel {list(self.kernel)}")
+        return height, width
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return (*self.kernel, *self.stride, *self.padding, *self.dilation)
+
+
+class Packed(NamedTuple):
+    """Sizes of a packed product: channels made, channels read by a group, groups; vectors in a tile; 0 or 1 each."""
+
+    dim: int
+    in_dim: int
+    groups: int
+    vectors: int
+    eight: int
+    depthwise: int
+
+
+@functools.lru_cache(maxsize=4096)
+def _geometry(shape: tuple[int, ...], steps: int, window: Window, packed: Packed) -> tuple[Shape, tuple[int, ...], int]:
+    """What the kernels are told of a product, the shape that it makes, and rows in a band."""
+    items, channels, height, width = shape
+    out = window.size_after((height, width))
+    own, made = (packed.dim, packed.dim) if packed.depthwise else (packed.in_dim, packed.dim // packed.groups)
+    band = min(_ROWS_IN_BAND, out[0])
+    while band > 1 and steps * _rows_read(band, window, height) * width * own >= _MOST_LISTED:
+        band //= 2
+    if (
+        max(items * channels * height * width // max(items, 1), steps * _rows_read(band, window, height) * width * own)
+        >= _MOST_LISTED
+    ):
+        raise ValueError(f"a map of {channels} x {height} x {width} in {steps} steps is too large for the kernels")
+    sizes = Shape(
+        steps, items // steps, height, width, own, *out, made, *window.numbers, channels, packed.dim
+    )  # fmt: skip
+    return sizes, (items, packed.dim, *out), band
+
+
+def _rows_read(band: int, window: Window, height: int) -> int:
+    return min(height, (band - 1) * window.stride[0] + (window.kernel[0] - 1) * window.dilation[0] + 1)
+
+
+def product(
+    x: Tensor,
+    tensors: Sequence[Tensor],
+    residual: Tensor | None,
+    steps: int,
+    window: Window,
+    packed: Packed,
+    neuron: tuple[float, ...],
+    counts: bool,
+    current: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Bytes and current of a convolution; `tensors` are weights, scales and biases of each group."""
+    if torch.compiler.is_compiling():
+        spikes, flow = _product_op(
+            x, list(tensors), residual, steps, [*window.numbers], [*packed], list(map(float, neuron)), counts, current
+        )
+        return spikes if neuron else None, flow if current else None
+    x = x.contiguous(memory_format=torch.channels_last)
+    sizes, shape, band = _geometry(x.shape, steps, window, packed)
+    spikes = _channels_last(shape, torch.uint8) if neuron else None
+    flow = _channels_last(shape, torch.float32) if current else None
+    if residual is not None:
+        if residual.shape != shape:
+            raise ValueError(f"a residual of {list(residual.shape)} came where {list(shape)} belongs")
+        residual = residual.float().contiguous(memory_format=torch.channels_last)
+    library, z, size, threads = kernels(), ctypes.byref(struct(neuron)), ctypes.byref(sizes), torch.get_num_threads()
+    if packed.depthwise:
+        weight, _, bias = tensors
+        library.sf_depthwise(size, z, at(x), at(weight), at(bias), at(residual), at(spikes), at(flow), threads)  # pyright: ignore[reportOptionalMemberAccess]
+        return spikes, flow
+    for group in range(packed.groups):
+        weight, scale, bias = tensors[3 * group : 3 * group + 3]
+        made = group * sizes.O
+        library.sf_conv(  # pyright: ignore[reportOptionalMemberAccess]
+            size, z, at(x, group * sizes.C), at(weight), packed.eight, int(counts), packed.vectors, at(scale), at(bias),
+            at(residual, made), at(spikes, made), at(flow, made), threads, band,
+        )  # fmt: skip
+    return spikes, flow
+
+
+def fire(x: Tensor, neuron: tuple[float, ...]) -> Tensor:
+    """Bytes of neurons behind any current `[T, ...]`, which lie as `x` does."""
+    if torch.compiler.is_compiling():
+        return _fire_op(x, list(map(float, neuron)))
+    once = x.shape[0] > 1 and x.stride(0) == 0
+    step = x[0]
+    order = sorted(range(step.ndim), key=step.stride, reverse=True)
+    laid = step.permute(order)
+    whole = x.permute(0, *(i + 1 for i in order))
+    if not laid.is_contiguous() or not (once or x.stride(0) >= step.numel()):
+        order, whole = list(range(step.ndim)), x.contiguous()
+    spikes = torch.empty(whole.shape, dtype=torch.uint8)
+    kernels().sf_neuron(  # pyright: ignore[reportOptionalMemberAccess]
+        ctypes.byref(struct(neuron)), at(whole), ctypes.c_int64(x.shape[0]), ctypes.c_int64(step.numel()),
+        ctypes.c_int64(whole.stride(0)), at(spikes), torch.get_num_threads(),
+    )  # fmt: skip
+    back = [0] * step.ndim
+    for place, axis in enumerate(order):
+        back[axis] = place + 1
+    return spikes.permute(0, *back)
+
+
+def max_pool(x: Tensor, window: Window, shape: tuple[int, int]) -> Tensor:
+    """The largest byte of every window, `[B, C, *shape]`."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    items, channels, height, width = x.shape
+    y = _channels_last((items, channels, *shape), torch.uint8)
+    sizes = Shape(1, items, height, width, channels, *shape, channels, *window.numbers, channels, channels)
+    kernels().sf_max_pool(ctypes.byref(sizes), at(x), at(y), torch.get_num_threads())  # pyright: ignore[reportOptionalMemberAccess]
+    return y
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, neuron: tuple[float, ...]) -> Tensor:
+    """Bytes or current of `scale q (k^T v)`, `[T, B, M, N, D]`, heads side by side in rows."""
+    steps, batch, heads, tokens, dim = q.shape
+    made = torch.empty(steps, batch, tokens, heads, dim, dtype=torch.uint8 if neuron else torch.float32)
+    kernels().sf_attention(  # pyright: ignore[reportOptionalMemberAccess]
+        steps, batch, tokens, heads, dim, at(q), at(k), at(v), ctypes.c_float(scale), ctypes.byref(struct(neuron)),
+        at(made if neuron else None), at(None if neuron else made), torch.get_num_threads(),
+    )  # fmt: skip
+    return made.transpose(2, 3)
+
+
+def at(tensor: Tensor | None, offset: int = 0) -> ctypes.c_void_p:
+    """The address of an element."""
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr() + offset * tensor.element_size())
+
+
+def _channels_last(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
+
+
+# ---- operators
+
+
+@torch.library.custom_op("spikeformers::spike_product", mutates_args=())
+def _product_op(
+    x: Tensor,
+    tensors: list[Tensor],
+    residual: Tensor | None,
+    steps: int,
+    window: list[int],
+    packed: list[int],
+    neuron: list[float],
+    counts: bool,
+    current: bool,
+) -> tuple[Tensor, Tensor]:
+    made = product(x, tensors, residual, steps, _window(window), Packed(*packed), tuple(neuron), counts, current)
+    return tuple(x.new_empty(0) if y is None else y for y in made)  # pyright: ignore[reportReturnType]
+
+
+@_product_op.register_fake
+def _(x, tensors, residual, steps, window, packed, neuron, counts, current):
+    shape = (x.shape[0], packed[0], *_window(window).size_after((x.shape[2], x.shape[3])))
+    return (
+        x.new_empty(shape, memory_format=torch.channels_last) if neuron else x.new_empty(0),
+        x.new_empty(shape, dtype=torch.float32, memory_format=torch.channels_last) if current else x.new_empty(0),
+    )
+
+
+@torch.library.custom_op("spikeformers::spike_neuron", mutates_args=())
+def _fire_op(x: Tensor, neuron: list[float]) -> Tensor:
+    return fire(x.contiguous(), tuple(neuron))
+
+
+@_fire_op.register_fake
+def _(x, neuron):
+    return torch.empty(x.shape, dtype=torch.uint8, device=x.device)
+
+
+def _window(numbers: list[int]) -> Window:
+    pairs = iter(numbers)
+    return Window(*zip(pairs, pairs, strict=True))
