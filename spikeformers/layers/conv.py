@@ -18,10 +18,11 @@ class SpikeConv2d(nn.Conv2d):
     """`nn.Conv2d` that keeps a byte for each input in training, where they are noted to be spikes or counts of them."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if noted(input, Counts) is None or not torch.is_grad_enabled():
+        counts = noted(input, Counts)
+        if counts is None or not torch.is_grad_enabled():
             return super().forward(input)
         settings: Any = (self.stride, self.padding, self.dilation, self.groups)
-        return spike_conv2d(input, self.weight, self.bias, *settings)
+        return spike_conv2d(input, self.weight, self.bias, *settings, counts.most)
 
 
 class ConvNorm(nn.Module):

@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
-from spikeformers.ops.lif import autograd, eager, reference
+from spikeformers.ops.lif import autograd, eager, native, reference
 from spikeformers.ops.surrogate import Sigmoid, Surrogate
 from spikeformers.ops.tracing import runs_eagerly
 
-_BACKENDS = ("reference", "recompute", "triton")
+_BACKENDS = ("reference", "recompute", "native", "triton")
 _HAS_TRITON = find_spec("triton") is not None
 
 
@@ -34,10 +34,11 @@ def lif(
 
     The membrane is fp32 (fp64 for fp64 input), whatever dtype `x` has and `s` takes. `tau` is in steps; a tensor
     must broadcast against `x[0]` and gets a gradient. With `detach_reset` no gradient flows through the reset.
-    Backends: "reference" keeps every intermediate for backward, "recompute" only `x`, "triton" does the same in one
-    kernel each way on a GPU, "auto" picks: "reference" where the computation is traced, compiled or transformed.
+    Backends: "reference" keeps every intermediate for backward, "recompute" only `x`; "native" and "triton" do the same
+    in one kernel each way, on a CPU and on a GPU. "auto" picks: "reference" where the computation is traced, compiled
+    or transformed.
 
-    Raises ValueError for an unknown backend, for what "triton" cannot take, for a trace or a transform of other than
+    Raises ValueError for an unknown backend, for what "native" or "triton" cannot take, for a trace or a transform of other than
     "reference", and for an `x` without a time axis or a step.
     """
     reference.check_time(x)
@@ -48,12 +49,10 @@ def lif(
     elif backend != "reference" and not runs_eagerly(x, tau):
         raise ValueError(f"lif's {backend} cannot be traced, compiled or transformed: backend='auto' picks another way")
     way: Any = eager
-    if backend == "triton":
-        from spikeformers.ops.lif import triton
-
-        if refused := triton.cannot_take(x, tau, surrogate):
-            raise ValueError(f"lif by Triton cannot be had: {refused}; backend='auto' picks another way")
-        way = triton
+    if backend in ("native", "triton"):
+        way = _kernels(backend)
+        if refused := way.cannot_take(x, tau, surrogate):
+            raise ValueError(f"lif's {backend} cannot be had: {refused}; backend='auto' picks another way")
     settings = (x, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate)
     return reference.lif(*settings) if backend == "reference" else autograd.lif(way, *settings)
 
@@ -61,8 +60,15 @@ def lif(
 def _choose(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str:
     if not runs_eagerly(x, tau):
         return "reference"  # a compiler chooses by itself what to keep, and an exported graph is read by other tools
-    if not (x.is_cuda and _HAS_TRITON):
+    backend = "triton" if x.is_cuda else "native"
+    if backend == "triton" and not _HAS_TRITON:
         return "recompute"
+    return "recompute" if _kernels(backend).cannot_take(x, tau, surrogate) else backend
+
+
+def _kernels(backend: str) -> Any:
+    if backend == "native":
+        return native
     from spikeformers.ops.lif import triton
 
-    return "recompute" if triton.cannot_take(x, tau, surrogate) else "triton"
+    return triton

@@ -35,6 +35,7 @@ def kernels() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         logger.warning("spike kernels are off, and torch does their work: %s", _one_line(error))
         return None
+    library.sf_bytes.restype = ctypes.c_int64
     return library
 
 
