@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from spikeformers.layers.contracts import CURRENT
 from spikeformers.models import PAPERS, describe_family, describe_model, list_families
 from spikeformers.models.parts import part_names
 
@@ -105,7 +106,7 @@ def declared(part: Any) -> Iterator[str]:
         yield "looks ahead in time"
     if levels := getattr(part, "levels", None):
         yield f"emits {', '.join(f'{level:g}' for level in levels)}"
-    if not getattr(part, "emits_spikes", True):
+    if getattr(part, "emits", None) == CURRENT and part.__name__ in part_names("stem"):
         yield "returns current: behind it go shortcuts of current"
 
 

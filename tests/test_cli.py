@@ -23,23 +23,10 @@ from PIL import Image
 
 import spikeformers as sf
 from spikeformers import cli
-from spikeformers.cli import _terminal
+from spikeformers.cli import COMMANDS, _terminal
 from spikeformers.models import list_models
 from spikeformers.training import list_recipes
 
-COMMANDS = (
-    "list",
-    "info",
-    "recipes",
-    "train",
-    "eval",
-    "predict",
-    "identify",
-    "bench",
-    "analyze",
-    "compare-energy",
-    "compare",
-)
 TINY = [
     "--model.dim=16", "--model.depth=1", "--model.num_heads=2", "--model.strides=[2,2,1,1]", "--model.time_steps=2",
     "--schedule.warmup_epochs=0", "--epochs=1", "--batch_size=6", "--trainer.limit_train_batches=2",
@@ -328,6 +315,9 @@ def test_settings_of_a_run_are_a_recipe(trained, tmp_path):
         (["train", "digits", "--epochs", "many"], "epochs is 'many', where int belongs"),
         (["train", "digits", "again"], "the word 'again' belongs to no field"),
         (["train", "digits", "--model", "spikformer_8_51"], "there is no model 'spikformer_8_51'"),
+        (["train", "digits", "--model.dim", "-24"], "dim -24 is below 1"),
+        (["train", "digits", "--model.mlp_ratio", "nan"], "mlp_ratio is 'nan', where float belongs"),
+        (["train", "digits", "--model.drop_path", "2"], "drop_path 2 is not in [0, 1)"),
         (["train", "digits", "--model.num_heads", "5"], "dim 96 is not a multiple of num_heads 5"),
         (
             ["train", "digits", "--model.image_size", "18"],
@@ -597,6 +587,33 @@ def test_analyze(trained, tmp_path):
     assert f"{tmp_path}/report/index.html has it all" in ran.out
     again = spikeformers("analyze", trained.run, "--out", tmp_path / "report", "--images", 4, "--mac", 1, "--json")
     assert json.loads(again.out)["picojoules"] == {"ac": 0.9, "mac": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["analyze", "RUN", "--out", "FILE"], "--out"),
+        (["analyze", "RUN", "--out", "FILE/deeper"], "--out"),
+        (["compare-energy", "RUN", "--csv", "nodir/x.csv"], "--csv"),
+        (["compare-energy", "RUN", "--csv", "."], "--csv"),
+        (["compare-energy", "RUN", "--csv", "FILE/x.csv"], "--csv"),
+        (["train", "digits", "--out", "FILE"], "--out"),
+        (["compare", "digits", "--swap", "neuron=LIF,PLIF", "--out", "FILE"], "--out"),
+    ],
+)
+def test_outputs_are_tried_before_the_work(trained, tmp_path, monkeypatch, words, option):
+    """Data are not even read, and weights neither."""
+
+    def work(*_, **__):
+        raise AssertionError("work has begun")
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("checkpoints.read._read_safetensors", "data.sets.load_images"):
+        monkeypatch.setattr(f"spikeformers.{name}", work)
+    Path("FILE").write_text("mine")
+    said = refused(spikeformers(*(trained.run if word == "RUN" else word for word in words)))
+    assert "cannot be written (" in said and f"with {option}" in said
+    assert [entry.name for entry in tmp_path.iterdir()] == ["FILE"] and Path("FILE").read_text() == "mine"
 
 
 def test_analyze_a_new_model(images, tmp_path):

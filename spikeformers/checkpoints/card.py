@@ -1,11 +1,13 @@
 """The model card: what a saved model says of itself, in Markdown, to people and to the Hugging Face Hub."""
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import PurePath
 from typing import Any
 
 import torch
 
+from spikeformers.checkpoints.identify import spell
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.papers import PAPERS, Paper
 from spikeformers.models.parts import part_name, slot_of
@@ -31,7 +33,7 @@ def model_card(model: SpikingTransformer, settings: Mapping[str, Any], repo: str
     family = describe_family(name) if name and ":" not in name else None
     about = "{title}: {difference}".format(**family) if family else "A spiking transformer with a builder of its own."
     sections = [
-        _front_matter(settings, family["name"] if family else title),
+        _front_matter(settings, family["name"] if family else title, model.num_classes),
         f"# {title}\n\n{about}",
         _table(_facts(model, settings)),
         f"## Use\n\n{_use(model, repo or 'path/to/this/folder')}",
@@ -40,13 +42,13 @@ def model_card(model: SpikingTransformer, settings: Mapping[str, Any], repo: str
     return "\n\n".join(sections) + "\n"
 
 
-def _front_matter(settings: Mapping[str, Any], family: str) -> str:
+def _front_matter(settings: Mapping[str, Any], family: str, classes: int) -> str:
     import yaml
 
     dataset = _DATASETS.get(_data(settings) or "")
     fields = {
         "library_name": "spikeformers",
-        "pipeline_tag": "image-classification",
+        "pipeline_tag": "image-classification" if classes else "image-feature-extraction",
         "tags": ["spiking-neural-network", "spiking-transformer", family],
         **({"license": settings["license"]} if settings.get("license") else {}),
         **({"datasets": [dataset]} if dataset else {}),
@@ -66,7 +68,7 @@ def _facts(model: SpikingTransformer, settings: Mapping[str, Any]) -> dict[str, 
         "normalised by": ", ".join(
             f"{key} {_numbers(preprocess[key])}" for key in ("mean", "std") if key in preprocess
         ),
-        "classes": str(model.num_classes),
+        "classes": str(model.num_classes or ""),
         "parts": ", ".join(f"{key} `{part}`" for key, part in parts.items()),
         "accuracy, measured": _measured(settings),
         "accuracy, published": f"{published.top1:.2f} % on {published.data}" if published else "",
@@ -130,8 +132,8 @@ def _citation(paper: Paper) -> str:
 
 def _use(model: SpikingTransformer, place: str) -> str:
     builder = model.config.get("name", "")
-    foreign = {key: value for key, value in model.config.items() if slot_of(key) and ":" in str(value)}
-    bring = "".join(f", {key}={part_name(value)}" for key, value in foreign.items())
+    foreign = {key: value for key, value in model.config.items() if slot_of(key) and _is_foreign(value)}
+    bring = "".join(f", {key}={_spelt(key, value)}" for key, value in foreign.items())
     load = f'model = sf.from_pretrained("{place}"{bring})'
     told = f"{', '.join(f'`{key}`' for key in foreign)} is not a part of spikeformers: bring it.\n\n" if foreign else ""
     if ":" in builder:
@@ -144,5 +146,21 @@ def _use(model: SpikingTransformer, place: str) -> str:
         told = "It was built by hand: build it again as `model`, in the same way.\n\n"
         load = f'sf.load_checkpoint(model, "{place}").eval()'
     shape = f"{model.in_channels}, {model.image_size}, {model.image_size}"
-    call = f"logits = model(images)  # [B, {shape}] or [T, B, {shape}] -> [B, {model.num_classes}]"
+    out, width = ("logits", model.num_classes) if model.num_classes else ("features", model.head.dim)
+    call = f"{out} = model(images)  # [B, {shape}] or [T, B, {shape}] -> [B, {width}]"
     return f"{told}```python\nimport spikeformers as sf\n\n{load}\n{call}\n```"
+
+
+def _is_foreign(spec: Any) -> bool:
+    """Whether what a config says of a part names somebody's own, there or among the part's arguments."""
+    if isinstance(spec, dict):
+        return any(map(_is_foreign, spec.values()))
+    return isinstance(spec, str) and ":" in spec
+
+
+def _spelt(argument: str, spec: Any) -> str:
+    """A part of a config as Python, somebody's own by its bare name, which is to be imported."""
+    if isinstance(spec, dict):
+        return f"{{{', '.join(f'{json.dumps(key)}: {_spelt(key, value)}' for key, value in spec.items())}}}"
+    is_part = argument == "part" or slot_of(argument)
+    return part_name(spec) if is_part and _is_foreign(spec) else spell(spec)

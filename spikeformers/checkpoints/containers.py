@@ -21,7 +21,8 @@ def _allowed() -> list[Any]:
     numpy_types = {
         type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")
     }
-    numpy_scalar = np._core.multiarray.scalar  # pyright: ignore[reportAttributeAccessIssue]
+    numpy: Any = np
+    numpy_scalar = numpy._core.multiarray.scalar
     old_name = (numpy_scalar, "numpy.core.multiarray.scalar")  # as NumPy before 2 wrote it
     flavours = {"Posix": pathlib.PurePosixPath, "Windows": pathlib.PureWindowsPath}  # never one of this file system
     paths = [
@@ -52,6 +53,29 @@ def read_pickle(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds a {type(content).__name__}, where a dict of weights belongs")
     return content
+
+
+def stranger(path: Path) -> str:
+    """What a file is that holds no weights, by how it begins: "a picture, PNG", "JSON", ...; else nothing."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return f"a picture, {image.format}"
+    except (UnidentifiedImageError, OSError):
+        pass
+    with path.open("rb") as file:
+        begins = file.read(4096)
+    try:
+        text = begins.decode().lstrip()
+    except UnicodeDecodeError as error:
+        if error.start < 4093:  # else a character cut in two
+            return ""
+        text = begins[: error.start].decode().lstrip()
+    if not text or "\0" in text:
+        return ""
+    kinds = {"{": "JSON", "[": "JSON", "<": "a web page", "version https://git-lfs": "a pointer of Git LFS to a file"}
+    return next((kind for start, kind in kinds.items() if text.startswith(start)), "a text")
 
 
 def unwrap(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.registry import build
 
 
-def create_model(name: str, pretrained: str | None = None, **overrides: Any) -> SpikingTransformer:
+def create_model(name: str, pretrained: str | bool | None = None, **overrides: Any) -> SpikingTransformer:
     """Builds a model by name, with other numbers or parts where you say so.
 
         create_model("spikformer_8_512", num_classes=37, time_steps=8, neuron=PLIF)
@@ -18,6 +18,8 @@ def create_model(name: str, pretrained: str | None = None, **overrides: Any) -> 
     Raises ValueError for an unknown name or argument, with the close ones, and for values that do not fit.
     """
     model = build(name, overrides)
-    if pretrained is not None:
+    if pretrained is True:
+        raise ValueError(f"{name} has no weights to download: give a file of them, pretrained=PATH")
+    if pretrained is not None and pretrained is not False:
         load_checkpoint(model, pretrained)
     return model

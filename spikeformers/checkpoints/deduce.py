@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations, pairwise
 from typing import Any
 
 from torch import Tensor
@@ -21,6 +22,7 @@ from spikeformers.models.registry import Family, resolve
 
 Config = dict[str, Any]
 _DEPTHS = ("depth", "depths")
+_SPLITS = 200  # of the blocks among stages, that are tried
 
 
 def size_configs(family: Family) -> dict[str, Config]:
@@ -116,7 +118,10 @@ def _form(config: Config) -> Config:
 
 
 def _with_depths(config: Config, weights: Mapping[str, Tensor], family: Family) -> Config:
-    """One block more or less, stage by stage, as long as more keys fit."""
+    """One block more or less, stage by stage, as long as more keys fit; where they do not come to fit all, every split.
+
+    Keys of ours count the blocks of all stages in one row, so that any split of as many is worth a look.
+    """
     argument = next((name for name in _DEPTHS if name in config), None)
     if argument is None:
         return config
@@ -135,7 +140,18 @@ def _with_depths(config: Config, weights: Mapping[str, Tensor], family: Family) 
                 if strangers(further) >= strangers(best):
                     break
                 best = further
+    if isinstance(best, list) and strangers(best) and any(key.startswith("stem.") for key in weights):
+        between = _count_blocks(layout({**config, argument: best}) or {}) - sum(best)
+        total = _count_blocks(weights) - between
+        ends = ((0, *inner, total) for inner in combinations(range(1, total), len(best) - 1))
+        splits = [[b - a for a, b in pairwise(split)] for split in ends]
+        splits.sort(key=lambda split: count_differing(split, best))
+        best = min([best, *splits[:_SPLITS]], key=strangers)
     return {**config, argument: best}
+
+
+def _count_blocks(keys: Iterable[str]) -> int:
+    return len({key.split(".")[1] for key in keys if key.startswith("blocks.")})
 
 
 def _read(argument: str, config: Config, weights: Mapping[str, Tensor], family: Family) -> Any:

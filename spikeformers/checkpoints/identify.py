@@ -117,6 +117,7 @@ def spell(value: Any) -> str:
 
 def _by_its_own_word(config: Config, weights: Mapping[str, Tensor]) -> Candidate:
     name, arguments = config["name"], {key: value for key, value in config.items() if key != "name"}
+    folded = {"folded": True} if config.get("folded") else {}
     numbers = (config.get("num_classes"), config.get("in_channels"), _count_heads(weights))
     try:
         with torch.device("meta"):
@@ -131,7 +132,7 @@ def _by_its_own_word(config: Config, weights: Mapping[str, Tensor]) -> Candidate
     plain = resolve(name, needed)[2]
     overrides = {a: arguments[a] for a in parameters if a in arguments and (a in needed or arguments[a] != plain[a])}
     fit = compare(wanted, weights)
-    return Candidate(name, family.builder.__name__, overrides, *numbers, fit, reasons=["it says so itself"])
+    return Candidate(name, family.builder.__name__, overrides | folded, *numbers, fit, reasons=["it says so itself"])
 
 
 def _ranked_sizes(

@@ -14,7 +14,7 @@ from spikeformers.checkpoints.layout import compare
 from spikeformers.checkpoints.read import WEIGHTS, Checkpoint, read_checkpoint
 from spikeformers.layers.layer_scale import LayerScale
 from spikeformers.models.network import SpikingTransformer
-from spikeformers.models.parts import find_part, slot_of
+from spikeformers.models.parts import find_part, own_files, slot_of, user_code_errors
 from spikeformers.models.registry import find_family, rebuild
 
 logger = logging.getLogger("spikeformers")
@@ -77,15 +77,17 @@ def from_pretrained(path: str | Path, *, revision: str | None = None, **override
     return build_from(checkpoint, **overrides)
 
 
-def build_from(checkpoint: Checkpoint, **overrides: Any) -> SpikingTransformer:
-    """`from_pretrained` for a checkpoint that has been read."""
+def build_from(checkpoint: Checkpoint, *, trusted: bool = False, **overrides: Any) -> SpikingTransformer:
+    """`from_pretrained` for a checkpoint that has been read; one that is `trusted` may name parts that are not ours."""
     if not checkpoint.config:
         raise ValueError(
             f"{checkpoint.path} does not say which model it holds: name it, by --model or create_model(...); "
             f"`spikeformers identify {checkpoint.path}` says what it looks like"
         )
-    trusted = {key: find_part(slot, value) if (slot := slot_of(key)) else value for key, value in overrides.items()}
-    model = rebuild({**checkpoint.config, **trusted}, allow_foreign=False)
+    given = {key: find_part(slot, value) if (slot := slot_of(key)) else value for key, value in overrides.items()}
+    files = own_files(checkpoint.config) if trusted else set()
+    with user_code_errors(files):
+        model = rebuild({**checkpoint.config, **given}, allow_foreign=trusted)
     return load_checkpoint(model, checkpoint.path).eval()
 
 

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from spikeformers.checkpoints.containers import read_pickle, training_arguments, unwrap
+from spikeformers.checkpoints.containers import read_pickle, stranger, training_arguments, unwrap
 from spikeformers.models.registry import build
 
 WEIGHTS = "weights.safetensors"
@@ -49,7 +49,13 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
         path = path / WEIGHTS
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}: give a run folder or a file of weights")
-    checkpoint = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    try:
+        checkpoint = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    except ValueError as error:
+        if "is refused" in str(error) or not (what := stranger(path)):
+            raise
+        what = f"it is {what}; give a file of weights, or a run folder"
+        raise ValueError(f"{path} is not a readable checkpoint: {what}") from error
     if model is not None and not checkpoint.config:
         with torch.device("meta"):
             config = build(model, {}).config

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors.torch import save_file
+from torch import nn
 
 from spikeformers.checkpoints.card import model_card
 from spikeformers.checkpoints.hub import is_repository, upload
@@ -20,21 +21,22 @@ _CARD, _CONFIG = "README.md", "config.json"
 _MARKS = {_CARD: "\nlibrary_name: spikeformers\n", _CONFIG: '{\n  "config": {'}
 
 
-def save_pretrained(model: SpikingTransformer, path: str | Path, **settings: Any) -> Path:
+def save_pretrained(model: nn.Module, path: str | Path, **settings: Any) -> Path:
     """Writes a model's weights and `config`, with any further settings, as safetensors; returns that file.
 
     `path` is a `.safetensors` file or a folder, which gets `weights.safetensors`, its settings once more as
     `config.json`, and a model card, `README.md`: with that it is a repository for the Hub. The card shows of the
     settings `test`, `recipe`, `preprocess`, `license` (the weights') and `energy_mj` (millijoules an image).
-    No file is ever half-written, and a folder without weights is no model.
+    No file is ever half-written, and a folder without weights is no model. Of a model in a wrapper, such as
+    DataParallel's or torch.compile's, what is inside is written.
 
-    Raises ValueError for a folder with a README.md or config.json of someone else's.
+    Raises ValueError for what is no model of ours, and for a folder with a README.md or config.json of someone else's.
     """
-    return _save(model, Path(path), settings)
+    return _save(_bare(model), Path(path), settings)
 
 
 def push_to_hub(
-    model: SpikingTransformer | str | Path, repo: str, *, private: bool = False, message: str = "", **settings: Any
+    model: nn.Module | str | Path, repo: str, *, private: bool = False, message: str = "", **settings: Any
 ) -> str:
     """Publishes a model, as `save_pretrained` writes it, on the Hugging Face Hub; returns the repository's address.
 
@@ -48,12 +50,22 @@ def push_to_hub(
     """
     if not is_repository(repo):
         raise ValueError(f"{repo!r} is not the name of a repository: write owner/name")
-    if not isinstance(model, SpikingTransformer):
+    if isinstance(model, str | Path):
         checkpoint = read_checkpoint(model)
         model, settings = build_from(checkpoint), {**checkpoint.settings, **settings}
+    model = _bare(model)
     with TemporaryDirectory() as folder:
         _save(model, Path(folder), settings, repo)
         return upload(Path(folder), repo, private=private, message=message or f"Upload {model.config.get('name')}")
+
+
+def _bare(model: nn.Module) -> SpikingTransformer:
+    """The model inside DataParallel, torch.compile and their kin. Raises ValueError where there is none."""
+    while isinstance(inside := getattr(model, "_orig_mod", getattr(model, "module", None)), nn.Module):
+        model = inside
+    if not isinstance(model, SpikingTransformer):
+        raise ValueError(f"a {type(model).__name__} is no model of spikeformers: give a SpikingTransformer")
+    return model
 
 
 def _save(model: SpikingTransformer, path: Path, settings: dict[str, Any], repo: str = "") -> Path:

@@ -11,38 +11,36 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
 
-HELP = """\
-usage: spikeformers COMMAND ...
+COMMANDS = {  # what each takes, and what it says of itself
+    "list": ("[PATTERN]", "the models, with parameters and published accuracy"),
+    "info": ("MODEL", "the parts of a model, with shapes and parameters"),
+    "recipes": ("[PATTERN]", "the recipes that come along"),
+    "train": ("RECIPE", "train by a recipe, into runs/<name>/"),
+    "eval": ("CHECKPOINT", "accuracy on a test set"),
+    "predict": ("CHECKPOINT FILE...", "what a trained model says of images"),
+    "identify": ("FILE", "which model a file of weights holds"),
+    "bench": ("MODEL", "speed and memory of a model on this machine"),
+    "analyze": ("MODEL", "what a model costs, how it fires and where it looks, as a page"),
+    "compare-energy": ("MODEL...", "operations and energy of models side by side"),
+    "compare": ("RECIPE", "parts against each other, trained alike over several seeds"),
+}
 
-  list [PATTERN]          the models, with parameters and published accuracy
-  info MODEL              the parts of a model, with shapes and parameters
-  recipes [PATTERN]       the recipes that come along
-  train RECIPE            train by a recipe, into runs/<name>/
-  eval CHECKPOINT         accuracy on a test set
-  predict CHECKPOINT FILE...
-                          what a trained model says of images
-  identify FILE           which model a file of weights holds
-  bench MODEL             speed and memory of a model on this machine
-  analyze MODEL           what a model costs, how it fires and where it looks, as a page
-  compare-energy MODEL... operations and energy of models side by side
-  compare RECIPE          parts against each other, trained alike over several seeds
 
-Each has --help with an example. Start with:  spikeformers train digits
-"""
-
-_COMMANDS = (
-    "list",
-    "info",
-    "recipes",
-    "train",
-    "eval",
-    "predict",
-    "identify",
-    "bench",
-    "analyze",
-    "compare-energy",
-    "compare",
-)
+def _help() -> str:
+    lines = []
+    for name, (takes, says) in COMMANDS.items():
+        usage = f"  {name} {takes}"
+        lines.append(f"{usage:<26}{says}" if len(usage) < 26 else f"{usage}\n{'':26}{says}")
+    return "\n".join(
+        [
+            "usage: spikeformers COMMAND ...",
+            "",
+            *lines,
+            "",
+            "Each has --help with an example. Start with:  spikeformers train digits",
+            "",
+        ]
+    )
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
@@ -62,15 +60,15 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 
 def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        print(HELP, end="")
+        print(_help(), end="")
         return 0
     if words[0] == "--version":
         from spikeformers import __version__
 
         print("spikeformers", __version__)
         return 0
-    if words[0] not in _COMMANDS:
-        close = difflib.get_close_matches(words[0], _COMMANDS, n=2) or _COMMANDS
+    if words[0] not in COMMANDS:
+        close = difflib.get_close_matches(words[0], COMMANDS, n=2) or COMMANDS
         raise ValueError(f"there is no command {words[0]!r}: did you mean {', '.join(close)}?")
     import_module(f"spikeformers.cli.{words[0].replace('-', '_')}").run(words[1:])
     return 0

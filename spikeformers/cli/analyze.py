@@ -27,6 +27,9 @@ def run(words: list[str]) -> None:
     parser.add_argument("--shown", type=int, default=2, help="images whose attention is drawn (2)")
     parser.add_argument("--json", action="store_true", help="print summary.json")
     asked = parser.parse_args(words)
+    from spikeformers.files import check_output
+
+    check_output("--out", asked.out, folder=True)
     from rich.progress import track
 
     from spikeformers.analysis import CONVENTIONS, Costs, verdict

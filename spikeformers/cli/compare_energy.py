@@ -24,6 +24,9 @@ def run(words: list[str]) -> None:
     parser.add_argument("--csv", help="file to write the table to")
     parser.add_argument("--json", action="store_true", help="for programs")
     asked = parser.parse_args(words)
+    from spikeformers.files import atomic_write, check_output
+
+    check_output("--csv", asked.csv)
     from rich.progress import track
 
     from spikeformers.analysis import CONVENTIONS, Costs
@@ -37,7 +40,7 @@ def run(words: list[str]) -> None:
         subject = load_for_analysis(model, asked.data, other_classes=True, **how)
         rows.append(energy_row(model, subject.model, subject.batches, subject.settings, costs))
     if asked.csv:
-        Path(asked.csv).write_text(to_csv(rows), encoding="utf-8")
+        atomic_write(Path(asked.csv), to_csv(rows))
     if asked.json:
         print(json.dumps(rows, indent=2))
         return

@@ -24,9 +24,10 @@ def run(words: list[str]) -> None:
     asked = parser.parse_args(words)
     if asked.top < 1:
         raise ValueError(f"--top {asked.top} is below 1: name at least one class")
+    from spikeformers.checkpoints.made_here import made_here
     from spikeformers.deploy import Predictor
 
-    predictor = Predictor(asked.checkpoint)
+    predictor = Predictor(asked.checkpoint, trusted=made_here(asked.checkpoint))
     said: dict[str, list[tuple[str, float]]] = {}
     broken = []
     files = [file for given in asked.files for file in predictor.files(given)]

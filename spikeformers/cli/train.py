@@ -1,5 +1,10 @@
 """Training by a recipe."""
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 HELP = """\
 usage: spikeformers train RECIPE [--model NAME] [--data NAME] [--any.field VALUE ...] [--run NAME] [--resume]
        spikeformers train --like RUN [--any.field VALUE ...] [--run NAME] [--resume]
@@ -27,6 +32,24 @@ pictures in runs/<recipe>/.
 """
 
 
+@contextmanager
+def _no_traceback(run: Path) -> Iterator[None]:
+    """What nobody foresaw, in one line too, where there is work to go on with: its traceback is put into the run."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError):
+        raise
+    except Exception as error:
+        if not (run / "checkpoints" / "last.ckpt").is_file():
+            raise
+        file = run / "error.txt"
+        file.write_text(traceback.format_exc(), encoding="utf-8")
+        said = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{type(error).__name__}: {said}; {file} says where. {run} is saved up to there: go on with --resume"
+        ) from error
+
+
 def run(words: list[str]) -> None:
     if not words or {"-h", "--help"} & set(words):
         print(HELP, end="")
@@ -41,11 +64,13 @@ def run(words: list[str]) -> None:
     import shlex
 
     from spikeformers.cli._terminal import say
+    from spikeformers.files import LOCK
     from spikeformers.training import fit, read_recipe
     from spikeformers.training.provenance import like
 
     recipe = (like if again else read_recipe)(recipe_name, [word for word in words if word != "--resume"])
-    result = fit(recipe, resume=resume)
+    with _no_traceback(Path(recipe.out) / str(recipe.run)):
+        result = fit(recipe, resume=resume)
     run, test = result.run, result.test
     word = shlex.quote(str(run))  # of a command
     if test is None:
@@ -54,8 +79,9 @@ def run(words: list[str]) -> None:
     say("", f"test accuracy {test.top1:.2f} % on {test.tested_on}, by the weights of epoch {result.epoch}")
     if result.best_on_test is not None:
         say(f"best on test {result.best_on_test:.2f} %, over all epochs, as papers report; it chose nothing")
+    files = sorted(entry.name for entry in run.iterdir() if entry.is_file() and entry.name != LOCK)
     say(
-        f"{run}/ holds {', '.join(sorted(entry.name for entry in run.iterdir() if entry.is_file()))}",
+        f"{run}/ holds {', '.join(files)}",
         "",
         "Try next:",
         f"  spikeformers predict {word} {word}/samples/*",

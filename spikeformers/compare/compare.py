@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from spikeformers.compare.budget import (
     Budget,
@@ -24,12 +23,12 @@ from spikeformers.compare.report import Report, make_report
 from spikeformers.compare.report_files import write_report
 from spikeformers.compare.train_all import Told, devices, train_all
 from spikeformers.data import load_sets
-from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
+from spikeformers.files import check_output, held
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.prepare import Prepared, prepare
+from spikeformers.training.provenance import COMPARISON
 from spikeformers.training.recipe import Recipe
-
-PRICES = "prices.json"
+from spikeformers.training.trainer import check_processes
 
 Watch = Callable[[Sequence[Run]], AbstractContextManager[Told]]
 Say = Callable[[str], None]
@@ -104,17 +103,12 @@ class Comparison:
         KeyboardInterrupt after Ctrl-C, with checkpoints saved.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock", timeout=0)
-        try:
-            with lock:
-                return self._run(watch, say)
-        except Timeout:
-            raise ValueError(
-                f"another comparison is at work in {self.folder}: wait for it, or name another by --name NAME"
-            ) from None
+        at_work = f"another comparison is at work in {self.folder}: wait for it, or name another by --name NAME"
+        with held(self.folder, at_work):
+            return self._run(watch, say)
 
     def _run(self, watch: Watch, say: Say) -> Report:
-        keep_prices(self.prices, self.ready, self.folder / PRICES)
+        keep_prices(self.prices, self.ready, self.folder / COMPARISON)
         configs = {name: prepared.model.config for name, prepared in self.ready.items()}
         self.ready.clear()  # models leave the device
         if torch.cuda.is_available():
@@ -154,7 +148,9 @@ def plan_comparison(
         raise ValueError(f"seeds {seeds} are none, or one of them twice: give a number of them, as 3")
     if (jobs := devices() if jobs is None else jobs) < 1:
         raise ValueError(f"jobs {jobs} is below 1: nothing would be trained")
+    check_processes("jobs", jobs, base.oversubscribe)
     folder = Path(base.out) / (name or f"compare-{base.run}")
+    check_output("--out", folder, folder=True)
     variants = combinations(base.model, swaps)
 
     say("trying out every combination")
@@ -168,7 +164,7 @@ def plan_comparison(
     ready = {v.name: _tried(v, recipe_of(base, v.model, folder, v.name, chosen[0]), sets) for v in variants}
 
     say("measuring speed and memory, in turns")
-    prices = measured_prices(ready, folder / PRICES, jobs)
+    prices = measured_prices(ready, folder / COMPARISON, jobs)
     runs = []
     for seed in chosen:  # all variants at one seed, then the next: what is there is comparable at any time
         for variant in variants:
@@ -185,6 +181,6 @@ def _tried(variant: Variant, recipe: Recipe, sets: Any) -> Prepared:
         prepared = prepare(recipe, sets)
     except ValueError as error:
         raise ValueError(f"{variant.name}: {error}") from error
-    if isinstance(prepared.model, MaskedAutoencoder):
+    if not prepared.module.objective.labelled:
         raise ValueError(f"{recipe.model['name']} learns without labels: it has no accuracy to compare")
     return prepared

@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 
 from spikeformers.models.parts import part_name, slot_of
-from spikeformers.training.fit import check_same_settings
 from spikeformers.training.provenance import changed_files
 from spikeformers.training.recipe import Recipe, named_part
+from spikeformers.training.resume import check_same_settings
 
 RESULTS = "results.json"  # what `fit` leaves when a run is finished
 
@@ -52,8 +52,7 @@ class Run:
         if not file.is_file():
             return
         began = yaml.safe_load(file.read_text(encoding="utf-8"))
-        check_same_settings(self.recipe, began, self.folder)
-        limit = "limit_train_batches"  # which `fit` leaves free to change, and a budget is made of
+        limit = "limit_train_batches"  # which a budget is made of
         then, now = (trainer.get(limit) for trainer in (began["trainer"], self.recipe.trainer))
         if changed := changed_files(self.folder, self.recipe):
             raise ValueError(
@@ -65,6 +64,7 @@ class Run:
                 f"trainer.{limit} is {now}, and {self.folder} began with {then}: a comparison goes on with its own "
                 "budget; for another, name another by --name NAME"
             )
+        check_same_settings(self.recipe, began, self.folder)
 
 
 def read_swap(words: str) -> tuple[str, list[Any]]:

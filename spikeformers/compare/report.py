@@ -17,8 +17,8 @@ from spikeformers.compare.even import count_parameters
 from spikeformers.compare.outcome import Outcome, read_outcome
 from spikeformers.compare.paired import Paired, holm, mean_and_spread
 from spikeformers.compare.plan import Run
-from spikeformers.training.fit import flat_settings
 from spikeformers.training.provenance import describe_start
+from spikeformers.training.resume import flat_settings
 
 PAGE = "index.html"
 MARKS = (

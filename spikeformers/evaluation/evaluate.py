@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from spikeformers.checkpoints.load import build_from
+from spikeformers.checkpoints.made_here import made_here
 from spikeformers.checkpoints.read import Checkpoint
 from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.data.loading import eval_loader, unwrap_worker_errors
@@ -79,11 +80,13 @@ def evaluate_checkpoint(
 ) -> Scores:
     """Scores of a checkpoint of ours on the test split of `data`, or else of the set it was trained on.
 
+    A run that was trained here may have parts of one's own.
+
     `shown` wraps the loader, for a progress bar; `overrides` go to `create_model`.
 
     Raises what building and reading raise, and ValueError where the set's classes or channels are not the model's.
     """
-    model = build_from(checkpoint, **overrides)
+    model = build_from(checkpoint, trusted=made_here(checkpoint.path), **overrides)
     where: Any = dict(root=root, workers=workers, skip_broken=skip_broken)
     test_set = TestSet(str(checkpoint.path), checkpoint.settings, data, **where)
     test = test_set.prepared(model)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from spikeformers.checkpoints.load import build_from
+from spikeformers.checkpoints.made_here import made_here
 from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.data.loading import eval_loader
 from spikeformers.evaluation.test_set import TestSet
@@ -59,7 +60,7 @@ def load_for_analysis(
     new: dict[str, Any] = {"name": model, "in_channels": sets.channels}
     if not (other_classes and model in list_models() and not describe_model(model)["num_classes"]):  # it has none
         new["num_classes"] = len(sets.classes)
-    built = build_from(checkpoint) if checkpoint else rebuild(new).eval()
+    built = build_from(checkpoint, trusted=made_here(checkpoint.path)) if checkpoint else rebuild(new).eval()
     count = len(sets.test)  # pyright: ignore[reportArgumentType]
     chosen = torch.linspace(0, count - 1, min(images, count)).long().tolist()
     loader = eval_loader(test.prepared(built, chosen, other_classes=other_classes), batch_size, 0)

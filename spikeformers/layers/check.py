@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from spikeformers.layers.contracts import declared
+
 # What is asked of every part, in the words in which a breach is told.
 SHAPE = "returns the shape that its slot asks for"
 STATE = "keeps no state between calls"
@@ -70,7 +72,7 @@ def check_levels(name: str, part: nn.Module, spikes: Tensor, levels: Sequence[fl
 
 
 def _may_not_look_ahead(part: nn.Module) -> bool:
-    return all(getattr(module, "causal", True) for module in part.modules())
+    return all(declared(module, "causal") for module in part.modules())
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -2,13 +2,8 @@
 
 Tensors are `[T, B, C, H, W]`. A slot of a model (`neuron=`, `attention=`, ...) takes something to *call* for a part,
 with the arguments below: a class, a function, or `functools.partial(SSA, scale=0.25)`. What comes back is a module.
-No part keeps state between calls, and none looks ahead in time unless it says `causal = False`. A neuron says which
-`levels` it emits, a stem of current `emits_spikes = False`, a shortcut whose core gets the stream as it is
-`wants_spikes = True`, and a part that takes `time_steps=` is told them. `spikeformers.layers.check` tries a part out.
-A stem also has
-`in_channels` and `stride`; a head has `num_classes`, and `forward_heads` for the logits of each of its heads apart. To
-be given other classes it also has `reset(num_classes)`, `classifiers`, the names of its linear layers, `dim`, their
-width, and `pool(x)`, what they read.
+No part keeps state between calls. What else a part is to say of itself is in `DECLARATIONS`, below; a part that takes
+`time_steps=` is told them. `spikeformers.layers.check` tries a part out.
 
 | slot        | is called with                              | maps                                       |
 |-------------|---------------------------------------------|--------------------------------------------|
@@ -26,9 +21,55 @@ width, and `pool(x)`, what they read.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import nn
+
+SPIKES, COUNTS, CURRENT = "spikes", "counts of spikes", "current"  # what a stream may carry
+
+
+class Declaration(NamedTuple):
+    """An attribute by which parts say what they are: its type, what holds without it, who says it, what, who reads it.
+
+    A default of `...` is none: a part of that kind has to say it.
+    """
+
+    type: str
+    default: Any
+    by: str
+    says: str
+    read_by: str
+
+
+DECLARATIONS = {
+    "levels": Declaration("tuple[float, ...]", ..., "neurons", "the values it emits", "check, firing rates, energy"),
+    "causal": Declaration("bool", True, "all", "False where it looks ahead in time", "check, anytime answers"),
+    "resets": Declaration("bool", True, "neurons", "whether a spike changes the membrane", "energy"),
+    "multiplications": Declaration("int", None, "neurons", "of an update; else 1 where there is a leak", "energy"),
+    "emits": Declaration("str", None, "all on the stream", "SPIKES, COUNTS or CURRENT; else what it gets", "check"),
+    "takes": Declaration("tuple[str, ...]", (SPIKES, COUNTS, CURRENT), "shortcuts, cores, ...", "what it may get. A "
+        "shortcut that does not take CURRENT hands its core the stream as it is", "check"),
+    "core": Declaration("nn.Module", None, "shortcuts", "what they stand around: same shape", "check"),
+    "attn_neuron": Declaration("nn.Module", None, "attention", "spikes what was attended to, as q_neuron, k_neuron and "
+        "v_neuron do the operands", "attention maps, operations"),
+    "num_heads": Declaration("int", 1, "attention", "heads", "attention maps"),
+    "reruns": Declaration("tuple[str, ...]", (), "all", "neurons run over the past again at each step", "operations"),
+    "folded": Declaration("() -> nn.Module", None, "all", "itself for inference, norms and chains in one", "fold"),
+    "in_channels": Declaration("int", ..., "stems", "the image's", "the frame"),
+    "stride": Declaration("int", 1, "stems, down-samplings", "what an image's size must be a multiple of", "the frame"),
+    "num_classes": Declaration("int", ..., "heads", "logits, 0 for features", "the frame"),
+    "forward_heads": Declaration("(x) -> tuple", ..., "heads", "logits of each of its heads apart", "losses"),
+    "classifiers": Declaration("tuple[str, ...]", None, "heads", "its linear layers, as all below if they are to be "
+        "made anew for other classes", "timm, operations"),
+    "dim": Declaration("int", 0, "heads", "what its linear layers read: so many numbers", "timm, stages"),
+    "pool": Declaration("(x) -> Tensor", None, "heads", "what its linear layers read", "the frame"),
+    "reset": Declaration("(num_classes) -> None", None, "heads", "makes its linear layers anew", "the frame"),
+}  # fmt: skip
+
+
+def declared(part: nn.Module, name: str) -> Any:
+    """What a part says of itself, or what holds where it says nothing."""
+    return getattr(part, name, DECLARATIONS[name].default)
 
 
 class MakeNeuron(Protocol):

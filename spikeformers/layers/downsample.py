@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import CURRENT, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 
 
@@ -12,6 +12,8 @@ class MembraneDownsample(nn.Module):
     The convolution sees spikes, and the stream behind it is current again; sizes that `stride` does not divide are
     rounded up. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
     """
+
+    emits = CURRENT
 
     def __init__(self, in_dim: int, dim: int, neuron: MakeNeuron, stride: int = 2, *, bias: bool = True):
         super().__init__()

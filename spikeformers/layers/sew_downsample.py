@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.drop_path import DropPath
 from spikeformers.ops.notes import added
@@ -16,6 +16,8 @@ class SEWDownsample(nn.Module):
     `core` maps to the new shape too. Sizes that `stride` does not divide are rounded up. Fang et al., NeurIPS 2021,
     arXiv:2102.04159.
     """
+
+    emits, takes = COUNTS, (SPIKES, COUNTS)
 
     def __init__(
         self, core: nn.Module, in_dim: int, dim: int, neuron: MakeNeuron, stride: int = 2, *, drop_path: float = 0.0

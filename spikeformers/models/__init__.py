@@ -27,9 +27,10 @@ from spikeformers.models.registry import (
     list_models,
     register,
 )
+from spikeformers.models.stages import Stage
 
 __all__ = [
-    "PAPERS", "Paper", "Published", "SpikingTransformer", "build", "check_model", "compile", "describe_family",
+    "PAPERS", "Paper", "Published", "SpikingTransformer", "Stage", "build", "check_model", "compile", "describe_family",
     "describe_model", "lean", "list_families", "list_models", "maxformer", "qkformer", "recompute_blocks", "register",
     "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large", "sdt_v3_mae", "sew_resnet", "spikformer", "spikingformer",
     "spikingresformer",

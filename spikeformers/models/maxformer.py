@@ -9,7 +9,6 @@ from functools import partial
 from math import prod
 from typing import Any
 
-import torch
 from torch import nn
 
 from spikeformers.layers.attention import SSA
@@ -30,7 +29,8 @@ from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.layers.stem import MembraneSPEDS
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.registry import Published, Renames, register
-from spikeformers.models.stages import stage_renames, stem_convs
+from spikeformers.models.stages import Stage, stage_renames, stem_convs
+from spikeformers.models.trunk import spread
 from spikeformers.neurons import LIF
 
 _IMAGENET = dict(depths=(1, 2, 7), kernel_sizes=(7, 5))
@@ -116,19 +116,18 @@ def maxformer(
             return {name: ConvNorm(dim, dim, bias=True) for name in ("fc1", "fc2")}
         return {"mlp": mlp(dim, int(mlp_ratio * dim), neuron)}
 
-    rates = iter(torch.linspace(0, drop_path, sum(depths), device="cpu").tolist())
-    blocks = []
+    rates, blocks, stages = iter(spread(drop_path, sum(depths))), [], []
     for stage, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
         if stage:
             blocks.append(downsampling(dims[stage - 1], dim, neuron, downsampling_strides))
         blocks += [
             block(shortcut, neuron, drop_path=next(rates), **mixer(stage), **channels(dim)) for _ in range(depth)
         ]
-    patches = stem(in_channels, dims[0], neuron, strides)
-    patches.stride *= prod(downsampling_strides) ** (len(dims) - 1)  # what an image's size is a multiple of
+        stages.append(Stage(len(blocks) - 1, dim, prod(strides) * prod(downsampling_strides) ** stage))
     return SpikingTransformer(
-        stem=patches,
+        stem=stem(in_channels, dims[0], neuron, strides),
         blocks=blocks,
+        stages=stages,
         head=head(dims[-1], num_classes, neuron),
         time_steps=time_steps,
         image_size=image_size,

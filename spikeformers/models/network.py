@@ -1,12 +1,15 @@
 """The frame every family fills: a stem, blocks over a stream of feature maps, a head that answers at every step."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from spikeformers.layers.chain import run_plain
+from spikeformers.layers.contracts import declared
+from spikeformers.models.stages import Stage
 from spikeformers.ops.arguments import check_whole
 from spikeformers.ops.tracing import runs_eagerly
 
@@ -16,11 +19,15 @@ class SpikingTransformer(nn.Module):
 
     An image is shown at each of `time_steps` steps; a sequence brings its own T. No state survives a call.
     `image_size` is what the model was made for, and `config` what `create_model(**config)` needs to rebuild it. `run`
-    is how the stem, the position part and the blocks are called; `recompute_blocks` puts another way there.
+    is how the stem, the position part and the blocks are called; `recompute_blocks` puts another way there. `stages`
+    say where the trunk shrinks the map; one that never does has a stage a block.
 
-    Raises ValueError, when called, for an input of another rank, number of channels or dtype, or of nothing; TypeError
-    for what is no Tensor.
+    Raises ValueError, when called, for an input of another rank, number of channels or dtype, of nothing, or of a size
+    that the strides of its parts do not divide; TypeError for what is no Tensor.
     """
+
+    stem: Any  # by their contracts: `layers/contracts.py` says what they have
+    head: Any
 
     def __init__(
         self,
@@ -31,6 +38,7 @@ class SpikingTransformer(nn.Module):
         position: nn.Module | None = None,
         time_steps: int,
         image_size: int,
+        stages: Sequence[Stage] = (),
     ):
         super().__init__()
         check_whole(why="an image is shown at least once", time_steps=time_steps)
@@ -40,16 +48,23 @@ class SpikingTransformer(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.head = head
         self.time_steps, self.image_size = time_steps, image_size
+        self._stages = tuple({stage.reduction: stage for stage in stages}.values())  # the last of those at one size
         self.config: dict[str, Any] = {}
         self.run: Callable[[nn.Module, Tensor], Tensor] = run_plain
 
     @property
     def in_channels(self) -> int:
-        return self.stem.in_channels  # pyright: ignore[reportReturnType]
+        return self.stem.in_channels
 
     @property
     def num_classes(self) -> int:
-        return self.head.num_classes  # pyright: ignore[reportReturnType]
+        return self.head.num_classes
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Where stages end, which is where the map shrinks, not where the width changes."""
+        flat = (Stage(block, declared(self.head, "dim"), self.stem.stride) for block in range(len(self.blocks)))
+        return self._stages or tuple(flat)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, averaged over time: `[B, C, H, W]` or `[T, B, C, H, W] -> [B, K]`."""
@@ -61,7 +76,7 @@ class SpikingTransformer(nn.Module):
 
     def forward_heads(self, x: Tensor) -> tuple[Tensor, ...]:
         """Logits at every step of each head apart, for losses: a tuple of `[T, B, K]`."""
-        return self.head.forward_heads(self.forward_features(x))  # pyright: ignore[reportCallIssue]
+        return self.head.forward_heads(self.forward_features(x))
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The stream behind the last block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""
@@ -79,7 +94,7 @@ class SpikingTransformer(nn.Module):
 
         With `pre_logits` what the last linear layer reads: `[T, B, D, H, W] -> [B, D]`.
         """
-        return (self.head.pool(x) if pre_logits else self.head(x)).mean(0)  # pyright: ignore[reportCallIssue]
+        return (self.head.pool(x) if pre_logits else self.head(x)).mean(0)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Gives the model a fresh head for other classes, where the old one lies; with 0 it gives features `[B, D]`.
@@ -87,7 +102,7 @@ class SpikingTransformer(nn.Module):
         Raises ValueError for fewer.
         """
         last = list(self.parameters())[-1]  # the head's, or, where that has none, of the block before it
-        self.head.reset(num_classes)  # pyright: ignore[reportCallIssue]
+        self.head.reset(num_classes)
         self.head.to(last.device, last.dtype)
         if "num_classes" in self.config:
             self.config = {**self.config, "num_classes": num_classes}
@@ -113,8 +128,29 @@ class SpikingTransformer(nn.Module):
             )
         if 0 in (x.shape[0] if x.ndim == 5 else 1, *x.shape[-2:]):
             raise ValueError(f"an input of shape {list(x.shape)} has no steps or no pixels: give at least one of each")
+        stride = prod(declared(part, "stride") for part in (self.stem, *self.blocks))
+        _check_input(self.stem, stride, x)
         if x.ndim == 4:
             return x.expand(self.time_steps, *x.shape)  # T B C H W
         if x.stride(0) == 0 and not runs_eagerly(x):  # one image at all steps: others that a graph will see may differ
             return x.clone(memory_format=torch.contiguous_format)
         return x
+
+
+def _check_input(stem: nn.Module, stride: int, x: Tensor) -> None:
+    """Raises ValueError where a stem's stride does not divide the size of `[..., H, W]`, or for another dtype."""
+    weights = next((p.dtype for p in stem.parameters() if p.is_floating_point()), x.dtype)
+    if x.dtype != weights and not (_autocast_takes(x.dtype, x) and _autocast_takes(weights, x)):
+        scaled = "" if x.is_floating_point() else ", scaled as the images it was trained on (pictures by 1 / 255)"
+        raise ValueError(f"an input of {x.dtype} does not go with weights of {weights}: x.to({weights}){scaled}")
+    height, width = x.shape[-2:]
+    if height % stride or width % stride:
+        raise ValueError(
+            f"an image of {height} x {width} is not a multiple of the stem's stride {stride}: "
+            f"resize it to {height + -height % stride} x {width + -width % stride}"
+        )
+
+
+def _autocast_takes(dtype: torch.dtype, x: Tensor) -> bool:
+    lower = dtype in (torch.float32, torch.bfloat16, torch.float16)
+    return lower and not x.is_meta and torch.is_autocast_enabled(x.device.type)  # meta tensors have none

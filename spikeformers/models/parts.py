@@ -10,9 +10,10 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import json
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,9 @@ def describe_part(slot: str, part: Any) -> Any:
         return name
     module = sys.modules.get(getattr(part, "__module__", "__main__"))
     file = getattr(module, "__file__", None)
-    named_by_file = module is not None and (module.__name__ == "__main__" or module.__name__.startswith("file:"))
+    # The script is "__mp_main__" in processes that multiprocessing spawns.
+    names = ("__main__", "__mp_main__")
+    named_by_file = module is not None and (module.__name__ in names or module.__name__.startswith("file:"))
     return f"{file if named_by_file and file else getattr(part, '__module__', '__main__')}:{name}"
 
 
@@ -129,6 +132,9 @@ def load_object(name: str) -> Any:
 
 def _load_file(path: Path) -> Any:
     path = path.resolve()
+    main = sys.modules.get("__main__")
+    if (script := getattr(main, "__file__", None)) and Path(script).resolve() == path:
+        return main  # the script that runs: to load it as another module would run it again
     key = f"file:{path}"  # one module a file, so that a class loaded twice is one class
     if key not in sys.modules:
         if not path.is_file():
@@ -182,6 +188,23 @@ def user_code_errors(files: set[Path]) -> Iterator[None]:
         raise ValueError(f"{where}: {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
+@contextmanager
+def argument_errors(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Raises what goes wrong in parts of ours that `settings` give arguments to as a ValueError of one line.
+
+    An error with no such part, or in somebody's own, is left as it is.
+    """
+    try:
+        yield
+    except (TypeError, AttributeError, RuntimeError) as error:
+        given = {key: value for key, value in settings.items() if isinstance(value, Mapping) and slot_of(key)}
+        if not given or own_files(dict(settings)):
+            raise
+        parts = " or ".join(f"{key} {json.dumps(value, default=str)}" for key, value in given.items())
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise ValueError(f"{parts} was given an argument that it cannot use ({said}): check types and sizes") from error
+
+
 def part_names(slot: str) -> list[str]:
     """The names of our parts for a slot."""
     module = importlib.import_module(_SLOTS[slot])
@@ -209,4 +232,7 @@ def _check_arguments(slot: str, part: Callable[..., Any], arguments: dict[str, A
 
 
 def _foreign(slot: str, name: str) -> ValueError:
-    return ValueError(f"the {slot} {name!r} is not a part of spikeformers: if you trust it, pass it in as {slot}=...")
+    return ValueError(
+        f"the {slot} {name!r} is not a part of spikeformers: if you trust it, pass it in as {slot}=..., in Python by "
+        "from_pretrained or Predictor"
+    )

@@ -8,13 +8,11 @@ al., "Spiking Neural Networks Need High-Frequency Information", NeurIPS 2025, ar
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import islice
 from math import prod
 from typing import Any
 
-import torch
-
 from spikeformers.layers.attention import QKTA, SSA
-from spikeformers.layers.block import block
 from spikeformers.layers.contracts import (
     MakeAttention,
     MakeDownsampling,
@@ -30,7 +28,8 @@ from spikeformers.layers.shortcut import MembraneShortcut, SEWShortcut
 from spikeformers.layers.stem import SPEDS, MembraneSPEDS
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.registry import Published, Renames, register
-from spikeformers.models.stages import stage_renames, stem_convs
+from spikeformers.models.stages import Stage, stage_renames, stem_convs
+from spikeformers.models.trunk import attention_blocks, spread
 from spikeformers.neurons import LIF
 
 _384, _512, _768 = (96, 192, 384), (128, 256, 512), (192, 384, 768)
@@ -123,27 +122,20 @@ def qkformer(
         raise ValueError(
             f"dims {dims} and depths {depths} do not say the same number of stages: give one of each a stage"
         )
-    rates = iter(torch.linspace(0, drop_path, sum(depths), device="cpu").tolist())
-    blocks = []
+    rates, blocks, stages = iter(spread(drop_path, sum(depths))), [], []
     for stage, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
-        last = stage == len(dims) - 1
+        mixer = attention if stage == len(dims) - 1 else early_attention
         if stage:
             blocks.append(downsampling(dims[stage - 1], dim, neuron, downsampling_strides))
-        blocks += [
-            block(
-                shortcut,
-                neuron,
-                drop_path=next(rates),
-                attn=(attention if last else early_attention)(dim, num_heads, neuron, bias=qkv_bias),
-                mlp=mlp(dim, int(mlp_ratio * dim), neuron),
-            )
-            for _ in range(depth)
-        ]
-    patches = stem(in_channels, dims[0], neuron, strides)
-    patches.stride *= prod(downsampling_strides) ** (len(dims) - 1)  # what an image's size is a multiple of
+        blocks += attention_blocks(
+            islice(rates, depth), dim, num_heads, mlp_ratio,
+            neuron=neuron, attention=mixer, mlp=mlp, shortcut=shortcut, bias=qkv_bias,
+        )  # fmt: skip
+        stages.append(Stage(len(blocks) - 1, dim, prod(strides) * prod(downsampling_strides) ** stage))
     return SpikingTransformer(
-        stem=patches,
+        stem=stem(in_channels, dims[0], neuron, strides),
         blocks=blocks,
+        stages=stages,
         head=head(dims[-1], num_classes, neuron),
         time_steps=time_steps,
         image_size=image_size,

@@ -8,10 +8,12 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from sys import float_info
 from typing import Any
 
+from spikeformers.models.folding import fold
 from spikeformers.models.network import SpikingTransformer
-from spikeformers.models.parts import describe_part, find_part, load_object, part_name, slot_of
+from spikeformers.models.parts import argument_errors, describe_part, find_part, load_object, part_name, slot_of
 
 Builder = Callable[..., SpikingTransformer]
 Renames = Sequence[tuple[str, str]]
@@ -143,14 +145,16 @@ def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
     """The model of a size, a family or `file.py:builder`, with other arguments where `overrides` has them.
 
     A part is a class, a name, or a mapping as in a settings file; `allow_foreign=False` refuses names of parts that
-    are not ours.
+    are not ours. `folded=True`, which the config of a folded model has, gives one of those.
 
     Raises ValueError for an unknown name or argument, with the close ones, and for values that do not fit.
     """
-    builder, arguments, config = resolve(name, overrides, allow_foreign=allow_foreign)
-    model = builder(**{key: _with_time_steps(key, value, arguments) for key, value in arguments.items()})
+    given = {key: value for key, value in overrides.items() if key != "folded"}
+    builder, arguments, config = resolve(name, given, allow_foreign=allow_foreign)
+    with argument_errors(given):
+        model = builder(**{key: _with_time_steps(key, value, arguments) for key, value in arguments.items()})
     model.config = config
-    return model
+    return fold(model) if overrides.get("folded") else model
 
 
 def rebuild(config: Mapping[str, Any], *, allow_foreign: bool = True) -> SpikingTransformer:
@@ -186,6 +190,8 @@ def resolve(
             arguments[key] = find_part(slot, value, allow_foreign=allow_foreign)
         else:
             arguments[key] = _checked(f"{name}: {key}", value, hints.get(key, Any))
+            if key in _RANGES:
+                _check_range(f"{name}: {key}", arguments[key], *_RANGES[key])
 
     config = {
         key: describe_part(slot, value) if (slot := slot_of(key)) else _plain(value) for key, value in arguments.items()
@@ -205,6 +211,26 @@ def _with_time_steps(argument: str, part: Any, arguments: Mapping[str, Any]) -> 
     if slot_of(argument) and "time_steps" in inspect.signature(part).parameters and not told:
         return functools.partial(part, time_steps=arguments["time_steps"])
     return part
+
+
+# What a number may be, by its argument's name: from the first, which for some is just above 0, to below the second.
+_MORE, _ANY = float_info.min, float("inf")
+_COUNTS = "dim dims stem_dim decoder_dim depth depths decoder_depth reduction num_heads decoder_num_heads strides "
+_RANGES = {
+    **dict.fromkeys(f"{_COUNTS} downsampling_strides in_channels image_size time_steps".split(), (1, _ANY)),
+    **dict.fromkeys(("num_classes", "kernel_sizes", "projection_std"), (0, _ANY)),
+    **dict.fromkeys(("mlp_ratio", "layer_scale"), (_MORE, _ANY)),
+    "drop_path": (0, 1), "mask_ratio": (_MORE, 1),
+}  # fmt: skip
+
+
+def _check_range(what: str, numbers: Any, least: float, most: float) -> None:
+    for number in numbers if isinstance(numbers, tuple) else (numbers,):
+        if isinstance(number, int | float) and not least <= number < most:  # nor is nan
+            within = f"not in {'(0' if least == _MORE else f'[{least}'}, {most})"
+            raise ValueError(
+                f"{what} {number} is {f'below {least}' if most == _ANY and number < least != _MORE else within}"
+            )
 
 
 def _checked(what: str, value: Any, hint: Any) -> Any:

@@ -5,10 +5,7 @@ Yao et al., "Spike-driven Transformer", NeurIPS 2023, arXiv:2307.01694.
 
 from functools import partial
 
-import torch
-
 from spikeformers.layers.attention import SDSA, PooledSDSA
-from spikeformers.layers.block import block
 from spikeformers.layers.contracts import (
     MakeAttention,
     MakeHead,
@@ -26,6 +23,7 @@ from spikeformers.layers.stem import MembraneSPS
 from spikeformers.models.init import trunc_normal_convs
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.registry import Published, register
+from spikeformers.models.trunk import attention_blocks, spread
 from spikeformers.neurons import LIF
 
 _CIFAR10 = dict(depth=2, image_size=32, strides=(1, 1, 2, 2), num_classes=10)
@@ -90,18 +88,10 @@ def sdt(
 
     `drop_path` grows linearly from 0 to its value over the blocks.
     """
-    rates = torch.linspace(0, drop_path, depth, device="cpu").tolist()
-    hidden_dim = int(mlp_ratio * dim)
-    blocks = [
-        block(
-            shortcut,
-            neuron,
-            drop_path=rate,
-            attn=attention(dim, num_heads, neuron, bias=qkv_bias),
-            mlp=mlp(dim, hidden_dim, neuron),
-        )
-        for rate in rates
-    ]
+    blocks = attention_blocks(
+        spread(drop_path, depth), dim, num_heads, mlp_ratio,
+        neuron=neuron, attention=attention, mlp=mlp, shortcut=shortcut, bias=qkv_bias,
+    )  # fmt: skip
     model = SpikingTransformer(
         stem=stem(in_channels, dim, neuron, strides),
         position=shortcut(position(dim), neuron),

@@ -9,11 +9,11 @@ Yao et al., "Spike-driven Transformer V2: Meta Spiking Neural Network Architectu
 Next-generation Neuromorphic Chips", ICLR 2024, arXiv:2404.03663.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import nn
 
 from spikeformers.layers.attention import SSA
@@ -27,6 +27,8 @@ from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.layers.stem import StridedConv
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.registry import Published, register
+from spikeformers.models.stages import Stage
+from spikeformers.models.trunk import spread
 from spikeformers.neurons import LIF
 
 _DIMS = {
@@ -84,9 +86,7 @@ def sdt_v2(
     """
     if len(dims) != 4 or len(depths) != 2:
         raise ValueError(f"dims {dims} and depths {depths} are not four and two: give the widths of all four stages")
-    if dims[0] % 2:
-        raise ValueError(f"the first dim, {dims[0]}, is odd, and the stem is half as wide: try {dims[0] + 1}")
-    rates = iter(torch.linspace(0, drop_path, 4 + sum(depths), device="cpu").tolist())
+    rates = iter(spread(drop_path, 4 + sum(depths)))
 
     def conv_block(dim: int) -> nn.Module:
         mixer, conv = mixer_mlp(dim, 2 * dim, neuron), conv_mlp(dim, 4 * dim, neuron)
@@ -96,21 +96,16 @@ def sdt_v2(
         attn, tokens = attention(dim, num_heads, neuron, bias=False), mlp(dim, int(mlp_ratio * dim), neuron)
         return block(shortcut, neuron, drop_path=next(rates), attn=attn, mlp=tokens)
 
-    dim1, dim2, dim3, dim4 = dims
+    (third, fourth), (*_, dim3, dim4) = depths, dims
     return SpikingTransformer(
-        stem=stem(in_channels, dim1 // 2, neuron, (2,)),
+        stem=stem(in_channels, dims[0] // 2, neuron, (2,)),
         blocks=[
-            conv_block(dim1 // 2),
-            MembraneDownsample(dim1 // 2, dim1, neuron),
-            conv_block(dim1),
-            MembraneDownsample(dim1, dim2, neuron),
-            conv_block(dim2),
-            conv_block(dim2),
-            MembraneDownsample(dim2, dim3, neuron),
-            *(attention_block(dim3) for _ in range(depths[0])),
+            *conv_stages(dims, neuron, conv_block),
+            *(attention_block(dim3) for _ in range(third)),
             MembraneDownsample(dim3, dim4, neuron, stride=1),
-            *(attention_block(dim4) for _ in range(depths[1])),
+            *(attention_block(dim4) for _ in range(fourth)),
         ],
+        stages=[*conv_ends(dims), Stage(7 + third + fourth, dim4, 16)],
         head=head(dim4, num_classes, neuron),
         time_steps=time_steps,
         image_size=image_size,
@@ -141,6 +136,24 @@ def renames(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         (r"^head\.(weight|bias)$", r"head.linear.\1"),
         (r"^head_kd\.", r"head.linear_kd."),
     ]
+
+
+def conv_stages(dims: Sequence[int], neuron: MakeNeuron, conv_block: Callable[[int], nn.Module]) -> Iterator[nn.Module]:
+    """The convolutional stages, up to and with the down-sampling behind them. Raises ValueError for an odd first dim.
+
+    The stem, at stride 2, and the first block are half as wide as the first stage.
+    """
+    if dims[0] % 2:
+        raise ValueError(f"the first dim, {dims[0]}, is odd, and the stem is half as wide: try {dims[0] + 1}")
+    widths = (dims[0] // 2, *dims[:3])
+    for (dim, next_dim), blocks in zip(pairwise(widths), (1, 1, 2), strict=True):
+        yield from (conv_block(dim) for _ in range(blocks))
+        yield MembraneDownsample(dim, next_dim, neuron)
+
+
+def conv_ends(dims: Sequence[int]) -> list[Stage]:
+    """Where those stages end."""
+    return [Stage(0, dims[0] // 2, 2), Stage(2, dims[0], 4), Stage(5, dims[1], 8)]
 
 
 def stage_renames(depth: int) -> list[tuple[str, str]]:

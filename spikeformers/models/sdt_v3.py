@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 
 from spikeformers.layers.attention import WideSSA
@@ -24,7 +23,9 @@ from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.layers.stem import StridedConv
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.registry import Published, register
-from spikeformers.models.sdt_v2 import stage_renames
+from spikeformers.models.sdt_v2 import conv_ends, conv_stages, stage_renames
+from spikeformers.models.stages import Stage
+from spikeformers.models.trunk import spread
 from spikeformers.neurons import IntegerHalfEven
 
 SIZES = {
@@ -76,9 +77,7 @@ def sdt_v3(
     """
     if len(dims) != 4 or len(depths) != 2:
         raise ValueError(f"dims {dims} and depths {depths} are not four and two: give the widths of all four stages")
-    if dims[0] % 2:
-        raise ValueError(f"the first dim, {dims[0]}, is odd, and the stem is half as wide: try {dims[0] + 1}")
-    rates = iter(torch.linspace(0, drop_path, 4 + sum(depths), device="cpu").tolist())
+    rates = iter(spread(drop_path, 4 + sum(depths)))
 
     def conv_block(dim: int) -> nn.Module:
         mixer, conv = mixer_mlp(dim, 2 * dim, neuron), conv_mlp(dim, 4 * dim, neuron)
@@ -89,21 +88,16 @@ def sdt_v3(
         tokens = mlp(dim, int(mlp_ratio * dim), neuron)
         return block(shortcut, neuron, drop_path=next(rates), mixer=mixer, attn=attn, mlp=tokens)
 
-    dim1, dim2, dim3, dim4 = dims
+    (third, fourth), (*_, dim3, dim4) = depths, dims
     return SpikingTransformer(
-        stem=stem(in_channels, dim1 // 2, neuron, (2,)),
+        stem=stem(in_channels, dims[0] // 2, neuron, (2,)),
         blocks=[
-            conv_block(dim1 // 2),
-            MembraneDownsample(dim1 // 2, dim1, neuron),
-            conv_block(dim1),
-            MembraneDownsample(dim1, dim2, neuron),
-            conv_block(dim2),
-            conv_block(dim2),
-            MembraneDownsample(dim2, dim3, neuron),
-            *(attention_block(dim3) for _ in range(depths[0])),
+            *conv_stages(dims, neuron, conv_block),
+            *(attention_block(dim3) for _ in range(third)),
             MembraneDownsample(dim3, dim4, neuron, stride=1),
-            *(attention_block(dim4) for _ in range(depths[1])),
+            *(attention_block(dim4) for _ in range(fourth)),
         ],
+        stages=[*conv_ends(dims), Stage(7 + third + fourth, dim4, 16)],
         head=head(dim4, num_classes, head_neuron),
         time_steps=time_steps,
         image_size=image_size,

@@ -11,13 +11,11 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 
 from spikeformers.layers.attention import SSA
 from spikeformers.layers.block import block
 from spikeformers.layers.contracts import MakeAttention, MakeHead, MakeMLP, MakeNeuron, MakeShortcut, MakeStem
-from spikeformers.layers.downsample import MembraneDownsample
 from spikeformers.layers.head import HalfSpikingHead, Head
 from spikeformers.layers.layer_scale import LayerScale, NoScale
 from spikeformers.layers.mlp import MLP
@@ -26,7 +24,9 @@ from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.layers.stem import StridedConv
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.registry import Published, register
-from spikeformers.models.sdt_v2 import stage_renames
+from spikeformers.models.sdt_v2 import conv_ends, conv_stages, stage_renames
+from spikeformers.models.stages import Stage
+from spikeformers.models.trunk import spread
 from spikeformers.neurons import IntegerHalfUp
 
 _83M, _171M = (
@@ -96,9 +96,7 @@ def sdt_v3_large(
     """
     if len(dims) != 3:
         raise ValueError(f"dims {dims} are not three: give the width of each stage")
-    if dims[0] % 2:
-        raise ValueError(f"the first dim, {dims[0]}, is odd, and the stem is half as wide: try {dims[0] + 1}")
-    dim1, dim2, dim3 = dims
+    dim3 = dims[-1]
 
     def conv_block(dim: int) -> nn.Module:
         return block(shortcut, neuron, mlp=conv_mlp(dim, 4 * dim, neuron))
@@ -112,17 +110,9 @@ def sdt_v3_large(
         return block(shortcut, neuron, drop_path=rate, attn=attn, mlp=tokens)
 
     return SpikingTransformer(
-        stem=stem(in_channels, dim1 // 2, neuron, (2,)),
-        blocks=[
-            conv_block(dim1 // 2),
-            MembraneDownsample(dim1 // 2, dim1, neuron),
-            conv_block(dim1),
-            MembraneDownsample(dim1, dim2, neuron),
-            conv_block(dim2),
-            conv_block(dim2),
-            MembraneDownsample(dim2, dim3, neuron),
-            *map(attention_block, torch.linspace(0, drop_path, depth, device="cpu").tolist()),
-        ],
+        stem=stem(in_channels, dims[0] // 2, neuron, (2,)),
+        blocks=[*conv_stages(dims, neuron, conv_block), *map(attention_block, spread(drop_path, depth))],
+        stages=[*conv_ends(dims), Stage(6 + depth, dim3, 16)],
         head=head(dim3, num_classes, head_neuron),
         time_steps=time_steps,
         image_size=image_size,

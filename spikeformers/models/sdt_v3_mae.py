@@ -52,6 +52,7 @@ class MaskedAutoencoder(SpikingTransformer):
         super().__init__(
             stem=encoder.stem,
             blocks=encoder.blocks,
+            stages=encoder.stages,
             head=encoder.head,
             time_steps=encoder.time_steps,
             image_size=encoder.image_size,

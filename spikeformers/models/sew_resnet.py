@@ -5,9 +5,8 @@ Fang et al., "Deep Residual Learning in Spiking Neural Networks", NeurIPS 2021, 
 
 from collections.abc import Mapping
 from functools import partial
+from math import prod
 from typing import Any
-
-import torch
 
 from spikeformers.layers.block import block
 from spikeformers.layers.contracts import MakeHead, MakeNeuron, MakeShortcut, MakeStem
@@ -19,6 +18,8 @@ from spikeformers.layers.stem import ResNetStem
 from spikeformers.models.init import kaiming_normal_convs
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.registry import Published, register
+from spikeformers.models.stages import Stage
+from spikeformers.models.trunk import spread
 from spikeformers.neurons import IF
 from spikeformers.ops.surrogate import ATan
 
@@ -76,8 +77,7 @@ def sew_resnet(
     """
     if len(dims) != len(depths):
         raise ValueError(f"dims {dims} and depths {depths} are not equally many: give one of each for every stage")
-    rates = iter(torch.linspace(0, drop_path, sum(depths), device="cpu").tolist())
-    blocks, in_dim = [], stem_dim
+    rates, blocks, stages, in_dim = iter(spread(drop_path, sum(depths))), [], [], stem_dim
     for stage, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
         for i in range(depth):
             stride = 2 if stage > 0 and i == 0 else 1
@@ -87,9 +87,11 @@ def sew_resnet(
             else:
                 blocks.append(block(shortcut, neuron, drop_path=rate, conv=core))
             in_dim = dim
+        stages.append(Stage(len(blocks) - 1, dim, prod(strides) * 2**stage))
     model = SpikingTransformer(
         stem=stem(in_channels, stem_dim, neuron, strides),
         blocks=blocks,
+        stages=stages,
         head=head(dims[-1], num_classes, neuron),
         time_steps=time_steps,
         image_size=image_size,

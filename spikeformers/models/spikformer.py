@@ -5,10 +5,7 @@ Zhou et al., "Spikformer: When Spiking Neural Network Meets Transformer", ICLR 2
 
 from functools import partial
 
-import torch
-
 from spikeformers.layers.attention import SSA
-from spikeformers.layers.block import block
 from spikeformers.layers.contracts import (
     MakeAttention,
     MakeHead,
@@ -26,6 +23,7 @@ from spikeformers.layers.stem import CMLSPS, SPS
 from spikeformers.models.init import trunc_normal_convs
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.registry import Published, register
+from spikeformers.models.trunk import attention_blocks, spread
 from spikeformers.neurons import LIF
 
 # The CIFAR code has linear layers where the others have 1x1 convolutions: with biases for q, k, v, and drawn narrower.
@@ -108,18 +106,10 @@ def spikformer(
     `drop_path` grows linearly from 0 to its value over the blocks. `projection_std` draws the blocks' weights from a
     normal distribution cut at 2, with biases 0; None leaves them to torch.
     """
-    rates = torch.linspace(0, drop_path, depth, device="cpu").tolist()
-    hidden_dim = int(mlp_ratio * dim)
-    blocks = [
-        block(
-            shortcut,
-            neuron,
-            drop_path=rate,
-            attn=attention(dim, num_heads, neuron, bias=qkv_bias),
-            mlp=mlp(dim, hidden_dim, neuron),
-        )
-        for rate in rates
-    ]
+    blocks = attention_blocks(
+        spread(drop_path, depth), dim, num_heads, mlp_ratio,
+        neuron=neuron, attention=attention, mlp=mlp, shortcut=shortcut, bias=qkv_bias,
+    )  # fmt: skip
     if projection_std is not None:
         for b in blocks:
             trunc_normal_convs(b, projection_std)

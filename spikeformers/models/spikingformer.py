@@ -9,10 +9,7 @@ SNN-optimized Downsampling with Precise Gradient Backpropagation", Frontiers in 
 
 from functools import partial
 
-import torch
-
 from spikeformers.layers.attention import SSA
-from spikeformers.layers.block import block
 from spikeformers.layers.contracts import (
     MakeAttention,
     MakeHead,
@@ -29,6 +26,7 @@ from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.layers.stem import CMLSPS, SPS
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.registry import Published, register
+from spikeformers.models.trunk import attention_blocks, spread
 from spikeformers.neurons import LIF
 
 _CIFAR10 = dict(image_size=32, strides=(1, 1, 2, 2), num_classes=10)
@@ -117,18 +115,10 @@ def spikingformer(
 
     `drop_path` grows linearly from 0 to its value over the blocks.
     """
-    rates = torch.linspace(0, drop_path, depth, device="cpu").tolist()
-    hidden_dim = int(mlp_ratio * dim)
-    blocks = [
-        block(
-            shortcut,
-            neuron,
-            drop_path=rate,
-            attn=attention(dim, num_heads, neuron, bias=qkv_bias),
-            mlp=mlp(dim, hidden_dim, neuron),
-        )
-        for rate in rates
-    ]
+    blocks = attention_blocks(
+        spread(drop_path, depth), dim, num_heads, mlp_ratio,
+        neuron=neuron, attention=attention, mlp=mlp, shortcut=shortcut, bias=qkv_bias,
+    )  # fmt: skip
     return SpikingTransformer(
         stem=stem(in_channels, dim, neuron, strides),
         position=position(dim),

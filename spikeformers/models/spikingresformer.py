@@ -6,12 +6,11 @@ arXiv:2403.14302.
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import islice
+from math import prod
 from typing import Any
 
-import torch
-
 from spikeformers.layers.attention import DSSA
-from spikeformers.layers.block import block
 from spikeformers.layers.contracts import MakeAttention, MakeHead, MakeMLP, MakeNeuron, MakeShortcut, MakeStem
 from spikeformers.layers.downsample import MembraneDownsample
 from spikeformers.layers.head import Head
@@ -21,6 +20,8 @@ from spikeformers.layers.stem import MembraneResNetStem
 from spikeformers.models.init import trunc_normal_convs
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.registry import Published, register
+from spikeformers.models.stages import Stage
+from spikeformers.models.trunk import attention_blocks, spread
 from spikeformers.neurons import LIF, PLIF
 from spikeformers.ops.surrogate import ATan
 
@@ -94,25 +95,20 @@ def spikingresformer(
     for name, numbers in (("dims", dims), ("num_heads", num_heads), ("depths", depths)):
         if len(numbers) != 3:
             raise ValueError(f"{name} {numbers} are not three: give one for each stage")
-    rates = iter(torch.linspace(0, drop_path, sum(depths), device="cpu").tolist())
     attentions = (stage1_attention, stage2_attention, attention)
-    blocks = []
-    for i, (dim, heads, depth, make_attention) in enumerate(zip(dims, num_heads, depths, attentions, strict=True)):
+    rates, blocks, stages = iter(spread(drop_path, sum(depths))), [], []
+    for i, (dim, heads, depth, mixer) in enumerate(zip(dims, num_heads, depths, attentions, strict=True)):
         if i > 0:
             blocks.append(MembraneDownsample(dims[i - 1], dim, neuron, bias=False))
-        blocks += [
-            block(
-                shortcut,
-                neuron,
-                drop_path=next(rates),
-                attn=make_attention(dim, heads, neuron, bias=qkv_bias),
-                mlp=mlp(dim, int(mlp_ratio * dim), neuron),
-            )
-            for _ in range(depth)
-        ]
+        blocks += attention_blocks(
+            islice(rates, depth), dim, heads, mlp_ratio,
+            neuron=neuron, attention=mixer, mlp=mlp, shortcut=shortcut, bias=qkv_bias,
+        )  # fmt: skip
+        stages.append(Stage(len(blocks) - 1, dim, prod(strides) * 2**i))
     model = SpikingTransformer(
         stem=stem(in_channels, dims[0], neuron, strides),
         blocks=blocks,
+        stages=stages,
         head=head(dims[-1], num_classes, neuron),
         time_steps=time_steps,
         image_size=image_size,

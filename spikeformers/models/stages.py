@@ -1,7 +1,15 @@
 """Hierarchical families in a flat trunk: `blocks` is stage after stage, with a down-sampling between any two."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Stage(NamedTuple):
+    """The end of a stage: the number of its last block, the width there, and how much smaller than the image."""
+
+    last_block: int
+    dim: int
+    reduction: int
 
 
 def stage_renames(depths: Sequence[int]) -> list[tuple[str, str]]:

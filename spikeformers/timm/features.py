@@ -13,6 +13,7 @@ class FeatureMaps(FeatureGetterNet):
     """Maps averaged over time: images `[B, C, H, W]` or sequences `[T, B, C, H, W] -> [[B, D, h, w], ...]`."""
 
     model: TimmSpikingTransformer
+    out_indices: Any
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """torch's, for its own keys and for those of a whole network, ours or released."""
@@ -24,4 +25,4 @@ class FeatureSteps(FeatureMaps):
     """Maps at every step: images `[B, C, H, W]` or sequences `[T, B, C, H, W] -> [[T, B, D, h, w], ...]`."""
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return self.model.forward_stages(x, self.out_indices)  # pyright: ignore[reportArgumentType]
+        return self.model.forward_stages(x, self.out_indices)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +13,6 @@ from spikeformers.layers.chain import run_plain
 from spikeformers.models import SpikingTransformer
 from spikeformers.models.recompute import recomputed, set_run
 from spikeformers.models.registry import find_family
-from spikeformers.timm.stages import Stage, find_stages
 
 Indices = int | Sequence[int] | None  # timm's: so many from the end, those, or all
 
@@ -37,6 +35,7 @@ class TimmSpikingTransformer(SpikingTransformer):
             time_steps=model.time_steps,
             image_size=model.image_size,
         )
+        self._stages = model.stages  # of the whole, also where blocks are cut off
         self.config = self._whole = model.config  # the second stays, with the depth, for reading files of the whole
         self._depth = len(model.blocks)
 
@@ -46,23 +45,19 @@ class TimmSpikingTransformer(SpikingTransformer):
 
     @property
     def num_features(self) -> int:
-        return self.head.dim  # pyright: ignore[reportReturnType]
+        return self.head.dim
 
     @property
     def head_hidden_size(self) -> int:
         return self.num_features
 
-    @cached_property
-    def stages(self) -> list[Stage]:
-        return find_stages(self)
-
     @property
     def feature_info(self) -> list[dict[str, Any]]:
-        return [dict(num_chs=s.dim, reduction=s.reduction, module=f"blocks.{s.block}") for s in self.stages]
+        return [dict(num_chs=s.dim, reduction=s.reduction, module=f"blocks.{s.last_block}") for s in self.stages]
 
     def forward_stages(self, x: Tensor, indices: Indices = None) -> list[Tensor]:
         """The stream behind each of the stages in `indices`, and no further: `[T, B, C, H, W]` each."""
-        taken = [self.stages[i].block for i in self._take(indices)]
+        taken = [self.stages[i].last_block for i in self._take(indices)]
         ends = {}
         x = self.forward_stem(x)
         for number, block in enumerate(self.blocks[: max(taken) + 1]):
@@ -93,7 +88,7 @@ class TimmSpikingTransformer(SpikingTransformer):
         if intermediates_only:
             return maps
         x = steps[taken.index(max(taken))]
-        for block in () if stop_early else self.blocks[self.stages[max(taken)].block + 1 :]:
+        for block in () if stop_early else self.blocks[self.stages[max(taken)].last_block + 1 :]:
             x = self.run(block, x)
         return x, maps
 
@@ -102,7 +97,7 @@ class TimmSpikingTransformer(SpikingTransformer):
     ) -> list[int]:
         """Cuts off the blocks that none of the stages in `indices` needs, and the head; returns those stages."""
         taken = self._take(indices)
-        self.blocks = self.blocks[: 1 + max(self.stages[i].block for i in taken)]
+        self.blocks = self.blocks[: 1 + max(self.stages[i].last_block for i in taken)]
         if prune_head:
             self.reset_classifier(0)
         self.config = {}  # there is none that rebuilds a part
@@ -110,8 +105,7 @@ class TimmSpikingTransformer(SpikingTransformer):
 
     def get_classifier(self) -> nn.Module | tuple[nn.Module, ...]:
         """The linear layer of the head, or the two of one that was distilled."""
-        names: list[str] = list(self.head.classifiers)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        layers = [self.head.get_submodule(name) for name in names]
+        layers = [self.head.get_submodule(name) for name in self.head.classifiers]
         return tuple(layers) if len(layers) > 1 else layers[0]
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
@@ -124,7 +118,7 @@ class TimmSpikingTransformer(SpikingTransformer):
         stem = {"stem": r"^(?:stem|position)\."}
         if not coarse:
             return {**stem, "blocks": r"^blocks\.(\d+)\."}
-        starts = [0, *(stage.block + 1 for stage in self.stages)]
+        starts = [0, *(stage.last_block + 1 for stage in self.stages)]
         numbers = ["|".join(map(str, range(a, b))) for a, b in pairwise(starts)]
         return {**stem, **{f"stage{i}": rf"^blocks\.(?:{n})\." for i, n in enumerate(numbers)}}
 

@@ -143,7 +143,6 @@ def _ends(name: str, parts: str) -> tuple[str, str | tuple[str, ...]]:
         with torch.device("meta"):
             model = build(name, {})
         convs = (key for key, layer in model.named_modules() if isinstance(layer, nn.Conv2d))
-        names: list[str] = list(model.head.classifiers)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        layers = [f"head.{key}" for key in names]
+        layers = [f"head.{key}" for key in model.head.classifiers]
         _ENDS[parts] = next(convs), tuple(layers) if len(layers) > 1 else layers[0]
     return _ENDS[parts]

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -116,6 +117,62 @@ class TensorBoard(TensorBoardLogger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         epoch = {"epoch": metrics["epoch"] + 1} if "epoch" in metrics else {}
         super().log_metrics({**metrics, **epoch}, step)
+
+
+class EpochLines(Callback):
+    """Prints a line at each epoch's end, and one every few `minutes` within it, with the time that is left.
+
+    For whoever reads a log, or looks again at a terminal: a progress bar forgets, and where there is no terminal shows
+    nothing before a run has ended. What is left is reckoned from the steps since this process began.
+    """
+
+    def __init__(self, minutes: float = 5.0):
+        self.minutes = minutes
+
+    @rank_zero_only
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.began = self.said = self.epoch_began = time.monotonic()  # it may begin within an epoch
+        self.steps = 0
+
+    @rank_zero_only
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.epoch_began = time.monotonic()
+
+    @rank_zero_only
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.steps += 1
+        if time.monotonic() - self.said >= 60 * self.minutes and not trainer.is_last_batch:
+            metrics = trainer.callback_metrics
+            self._say(trainer, batch_idx + 1, {name: metrics.get(f"{name}_step") for name in ("loss", "acc")})
+
+    @rank_zero_only
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        names = ("loss", "acc", "val_loss", "val_acc", "test_acc")
+        self._say(trainer, 0, {name: trainer.callback_metrics.get(name) for name in names})
+
+    def _say(self, trainer: pl.Trainer, step: int, metrics: dict[str, Any]) -> None:
+        self.said = time.monotonic()
+        epochs, batches = trainer.max_epochs or 0, int(trainer.num_training_batches)
+        left = (epochs - trainer.current_epoch - (0 if step else 1)) * batches - step
+        shown = [f"{name} {float(value):.4g}" for name, value in metrics.items() if value is not None]
+        where = f"step {step}/{batches}" if step else f"{self.said - self.epoch_began:.0f} s"
+        rest = duration(left * (self.said - self.began) / max(self.steps, 1))
+        line = f"epoch {trainer.current_epoch + 1}/{epochs}  {'  '.join([*shown, where])}  {rest} left"
+        bar = next((one for one in trainer.callbacks if isinstance(one, ProgressBar)), None)  # pyright: ignore[reportAttributeAccessIssue]
+        if bar is not None and bar.progress is not None:
+            bar.progress.console.print(line, markup=False, highlight=False)  # above the bar
+        else:
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+
+
+def duration(seconds: float) -> str:
+    """`40 s`, `12 min` or `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 class ProgressBar(RichProgressBar):

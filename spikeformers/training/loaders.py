@@ -1,12 +1,13 @@
 """Loaders of a recipe's images or clips, as Lightning wants them."""
 
+import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import lightning.pytorch as pl
 from torch.utils.data import DataLoader, Dataset
-from torchdata.stateful_dataloader import StatefulDataLoader
 
 from spikeformers.data import EpochSampler, EventSets, ImageSets
 from spikeformers.data.eval_shards import Share
@@ -16,6 +17,16 @@ from spikeformers.training.recipe import Augment, Recipe
 # Fields of `augment` that say something of one kind of data only.
 _OF_IMAGES = ("crop_scale", "crop_ratio", "rand_augment", "rand_augment_ops", "erase", "erase_mode")
 _OF_CLIPS = ("clip_ops", "clip_ops_drawn")
+
+
+class _Resumed(EpochSampler):
+    """An epoch's order without its first `skip` items, once: those were trained on before the run was cut."""
+
+    skip = 0
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        skip, self.skip = self.skip, 0
+        return itertools.islice(super().__iter__(), skip, None)
 
 
 class Loaders(pl.LightningDataModule):
@@ -60,10 +71,10 @@ class Loaders(pl.LightningDataModule):
         limit = trainer.limit_train_batches
         return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
-    def train_dataloader(self) -> StatefulDataLoader:
+    def train_dataloader(self) -> DataLoader:
         recipe = self.recipe
         trainer: Any = self.trainer
-        sampler = EpochSampler(
+        sampler = _Resumed(
             self.train,
             num_replicas=trainer.world_size,
             rank=trainer.global_rank,
@@ -72,8 +83,10 @@ class Loaders(pl.LightningDataModule):
         )
         # Lightning says which epoch it is only after the first batches of a resumed run are drawn.
         sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)
-        # Stateful, so that a checkpoint from the middle of an epoch goes on with the next batch.
-        return StatefulDataLoader(
+        # A checkpoint from the middle of an epoch goes on with the next batch, whatever reads it.
+        trained = trainer.fit_loop.epoch_loop.batch_progress.current.processed % self.steps_per_epoch()
+        sampler.skip = trained * recipe.batch_size
+        return DataLoader(
             self.train,
             recipe.batch_size,
             sampler=sampler,

@@ -94,6 +94,8 @@ class Objective:
     teacher, and the logits are their average.
     """
 
+    labelled = True
+
     def __init__(self, recipe: Recipe, model: SpikingTransformer, teacher: Teacher | None = None):
         loss, distill = recipe.loss, recipe.distill
         self.labels: LabelLoss = (
@@ -124,9 +126,25 @@ class Objective:
 
 
 class Reconstruction:
-    """The loss of a masked autoencoder, which asks for no labels and gives no logits."""
+    """The loss of a masked autoencoder, which asks for no labels and gives no logits.
 
+    Raises ValueError for what a masked autoencoder cannot be trained with.
+    """
+
+    labelled = False
     teacher = None
+
+    def __init__(self, recipe: Recipe, model: MaskedAutoencoder, teacher: Teacher | None = None):
+        mixing = recipe.augment.mixup > 0 or recipe.augment.cutmix > 0
+        for what, asked in (
+            ("memory lean", recipe.memory == "lean"),
+            ("distill.teacher", teacher is not None),
+            ("augment.mixup and cutmix", mixing),
+        ):
+            if asked:
+                raise ValueError(
+                    f"{what} is not for a masked autoencoder, which paints what it does not see: leave it out"
+                )
 
     def __call__(self, model: MaskedAutoencoder, x: Tensor, targets: Tensor) -> tuple[Tensor, None]:
         return model.reconstruct(x), None
@@ -136,16 +154,14 @@ class Reconstruction:
         return model.reconstruct(x, torch.Generator(x.device).manual_seed(0)).expand(len(labels)), None
 
 
+# Models that learn otherwise than by labels, and by what; nothing else asks which they are.
+_OWN_OBJECTIVES: dict[type[SpikingTransformer], Any] = {MaskedAutoencoder: Reconstruction}
+
+
 def make_objective(recipe: Recipe, model: SpikingTransformer, teacher: Teacher | None) -> Any:
-    """What a model is trained by. Raises ValueError for what a masked autoencoder cannot be trained with."""
-    if not isinstance(model, MaskedAutoencoder):
-        return Objective(recipe, model, teacher)
-    mixing = recipe.augment.mixup > 0 or recipe.augment.cutmix > 0
-    for what, asked in (
-        ("memory lean", recipe.memory == "lean"),
-        ("distill.teacher", teacher is not None),
-        ("augment.mixup and cutmix", mixing),
-    ):
-        if asked:
-            raise ValueError(f"{what} is not for a masked autoencoder, which paints what it does not see: leave it out")
-    return Reconstruction()
+    """What a model is trained by: whether it is `labelled`, its loss of a batch, and how it is judged.
+
+    Raises ValueError for what it cannot be trained with.
+    """
+    own = next((objective for kind, objective in _OWN_OBJECTIVES.items() if isinstance(model, kind)), Objective)
+    return own(recipe, model, teacher)

@@ -1,5 +1,6 @@
 """One training step, as Lightning wants it."""
 
+import logging
 import math
 import random
 from typing import Any
@@ -21,6 +22,8 @@ from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.teacher import Teacher, load_teacher
 
+logger = logging.getLogger("spikeformers")
+
 
 class TrainingModule(pl.LightningModule):
     """Trains a model on batches `([B, C, H, W] or [B, T, C, H, W], [B] labels)` by a recipe.
@@ -34,6 +37,7 @@ class TrainingModule(pl.LightningModule):
     def __init__(self, recipe: Recipe, model: SpikingTransformer, settings: dict[str, Any]):
         super().__init__()
         self.recipe, self.settings = recipe, settings
+        self.extended: int | None = None  # the epochs that a run was begun with, where it goes on to more
         self.model = channels_last(model)
         self.ema: ModelEmaV3 | None = None
         if recipe.ema_decay is not None:
@@ -87,10 +91,35 @@ class TrainingModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": interval}}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        self._step(scheduler, self.current_epoch + 1)
+
+    def _step(self, scheduler: Any, epoch: int) -> None:
         if self.recipe.schedule.per_update:
             scheduler.step_update(self.global_step)
         else:
-            scheduler.step(self.current_epoch + 1)
+            scheduler.step(epoch)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Loaders of earlier versions kept their place themselves.
+        checkpoint["loops"]["fit_loop"]["state_dict"].pop("combined_loader", None)
+        began = checkpoint["spikeformers"]["recipe"]["epochs"]
+        if began != self.recipe.epochs:
+            self.extended = began
+            checkpoint["lr_schedulers"] = [{} for _ in checkpoint["lr_schedulers"]]  # which know how long they are
+
+    def on_train_start(self) -> None:
+        if self.extended is None:
+            return
+        groups: Any = self.trainer.optimizers[0].param_groups
+        before = groups[0]["lr"]
+        self._step(self.lr_schedulers(), self.current_epoch)
+        if self.global_rank == 0:
+            logger.warning(
+                "epochs were %d and are %d: from epoch %d on the rate is that of the %s schedule of %d epochs, %.3g "
+                "where it had come to %.3g; a run of %d from the start would have come out otherwise",
+                self.extended, self.recipe.epochs, self.current_epoch + 1, self.recipe.schedule.name,
+                self.recipe.epochs, groups[0]["lr"], before, self.recipe.epochs,
+            )  # fmt: skip
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # What is drawn in a step is a function of seed, epoch, step and process, so that a resumed run is the run.

@@ -8,6 +8,7 @@ from timm.scheduler.scheduler import Scheduler
 from torch import nn
 from torch.optim import Optimizer
 
+from spikeformers.models.network import SpikingTransformer
 from spikeformers.training.recipe import Recipe
 
 _SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly")  # timm's plateau wants a metric
@@ -32,7 +33,7 @@ def make_optimizer(recipe: Recipe, model: nn.Module, processes: int = 1) -> Opti
             weight_decay=settings.weight_decay,
             **settings.args,
         )
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # timm's ValueErrors name neither
         raise ValueError(f"optimizer.args {settings.args} do not suit {settings.name}: {error}") from error
 
 
@@ -44,24 +45,24 @@ def learning_rate(recipe: Recipe, processes: int = 1) -> float:
     return settings.lr * recipe.batch_size * recipe.accumulate * processes / settings.lr_batch
 
 
-def find_layers(model: nn.Module) -> dict[str, int]:
+def find_layers(model: SpikingTransformer) -> dict[str, int]:
     """The layer of each parameter, from 0 for the stem: a block is one, all down to the last stage are 0, as the stem.
 
-    The head is the last. Blocks of the last stage are those behind the last down-sampling.
+    The head is the last. Blocks of the last stage are those behind the one that shrinks the map for the last time.
     """
-    blocks: Any = model.blocks
-    first = 1 + max((i for i, block in enumerate(blocks) if not isinstance(block, nn.Sequential)), default=-1)
+    before = [stage.last_block for stage in model.stages if stage.reduction < model.stages[-1].reduction]
+    first = max(before) + 2 if before else 0
     layers = {}
     for name, _ in model.named_parameters():
         words = name.split(".")
         in_stage = words[0] == "blocks" and int(words[1]) >= first
         layers[name] = int(words[1]) - first + 1 if in_stage else 0
         if words[0] == "head":
-            layers[name] = len(blocks) - first + 1
+            layers[name] = len(model.blocks) - first + 1
     return layers
 
 
-def _groups(recipe: Recipe, model: nn.Module) -> list[dict[str, Any]]:
+def _groups(recipe: Recipe, model: Any) -> list[dict[str, Any]]:
     """Parameters by whether they decay and by their layer's rate."""
     settings = recipe.optimizer
     layers = find_layers(model) if settings.layer_decay is not None else {}

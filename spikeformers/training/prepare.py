@@ -9,7 +9,7 @@ import torch
 from spikeformers.data import EventSets, ImageSets, load_sets
 from spikeformers.data.loading import unwrap_worker_errors
 from spikeformers.models import SpikingTransformer, check_model
-from spikeformers.models.parts import own_files, user_code_errors
+from spikeformers.models.parts import argument_errors, own_files, user_code_errors
 from spikeformers.models.registry import rebuild
 from spikeformers.training.loaders import Loaders
 from spikeformers.training.module import TrainingModule
@@ -34,6 +34,7 @@ def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepar
 
     Raises ValueError or FileNotFoundError, in one line, for settings, data or parts that do not fit.
     """
+    recipe.check()  # its fields may have been set since it was made
     check_trainer(recipe)
     check_start(recipe)
     sets = sets or load_sets(asdict(recipe.data), seed=recipe.seed)
@@ -53,7 +54,7 @@ def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepar
         "version": version("spikeformers"),
     }
     module = TrainingModule(recipe, model, settings)
-    with user_code_errors(own_files(recipe.model)):
+    with user_code_errors(own_files(recipe.model)), argument_errors(recipe.model):
         _try_out(recipe, model)
     return Prepared(model, loaders, module, settings)
 

@@ -1,6 +1,5 @@
 """What a run was made with, so that it can be made again: command, versions, git commit; and making it again."""
 
-import hashlib
 import json
 import logging
 import platform
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from spikeformers.checkpoints.made_here import FILE, digest_of_file, last_start, starts
 from spikeformers.files import atomic_write
 from spikeformers.models.parts import own_files
 from spikeformers.training.recipe import Recipe
@@ -22,7 +22,7 @@ from spikeformers.training.recipe_file import read_recipe
 
 logger = logging.getLogger("spikeformers")
 
-FILE = "provenance.json"
+COMPARISON = "prices.json"  # what a comparison's folder is known by
 _COMPARED = ("python", "spikeformers", "torch", "lightning", "timm", "torchvision", "numpy")
 
 
@@ -43,24 +43,24 @@ def describe_start(recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def note_start(folder: Path, recipe: Recipe) -> None:
-    """Adds this start to the run's `provenance.json`: a run that was resumed has several."""
-    file = folder / FILE
-    starts = json.loads(file.read_text("utf-8")) if file.is_file() else []
-    atomic_write(file, json.dumps([*starts, describe_start(recipe)], indent=2) + "\n")
+def note_start(folder: Path, recipe: Recipe, data: str) -> None:
+    """Adds this start, with a digest of its `data`, to the run's `provenance.json`: a run that was resumed has several.
+
+    The number of the folder on its disk goes along, by which `made_here` knows it again.
+    """
+    start = {**describe_start(recipe), "data": data, "folder": folder.stat().st_ino}
+    atomic_write(folder / FILE, json.dumps([*starts(folder), start], indent=2) + "\n")
 
 
 def digests(model: Mapping[str, Any]) -> dict[str, str]:
     """What the files say that a model's settings take parts from, in 16 letters each."""
     files = [file for file in sorted(own_files(dict(model))) if file.is_file()]
-    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files}
+    return {str(file): digest_of_file(file) for file in files}
 
 
 def changed_files(folder: Path, recipe: Recipe) -> list[str]:
     """Files that a run takes parts from, and that are not what they were when it was last started."""
-    if not (folder / FILE).is_file():
-        return []
-    then = json.loads((folder / FILE).read_text("utf-8"))[-1].get("files", {})
+    then = last_start(folder).get("files", {})
     now = digests(recipe.model)
     return [file for file, digest in then.items() if now.get(file) != digest]
 
@@ -68,18 +68,24 @@ def changed_files(folder: Path, recipe: Recipe) -> list[str]:
 def like(run: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
     """The recipe of an earlier run, to run it again under another name, `<name>-again` if not given.
 
-    Warns of what is not as it was then: versions and git commits.
+    One of a comparison's goes beside the comparison, and not into it, unless `out` is given. Warns of what is not as it
+    was then: versions and git commits.
 
     Raises FileNotFoundError for a folder that is no run's, and what `read_recipe` raises.
     """
     folder = Path(run)
     if not (folder / "settings.yaml").is_file():
         raise FileNotFoundError(f"{folder} is no run folder: it has no settings.yaml")
+    began = read_recipe(str(folder / "settings.yaml"))
     recipe = read_recipe(str(folder / "settings.yaml"), overrides)
     if recipe.run == folder.name:
         recipe.run = f"{folder.name}-again"
-    if (file := folder / FILE).is_file():
-        then, now = json.loads(file.read_text("utf-8"))[-1], describe_start(recipe)
+    if recipe.out == began.out and (Path(recipe.out) / COMPARISON).is_file():
+        recipe.out = str(Path(recipe.out).parent)
+        if recipe.trainer.get("enable_progress_bar") == began.trainer.get("enable_progress_bar"):
+            recipe.trainer.pop("enable_progress_bar", None)  # which a comparison turns off for a table of its own
+    if then := last_start(folder):
+        now = describe_start(recipe)
         for what, was, is_now in _differences(then, now):
             logger.warning("%s was %s, and is %s", what, was, is_now)
     return recipe

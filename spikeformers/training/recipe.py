@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from spikeformers.data.settings import Data
 from spikeformers.models.parts import describe_part, slot_of
+from spikeformers.training.limits import check_settings
 
 
 @dataclass
@@ -109,54 +110,29 @@ class Recipe:
     save_minutes: float = 10.0  # a checkpoint within an epoch too, so that no more than that is ever lost
     keep: int = 2  # checkpoints kept besides the best and the last
     stop_if_unsaved: bool = True  # where a checkpoint cannot be written, as on a full disk; else said and counted
+    oversubscribe: bool = False  # more processes than there are processor cores, which may bring a machine down
     seed: int = 0
     trainer: dict[str, Any] = field(default_factory=dict)  # devices, num_nodes, strategy, ...
     out: str = "runs"  # where run folders go
     run: str | None = None  # folder in `out`; null is the recipe's name
 
     def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Raises ValueError, in one line, for fields that cannot be so, or not together."""
+        check_settings(self)
         if "name" not in self.model:
             raise ValueError("model.name is missing: name a model, as in --model spikformer_4_384_cifar10")
-        at_least_one = ("epochs", "batch_size", "accumulate")
-        for key in at_least_one:
-            if getattr(self, key) < 1:
-                raise ValueError(f"{key} {getattr(self, key)} is below 1: nothing would be trained")
-        if self.keep < 0 or self.save_minutes < 0:
-            raise ValueError(f"keep {self.keep} or save_minutes {self.save_minutes} is below 0")
+        if not isinstance(name := self.model["name"], str):
+            raise ValueError(f"model.name is {'null' if name is None else name}, where the name of a model belongs")
         if self.sync_norm and self.compile:
             raise ValueError("sync_norm and compile do not go together: norms that wait for others are not compiled")
         mixing = self.augment.mixup > 0 or self.augment.cutmix > 0
         if mixing and self.batch_size % 2:
             raise ValueError(f"batch_size {self.batch_size} is odd, and mixup pairs images: use an even one")
-        if self.profile_every < 0:
-            raise ValueError(f"profile_every {self.profile_every} is below 0: give a number of steps, or 0 for never")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed {self.seed} is not in [0, 2**32)")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing {self.label_smoothing} is not in [0, 1)")
-        if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay {self.ema_decay} is not in [0, 1): it is the share of the old average kept")
-        for key, value, low, high in (
-            ("distill.weight", self.distill.weight, 0, 1),
-            ("loss.tet_weight", self.loss.tet_weight, 0, 1),
-            ("loss.firing_rate", self.loss.firing_rate, 0, 1),
-        ):
-            if not low <= value <= high:
-                raise ValueError(f"{key} {value} is not in [{low}, {high}]: it is a share")
-        if self.distill.temperature <= 0:
-            raise ValueError(f"distill.temperature {self.distill.temperature} is not above 0: 1 changes nothing")
-        if self.loss.firing_weight < 0:
-            raise ValueError(f"loss.firing_weight {self.loss.firing_weight} is below 0: 0 leaves rates alone")
         if self.loss.firing_weight and self.compile:
             raise ValueError("loss.firing_weight reads every neuron, which compiled models do not show: leave one out")
-        if self.optimizer.lr_batch is not None and self.optimizer.lr_batch < 1:
-            raise ValueError(f"optimizer.lr_batch {self.optimizer.lr_batch} is below 1: null takes lr as it is")
-        if self.optimizer.layer_decay is not None and not 0 < self.optimizer.layer_decay <= 1:
-            raise ValueError(f"optimizer.layer_decay {self.optimizer.layer_decay} is not in (0, 1]: 1 changes nothing")
-        if self.augment.repeats < 1:
-            raise ValueError(f"augment.repeats {self.augment.repeats} is below 1: 1 shows every image once")
-        if self.optimizer.lr <= 0:
-            raise ValueError(f"optimizer.lr {self.optimizer.lr} is not above 0")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON types, for `read_recipe` to read again."""
@@ -166,5 +142,6 @@ class Recipe:
 
 def named_part(argument: str, value: Any) -> Any:
     """A model's argument as a settings file writes it: a part by its name on disk, anything else as it is."""
-    slot = slot_of(argument)
-    return describe_part(slot, value) if slot and not isinstance(value, str | dict) else value
+    if (slot := slot_of(argument)) and isinstance(value, dict):
+        return {key: named_part(slot if key == "part" else key, inner) for key, inner in value.items()}
+    return describe_part(slot, value) if slot and callable(value) else value

@@ -4,11 +4,10 @@ import dataclasses
 import difflib
 import functools
 import itertools
-import json
 import logging
 import re
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -21,6 +20,8 @@ from spikeformers.models.registry import find_family, list_families
 from spikeformers.training.recipe import Recipe, named_part
 
 logger = logging.getLogger("spikeformers")
+
+Change = tuple[str, Any]  # a field by its dotted name, and its new value
 
 
 def list_recipes() -> list[str]:
@@ -64,23 +65,38 @@ def read_recipe(name: str, overrides: Mapping[str, Any] | Sequence[str] = ()) ->
     Raises ValueError, in one line with the field's name, for a misspelt or ill-typed field, and for a model that a
     recipe with sizes is not for.
     """
-    settings = _load(find_recipe(name))
-    words = [*_as_words(overrides)] if isinstance(overrides, Mapping) else _one_word_each(overrides)
+    settings, changes = _load(find_recipe(name)), [*_changes(overrides)]
     if "sizes" in settings:
-        settings, words = _with_size(settings, words, name)
-    recipe = make_recipe(settings, words)
+        settings, changes = _with_size(settings, changes, name)
+    recipe = _make(settings, changes)
     recipe.run = recipe.run or Path(name).stem
     return recipe
 
 
-def make_recipe(settings: Mapping[str, Any], words: Sequence[str] = ()) -> Recipe:
-    """A recipe from settings as a file without `sizes` has them, with some fields changed by words."""
-    words = _one_word_each(words)
-    for key in [*(key for key, _ in _leaves(settings)), *(word.removeprefix("--").partition("=")[0] for word in words)]:
+def make_recipe(settings: Mapping[str, Any], overrides: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
+    """A recipe from settings as a file without `sizes` has them, with some fields changed as in `read_recipe`."""
+    return _make(settings, _changes(overrides))
+
+
+def _make(settings: Mapping[str, Any], changes: Iterable[Change]) -> Recipe:
+    flat = dict(_leaves(settings))
+    for key, value in changes:
+        if key == "model" and isinstance(value, str):
+            value = {"name": value}
+        elif key == "data" and isinstance(value, str):
+            key = "data.name"
+        # A value takes the place of all that was said inside of it, or of what it is inside of.
+        flat = {k: v for k, v in flat.items() if not (k.startswith(f"{key}.") or key.startswith(f"{k}."))}
+        flat |= dict(_leaves({key: value}))
+    for key in flat:
         _check_known(key)
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *groups, last = key.split(".")
+        functools.reduce(lambda inside, group: inside.setdefault(group, {}), groups, nested)[last] = value
     parser = _parser()
     try:
-        parsed = parser.parse_args(words, namespace=parser.parse_object(dict(settings)))
+        parsed = parser.parse_object(nested)
     except Exception as error:  # jsonargparse has several kinds, each of several lines
         raise ValueError(_one_line(str(error))) from error
     return Recipe(**vars(parser.instantiate(parsed)))
@@ -109,30 +125,26 @@ def recipe_sizes(name: str) -> list[str]:
     return [*settings["sizes"]] if "sizes" in settings else [settings["model"]["name"]]
 
 
-def _with_size(settings: dict[str, Any], words: list[str], recipe: str) -> tuple[dict[str, Any], list[str]]:
-    """The settings of one row of the table, and the words without those that name the row."""
+def _with_size(settings: dict[str, Any], changes: list[Change], recipe: str) -> tuple[dict[str, Any], list[Change]]:
+    """The settings of one row of the table, and the changes without those that name the row."""
     sizes = settings.pop("sizes")
     if not (isinstance(sizes, dict) and sizes and all(isinstance(row, dict | None) for row in sizes.values())):
         raise ValueError(f"sizes of {recipe} is not a table: write a model's name and the fields that differ for it")
     model, kept = next(iter(sizes)), []
-    for word in words:
-        field, _, value = word.partition("=")
-        if field == "--model.name":
+    for key, value in changes:
+        named = {"name": value} if key == "model" and isinstance(value, str) else value
+        if key == "model" and isinstance(named, Mapping):
+            model = named.get("name", model)
+            kept += [(f"model.{name}", argument) for name, argument in named.items() if name != "name"]
+        elif key == "model.name":
             model = value
-        elif field == "--model":
-            named = json.loads(value)
-            model = named.pop("name", model)
-            kept += [
-                f"--model.{key}={value if isinstance(value, str) else json.dumps(value)}"
-                for key, value in named.items()
-            ]
         else:
-            kept.append(word)
-    if model not in sizes:
+            kept.append((key, value))
+    row = sizes.get(model) if isinstance(model, str) else None  # what is no name is refused as any field is
+    if isinstance(model, str) and model not in sizes:
         _check_family(model, [*sizes], recipe)
         logger.warning("%s has no row for %s: it gets the values that all sizes share", recipe, model)
-    settings = _merged(settings, sizes.get(model) or {})
-    return _merged({"model": {"name": model}}, settings), kept
+    return {"model.name": model, **dict(_leaves(settings)), **dict(_leaves(row or {}))}, kept
 
 
 def _check_family(model: str, sizes: list[str], recipe: str) -> None:
@@ -145,49 +157,27 @@ def _check_family(model: str, sizes: list[str], recipe: str) -> None:
         )
 
 
-def _merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with some of them changed, group by group; `changes` may have dotted names."""
-    merged = dict(settings)
-    for key, value in changes.items():
-        group, _, rest = str(key).partition(".")
-        value = {rest: value} if rest else value
-        both = isinstance(value, Mapping) and isinstance(merged.get(group, {}), Mapping)
-        merged[group] = _merged(merged.get(group, {}), value) if both else value
-    return merged
-
-
-def _as_words(overrides: Mapping[str, Any]) -> Iterator[str]:
-    for key, value in _leaves(overrides):
-        value = named_part(key.rpartition(".")[2], value)
-        yield from _one_word_each([f"--{key}={value if isinstance(value, str) else json.dumps(value)}"])
-
-
-def _one_word_each(words: Sequence[str]) -> list[str]:
-    """`--field value` and `--field=value` as the latter, with the two fields that take a plain name spelt out."""
-    joined: list[str] = []
-    waiting = ""
+def _changes(overrides: Mapping[str, Any] | Sequence[str]) -> Iterator[Change]:
+    """Fields by their dotted names with their new values, of a mapping or of the words of a command line."""
+    if isinstance(overrides, Mapping):
+        yield from _leaves(overrides)
+        return
+    words = iter(overrides)
     for word in words:
-        if waiting:
-            joined.append(f"{waiting}={word}")
-            waiting = ""
-        elif not word.startswith("--"):
+        key, equals, value = word.partition("=")
+        if not word.startswith("--"):
             raise ValueError(f"the word {word!r} belongs to no field: write --field value, as in --epochs 3")
-        elif "=" in word:
-            joined.append(word)
-        else:
-            waiting = word
-    if waiting:
-        raise ValueError(f"{waiting} has no value: write {waiting} value")
-    return [_spelt_out(word) for word in joined]
+        if not equals and (value := next(words, None)) is None:
+            raise ValueError(f"{key} has no value: write {key} value")
+        key = key.removeprefix("--")
+        yield key, _mapping(key, value) if value.startswith("{") and key in _fields()[1] else value
 
 
-def _spelt_out(word: str) -> str:
-    field, _, value = word.partition("=")
-    if field == "--data":
-        return f"--data.name={value}"
-    if field == "--model" and not value.startswith("{"):
-        return f"--model={json.dumps({'name': value})}"
-    return word
+def _mapping(key: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{key} is {text!r}, which is not a mapping in YAML: write {{name: value}}") from error
 
 
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -198,7 +188,14 @@ def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
         if isinstance(value, Mapping) and name in {*groups, *open_groups}:
             yield from _leaves(value, f"{name}.")
         else:
-            yield name, value
+            yield name, _plain(named_part(str(key).rpartition(".")[2], value))
+
+
+def _plain(value: Any) -> Any:
+    """With lists for tuples, as a file has them."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [*map(_plain, value)] if isinstance(value, list | tuple) else value
 
 
 @functools.cache

@@ -49,12 +49,14 @@ def load_teacher(name: str, num_classes: int, seen: Pixels | None = None) -> Tea
 
 
 def _ours(path: str) -> tuple[nn.Module, Pixels | None]:
-    from spikeformers.checkpoints.load import from_pretrained
+    from spikeformers.checkpoints.load import build_from
+    from spikeformers.checkpoints.made_here import made_here
     from spikeformers.checkpoints.read import read_checkpoint
 
-    preprocess: dict[str, Any] = read_checkpoint(path).settings.get("preprocess") or {}
+    checkpoint = read_checkpoint(path)
+    preprocess: dict[str, Any] = checkpoint.settings.get("preprocess") or {}
     learnt = (preprocess["mean"], preprocess["std"]) if "mean" in preprocess and "std" in preprocess else None
-    return from_pretrained(path), learnt
+    return build_from(checkpoint, trusted=made_here(path)), learnt
 
 
 def _timms(name: str) -> tuple[nn.Module, Pixels | None]:

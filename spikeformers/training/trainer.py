@@ -3,6 +3,8 @@
 import difflib
 import inspect
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 
-from spikeformers.training.callbacks import FiringRateLog, MetricsTable, ProgressBar, TensorBoard
+from spikeformers.training.callbacks import EpochLines, FiringRateLog, MetricsTable, ProgressBar, TensorBoard
 from spikeformers.training.checkpoint_file import WholeFiles
 from spikeformers.training.checkpoints import Checkpoints
 from spikeformers.training.health import Health
@@ -53,6 +55,19 @@ def check_trainer(recipe: Recipe) -> None:
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
     if recipe.precision == "16-mixed" and on_cpu:
         raise ValueError("precision 16-mixed needs a GPU, and there is none: use bf16-mixed or 32-true")
+    devices = str(recipe.trainer.get("devices", 1))
+    if on_cpu and devices.isdecimal():
+        check_processes("trainer.devices", int(devices), recipe.oversubscribe)
+
+
+def check_processes(name: str, count: int, oversubscribe: bool) -> None:
+    """Raises ValueError for more training processes than this machine has cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if count > cores and not oversubscribe:
+        raise ValueError(
+            f"{name} {count} is as many processes, and there are {cores} processor cores for them: lower it, or force "
+            "it by --oversubscribe true"
+        )
 
 
 def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
@@ -72,7 +87,10 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
         Interruption(checkpoints),
         checkpoints,
     ]
-    if recipe.trainer.get("enable_progress_bar", True):
+    shown = recipe.trainer.get("enable_progress_bar", True)
+    if shown:
+        callbacks.append(EpochLines())
+    if shown and sys.stdout.isatty():  # elsewhere a bar shows nothing until the end
         callbacks.append(ProgressBar())
     try:
         return pl.Trainer(
@@ -85,7 +103,13 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
             default_root_dir=folder,
             use_distributed_sampler=False,
             plugins=[WholeFiles()],
-            **{"num_sanity_val_steps": 0, "enable_model_summary": False, "log_every_n_steps": 10, **recipe.trainer},
+            **{
+                "num_sanity_val_steps": 0,
+                "enable_model_summary": False,
+                "log_every_n_steps": 10,
+                **recipe.trainer,
+                "enable_progress_bar": shown and sys.stdout.isatty(),
+            },
         )
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"trainer {recipe.trainer} is refused by Lightning: {error}") from error

@@ -3,14 +3,21 @@
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from tiny_models import build
 
 import spikeformers as sf
+from spikeformers.checkpoints.card import model_card
+from spikeformers.checkpoints.read import Checkpoint
+from spikeformers.layers.attention import SSA
 from spikeformers.models import PAPERS, SpikingTransformer, describe_family, describe_model, list_families, list_models
+from spikeformers.neurons import LIF, from_spikingjelly
+from spikeformers.ops.surrogate import ATan
 
 TINY = dict(dim=16, depth=1, num_heads=2, image_size=8, time_steps=2)
 KNOWN = {
@@ -87,6 +94,81 @@ def test_the_lines_of_use_run(card, tmp_path, monkeypatch, changed):
     names = {"images": torch.rand(2, 3, 8, 8)}
     exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0], names)
     assert names["logits"].shape == (2, changed.get("num_classes", 10))
+
+
+def run_the_card(model, monkeypatch, **names):
+    """Executes a card's block as someone who has the saved file would; nothing is computed."""
+    monkeypatch.setattr(
+        "spikeformers.checkpoints.load.read_checkpoint",
+        lambda path: Checkpoint(Path(path), model.state_dict(), {"config": json.loads(json.dumps(model.config))}),
+    )
+    text = model_card(model, {"config": model.config})
+    size = model.image_size
+    names = {"images": torch.empty(2, model.in_channels, size, size, device="meta"), **names}
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    with torch.device("meta"):
+        exec(block, names)
+    return names, block
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_the_lines_of_every_size_run(name, monkeypatch):
+    with torch.device("meta"):
+        model = sf.create_model(name)
+    monkeypatch.setattr(SpikingTransformer, "forward", lambda self, x: (self.in_channels, self.image_size, x.shape))
+    names, block = run_the_card(model, monkeypatch)
+    assert names["model"].config == model.config
+    assert 'sf.from_pretrained("path/to/this/folder")\n' in block
+    out = "logits" if model.num_classes else "features"
+    assert names[out] == (model.in_channels, model.image_size, names["images"].shape)
+
+
+@pytest.mark.parametrize("name", ["qkformer", "maxformer", "sdt_v3", "sew_resnet"])
+@pytest.mark.parametrize("classes", [10, 0])
+def test_a_card_says_what_comes_out(name, classes, monkeypatch):
+    with torch.device("meta"):
+        model = build(name, num_classes=classes)
+    names, block = run_the_card(model, monkeypatch)
+    said = re.search(r"-> \[B, (\d+)\]", block)[1]
+    assert list(names["logits" if classes else "features"].shape) == [2, int(said)]
+
+
+def test_a_masked_autoencoder_is_no_classifier():
+    with torch.device("meta"):
+        text = model_card(sf.create_model("sdt_v3_mae_83m"), {})
+    assert "pipeline_tag: image-feature-extraction" in text and "classes" not in text
+
+
+class Mine(SSA):
+    pass
+
+
+class MyLIF(LIF):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("parts", "says"),
+    [
+        (dict(attention=partial(Mine, scale=0.5)), 'attention={"part": Mine, "scale": 0.5}'),
+        (dict(neuron=partial(MyLIF, surrogate=ATan())), 'neuron={"part": MyLIF, "surrogate": "ATan"}'),
+        (dict(neuron=MyLIF, attention=Mine), "neuron=MyLIF, attention=Mine"),
+        (dict(attention=partial(SSA, scale=0.5)), ""),
+        (
+            dict(neuron=from_spikingjelly("spikingjelly.activation_based.neuron:IFNode")),
+            "spikingjelly.activation_based",
+        ),
+    ],
+)
+def test_parts_of_ones_own_are_brought_with_their_arguments(parts, says, monkeypatch):
+    with torch.device("meta"):
+        model = sf.create_model("spikformer_4_384_cifar10", **TINY, **parts)
+    names, block = run_the_card(model, monkeypatch, Mine=Mine, MyLIF=MyLIF)
+    assert says in block and ("Mine" in block or "MyLIF" in block or not says or "spikingjelly" in says)
+    assert {k: v for k, v in names["model"].config.items() if k != "neuron"} == {
+        k: v for k, v in model.config.items() if k != "neuron"
+    }
+    assert repr(names["model"]) == repr(model)
 
 
 OWN = """

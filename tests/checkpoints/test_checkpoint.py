@@ -11,7 +11,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from timm.utils import ModelEmaV3
+from torch import nn
 
 import spikeformers as sf
 from spikeformers.checkpoints import save
@@ -191,14 +194,17 @@ def test_another_image_size(tmp_path, lively):
     ("other", "says"),
     [
         (dict(depth=2), r"42 not the model's \(blocks.1.attn.core.\w.conv.\w+, .* and 32 more\)"),
-        (dict(depth=0), r"36 missing \(blocks.0.attn.core.q.conv.weight, .* and 26 more\)"),
+        (None, r"36 missing \(blocks.0.attn.core.q.conv.weight, .* and 26 more\)"),
         (dict(dim=32), r"of another shape \(.*stem.stages.0.proj.conv.weight \[4, 3, 3, 3\] for \[2, 3, 3, 3\]"),
         (dict(qkv_bias=False), r"3 missing \(blocks.0.attn.core.q.conv.bias, [\w.]+, [\w.]+.v.conv.bias\)\."),
         (dict(num_classes=3, dim=32), "of another shape"),
     ],
 )
 def test_a_wrong_checkpoint(tmp_path, untouched, other, says):
-    path = sf.save_pretrained(tiny(**other), tmp_path)
+    model = tiny(**(other or {}))
+    if other is None:  # a file of a model that was cut
+        model.blocks = nn.Sequential()
+    path = sf.save_pretrained(model, tmp_path)
     with pytest.raises(ValueError, match=says) as error:
         sf.load_checkpoint(untouched, path)
     assert "does not fit spikformer_4_384_cifar10" in str(error.value)
@@ -247,6 +253,48 @@ def test_text_under_another_name(tmp_path, untouched, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match="is not a readable"):
         sf.load_checkpoint(untouched, tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors", "a.json"])
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b'{"config": {}}', "JSON"),
+        (b"[1, " + "\u00e9".encode() * 5000, "JSON"),
+        (b"<!DOCTYPE html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS to a file"),
+        (b"epoch,loss\n1,2.3\n", "a text"),
+        ("PNG", "a picture, PNG"),
+        ("JPEG", "a picture, JPEG"),
+    ],
+)
+def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, untouched, content, what, name):
+    if isinstance(content, str):
+        Image.new("RGB", (8, 8)).save(tmp_path / name, format=content)
+    else:
+        (tmp_path / name).write_bytes(content)
+    says = f"{name} is not a readable checkpoint: it is {what}; give a file of weights, or a run folder"
+    with pytest.raises(ValueError, match=says) as error:
+        sf.load_checkpoint(untouched, tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+WRAPPERS = [nn.DataParallel, torch.compile, lambda model: nn.DataParallel(torch.compile(model)), ModelEmaV3, sf.compile]
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS)
+def test_a_wrapped_model_is_saved_by_what_is_inside(tmp_path, model, wrap):
+    sf.save_pretrained(wrap(model), tmp_path / "saved")
+    again = sf.from_pretrained(tmp_path / "saved")
+    assert_same(again, model)
+    assert sorted(load_file(tmp_path / "saved" / "weights.safetensors")) == sorted(model.state_dict())
+
+
+def test_what_is_no_model_is_not_saved(tmp_path):
+    for write in (lambda m: sf.save_pretrained(m, tmp_path / "saved"), lambda m: sf.push_to_hub(m, "owner/name")):
+        with pytest.raises(ValueError, match="a Linear is no model of spikeformers: give a SpikingTransformer"):
+            write(nn.Linear(1, 1))
+    assert not (tmp_path / "saved").exists()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import torch
 from huggingface_hub import errors
 
 import spikeformers as sf
+import spikeformers.deploy
 from spikeformers.checkpoints.read import read_checkpoint
 
 TINY = dict(dim=16, depth=1, num_heads=2, image_size=8, time_steps=2)
@@ -88,6 +89,15 @@ def test_a_folder_goes_with_its_settings_and_without_its_other_files(hub, tmp_pa
     assert "61.50 % of 12 test images" in card
     assert "\nlicense: mit\n" in card
     assert hub.asked[-1] == ("upload", REPO, "First")
+
+
+def test_a_wrapped_model_goes_by_what_is_inside(hub, lively):
+    model = lively(tiny(), X)
+    sf.push_to_hub(torch.nn.DataParallel(model), REPO)
+    sf.push_to_hub(torch.compile(model), REPO)
+    assert torch.equal(sf.from_pretrained(REPO)(X), model(X))
+    sf.push_to_hub(folded := sf.deploy.fold(model), REPO)
+    assert torch.equal(sf.from_pretrained(REPO)(X), folded(X))
 
 
 def test_a_path_that_exists_wins(hub, tmp_path, monkeypatch):

@@ -304,3 +304,22 @@ def test_dead_branches_of_the_83m_file_are_nothing():
     dead = {f"block3.{i}.rep_conv.conv1.{k}": (512,) for i in range(12) for k in ("0.weight", "1.weight")}
     best = look({**weights, **meta(dead)})[0]
     assert (best.name, best.fit.faults) == ("sdt_v3_83m_kd", 0)
+
+
+@pytest.mark.parametrize(
+    ("size", "numbers", "depths"),
+    [
+        ("sdt_v2_15m", dict(dims=(8, 16, 32, 48)), (4, 2)),
+        ("sdt_v2_15m", dict(dims=(8, 16, 32, 48)), (2, 5)),
+        ("sdt_v3_5m", dict(dims=(8, 16, 32, 48)), (9, 1)),
+        ("qkformer_10_384", dict(dims=(16, 24, 32), num_heads=2), (2, 3, 1)),
+        ("spikingresformer_ti", dict(dims=(64, 64, 128), num_heads=(1, 1, 2)), (2, 1, 1)),
+        ("sew_resnet18", dict(dims=(16, 24, 32, 40)), (3, 1, 1, 2)),
+    ],
+)
+def test_blocks_that_stages_have_more_or_less_of(size, numbers, depths):
+    with torch.device("meta"):
+        weights = sf.create_model(size, **numbers, depths=depths).state_dict()
+    candidates = look(weights)
+    assert [candidate.fit.faults for candidate in candidates] == [0] * len(candidates)
+    assert resolve(candidates[0].name, candidates[0].overrides)[2]["depths"] == list(depths)

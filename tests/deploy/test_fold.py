@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import spikeformers as sf
+from spikeformers.checkpoints import identify, read_checkpoint
 from spikeformers.deploy import fold
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
 from spikeformers.layers.projection import RepConv, RepLinear
@@ -56,10 +57,29 @@ def test_a_model_answers_as_before(name, numbers, lively):
     assert model(x).std() > 1e-3
 
 
-def test_a_folded_model_does_not_pass_for_its_original(tmp_path):
-    model = sf.create_model("spikformer_4_384_cifar10", dim=32, depth=1, num_heads=2, image_size=16)
+TINY = dict(dim=16, depth=1, num_heads=2, image_size=16, num_classes=10)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("spikformer_4_384_cifar10", TINY),
+        ("sdt_v2_15m", dict(dims=(8, 16, 32, 48), depths=(1, 1), num_heads=2, image_size=32, time_steps=2)),
+        ("sdt_v3_83m", dict(dims=(8, 16, 32), depth=1, num_heads=2, layer_scale=0.5, image_size=32)),
+    ],
+)
+def test_a_folded_model_is_saved_and_loaded_as_it_is(tmp_path, name, numbers, lively):
+    x = torch.randn(2, 3, numbers["image_size"], numbers["image_size"])
+    model = lively(sf.create_model(name, **numbers), x)
     assert fold(model.train()).training is False
-    assert model.training
-    sf.save_pretrained(fold(model), tmp_path / "folded.safetensors")
-    with pytest.raises(ValueError, match="does not say which model it holds"):
-        sf.from_pretrained(tmp_path / "folded.safetensors")
+    assert model.training and "folded" not in model.config
+    folded = fold(model)
+    sf.save_pretrained(folded, tmp_path / "folded")
+    again = sf.from_pretrained(tmp_path / "folded")
+    assert torch.equal(again(x), folded(x)) and again.config == folded.config == {**model.config, "folded": True}
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in again.modules())
+    (found,) = identify(read_checkpoint(tmp_path / "folded"))
+    assert not found.fit.faults and "folded=True" in found.call
+    assert torch.equal(fold(again)(x), folded(x))
+    with pytest.raises(ValueError, match="does not fit"):
+        sf.load_checkpoint(sf.create_model(name, **numbers), tmp_path / "folded")

@@ -1,7 +1,6 @@
 """An error names the value, the rule and the remedy."""
 
 import pytest
-import torch
 
 from spikeformers.layers.attention import SSA
 from spikeformers.layers.head import Head
@@ -17,7 +16,6 @@ from spikeformers.neurons import LIF
         (lambda: SPS(3, 100, LIF), "dim 100 is not a multiple of 8", "try 104"),
         (lambda: SPS(3, 8, LIF, (2, 3)), "stride 3", "1 keeps the size, 2 halves it"),
         (lambda: SPS(3, 8, LIF, ()), r"strides \(\)", "give one stride"),
-        (lambda: SPS(3, 8, LIF)(torch.ones(1, 1, 3, 40, 32)), "40 x 32 .* stride 16", "resize it to 48 x 32"),
         (lambda: Head(8, -1, LIF), "num_classes -1 is below 0", "0 for features"),
     ],
 )

@@ -8,6 +8,7 @@ from torch import nn
 
 import spikeformers as sf
 from spikeformers.layers.attention import SSA
+from spikeformers.layers.contracts import CURRENT, SPIKES
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.head import Head
 from spikeformers.layers.shortcut import SEWShortcut
@@ -112,6 +113,44 @@ class Single(Head):
         return super().forward(x)[..., :1]
 
 
+def OnlyInside(*, v_threshold=1.0):
+    """A maker of neurons: LIF, but for the one of attention."""
+    import inspect
+
+    inside = any(
+        frame.function == "__init__" and frame.frame.f_locals.get("self").__class__ is Odd for frame in inspect.stack()
+    )
+    return Undeclared() if inside else LIF(v_threshold=v_threshold)
+
+
+class Doubling(nn.Module):
+    def forward(self, x):
+        return torch.cat([x, x], 2)
+
+
+class NamedNeuron(Core):
+    """Attention with a part that is called a neuron and is none."""
+
+    def __init__(self, dim, num_heads, neuron, *, bias=False):
+        super().__init__(dim, num_heads, neuron)
+        self.out_neuron, self.proj = Doubling(), ConvNorm(2 * dim, dim)
+
+    def forward(self, x):
+        return self.proj(self.out_neuron(x))
+
+
+class Silent(nn.Module):
+    def __init__(self, core, neuron, *, drop_path=0.0):
+        super().__init__()
+        self.core, self.neuron = core, neuron()
+
+    def forward(self, x):
+        return x + self.core(self.neuron(x))
+
+
+SPEDS_BETWEEN = {"part": "SPEDS", "lead": 0, "narrow": 1}
+
+
 @pytest.mark.parametrize(
     ("parts", "says"),
     [
@@ -143,6 +182,85 @@ def test_a_breach_is_named(parts, says, time_steps):
     with pytest.raises(ValueError, match=says) as error:
         check_model(tiny(**parts, time_steps=time_steps))
     assert "\n" not in str(error.value)
+
+
+CURRENT_SPEDS = {"part": "MembraneSPEDS", "lead": 0, "narrow": 1}
+STAGES = dict(depths=(1, 1), dims=(16, 16), num_heads=2, image_size=16, time_steps=2, num_classes=3, strides=(2, 1))
+
+
+class Bits(SSA):
+    takes = (SPIKES,)
+
+
+class OfCurrent(ConvNorm):
+    """A down-sampling of one's own."""
+
+    emits = CURRENT
+
+    def __init__(self, in_dim, dim, neuron, strides):
+        super().__init__(in_dim, dim, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "says"),
+    [
+        ("qkformer", dict(downsampling=CURRENT_SPEDS), r"MembraneSPEDS \(blocks.1\) returns current, and SEWShortcut"),
+        ("qkformer", dict(downsampling=OfCurrent), r"OfCurrent \(blocks.1\) returns current, .*use MembraneShortcut"),
+        (
+            "msqkformer_10_384",
+            dict(downsampling=SPEDS_BETWEEN),
+            r"\(blocks.0.mlp\) returns current, and SPEDS \(blocks.1\)",
+        ),
+        (
+            "qkformer",
+            dict(shortcut="SEWIandShortcut"),
+            r"SPEDS returns counts of spikes, and SEWIandShortcut .*use SEWS",
+        ),
+        (
+            "spikformer",
+            dict(shortcut="SEWShortcut", attention=Bits),
+            r"\(position\) returns counts .* Bits \(blocks.0.attn.core",
+        ),
+        (
+            "spikingformer",
+            dict(stem="MembraneSPS"),
+            r"MembraneSPS returns current, and ConvPosition \(position\) takes",
+        ),
+        ("sew_resnet", dict(shortcut="MembraneShortcut"), r"MembraneShortcut .* returns current, and SEWDownsample"),
+        ("sdt_v2", dict(shortcut="NoShortcut"), r"StridedConv returns current, and NoShortcut .*use MembraneShortcut"),
+    ],
+)
+def test_neighbours_that_do_not_go_together(name, parts, says):
+    from tiny_models import TINY as EVERY
+
+    numbers = EVERY.get(name, (name, {**STAGES, "dims": (16, 16, 16), "depths": (1, 1, 1)}))
+    with torch.device("meta"):
+        model = sf.create_model(numbers[0], **{**numbers[1], **parts})
+    with pytest.raises(ValueError, match=says) as error:
+        check_model(model)
+    assert "\n" not in str(error.value)
+
+
+class Odd(nn.Module):
+    """Attention whose neuron has a name of its own."""
+
+    def __init__(self, dim, num_heads, neuron, *, bias=False):
+        super().__init__()
+        self.proj, self.gate = ConvNorm(dim, dim), neuron()
+
+    def forward(self, x):
+        return self.proj(self.gate(x))
+
+
+def test_a_neuron_is_known_by_what_made_it_not_by_its_name():
+    with pytest.raises(ValueError, match=r"Undeclared .*gate\) .*declares levels"):
+        check_model(tiny(attention=Odd, neuron=OnlyInside))
+    model = tiny(attention=NamedNeuron)  # no neuron, for all its name: it has no levels to declare
+    check_model(model)
+
+
+def test_a_part_between_may_say_nothing():
+    check_model(tiny(shortcut=Silent, stem="MembraneSPS"))
 
 
 @pytest.mark.parametrize(

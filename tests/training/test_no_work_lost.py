@@ -11,11 +11,14 @@ import textwrap
 import time
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
+from spikeformers import cli
 from spikeformers.training import fit
 from spikeformers.training.checkpoint_file import is_whole
 from spikeformers.training.module import TrainingModule
@@ -148,6 +151,50 @@ def test_or_goes_on_and_counts(train, at_step, rows_of, tmp_path, caplog):
     assert [step_of(folder / f"last{back}.ckpt") for back in ("", "-1")] == [16, 4]
     assert "metrics.csv could not be written" in caplog.text
     assert len(rows_of(run)) == 4
+
+
+@on_linux
+@pytest.mark.parametrize("file", ["weights.safetensors", "README.md", "results.json"])
+def test_a_full_disk_at_the_end_is_one_line_and_loses_nothing(train, at_step, tmp_path, file, monkeypatch):
+    """Also where the library that writes has errors of its own, as that of weights has."""
+    unfinished = tmp_path / "run" / f"{file}.unfinished"
+    if file == "weights.safetensors":
+        writes = ["Error while serializing: I/O error: No space left on device (os error 28)"]
+
+        def save(*args):
+            if writes:
+                raise SafetensorError(writes.pop())
+            save_file(*args)
+
+        monkeypatch.setattr("spikeformers.checkpoints.save.save_file", save)
+    else:
+        at_step(0, 3, lambda: unfinished.symlink_to("/dev/full"))
+    with pytest.raises(ValueError, match=r"is trained, and has no results yet: mend that, .* go on with --resume") as e:
+        train()
+    assert "\n" not in str(e.value)
+    assert not unfinished.is_symlink()
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    before = last.stat().st_mtime_ns
+    assert train(resume=True).weights.is_file()
+    assert last.stat().st_mtime_ns == before
+
+
+def test_a_disk_without_room_is_told_before_training(train, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=10_000))
+    with pytest.raises(ValueError, match=r"run needs .* MB, and its disk has 0 MB free: make room, or choose another"):
+        train()
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_error_nobody_foresaw_ends_the_command_in_one_line(recipe_file, tmp_path, monkeypatch, at_step, capsys):
+    at_step(1, 1, crash)
+    with pytest.raises(SystemExit) as end:
+        cli.main(["train", recipe_file, "--out", str(tmp_path), "--run", "run", "--epochs", "2"])
+    said = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2
+    assert said[-1].startswith("spikeformers: RuntimeError: ")
+    assert said[-1].endswith(f"{tmp_path}/run is saved up to there: go on with --resume")
+    assert "Traceback" in (tmp_path / "run" / "error.txt").read_text()
 
 
 # ---- signals

@@ -20,6 +20,7 @@ SETTINGS = {
     "optimizer": {"name": "sgd", "lr": 0.1, "args": {"momentum": 0.0, "nesterov": False}},
     "data.validation": 0.25,  # 15 images, and 12 for the test
     "sync_norm": True,
+    "oversubscribe": True,  # on one core, too
     "trainer": {"accelerator": "cpu", "strategy": "ddp", "enable_progress_bar": False},
 }
 SCRIPT = """

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from spikeformers import cli
 from spikeformers.training import fit
-from spikeformers.training.provenance import describe_start, like
+from spikeformers.training.provenance import COMPARISON, describe_start, like
 
 
 def test_a_run_folder_says_how_it_was_made(finished):
@@ -88,3 +88,16 @@ def test_files_of_a_readers_own_are_told_apart(train, tmp_path, caplog):
         text.write("# and another\n")
     like(run)
     assert f"{file} was " in caplog.text
+
+
+def test_a_run_of_a_comparison_again_goes_beside_it(train, tmp_path):
+    """Its own folder is the comparison's, whose files it would mix with."""
+    folder = tmp_path / "compare-x"
+    trainer = {"enable_progress_bar": False, "limit_train_batches": 1}
+    run = train("SSA-seed0", out=str(folder), trainer=trainer).run
+    assert like(run).out == str(folder)
+    (folder / COMPARISON).write_text("{}")
+    again = like(run)
+    assert (again.out, again.run) == (str(tmp_path), "SSA-seed0-again")
+    assert again.trainer == {"limit_train_batches": 1}  # and it is not silent
+    assert like(run, {"out": str(tmp_path / "else")}).out == str(tmp_path / "else")

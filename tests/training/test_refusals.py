@@ -8,10 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
+from spikeformers.compare import plan_comparison
 from spikeformers.data import load_images
 from spikeformers.training import fit, read_recipe
 from spikeformers.training.fit import check_same_settings
 from spikeformers.training.module import TrainingModule
+from spikeformers.training.trainer import check_trainer
 
 
 @pytest.fixture
@@ -48,10 +50,10 @@ def refused(train, tmp_path):
         ({"schedule.name": "cosin"}, "schedule.name 'cosin' is not one of cosine"),
         ({"schedule.warmup_epochs": 1}, "schedule.warmup_epochs 1 is not below epochs 1"),
         ({"augment.rand_augment": "rand-m9-x1"}, "rand_augment 'rand-m9-x1' is not of the form"),
-        ({"augment.hflip": 2}, "hflip 2.0 is not a probability"),
+        ({"augment.hflip": 2}, "augment.hflip 2.0 is not in [0, 1]: it is a probability"),
         ({"data.mean": [0.5]}, "data.mean has 1 numbers"),
         ({"data.interpolation": "cubic"}, "interpolation 'cubic' is not known; did you mean bicubic"),
-        ({"data.validation": 1}, "validation 1.0 is not in 0 <= validation < 1"),
+        ({"data.validation": 1}, "data.validation 1.0 is not in [0, 1): 0.1 cuts a tenth"),
         ({"batch_size": 64}, "training images, fewer than batch_size 64: lower it"),
         ({"precision": "16-mixed", "trainer": {"accelerator": "cpu"}}, "precision 16-mixed needs a GPU"),
         ({"trainer.device": 2}, "Lightning's Trainer takes no 'device': did you mean devices"),
@@ -73,6 +75,17 @@ def test_settings_that_do_not_fit(refused, changes, said):
 def test_sixteen_bit_floats_need_a_gpu(refused, monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     assert "use bf16-mixed or 32-true" in refused(precision="16-mixed")
+
+
+def test_more_processes_than_cores_are_refused_unless_forced(refused, recipe_file):
+    """Ninety-nine of them would take the machine down."""
+    many = {"trainer": {"accelerator": "cpu", "devices": 9999, "strategy": "ddp"}}
+    for devices in (9999, "9999"):
+        said = refused(trainer={**many["trainer"], "devices": devices})
+        assert "trainer.devices 9999 is as many processes, and there are" in said and "--oversubscribe true" in said
+    check_trainer(read_recipe(recipe_file, {**many, "oversubscribe": True}))
+    with pytest.raises(ValueError, match=r"jobs 9999 is as many processes"):
+        plan_comparison(read_recipe(recipe_file), {"attention": ["SSA", "SDSA"]}, jobs=9999)
 
 
 def test_a_run_that_exists(train):

@@ -1,5 +1,7 @@
 """Interruption and resumption: a run that was cut in two ends with the weights of one that was not, bit for bit."""
 
+import inspect
+import json
 import os
 import shutil
 import signal
@@ -7,12 +9,15 @@ import subprocess
 import sys
 import textwrap
 
+import lightning.pytorch as pl
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from spikeformers.training import fit
 from spikeformers.training.module import TrainingModule
+from spikeformers.training.recipe_file import _fields
+from spikeformers.training.resume import _TRAINS, MAY_CHANGE
 
 # All that is drawn at random, and all that a checkpoint has to carry.
 LIVELY = {
@@ -263,8 +268,9 @@ def test_a_run_whose_folder_moved_keeps_its_best_epoch(train, at_step, tmp_path,
         ({"model.dim": 32}, "model.dim is 32, and .*run began with 16: a run goes on with its own settings"),
         ({"model.neuron": "PLIF"}, "model.neuron is PLIF, and .*run began with None"),
         ({"optimizer.name": "sgd"}, "optimizer.name is sgd, and .*run began with adamw"),
-        ({"epochs": 5}, "epochs is 5, and .*run began with 3"),
-        ({"data.workers": 1}, "data.workers is 1, and .*run began with 0"),  # a loader's place in an epoch is theirs
+        ({"epochs": 2}, "epochs is 2, and .*run began with 3"),
+        ({"trainer": {"limit_train_batches": 2}}, "trainer.limit_train_batches is 2, and .*run began with None"),
+        ({"trainer": {"check_val_every_n_epoch": 2}}, "trainer.check_val_every_n_epoch is 2, and"),
         ({"ema_decay": 0.9}, "ema_decay is 0.9, and .*run began with None"),
     ],
 )
@@ -277,12 +283,103 @@ def test_a_run_does_not_go_on_with_other_settings(finished, tmp_path, changes, s
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-def test_a_run_goes_on_elsewhere(train, at_step, tmp_path):
-    """Switches of the Trainer are not other settings."""
-    at_step(0, 1, ctrl_c)
+def test_a_run_goes_on_elsewhere_with_other_readers(train, whole, at_step, images, tmp_path):
+    """What cannot change the result may be another: the weights are those of the run that nothing interrupted."""
+    at_step(1, 1, ctrl_c)
     with pytest.raises(KeyboardInterrupt):
-        train()
-    train(resume=True, trainer={"log_every_n_steps": 1, "enable_progress_bar": False})
+        train("cut", **LIVELY)
+    moved = shutil.copytree(images, tmp_path / "moved")
+    (moved / "test" / "left" / "0.png").write_text("no image")  # which nothing was trained on
+    data = {"name": str(moved), "workers": 2, "skip_broken": True, "cache": None}
+    trainer = {"log_every_n_steps": 1, "enable_progress_bar": False, "max_time": "00:01:00:00"}
+    steps = at_step(9, 9, crash)
+    run = train("cut", **LIVELY, data=data, trainer=trainer, save_minutes=0, keep=0, profile_every=0, resume=True).run
+    assert trained(steps) == [(1, 2), (1, 3), (2, 0), (2, 1), (2, 2), (2, 3)]
+    for part in ("epoch", "global_step", "state_dict", "optimizer_states"):
+        assert same(state_of(whole)[part], state_of(run)[part]), part
+    assert json.loads((run / "results.json").read_text())["test"]["images"] == 11
+
+
+@pytest.mark.parametrize("change", ["renamed", "one less", "skipped"])
+def test_other_files_are_other_data(finished, images, tmp_path, train, change):
+    run = shutil.copytree(finished.run, tmp_path / "run")
+    moved = shutil.copytree(images, tmp_path / "moved")
+    data = {"name": str(moved), "test_each_epoch": True}
+    file = moved / "train" / "left" / "0.png"
+    if change == "renamed":
+        file.rename(file.with_name("00.png"))
+    elif change == "one less":
+        file.unlink()
+    else:
+        file.write_text("no image")
+        data["skip_broken"] = True
+    with pytest.raises(ValueError, match=r"data\.(name|skip_broken) is .*, and .*run began with"):
+        train("run", epochs=3, data=data, resume=True)
+    assert run.is_dir()
+
+
+def test_a_broken_test_image_met_at_the_end(train, make_images, at_step, tmp_path):
+    """The remedy that is told is one that the next command takes, and nothing is trained again."""
+    folder = make_images()
+    broken = folder / "test" / "top" / "3.png"
+    cut = broken.read_bytes()[:-200]
+    at_step(0, 2, lambda: broken.write_bytes(cut))  # it was whole when the run began
+    with pytest.raises(ValueError, match=r"skip_broken true.* is trained, and has no results yet: .* --resume"):
+        train(data={"name": str(folder)})
+    before = (tmp_path / "run" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    assert train(data={"name": str(folder), "skip_broken": True}, resume=True).test.images == 11
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("per_update", [False, True])
+def test_more_epochs_go_on_by_the_longer_schedule(train, at_step, rows_of, caplog, tmp_path, per_update):
+    schedule = {"per_update": per_update, "min_lr": 1e-4}
+    whole = rows_of(train("whole", epochs=5, schedule=schedule).run)
+    run = train(epochs=2, schedule=schedule).run
+    steps = at_step(9, 9, crash)
+    train(epochs=5, schedule=schedule, resume=True)
+    assert {epoch for epoch, _ in trained(steps)} == {2, 3, 4}
+    assert [row["lr"] for row in rows_of(run)][2:] == [row["lr"] for row in whole][2:]
+    assert "epochs were 2 and are 5: from epoch 3 on the rate is that of the cosine schedule of 5 epochs" in caplog.text
+    with pytest.raises(ValueError, match=r"epochs is 4, and .* began with 5"):
+        train(epochs=4, schedule=schedule, resume=True)
+
+
+def test_the_table_of_what_may_change_names_fields():
+    _, open_groups, plain = _fields()
+    assert {*MAY_CHANGE} <= plain | open_groups
+    assert set(_TRAINS) <= set(inspect.signature(pl.Trainer.__init__).parameters)
+
+
+def test_a_run_that_is_at_work_is_not_gone_on_with(train, at_step, tmp_path):
+    """Neither by --resume nor by a new start, and it is not disturbed."""
+    said = []
+
+    def meanwhile():
+        for resume in (True, False):
+            with pytest.raises(ValueError) as error:
+                train(resume=resume)
+            said.append(str(error.value))
+
+    at_step(0, 1, meanwhile)
+    assert train().test.images == 12
+    assert "another process is at work in" in said[0] and "wait for its end, or name another run by --run" in said[0]
+    assert "exists: go on with it by --resume" in said[1]
+
+
+def test_two_commands_at_once(recipe_file, tmp_path):
+    """One trains, the other is told so in one line; afterwards the run is whole."""
+    words = ["train", recipe_file, "--out", str(tmp_path), "--run", "one", "--epochs", "4", "--resume"]
+    script = f"import torch; torch.set_num_threads(1); from spikeformers import cli; cli.main({words!r})"
+    both = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    ended = [(one.communicate(timeout=300)[1], one.returncode) for one in both]
+    assert sorted(code for _, code in ended) in ([0, 2], [0, 0])  # the second may find the first at its end
+    for said, code in ended:
+        assert code == 0 or "another process is at work in" in said.splitlines()[-1]
+    assert (tmp_path / "one" / "results.json").is_file()
 
 
 def test_ctrl_c_in_a_terminal_reaches_the_loading_processes_too(recipe_file, tmp_path):

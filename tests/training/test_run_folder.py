@@ -1,8 +1,14 @@
 """What a finished run leaves behind."""
 
+import contextlib
 import csv
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +25,7 @@ from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.data import load_images
 from spikeformers.evaluation.evaluate import evaluate
 from spikeformers.training import fit, pictures, read_recipe
-from spikeformers.training.callbacks import ProgressBar
+from spikeformers.training.callbacks import EpochLines, ProgressBar, duration
 from spikeformers.training.loaders import eval_loader
 from spikeformers.training.metrics_table import read_metrics
 from spikeformers.training.module import TrainingModule
@@ -32,7 +38,7 @@ def test_everything_is_there_and_nothing_half_written(finished):
     logs = {entry for entry in entries if entry.startswith("tensorboard/")}
     assert len(samples) == 5
     assert entries - samples - logs == {
-        "README.md", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "checkpoints/last-1.ckpt",
+        ".lock", "README.md", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "checkpoints/last-1.ckpt",
         "checkpoints/last-2.ckpt", "config.json", "curves.png", "metrics.csv", "predictions.png", "provenance.json",
         "results.json", "settings.yaml", "weights.safetensors",
     }  # fmt: skip
@@ -277,3 +283,62 @@ def test_class_names_with_slashes_and_one_test_image(train, make_images):
     result = train(data={"name": str(folder)})
     assert result.test.images == 2
     assert {path.name for path in (result.run / "samples").iterdir()} == {"1-true-a b.png", "2-true-ü.png"}
+
+
+# ---- what is said meanwhile
+
+
+def test_a_line_an_epoch_wherever_it_goes(train, capsys):
+    """A log of a run without a terminal is not empty until the end, and tells how long it will take."""
+    train(epochs=3)
+    out = capsys.readouterr().out.splitlines()
+    for epoch, line in enumerate(out, 1):
+        assert re.fullmatch(
+            rf"epoch {epoch}/3  loss [\d.]+  acc [\d.]+  val_loss [\d.]+  val_acc [\d.]+  \d+ s  \d+ s left", line
+        )
+    assert len(out) == 3 and out[-1].endswith("  0 s left")
+    train("silent", trainer={"enable_progress_bar": False})
+    assert capsys.readouterr().out == ""
+
+
+def test_long_epochs_are_told_of_meanwhile(train, capsys, monkeypatch):
+    monkeypatch.setattr("spikeformers.training.trainer.EpochLines", lambda: EpochLines(minutes=0))
+    train(epochs=2)
+    places = [
+        re.findall(r"^epoch (\d)/2 .*?(?:step (\d)/4)?  \d+ s left$", line)
+        for line in capsys.readouterr().out.splitlines()
+    ]
+    assert [place[0] for place in places] == [(e, s) for e in "12" for s in ("1", "2", "3", "")]
+
+
+def test_what_is_left_is_by_the_steps_so_far():
+    lines, said = EpochLines(), []
+    trainer = SimpleNamespace(max_epochs=10, num_training_batches=100.0, current_epoch=3, callbacks=[])
+    lines.began, lines.epoch_began, lines.steps = time.monotonic() - 3600, time.monotonic() - 60, 400
+    stdout = SimpleNamespace(write=said.append, flush=lambda: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", stdout)
+        lines._say(trainer, 0, {"loss": 0.5})  # 600 steps are left, of 9 s each
+        lines._say(trainer, 50, {"loss": None})
+    assert said == ["epoch 4/10  loss 0.5  60 s  1.5 h left\n", "epoch 4/10  step 50/100  1.6 h left\n"]
+    assert [duration(seconds) for seconds in (3, 89, 600, 36000)] == ["3 s", "89 s", "10 min", "10.0 h"]
+
+
+def test_in_a_terminal_each_epoch_keeps_its_line(recipe_file, tmp_path):
+    pty = pytest.importorskip("pty")
+    words = ["train", recipe_file, "--out", str(tmp_path), "--run", "run", "--epochs", "2"]
+    script = f"import torch; torch.set_num_threads(1); from spikeformers import cli; cli.main({words!r})"
+    ours, theirs = pty.openpty()
+    run = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=theirs, stderr=theirs, env={**os.environ, "COLUMNS": "120"}
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # the other end is closed
+        while piece := os.read(ours, 65536):
+            shown += piece
+    assert run.wait() == 0
+    text = shown.decode()
+    assert "Epoch" in text  # the bar
+    for epoch in (1, 2):
+        assert re.search(rf"epoch {epoch}/2  loss [\d.]+ .* s left", text)

@@ -1,6 +1,5 @@
 """Recordings as clips of frames, kept on disk once they are made."""
 
-import contextlib
 import itertools
 import logging
 import os
@@ -11,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from spikeformers.files import atomic_path
 
 from .frames import Framing
 from .prepared import PreparedFrames, read_frames
@@ -121,17 +122,12 @@ class _Making(Dataset):
 
 def _write(file: Path, frames: np.ndarray) -> None:
     """Puts a clip where it belongs in one move, so that one that is there is whole."""
-    unfinished = file.with_name(f"{file.name}.{os.getpid()}.unfinished")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as opened:
+        with atomic_path(file, f".{os.getpid()}") as unfinished, unfinished.open("wb") as opened:
             np.savez_compressed(opened, frames=frames)
-        unfinished.replace(file)
     except OSError as error:
         raise ValueError(
             f"{file.parent.parent.parent} cannot be written ({error.strerror}): choose another folder for frames by "
             "data.cache, or make it writable"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,14 +15,16 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from spikeformers.deploy.engine.graph import Node, decode, encode, nodes_of
 from spikeformers.deploy.engine.fuse import fused
+from spikeformers.deploy.engine.graph import Node, decode, encode, nodes_of
 from spikeformers.deploy.engine.plan import make_steps
 from spikeformers.deploy.engine.trace import trace
 from spikeformers.files import atomic_path
 from spikeformers.models import SpikingTransformer
 from spikeformers.ops.spike_product import Neuron, kernels
 from spikeformers.ops.spike_product.build import processor
+
+logger = logging.getLogger("spikeformers")
 
 _TRIALS = 3  # of each way of a product, of which the fastest counts
 
@@ -147,6 +150,7 @@ class SpikeEngine(nn.Module):
             x = x.contiguous(memory_format=torch.channels_last)
         return {**self.constants, self.input: x}
 
+    @torch.compiler.disable  # its steps are not for torch.compile, which passes over them
     @torch.inference_mode()
     def _run(self, x: Tensor) -> dict[str, Any]:
         values = self._given(x)
@@ -188,7 +192,7 @@ def spike_engine(
 
 
 def load_engine(path: str | Path) -> SpikeEngine:
-    """Reads what `SpikeEngine.save` wrote. On another processor all products with a kernel are sparse: `tune` it again.
+    """Reads what `SpikeEngine.save` wrote. On another processor all products with a kernel are sparse, as a line says.
 
     Raises ValueError for a file that is none.
     """
@@ -199,21 +203,19 @@ def load_engine(path: str | Path) -> SpikeEngine:
     except (KeyError, json.JSONDecodeError, OSError) as error:
         raise ValueError(f"{path} is not an engine's file: make one with spike_engine(...).save") from error
     nodes = [
-        Node(name, op, tuple(decode(args)), decode(kwargs), _shape(shape))
+        Node(name, op, tuple(decode(args)), decode(kwargs), tuple(shape))
         for name, op, args, kwargs, shape in program["nodes"]
     ]
     neurons = [Neuron(**neuron) for neuron in program["neurons"]]
     dtype = {"float32": torch.float32, "int8": torch.int8}[program["dtype"]]
     engine = SpikeEngine(nodes, constants, neurons, tuple(program["ends"]), program["shape"], dtype, program["foreign"])
-    if program["processor"] == processor() and kernels() is not None:
+    if program["processor"] != processor():
+        logger.warning("%s was planned on another processor: call its tune(batches) to plan it on this one", path)
+    elif kernels() is not None:
         for step in engine.steps:
             way, step.density = program["ways"].get(step.writes[0], (step.way, None))
             step.way = way if way in step.ways else step.way
     return engine.eval()
-
-
-def _shape(shape: Any) -> tuple[int | str, ...] | None:
-    return None if shape is None else tuple(shape)
 
 
 def _timed(run: Any, values: dict[str, Any]) -> float:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from torch import Tensor
@@ -94,7 +95,7 @@ def _with_products(nodes: list[Node], constants: dict[str, Tensor], neurons: lis
             and isinstance(weight, Ref)
             and weight.name in constants
             and (bias is None or bias.name in constants)
-            and len(node.shape or ()) >= (4 if node.op == CONV else 2)
+            and len(node.shape) >= (4 if node.op == CONV else 2)
             and not any(isinstance(arg, str) for arg in rest)  # padding by a word
         ):
             stride, padding, dilation, groups = ((rest if node.op == CONV else []) + [None] * 4)[:4]
@@ -111,7 +112,7 @@ def _with_attention(nodes: list[Node], neurons: list[Neuron], outputs: list[str]
     made = []
     for node in nodes:
         if node.op == MATMUL and (operands := _operands(node, by_name, users)) is not None:
-            if all(kinds.get(ref.name) and len(by_name[ref.name].shape or ()) == 5 for ref in operands):
+            if all(kinds.get(ref.name) and len(by_name[ref.name].shape) == 5 for ref in operands):
                 node = replace(node, op=ATTENTION, args=(*operands, 1.0))
         elif node.op == MUL and isinstance(node.args[0], Ref) and isinstance(node.args[1], (int, float)):
             product = by_name.get(node.args[0].name)
@@ -159,7 +160,7 @@ def _product_split_in_time(name: str, by_name: dict[str, Node], users: Counter[s
     split = by_name.get(name)
     if split is None or split.op != "aten.unflatten.int" or split.args[1] != 0 or users[name] > 1:
         return None
-    product = by_name[split.args[0].name] if split.args[0].name in by_name else None
+    product = by_name.get(split.args[0].name)
     if product is None or product.op != PRODUCT or product.kwargs or users[product.name] > 1:
         return None
     return product
@@ -191,7 +192,6 @@ def _with_neurons(nodes: list[Node], outputs: list[str]) -> tuple[list[Node], di
             fired = names[neuron.name] = f"{neuron.name}_fired"
         else:
             fired, names[neuron.name] = host.name, neuron.args[0].name
-        assert neuron.shape is not None
         kwargs = host.kwargs | {"neuron": neuron.args[1], "steps": neuron.shape[0], "fired": fired, "keeps": keeps}
         by_name[host.name] = replace(host, kwargs=kwargs)
     kept = [by_name[node.name] for node in nodes if node.name not in names]
@@ -203,8 +203,8 @@ def _time_stays_first(path: list[Node]) -> bool:
     steps = path[-1].shape[0] if path[-1].shape else None
     if not isinstance(steps, int):
         return False
-    for before, node in zip(path[:-2], path[1:-1], strict=True):
-        old, new = before.shape or (), node.shape or ()
+    for before, node in pairwise(path[:-1]):
+        old, new = before.shape, node.shape
         if node.op == "aten.unflatten.int" and node.args[1] == 0 and new[0] == steps and new[2:] == old[1:]:
             continue  # [T B, ...] -> [T, B, ...]
         if node.op not in _WITHIN_STEPS or old[0] != steps or new[0] != steps:
@@ -212,7 +212,7 @@ def _time_stays_first(path: list[Node]) -> bool:
         if node.op == "aten.transpose.int" and 0 in {axis % len(old) for axis in node.args[1:]}:
             return False
     host = path[0]
-    return len(path) > 2 or (host.shape or ())[0] == steps
+    return len(path) > 2 or host.shape[0] == steps
 
 
 # Moves that keep a first axis of steps where it is, if they keep its length.

@@ -22,13 +22,13 @@ class Ref:
 
 @dataclass(frozen=True)
 class Node:
-    """One operation. `shape` is that of its value, where that is a tensor; an axis that grows with the batch is text."""
+    """One operation. `shape` is that of its value if it is a tensor; an axis that grows with the batch is text."""
 
     name: str
     op: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    shape: tuple[int | str, ...] | None
+    shape: tuple[int | str, ...]
 
     @property
     def reads(self) -> list[str]:
@@ -36,7 +36,7 @@ class Node:
 
     @property
     def writes(self) -> list[str]:
-        """Names of its value, or, where a neuron is fused behind it, of the bytes fired and the current if it is kept."""
+        """Names of its value, or of the bytes of a neuron fused behind it, and the current if it is kept."""
         if "fired" not in self.kwargs:
             return [self.name]
         return [self.kwargs["fired"], *([self.name] if self.kwargs["keeps"] else [])]
@@ -56,14 +56,14 @@ def nodes_of(graph: fx.Graph) -> tuple[list[Node], str, list[str]]:
             outputs = [value.name for value in node.args[0]]
         else:
             value = node.meta.get("val")
-            shape = tuple(map(_axis, value.shape)) if isinstance(value, torch.Tensor) else None
+            shape = tuple(map(_axis, value.shape)) if isinstance(value, torch.Tensor) else ()
             args, kwargs = _plain(node.args), _plain(dict(node.kwargs))
             found.append(Node(node.name, str(node.target), args, kwargs, shape))
     return without_detours(found, outputs), inputs[-1], outputs
 
 
 def function_of(op: str) -> Callable[..., Any]:
-    """What computes an operation: torch's own or Python's arithmetic, nothing else. Raises ValueError otherwise."""
+    """What computes an operation: an operator of torch or Python's arithmetic, nothing else. Raises ValueError."""
     if op == "<built-in function getitem>":
         return operator.getitem
     if op.startswith("<built-in function "):
@@ -72,9 +72,12 @@ def function_of(op: str) -> Callable[..., Any]:
             return getattr(operator, name)
     space, _, rest = op.partition(".")
     name, _, overload = rest.partition(".")
-    if space == "aten" and hasattr(torch.ops.aten, name):
-        return getattr(getattr(torch.ops.aten, name), overload)
-    raise ValueError(f"an engine has no operation {op!r}: the file is damaged, or of another version")
+    try:
+        return getattr(getattr(getattr(torch.ops, space), name), overload)
+    except (AttributeError, RuntimeError) as error:
+        raise ValueError(
+            f"torch has no operation {op!r}: import the package that has it, or make the engine again"
+        ) from error
 
 
 def without_detours(nodes: list[Node], outputs: list[str]) -> list[Node]:

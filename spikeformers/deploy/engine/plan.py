@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeformers.deploy.engine.fuse import ADD, ATTENTION, MUL, POOL, PRODUCT, Bytes, pair, kinds_of
+from spikeformers.deploy.engine.fuse import ADD, ATTENTION, CONV, LINEAR, MUL, POOL, PRODUCT, Bytes, kinds_of, pair
 from spikeformers.deploy.engine.graph import MOVES, NEURON, Node, Ref, fill, function_of
 from spikeformers.ops.spike_product import Neuron, SpikeProduct, Window, attention, fire, max_pool
 
@@ -85,7 +85,7 @@ class _Planner:
         neuron, fired, keeps = self._fires(node)
         steps = node.kwargs.get("steps", 1)  # without a neuron any number is as good
         split = "residual" in node.kwargs  # then all values are [T, B, ...]
-        time: Any = (node.shape or ())[0]
+        time: Any = node.shape[0]
         residual = self._as_float(node.kwargs["residual"].name) if split else None
 
         def run(values: Values, sparse: bool) -> None:
@@ -176,7 +176,7 @@ def _that_may_copy(op: str) -> str:
 def _pool(node: Node) -> Run:
     x, kernel, stride, padding, dilation = (*node.args, None, None, None)[:5]
     window = Window(pair(kernel, 1), pair(stride or kernel, 1), pair(padding, 0), pair(dilation, 1))
-    shape: Any = (node.shape or ())[-2:]
+    shape: Any = node.shape[-2:]
 
     def run(values: Values) -> None:
         values[node.name] = max_pool(values[x.name], window, shape)
@@ -185,6 +185,7 @@ def _pool(node: Node) -> Run:
 
 
 def _title(node: Node) -> str:
-    if node.op in (PRODUCT, "aten.conv2d.default", "aten.linear.default") and isinstance(node.args[1], Ref):
-        return node.args[1].name.removeprefix("p_model_").removesuffix("_weight").removesuffix("_conv")
+    weight = node.args[1] if node.op in (PRODUCT, CONV, LINEAR) else None
+    if isinstance(weight, Ref):
+        return weight.name.removeprefix("p_model_").removesuffix("_weight").removesuffix("_conv")
     return node.name

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim
 
-from spikeformers.deploy.fold import fold
 from spikeformers.models import SpikingTransformer
+from spikeformers.models.folding import fold
 from spikeformers.neurons import IF, ILIF, KLIF, LIF, NILIF, PLIF, IntegerHalfEven, IntegerHalfUp
 from spikeformers.ops.spike_product.neuron import INTEGER, Neuron
 
@@ -39,43 +39,24 @@ def neuron_of(module: nn.Module) -> Neuron | None:
 
     Subclasses may do more than the class they come from, and are not taken for it.
     """
+    z: Any = module
     kind = type(module)
-    if kind is LIF:
-        return Neuron(tau=module.tau, threshold=module.v_threshold, v_reset=module.v_reset, decay_input=module.decay_input)  # fmt: skip
     if kind is IF:
-        return Neuron(tau=math.inf, threshold=module.v_threshold, v_reset=module.v_reset, decay_input=False)
-    if kind is PLIF:
-        tau = float(1 + torch.exp(-module.w.detach()))
-        return Neuron(tau=tau, threshold=module.v_threshold, v_reset=module.v_reset, decay_input=module.decay_input)
-    if kind is KLIF:
+        return Neuron(tau=math.inf, threshold=z.v_threshold, v_reset=z.v_reset, decay_input=False)
+    if kind in (LIF, PLIF, KLIF):
         return Neuron(
-            tau=module.tau,
-            threshold=module.v_threshold,
-            v_reset=module.v_reset,
-            decay_input=module.decay_input,
-            gain=float(module.k.detach()),
+            tau=float(1 + torch.exp(-z.w.detach())) if kind is PLIF else z.tau,
+            threshold=z.v_threshold,
+            v_reset=z.v_reset,
+            decay_input=z.decay_input,
+            gain=float(z.k.detach()) if kind is KLIF else 0.0,
         )
+    if kind not in (ILIF, NILIF, IntegerHalfEven, IntegerHalfUp) or z.max_count > 255:
+        return None
+    integer = dict(threshold=z.v_threshold, v_reset=None, top=z.max_count, unit=z.unit)
     if kind in (ILIF, NILIF):
-        return Neuron(
-            INTEGER,
-            tau=module.tau,
-            threshold=module.v_threshold,
-            v_reset=None,
-            decay_input=False,
-            top=module.max_count,
-            unit=module.unit,
-        )
-    if kind in (IntegerHalfEven, IntegerHalfUp):
-        return Neuron(
-            INTEGER,
-            threshold=module.v_threshold,
-            v_reset=None,
-            membrane=False,
-            half_up=kind is IntegerHalfUp,
-            top=module.max_count,
-            unit=module.unit,
-        )
-    return None
+        return Neuron(INTEGER, tau=z.tau, decay_input=False, **integer)
+    return Neuron(INTEGER, membrane=False, half_up=kind is IntegerHalfUp, **integer)
 
 
 class _Outputs(nn.Module):
@@ -111,10 +92,9 @@ def trace(model: SpikingTransformer, x: Tensor) -> tuple[fx.Graph, dict[str, Ten
         exported = torch.export.export(_Outputs(folded).eval(), (x,), dynamic_shapes=(batch,), strict=False)
     signature = exported.graph_signature
     constants: dict[str, Tensor] = {}
+    stored: Any = {**exported.constants, **exported.state_dict}
     for spec in signature.input_specs:
         if spec.target is None:
             continue
-        name = spec.arg.name
-        value = exported.state_dict.get(spec.target, exported.constants.get(spec.target))
-        constants[name] = value.detach().clone()
+        constants[spec.arg.name] = stored[spec.target].detach().clone()
     return exported.graph, constants, neurons, foreign

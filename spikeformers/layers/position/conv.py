@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from spikeformers.layers.contracts import COUNTS, CURRENT, SPIKES
 from spikeformers.layers.conv import ConvNorm
 
 
@@ -11,6 +12,8 @@ class ConvPosition(nn.Module):
     Costs 9 C^2 additions a token. The last step of Spikformer's patch splitting, arXiv:2209.15425, where it is called
     RPE.
     """
+
+    emits, takes = CURRENT, (SPIKES, COUNTS)
 
     def __init__(self, dim: int):
         super().__init__()

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from spikeformers.layers.contracts import COUNTS, CURRENT, SPIKES
 from spikeformers.layers.conv import SpikeConv2d
 from spikeformers.layers.norm import batch_norm
 from spikeformers.layers.time import merge_time, split_time
@@ -24,6 +25,8 @@ class CPGPosition(nn.Module):
 
     Raises ValueError for an odd number of cells.
     """
+
+    emits, takes = CURRENT, (SPIKES, COUNTS)
 
     def __init__(self, dim: int, *, cells: int = 20, w_max: float = 1e4):
         super().__init__()

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from spikeformers.layers.contracts import COUNTS, CURRENT, SPIKES
 from spikeformers.layers.conv import ConvNorm
 
 
@@ -10,6 +11,8 @@ class NoPosition(nn.Module):
 
     The control for a position code: as many layers and neurons, and every token for itself. C^2 additions a token.
     """
+
+    emits, takes = CURRENT, (SPIKES, COUNTS)
 
     def __init__(self, dim: int):
         super().__init__()

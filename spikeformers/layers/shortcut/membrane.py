@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import CURRENT, MakeNeuron
 from spikeformers.layers.drop_path import DropPath
 
 
@@ -12,6 +12,8 @@ class MembraneShortcut(nn.Module):
     Costs one real addition a neuron. Hu et al., TNNLS 2024, arXiv:2112.08954; used by the Spike-driven Transformers and
     Spikingformer.
     """
+
+    emits = CURRENT
 
     def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
         super().__init__()

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, SPIKES, MakeNeuron
 from spikeformers.layers.drop_path import DropPath
 
 
@@ -12,7 +12,7 @@ class NoShortcut(nn.Module):
     The control that a residual style has to beat; it is `SEWShortcut` without its addition, and the stream is binary.
     """
 
-    wants_spikes = True
+    emits, takes = SPIKES, (SPIKES, COUNTS)
 
     def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
         super().__init__()

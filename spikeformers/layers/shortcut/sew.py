@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, SPIKES, MakeNeuron
 from spikeformers.layers.drop_path import DropPath
 from spikeformers.ops.notes import added
 
@@ -14,7 +14,7 @@ class SEWShortcut(nn.Module):
     and QKFormer.
     """
 
-    wants_spikes = True
+    emits, takes = COUNTS, (SPIKES, COUNTS)
 
     def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
         super().__init__()

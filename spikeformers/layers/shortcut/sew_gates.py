@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from spikeformers.layers.binary import check_binary
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import SPIKES, MakeNeuron
 from spikeformers.ops.arguments import check_finite
 
 
@@ -18,8 +18,7 @@ class SEWAndShortcut(nn.Module):
     than 0 and 1.
     """
 
-    wants_spikes = True
-    wants_binary = True
+    emits, takes = SPIKES, (SPIKES,)
 
     def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
         super().__init__()
@@ -38,8 +37,7 @@ class SEWIandShortcut(nn.Module):
     al., NeurIPS 2021, arXiv:2102.04159. Raises what `SEWAndShortcut` raises.
     """
 
-    wants_spikes = True
-    wants_binary = True
+    emits, takes = SPIKES, (SPIKES,)
 
     def __init__(self, core: nn.Module, neuron: MakeNeuron, *, drop_path: float = 0.0):
         super().__init__()

@@ -12,15 +12,6 @@ from spikeformers.layers.stem.sps import SPS
 from spikeformers.layers.stem.strided_conv import StridedConv
 
 __all__ = [
-    "CMLSPS",
-    "SCS",
-    "SPEDS",
-    "SPS",
-    "EmbedMax",
-    "MembraneResNetStem",
-    "MembraneSPEDS",
-    "MembraneSPS",
-    "Patches",
-    "ResNetStem",
-    "StridedConv",
-]
+    "CMLSPS", "SCS", "SPEDS", "SPS", "EmbedMax", "MembraneResNetStem", "MembraneSPEDS", "MembraneSPS",
+    "Patches", "ResNetStem", "StridedConv",
+]  # fmt: skip

@@ -8,10 +8,9 @@ from math import prod
 from torch import Tensor, nn
 
 from spikeformers.layers.chain import Chain
-from spikeformers.layers.contracts import MakeConv, MakeNeuron
+from spikeformers.layers.contracts import COUNTS, CURRENT, SPIKES, MakeConv, MakeNeuron
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
 from spikeformers.layers.stem.speds import embedding_widths
-from spikeformers.layers.stem.sps import check_input
 
 
 class MembraneSPEDS(nn.Module):
@@ -25,7 +24,7 @@ class MembraneSPEDS(nn.Module):
     al., NeurIPS 2025, arXiv:2505.18608, which pools on both sides between stages. Raises what `SPEDS` raises.
     """
 
-    emits_spikes = False
+    emits = CURRENT
 
     def __init__(
         self,
@@ -40,6 +39,8 @@ class MembraneSPEDS(nn.Module):
         side_conv: MakeConv = ConvNorm,
     ):
         super().__init__()
+        if lead:  # a convolution, not a neuron, is what sees the input
+            self.takes = (SPIKES, COUNTS)
         widths = embedding_widths(in_channels, dim, strides, lead, narrow)
         self.in_channels, self.stride = in_channels, prod(strides)
         convs = [
@@ -50,7 +51,6 @@ class MembraneSPEDS(nn.Module):
         self.side = side_conv(widths[lead], dim, 1, prod(strides[lead:]))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_input(self, self.stride, x)
         spikes = self.neuron(self.lead(x))
         return self.main(spikes) + self.side(spikes)
 

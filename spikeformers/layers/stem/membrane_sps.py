@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from spikeformers.layers.contracts import MakeNeuron
-from spikeformers.layers.stem.sps import SPS, check_input
+from spikeformers.layers.contracts import COUNTS, CURRENT, SPIKES, MakeNeuron
+from spikeformers.layers.stem.sps import SPS
 
 
 class MembraneSPS(nn.Module):
@@ -15,7 +15,7 @@ class MembraneSPS(nn.Module):
     raises.
     """
 
-    emits_spikes = False
+    emits, takes = CURRENT, (SPIKES, COUNTS)
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):
         super().__init__()
@@ -24,5 +24,4 @@ class MembraneSPS(nn.Module):
         self.in_channels, self.stride, self.stages = in_channels, sps.stride, sps.stages
 
     def forward(self, x: Tensor) -> Tensor:
-        check_input(self, self.stride, x)
         return self.stages(x)

@@ -5,10 +5,9 @@ from math import prod
 
 from torch import Tensor, nn
 
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, CURRENT, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
-from spikeformers.layers.stem.sps import check_input
 from spikeformers.layers.time import merge_time, split_time
 from spikeformers.ops.arguments import check_sizes, check_whole
 
@@ -20,8 +19,10 @@ class ResNetStem(nn.Module):
     convolution's and the 3x3 pool's; a pool of stride 1 is left out. He et al., CVPR 2016, arXiv:1512.03385, with
     spikes by SEW-ResNet, Fang et al., NeurIPS 2021, arXiv:2102.04159.
 
-    Raises ValueError for other than two strides, and, when called, for a height or width that they do not divide.
+    Raises ValueError for other than two strides.
     """
+
+    emits, takes = SPIKES, (SPIKES, COUNTS)
 
     def __init__(
         self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2), *, kernel_size: int = 7
@@ -37,7 +38,6 @@ class ResNetStem(nn.Module):
         self.pool = MaxPool(3, strides[1], padding=1) if strides[1] > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        check_input(self, self.stride, x)
         spikes = self.neuron(self.proj(x))
         return split_time(self.pool(merge_time(spikes)), x.shape[0])
 
@@ -48,7 +48,7 @@ class MembraneResNetStem(ResNetStem):
     The prologue of SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302. Raises what `ResNetStem` raises.
     """
 
-    emits_spikes = False
+    emits = CURRENT
 
     def __init__(
         self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2), *, kernel_size: int = 7

@@ -6,11 +6,10 @@ from math import prod
 
 from torch import Tensor, nn
 
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.conv_chain import ConvChain
 from spikeformers.layers.shortcut.sew import SEWShortcut
-from spikeformers.layers.stem.sps import check_input
 from spikeformers.ops.arguments import check_sizes, check_whole
 
 
@@ -25,11 +24,10 @@ class SCS(nn.Module):
     arXiv:2401.02020, whose code is not released, as we read it: strided convolutions with inverted bottlenecks behind.
     Reported: `8_512` with it 80.38 % on ImageNet-1k at T 4.
 
-    Raises ValueError for no strides, others than 1 and 2, a `dim` that the widths do not divide, and, when called, for
-    a height or width that the strides do not divide.
+    Raises ValueError for no strides, others than 1 and 2, and a `dim` that the widths do not divide.
     """
 
-    emits_counts = True
+    emits, takes = COUNTS, (SPIKES, COUNTS)
 
     def __init__(
         self,
@@ -55,7 +53,6 @@ class SCS(nn.Module):
         self.stages = nn.Sequential(*(_Stage(*ends, neuron, stride, expansion) for ends, stride in stages))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_input(self, self.stride, x)
         return self.stages(x)
 
 

@@ -8,9 +8,8 @@ from math import prod
 from torch import Tensor, nn
 
 from spikeformers.layers.chain import Chain
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
-from spikeformers.layers.stem.sps import check_input
 from spikeformers.ops.arguments import check_sizes, check_whole
 from spikeformers.ops.notes import added
 
@@ -28,10 +27,10 @@ class SPEDS(nn.Module):
     QKFormer, Zhou et al., NeurIPS 2024, arXiv:2403.16552.
 
     Raises ValueError for a `lead` that leaves no convolution beside the shortcut, a `dim` that is not a multiple of
-    `narrow`, strides other than 1 and 2, and, when called, for a size that they do not divide.
+    `narrow`, and strides other than 1 and 2.
     """
 
-    emits_counts = True
+    emits, takes = COUNTS, (SPIKES, COUNTS)
 
     def __init__(
         self,
@@ -54,7 +53,6 @@ class SPEDS(nn.Module):
         self.side, self.side_neuron = ConvNorm(widths[lead], dim, stride=prod(strides[lead:])), neuron()
 
     def forward(self, x: Tensor) -> Tensor:
-        check_input(self, self.stride, x)
         x = self.lead(x)
         return added(self.main(x), self.side_neuron(self.side(x)))
 

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from math import prod
 
-import torch
 from torch import Tensor, nn
 
 from spikeformers.layers.chain import Chain
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
@@ -22,9 +21,10 @@ class SPS(nn.Module):
     multiplications: it sees the image. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425; its position convolution
     is a part apart. Independent runs with two of the four convolutions fell from 95.12 to 91.92 % on CIFAR-10.
 
-    Raises ValueError for no strides or others than 1 and 2, a `dim` that the widths do not divide, and, when called,
-    for a height or width that the strides do not divide.
+    Raises ValueError for no strides or others than 1 and 2, and a `dim` that the widths do not divide.
     """
+
+    emits, takes = SPIKES, (SPIKES, COUNTS)
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2, 2, 2, 2)):
         super().__init__()
@@ -41,7 +41,6 @@ class SPS(nn.Module):
         self.stages = Chain(*(_Stage(before, after, neuron, stride) for before, after, stride in stages))
 
     def forward(self, x: Tensor) -> Tensor:
-        check_input(self, self.stride, x)
         return self.stages(x)
 
 
@@ -56,22 +55,3 @@ class _Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return split_time(self.pool(merge_time(self.neuron(self.proj(x)))), x.shape[0])
-
-
-def check_input(stem: nn.Module, stride: int, x: Tensor) -> None:
-    """Raises ValueError where a stem's stride does not divide the size of `[..., H, W]`, or for another dtype."""
-    weights = next((p.dtype for p in stem.parameters() if p.is_floating_point()), x.dtype)
-    if x.dtype != weights and not (_autocast_takes(x.dtype, x) and _autocast_takes(weights, x)):
-        scaled = "" if x.is_floating_point() else ", scaled as the images it was trained on (pictures by 1 / 255)"
-        raise ValueError(f"an input of {x.dtype} does not go with weights of {weights}: x.to({weights}){scaled}")
-    height, width = x.shape[-2:]
-    if height % stride or width % stride:
-        raise ValueError(
-            f"an image of {height} x {width} is not a multiple of the stem's stride {stride}: "
-            f"resize it to {height + -height % stride} x {width + -width % stride}"
-        )
-
-
-def _autocast_takes(dtype: torch.dtype, x: Tensor) -> bool:
-    lower = dtype in (torch.float32, torch.bfloat16, torch.float16)
-    return lower and not x.is_meta and torch.is_autocast_enabled(x.device.type)  # meta tensors have none

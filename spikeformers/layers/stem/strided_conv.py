@@ -5,9 +5,8 @@ from math import prod
 
 from torch import Tensor, nn
 
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import COUNTS, CURRENT, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
-from spikeformers.layers.stem.sps import check_input
 from spikeformers.ops.arguments import check_sizes, check_whole
 
 
@@ -16,11 +15,9 @@ class StridedConv(nn.Module):
 
     49 C_in C multiplications a pixel of its output: it sees the image. Its stride is the product of `strides`.
     Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
-
-    Raises ValueError, when called, for a height or width that the stride does not divide.
     """
 
-    emits_spikes = False
+    emits, takes = CURRENT, (SPIKES, COUNTS)
 
     def __init__(self, in_channels: int, dim: int, neuron: MakeNeuron, strides: Sequence[int] = (2,)):
         super().__init__()
@@ -30,5 +27,4 @@ class StridedConv(nn.Module):
         self.proj = ConvNorm(in_channels, dim, 7, self.stride, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        check_input(self, self.stride, x)
         return self.proj(x)

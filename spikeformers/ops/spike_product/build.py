@@ -12,6 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
+
 logger = logging.getLogger("spikeformers")
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
@@ -21,7 +23,7 @@ OFF = "SPIKEFORMERS_NO_KERNELS"  # set to 1, everything is computed by torch
 
 @functools.cache
 def kernels() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where there is no compiler, no cache to write to, or `OFF` is set; a log line says.
+    """The compiled kernels, or None where they cannot be had, as one log line then says, or where `OFF` is set.
 
     Compiled once a source, compiler and processor, in a few seconds; processes that begin together each compile, and
     the last to finish leaves its file.
@@ -29,23 +31,45 @@ def kernels() -> ctypes.CDLL | None:
     if os.environ.get(OFF, "0") not in ("", "0"):
         return None
     try:
-        library = ctypes.CDLL(str(_compiled()))
-        if library.sf_lanes() not in (4, 8, 16):
-            raise OSError("a library of another kind lies in its place")
+        return _loaded(_compiled(_compiler()))
     except (OSError, subprocess.SubprocessError) as error:
-        logger.warning("spike kernels are off, and torch does their work: %s", _one_line(error))
+        logger.warning("spike kernels are off, and torch does their work: %s", " ".join(str(error).split()))
         return None
-    library.sf_bytes.restype = ctypes.c_int64
-    return library
 
 
-def _compiled() -> Path:
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX") or "c++", "g++", "clang++"))), None)
-    if compiler is None:
-        raise OSError("there is no C++ compiler (c++, g++ or clang++); install one, or name it in CXX")
+@torch.compiler.assume_constant_result
+def have_kernels() -> bool:
+    """Whether there are kernels, so that torch.compile need not look."""
+    return kernels() is not None
+
+
+def _loaded(path: Path) -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL(str(path))
+        library.sf_bytes.restype = ctypes.c_int64
+        if library.sf_lanes() in (4, 8, 16):
+            return library
+    except (OSError, AttributeError):
+        pass
+    raise OSError(f"{path} is not a library of theirs: delete it, and it is made again")
+
+
+def _compiler() -> str:
+    found = filter(None, map(shutil.which, (os.environ.get("CXX") or "c++", "g++", "clang++")))
+    if (compiler := next(found, None)) is None:
+        raise OSError("there is no C++ compiler (c++, g++ or clang++): install one, or name it in CXX")
+    return compiler
+
+
+def _library_for(compiler: str) -> Path:
+    """Where the library of a compiler lies, made or not: another source, compiler or processor has another name."""
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
     key = "\0".join((SOURCE.read_text("utf-8"), compiler, version, *FLAGS, processor()))
-    library = cache_folder() / f"kernels-{hashlib.sha256(key.encode()).hexdigest()[:20]}.so"
+    return cache_folder() / f"kernels-{hashlib.sha256(key.encode()).hexdigest()[:20]}.so"
+
+
+def _compiled(compiler: str) -> Path:
+    library = _library_for(compiler)
     if library.is_file():
         return library
     library.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -55,7 +79,8 @@ def _compiled() -> Path:
             [compiler, *FLAGS, str(SOURCE), "-o", str(made)], capture_output=True, text=True, timeout=300, check=False
         )
         if run.returncode:
-            raise OSError(f"{compiler} refused them: {run.stderr.strip().splitlines()[-1:] or run.returncode}")
+            said = [line for line in run.stderr.splitlines() if "error" in line] or [f"status {run.returncode}"]
+            raise OSError(f"{compiler} refused them: {said[0]}")
         made.chmod(0o600)
         made.replace(library)
     return library
@@ -79,7 +104,3 @@ def processor() -> str:
         return f"{platform.machine()} {platform.processor()}"
     wanted = ("model name", "flags", "Features", "CPU part")
     return "\n".join(dict.fromkeys(line for line in text.splitlines() if line.startswith(wanted)))
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -411,13 +411,14 @@ extern "C" void sf_max_pool(const Shape* shape, const uint8_t* x, uint8_t* y, in
     });
 }
 
-// q (k^T v) of bytes, tokens in rows of C = M D channels, D of them a head: T, B, N, C each. Whole numbers in 16 bits as
-// long as N D top^3 < 2^16, which the caller checks; out is scale times that, behind a neuron or not.
-extern "C" void sf_attention(int T, int B, int N, int M, int D, const uint8_t* q, const uint8_t* k, const uint8_t* v,
+// q (k^T v) of bytes, tokens in rows of M heads side by side, of D channels in q and k and E in v: T, B, N, M, D or E.
+// Whole numbers in 16 bits as long as N D top^3 < 2^16, which the caller checks; out is scale times that, behind a neuron
+// or not.
+extern "C" void sf_attention(int T, int B, int N, int M, int D, int E, const uint8_t* q, const uint8_t* k, const uint8_t* v,
                              float scale, const Neuron* neuron, uint8_t* spikes, float* current, int threads) {
     const Neuron z = *neuron;
     const float inverse = exact_inverse(z.tau);
-    const int C = M * D, pad = (D + 2 * F - 1) / (2 * F) * 2 * F;  // of 16-bit lanes
+    const int C = M * D, CV = M * E, pad = (E + 2 * F - 1) / (2 * F) * 2 * F;  // of 16-bit lanes
     share(B * M, threads, [&](int from, int to) {
         std::vector<uint16_t> storage((size_t)(D + 1) * pad + 4 * F), list(D + 64);
         std::vector<uint8_t> count(D + 64);
@@ -429,28 +430,29 @@ extern "C" void sf_attention(int T, int B, int N, int M, int D, const uint8_t* q
             std::fill(membrane.begin(), membrane.end(), z.reset);
             for (int t = 0; t < T; ++t) {
                 const size_t first = ((size_t)t * B + b) * N * C + (size_t)m * D;
+                const size_t first_v = ((size_t)t * B + b) * N * CV + (size_t)m * E;
                 std::fill(kv, kv + (size_t)D * pad, 0);
                 for (int n = 0; n < N; ++n) {
                     const uint32_t ones = list_row<true>(k + first + (size_t)n * C, D, list.data(), count.data());
                     if (!ones) continue;
-                    const uint8_t* values = v + first + (size_t)n * C;
+                    const uint8_t* values = v + first_v + (size_t)n * CV;
                     for (uint32_t i = 0; i < ones; ++i) {
                         uint16_t* sum = kv + (size_t)list[i] * pad;
                         const uint16_t c = count[i];
-                        for (int d = 0; d < D; ++d) sum[d] += c * values[d];
+                        for (int d = 0; d < E; ++d) sum[d] += c * values[d];
                     }
                 }
                 for (int n = 0; n < N; ++n) {
-                    const size_t at = first + (size_t)n * C;
-                    const uint32_t ones = list_row<true>(q + at, D, list.data(), count.data());
+                    const size_t at = first_v + (size_t)n * CV;
+                    const uint32_t ones = list_row<true>(q + first + (size_t)n * C, D, list.data(), count.data());
                     std::fill(row, row + pad, 0);
                     for (uint32_t i = 0; i < ones; ++i) {
                         const uint16_t* sum = kv + (size_t)list[i] * pad;
                         const uint16_t c = count[i];
                         for (int d = 0; d < pad; ++d) row[d] += c * sum[d];
                     }
-                    for (int d = 0; d < D; d += F) {
-                        const int lanes = std::min(F, D - d);
+                    for (int d = 0; d < E; d += F) {
+                        const int lanes = std::min(F, E - d);
                         vf x = {};
                         for (int l = 0; l < lanes; ++l) x[l] = row[d + l] * scale;
                         if (current) std::memcpy(current + at + d, &x, lanes * 4);

@@ -22,7 +22,8 @@ _MOST_LISTED = 1 << 31  # bytes of input that a band's lists can number
 class Shape(ctypes.Structure):
     """`Shape` of kernels.cpp."""
 
-    _fields_ = [(name, ctypes.c_int32) for name in "T B H W C Ho Wo O kh kw sh sw ph pw dh dw in_row out_row".split()]
+    _names = "T B H W C Ho Wo O kh kw sh sw ph pw dh dw in_row out_row"
+    _fields_ = [(name, ctypes.c_int32) for name in _names.split()]
 
 
 class Window(NamedTuple):
@@ -68,10 +69,8 @@ def _geometry(shape: tuple[int, ...], steps: int, window: Window, packed: Packed
     band = min(_ROWS_IN_BAND, out[0])
     while band > 1 and steps * _rows_read(band, window, height) * width * own >= _MOST_LISTED:
         band //= 2
-    if (
-        max(items * channels * height * width // max(items, 1), steps * _rows_read(band, window, height) * width * own)
-        >= _MOST_LISTED
-    ):
+    listed = steps * _rows_read(band, window, height) * width * own
+    if max(listed, channels * height * width, packed.dim * out[0] * out[1]) >= _MOST_LISTED:
         raise ValueError(f"a map of {channels} x {height} x {width} in {steps} steps is too large for the kernels")
     sizes = Shape(
         steps, items // steps, height, width, own, *out, made, *window.numbers, channels, packed.dim
@@ -158,9 +157,9 @@ def max_pool(x: Tensor, window: Window, shape: tuple[int, int]) -> Tensor:
 def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, neuron: tuple[float, ...]) -> Tensor:
     """Bytes or current of `scale q (k^T v)`, `[T, B, M, N, D]`, heads side by side in rows."""
     steps, batch, heads, tokens, dim = q.shape
-    made = torch.empty(steps, batch, tokens, heads, dim, dtype=torch.uint8 if neuron else torch.float32)
+    made = torch.empty(steps, batch, tokens, heads, v.shape[4], dtype=torch.uint8 if neuron else torch.float32)
     kernels().sf_attention(  # pyright: ignore[reportOptionalMemberAccess]
-        steps, batch, tokens, heads, dim, at(q), at(k), at(v), ctypes.c_float(scale), ctypes.byref(struct(neuron)),
+        steps, batch, tokens, heads, dim, v.shape[4], at(q), at(k), at(v), ctypes.c_float(scale), ctypes.byref(struct(neuron)),
         at(made if neuron else None), at(None if neuron else made), torch.get_num_threads(),
     )  # fmt: skip
     return made.transpose(2, 3)
@@ -198,8 +197,8 @@ def _product_op(
 def _(x, tensors, residual, steps, window, packed, neuron, counts, current):
     shape = (x.shape[0], packed[0], *_window(window).size_after((x.shape[2], x.shape[3])))
     return (
-        x.new_empty(shape, memory_format=torch.channels_last) if neuron else x.new_empty(0),
-        x.new_empty(shape, dtype=torch.float32, memory_format=torch.channels_last) if current else x.new_empty(0),
+        _channels_last(shape, torch.uint8) if neuron else x.new_empty(0),
+        _channels_last(shape, torch.float32) if current else x.new_empty(0),
     )
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from spikeformers.ops.spike_product import native, reference
-from spikeformers.ops.spike_product.build import kernels
+from spikeformers.ops.spike_product.build import have_kernels, kernels
 from spikeformers.ops.spike_product.native import Packed, Window
 from spikeformers.ops.spike_product.neuron import Neuron
 
@@ -46,7 +46,7 @@ class SpikeProduct:
         self.window = Window((weight.shape[2], weight.shape[3]), stride, padding, dilation)
         self.weight, self.scale = _rounded(weight.detach().float(), self.dtype)
         self.bias = None if bias is None else bias.detach().float()
-        self.sparse = kernels() is not None and weight.shape[1] < 1 << 16  # 16 bits number the channels
+        self.sparse = have_kernels() and weight.shape[1] < 1 << 16  # 16 bits number the channels
         self._packed, self._tensors = self._pack() if self.sparse else (None, ())
         layout = torch.channels_last if max(self.window.kernel) > 1 else torch.contiguous_format
         self._dense = (self.weight * unit).contiguous(memory_format=layout)
@@ -137,7 +137,7 @@ class SpikeProduct:
 
 def fire(x: Tensor, neuron: Neuron) -> Tensor:
     """Neurons behind any current: `[T, ...] -> [T, ...]` bytes, which lie as `x` does."""
-    if kernels() is None or x.dtype != torch.float32 or x.device.type != "cpu" or not x.numel():
+    if not have_kernels() or x.dtype != torch.float32 or x.device.type != "cpu" or not x.numel():
         return reference.neuron(x.float(), neuron)
     return native.fire(x, neuron.numbers)
 
@@ -150,7 +150,7 @@ def max_pool(x: Tensor, window: Window, shape: tuple[int, int] | None = None) ->
     if x.dtype != torch.uint8 or x.device.type != "cpu" or x.ndim != 4:
         raise ValueError(f"{x.dtype} {list(x.shape)} on {x.device} is not [B, C, H, W] of uint8 on cpu")
     shape = shape or window.size_after((x.shape[2], x.shape[3]))
-    if kernels() is None or torch.compiler.is_compiling():
+    if not have_kernels() or torch.compiler.is_compiling():
         usual = shape == window.size_after((x.shape[2], x.shape[3]))
         return torch.nn.functional.max_pool2d(x.float(), *window, ceil_mode=not usual).to(torch.uint8)
     return native.max_pool(x, window, shape)
@@ -159,16 +159,19 @@ def max_pool(x: Tensor, window: Window, shape: tuple[int, int] | None = None) ->
 def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, neuron: Neuron | None = None, *, top: int = 1) -> Tensor:
     """`scale q (k^T v)` of bytes `[T, B, M, N, D]` up to `top`, then the neuron if there is one: bytes or current.
 
-    Raises ValueError for another dtype or shape.
+    The heads of v may have another width, which is then that of the result's. Raises ValueError for another dtype or shape.
     """
-    if any(x.dtype != torch.uint8 or x.ndim != 5 or x.shape != q.shape for x in (q, k, v)):
+    if (
+        any(x.dtype != torch.uint8 or x.ndim != 5 for x in (q, k, v))
+        or q.shape != k.shape
+        or v.shape[:4] != q.shape[:4]
+    ):
         given = ", ".join(f"{x.dtype} {list(x.shape)}" for x in (q, k, v))
-        raise ValueError(f"{given}: not three times the same [T, B, M, N, D] of uint8")
-    steps, batch, heads, tokens, dim = q.shape
-    in_rows = (batch * tokens * heads * dim, tokens * heads * dim, dim, heads * dim, 1)
+        raise ValueError(f"{given}: not q, k and v of [T, B, M, N, D] each of uint8")
+    tokens, dim = q.shape[3:]
     fits = tokens * dim * top**3 < 1 << 16  # the sums are kept in 16 bits
-    laid = all(x.stride() == in_rows and x.device.type == "cpu" for x in (q, k, v))
-    if kernels() is not None and fits and laid and not torch.compiler.is_compiling():
+    rows = all(x.transpose(2, 3).is_contiguous() and x.device.type == "cpu" for x in (q, k, v))
+    if have_kernels() and fits and rows and not torch.compiler.is_compiling():
         return native.attention(q, k, v, scale, neuron.numbers if neuron else ())
     flow = reference.attention(q, k, v, scale)
     return fire(flow, neuron) if neuron else flow

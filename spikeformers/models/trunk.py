@@ -1,0 +1,29 @@
+"""What the trunks of many families are made of."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from spikeformers.layers.block import block
+from spikeformers.layers.contracts import MakeAttention, MakeMLP, MakeNeuron, MakeShortcut
+
+
+def spread(drop_path: float, depth: int) -> list[float]:
+    """Each block's rate of drop path, growing linearly from 0 to the last one's."""
+    return torch.linspace(0, drop_path, depth, device="cpu").tolist()
+
+
+def attention_blocks(
+    rates: Iterable[float], dim: int, num_heads: int, mlp_ratio: float, *, neuron: MakeNeuron,
+    attention: MakeAttention, mlp: MakeMLP, shortcut: MakeShortcut, bias: bool = False,
+) -> list[nn.Sequential]:  # fmt: skip
+    """A block of attention and MLP for each of the rates; `bias` is that of q, k and v."""
+    hidden_dim = int(mlp_ratio * dim)
+    return [
+        block(
+            shortcut, neuron, drop_path=rate,
+            attn=attention(dim, num_heads, neuron, bias=bias), mlp=mlp(dim, hidden_dim, neuron),
+        )
+        for rate in rates
+    ]  # fmt: skip

@@ -1,0 +1,122 @@
+"""What each setting of a recipe may be: its type, its range, and that a number is one. Every recipe passes here."""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+
+class Range(NamedTuple):
+    """An interval as written, `[0, 1)`, and what its fields say besides where a value is outside."""
+
+    interval: str
+    fields: str
+    why: str = ""
+
+    def holds(self, value: float) -> bool:
+        low, high = self._ends()
+        above = low <= value if self.interval[0] == "[" else low < value
+        return above and (value <= high if self.interval[-1] == "]" else value < high)
+
+    def breach(self) -> str:
+        """What a value outside is, in words."""
+        low, high = self.interval[1:-1].split(", ")
+        said = (
+            f"not in {self.interval}"
+            if high != "inf"
+            else f"{'below' if self.interval[0] == '[' else 'not above'} {low}"
+        )
+        return f"{said}: {self.why}" if self.why else said
+
+    def _ends(self) -> list[float]:
+        return [float(2**32) if end == "2**32" else float(end) for end in self.interval[1:-1].split(", ")]
+
+
+# A list or a mapping has each of its numbers in the range.
+RANGES = (
+    Range("[1, inf)", "epochs batch_size accumulate", "nothing would be trained"),
+    Range("[1, inf)", "augment.repeats augment.clip_ops_drawn", "1 is the least there can be"),
+    Range("[1, inf)", "optimizer.lr_batch", "null takes lr as it is"),
+    Range("[1, inf)", "data.sensor", "a sensor has pixels"),
+    Range("[0, inf)", "profile_every save_minutes keep data.workers schedule.warmup_epochs schedule.cooldown_epochs"),
+    Range("[0, inf)", "augment.mix_off_epoch schedule.warmup_lr schedule.min_lr optimizer.weight_decay"),
+    Range("[0, inf)", "augment.mixup augment.cutmix augment.clip_ops", "0 changes nothing"),
+    Range("[0, inf)", "loss.firing_weight", "0 leaves rates alone"),
+    Range("(0, inf)", "optimizer.lr schedule.decay_rate augment.crop_ratio data.std"),
+    Range("(0, inf)", "clip_grad_norm", "null clips nothing"),
+    Range("(0, inf)", "distill.temperature", "1 changes nothing"),
+    Range("(0, 1]", "optimizer.layer_decay", "1 changes nothing"),
+    Range("(0, 1]", "augment.crop_scale data.crop_pct", "it is a share of the image, and 1 is all of it"),
+    Range("[0, 1]", "augment.hflip augment.erase augment.mix_prob augment.mix_switch_prob", "it is a probability"),
+    Range("[0, 1]", "distill.weight loss.tet_weight loss.firing_rate", "it is a share"),
+    Range("[0, 1)", "label_smoothing"),
+    Range("[0, 1)", "ema_decay", "it is the share of the old average kept"),
+    Range("[0, 1)", "data.validation", "0.1 cuts a tenth from training"),
+    Range("[0, 1)", "data.test", "0.1 cuts a tenth"),
+    Range("[0, 2**32)", "seed data.split_seed"),
+)
+_RANGE_OF = {field: limits for limits in RANGES for field in limits.fields.split()}
+_ASCENDING = ("augment.crop_scale", "augment.crop_ratio")
+
+
+def check_settings(settings: Any) -> None:
+    """Raises ValueError, in one line with the field's name, for a value that a recipe's field cannot have."""
+    for name, value, hint in _fields(settings):
+        if not _fits(value, hint):
+            raise ValueError(f"{name} is {'null' if value is None else repr(value)}, where {_spelt(hint)} belongs")
+        for number in _numbers(value):
+            if not math.isfinite(number):
+                raise ValueError(f"{name} has {number} in it, where a finite number belongs")
+            if (limits := _RANGE_OF.get(name)) and not limits.holds(number):
+                raise ValueError(f"{name} {value} is {limits.breach()}")
+        if name in _ASCENDING and value[0] > value[1]:
+            raise ValueError(f"{name} {value} ends before it begins: write the smaller number first")
+
+
+def _fields(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted names, values and types of all fields, groups entered."""
+    for name, hint in typing.get_type_hints(type(settings)).items():
+        value = getattr(settings, name)
+        if dataclasses.is_dataclass(hint) and isinstance(value, typing.cast(type, hint)):
+            yield from _fields(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value, hint
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return True
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(value, option) for option in inner)
+    if origin is typing.Literal:
+        return value in inner
+    if origin is dict:
+        return isinstance(value, dict) and all(_fits(one, inner[1]) for one in value.values())
+    if origin is tuple:
+        same_length = isinstance(value, tuple | list) and len(value) == len(inner)
+        return same_length and all(map(_fits, value, inner))
+    if origin is list:
+        return isinstance(value, tuple | list) and all(_fits(one, inner[0]) for one in value)
+    if isinstance(value, bool) or hint is bool:
+        return hint is bool and isinstance(value, bool)
+    return isinstance(value, int | float if hint is float else hint)
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(one)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+def _spelt(hint: Any) -> str:
+    if typing.get_origin(hint) is typing.Literal:
+        return f"one of {', '.join(map(repr, typing.get_args(hint)))}"
+    if dataclasses.is_dataclass(hint):
+        return "a group of settings"
+    plain = getattr(hint, "__name__", "") if typing.get_origin(hint) is None else str(hint)
+    return plain.replace("typing.", "").replace(" | None", " or null")

@@ -1,0 +1,248 @@
+"""A spike engine computes what the folded model computes, in fewer and cheaper steps."""
+
+import copy
+import json
+
+import pytest
+import torch
+from tiny_models import FAMILIES, build
+from torch import nn
+
+import spikeformers as sf
+from spikeformers.deploy import fold, load_engine, spike_engine
+from spikeformers.layers.attention.ssa import SSA
+from spikeformers.neurons import KLIF, LIF, PLIF
+from spikeformers.ops.spike_product import kernels
+
+needs_kernels = pytest.mark.skipif(kernels() is None, reason="this machine has no C++ compiler")
+
+
+def exact(model):
+    """A folded model whose sums are exact in any order, in fp32 and with int8 weights."""
+    folded = fold(model)
+    with torch.no_grad():
+        for module in folded.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                weight = module.weight
+                step = 2 ** torch.ceil(torch.log2(weight.abs().max() / 127))
+                weight.copy_((weight / step).round() * step)
+                weight[(slice(None), *[0] * (weight.ndim - 1))] = 127 * step
+                if module.bias is not None:
+                    module.bias.copy_((module.bias * 64).round() / 64)
+    return folded
+
+
+def images(model, batch=2):
+    """Images or frames whose numbers are exact."""
+    shape = (batch, model.in_channels, model.image_size, model.image_size)
+    return torch.randint(-12, 13, shape) / 4
+
+
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(0)
+    model = build("spikformer")
+    return exact(model)
+
+
+@pytest.mark.parametrize("weights", [torch.float32, torch.int8], ids=["fp32", "int8"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_answers_as_its_folded_model(family, weights, lively):
+    torch.manual_seed(0)
+    model = build(family)
+    x = images(model)
+    model = exact(lively(model, x))
+    engine = spike_engine(model, x, weights=weights)
+    expected = model.forward_features(x)
+    assert expected.count_nonzero() > 0
+    assert torch.equal(engine.forward_features(x), expected)
+    torch.testing.assert_close(engine(x), model(x), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(engine.forward_steps(x), model.forward_steps(x), rtol=1e-6, atol=1e-6)
+    assert not engine.foreign
+    if kernels() is not None:
+        assert sum(row.what == "product" for row in engine.plan) > 4
+        for step in engine.steps:  # all ways of all products
+            for way in step.ways:
+                step.way = way
+            step.way = "sparse" if "sparse" in step.ways else step.way
+        assert torch.equal(engine.forward_features(x), expected)
+        for step in engine.steps:
+            step.way = "dense" if "dense" in step.ways else step.way
+        assert torch.equal(engine.forward_features(x), expected)
+
+
+@needs_kernels
+def test_no_current_is_written_where_a_neuron_reads_it(small):
+    engine = spike_engine(small, images(small))
+    assert [row.what for row in engine.plan].count("neuron") == 1  # behind the image's own convolution
+    values = engine._run(images(small))
+    kept = {name for name in values if name not in engine.constants}
+    assert kept == {engine._features, engine._logits}
+
+
+def test_other_batches_than_it_was_made_for(small):
+    torch.manual_seed(1)
+    x = images(small, 5)
+    engine = spike_engine(small, [images(small, 3), images(small, 1)])
+    for batch in (x, x[:1], x[:0], x[::2], x.to(memory_format=torch.channels_last)):
+        assert torch.equal(engine.forward_features(batch), small.forward_features(batch))
+
+
+def test_sequences_of_frames(lively):
+    torch.manual_seed(0)
+    model = build("sdt_events")
+    x = torch.stack([images(model), images(model)])
+    model = exact(lively(model, x))
+    engine = spike_engine(model, x)
+    assert torch.equal(engine.forward_features(x), model.forward_features(x))
+    other = torch.stack([images(model, 3), images(model, 3)])
+    assert torch.equal(engine.forward_features(other), model.forward_features(other))
+    torch.testing.assert_close(engine(other), model(other), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [torch.float32, torch.int8], ids=["fp32", "int8"])
+def test_saved_and_read_again(small, weights, tmp_path):
+    x = images(small)
+    engine = spike_engine(small, x, weights=weights)
+    path = engine.save(tmp_path / "small.safetensors")
+    again = load_engine(path)
+    assert torch.equal(again(x), engine(x))
+    assert [(row.layer, row.what, row.way, row.density) for row in again.plan] == [
+        (row.layer, row.what, row.way, row.density) for row in engine.plan
+    ]
+
+
+def test_read_on_another_processor_it_is_planned_anew(small, tmp_path, monkeypatch, caplog):
+    x = images(small)
+    path = spike_engine(small, x).save(tmp_path / "small.safetensors")
+    monkeypatch.setattr("spikeformers.deploy.engine.engine.processor", lambda: "an abacus")
+    engine = load_engine(path)
+    said = [record.message for record in caplog.records if record.name == "spikeformers"]
+    assert said == [f"{path} was planned on another processor: call its tune(batches) to plan it on this one"]
+    assert torch.equal(engine.forward_features(x), small.forward_features(x))
+    engine.tune([x])
+    assert torch.equal(engine.forward_features(x), small.forward_features(x))
+
+
+def test_a_model_in_training_gives_an_engine_of_its_eval_form(lively):
+    torch.manual_seed(0)
+    model = build("spikformer")
+    x = images(model)
+    model = lively(model, x).train()
+    state = copy.deepcopy(model.state_dict())
+    engine = spike_engine(model, x)
+    assert model.training and all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+    torch.testing.assert_close(engine(x), model.eval()(x), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("neuron", [PLIF, KLIF, lambda v_threshold=1.0: LIF(v_threshold=v_threshold, v_reset=None)])
+def test_other_neurons_of_ours_are_fused(neuron, lively):
+    torch.manual_seed(0)
+    model = build("spikformer", neuron=neuron, depth=1)
+    x = images(model)
+    model = exact(lively(model, x))
+    engine = spike_engine(model, x)
+    assert torch.equal(engine.forward_features(x), model.forward_features(x)) and not engine.foreign
+
+
+def test_neurons_of_spikingjelly_are_left_to_torch_and_named(lively):
+    pytest.importorskip("spikingjelly")
+    torch.manual_seed(0)
+    model = build("spikformer", neuron=sf.neurons.from_spikingjelly("LIFNode", tau=2.0), depth=1)
+    x = images(model)
+    model = exact(lively(model, x))
+    engine = spike_engine(model, x)
+    assert torch.equal(engine.forward_features(x), model.forward_features(x))
+    assert "stem.stages.0.neuron (SpikingJellyNeuron)" in engine.foreign
+
+
+class Ours(SSA):
+    """A reader's own attention, of known operations."""
+
+    def attend(self, q, k, v, height, width):
+        return (q @ k.transpose(-2, -1)) @ v * 0.25
+
+
+@needs_kernels
+def test_a_readers_own_attention_is_fast_too(lively):
+    torch.manual_seed(0)
+    model = build("spikformer", attention=Ours, depth=1)
+    x = images(model)
+    model = exact(lively(model, x))
+    engine = spike_engine(model, x)
+    assert torch.equal(engine.forward_features(x), model.forward_features(x))
+    assert [row.way for row in engine.plan if row.what == "attention"] == ["sparse"]
+    assert not {"matmul", "neuron"} & {row.what for row in engine.plan if row.layer != "traced_neuron"}
+
+
+class Real(SSA):
+    """One whose values are numbers of any kind."""
+
+    def attend(self, q, k, v, height, width):
+        return torch.nn.functional.gelu(q.cumsum(-1)) * (k + 0.5).mean(-1, keepdim=True) + v
+
+
+def test_what_is_not_known_is_computed_by_torch_and_named(lively):
+    torch.manual_seed(0)
+    model = build("spikformer", attention=Real, depth=1)
+    x = images(model)
+    model = lively(model, x)
+    engine = spike_engine(model, x)
+    torch.testing.assert_close(engine(x), fold(model)(x), rtol=1e-3, atol=1e-3)
+    assert {"gelu", "cumsum"} <= {row.what for row in engine.plan if row.way == "torch"}
+
+
+def test_without_a_compiler_it_is_the_folded_model(small, monkeypatch):
+    from spikeformers.ops.spike_product import build as building
+
+    monkeypatch.setenv(building.OFF, "1")
+    building.kernels.cache_clear()
+    x = images(small)
+    engine = spike_engine(small, x, weights=torch.int8)
+    building.kernels.cache_clear()
+    assert torch.equal(engine.forward_features(x), small.forward_features(x))
+    assert {row.way for row in engine.plan if row.what == "product"} == {"dense"}
+
+
+def test_plan_says_what_each_step_does(small):
+    engine = spike_engine(small, images(small))
+    products = [row for row in engine.plan if row.what == "product"]
+    assert all(0 <= row.density <= 1 for row in products)
+    assert "blocks_0_attn_core_q" in [row.layer for row in products]
+    assert sum(row.share for row in engine.plan) == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda model, x: spike_engine(model, []), "no batch came to plan an engine by"),
+        (lambda model, x: spike_engine(model, x, weights=torch.float16), "give torch.float32 or torch.int8"),
+        (lambda model, x: spike_engine(model, x)(x[..., :8]), r"\[2, 3, 16, 8\] is not \['B', 3, 16, 16\]"),
+        (lambda model, x: spike_engine(model, x)(x[None]), r"is not \['B', 3, 16, 16\]"),
+        (lambda model, x: spike_engine(model, x).save("engine.pt"), "engine.pt is no .safetensors file"),
+        (lambda model, x: load_engine("nothing.safetensors"), "nothing.safetensors"),
+    ],
+)
+def test_says_what_it_does_not_take(small, call, message):
+    with pytest.raises((ValueError, OSError), match=message):
+        call(small, images(small))
+
+
+def test_a_file_of_other_things_is_refused(tmp_path, small):
+    from safetensors.torch import save_file
+
+    path = tmp_path / "weights.safetensors"
+    save_file({"a": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="is not an engine's file"):
+        load_engine(path)
+    program = {"nodes": [["a", "os.system", ["ls"], {"kwargs": {}}, []]], "neurons": [], "ends": ["x", "a", "a"]}
+    program |= {"shape": [1, 3, 4, 4], "dtype": "float32", "foreign": [], "ways": {}, "processor": ""}
+    save_file({"a": torch.zeros(1)}, path, {"engine": json.dumps(program)})
+    with pytest.raises(ValueError, match=r"no operation 'os.system'"):
+        load_engine(path)
+
+
+def test_torch_compile_passes(small):
+    x = images(small)
+    engine = spike_engine(small, x)
+    assert torch.equal(torch.compile(engine, backend="aot_eager")(x), engine(x))

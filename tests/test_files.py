@@ -1,0 +1,71 @@
+"""Outputs that are tried before any work, and folders that one process has for itself."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from spikeformers.files import LOCK, check_output, held
+
+
+def test_paths_that_can_be_written_are_left_as_they_were(tmp_path):
+    (tmp_path / "there.csv").write_text("mine")
+    check_output("--csv", None)
+    check_output("--csv", tmp_path / "there.csv")
+    check_output("--csv", tmp_path / "new.csv")
+    check_output("--out", tmp_path / "new" / "deeper", folder=True)
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("there.csv", "mine")]
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "said"),
+    [
+        (
+            "nodir/x.csv",
+            False,
+            r"nodir/x\.csv cannot be written \(there is no folder .*nodir\): choose another file with",
+        ),
+        (".", False, r"cannot be written \(Is a directory\)"),
+        ("file/x.csv", False, "cannot be written"),
+        ("file", True, r"file cannot be written \(Not a directory\): choose another folder with --to"),
+        ("file/deeper", True, r"cannot be written \(Not a directory\)"),
+    ],
+)
+def test_paths_that_cannot(tmp_path, path, folder, said):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(ValueError, match=said) as error:
+        check_output("--to", tmp_path / path, folder=folder)
+    assert "--to" in str(error.value) and "\n" not in str(error.value)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_disk_without_room(tmp_path):
+    with pytest.raises(ValueError, match=r"needs 1,000,000,000,000 MB, and its disk has [\d,]+ MB free: make room"):
+        check_output("--out", tmp_path / "run", folder=True, room=10**18)
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from spikeformers.files import held
+with held(Path(sys.argv[1]), "taken"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_folder_is_held_by_one_process_and_given_back_when_that_is_killed(tmp_path):
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(ValueError, match=r"^taken by another$"), held(tmp_path, "taken by another"):
+            pass
+    finally:
+        other.kill()
+        other.wait()
+    with held(tmp_path, "taken"):
+        assert [entry.name for entry in tmp_path.iterdir()] == [LOCK]
