@@ -1,10 +1,11 @@
 # make demo    a Spikformer learns handwritten digits, in a few minutes, on any laptop
-# make test    the tests (make lint: style and types; make docs: the tables of models)
+# make test    the tests (make lint: style and types; make docs: the tables in the documentation)
+# make site    the documentation as a site, in site/index.html
 PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= demo
 
-.PHONY: demo test lint docs wheel clean
+.PHONY: demo test lint docs site wheel clean
 
 demo: .venv/installed
 	$(BIN)/spikeformers train digits --run $(RUN) --resume
@@ -20,11 +21,14 @@ lint: .venv/installed-dev
 docs: .venv/installed-dev
 	$(BIN)/python docs/tables.py
 
+site: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 wheel: .venv/installed-dev
 	$(BIN)/python -m build --wheel
 
 clean:
-	rm -rf .venv dist build runs
+	rm -rf .venv dist build runs site
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -37,4 +41,8 @@ clean:
 
 .venv/installed-dev: pyproject.toml | .venv/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch .venv/installed $@
+
+.venv/installed-docs: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[docs]'
 	@touch .venv/installed $@

@@ -3,13 +3,13 @@
 import csv
 import importlib
 import inspect
-import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from spikeformers.layers.contracts import CURRENT
+from spikeformers.cli import COMMANDS
+from spikeformers.layers.contracts import CURRENT, DECLARATIONS
 from spikeformers.models import PAPERS, describe_family, describe_model, list_families
 from spikeformers.models.parts import part_names
 
@@ -17,7 +17,6 @@ ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- from docs/tables.py -->\n", "<!-- end -->\n"
 PART_SLOTS = ("attention", "position", "mlp", "stem", "neuron", "shortcut", "projection", "head")
 SLOTS = ("stem", "attention", "mlp", "shortcut", "neuron")
-DATA_WORDS = ("_cifar100", "_cifar10dvs", "_cifar10", "_gesture")  # what a name ends in, but for ImageNet
 
 
 def families() -> list[dict[str, Any]]:
@@ -27,21 +26,35 @@ def families() -> list[dict[str, Any]]:
 
 def family_table() -> Iterator[str]:
     """README's: one row a family."""
-    yield f"| family | {' · '.join(SLOTS)} | sizes | parameters | best published top-1, % | paper |"
-    yield "|---|---|---|---|---|---|"
+    yield "| family | parameters | ImageNet-1k, % | paper | file |"
+    yield "|---|--:|--:|---|---|"
     for says in families():
-        parts = " · ".join(", ".join(says["parts"].get(slot, ["-"])) for slot in SLOTS)
-        top1 = ", ".join(f"{data} {best:.2f}" for data, best in says["top1"].items())
-        least, *_, most = says["parameters"]
+        top1 = says["top1"].get("ImageNet-1k")
+        file = f"spikeformers/models/{says['name']}.py"
         cells = (
-            f"[{says['title']}](spikeformers/models/{says['name']}.py)",
-            parts,
-            " ".join(short_names(says)),
-            f"{least / 1e6:.1f} - {most / 1e6:.1f} M",
-            top1,
+            says["title"].replace(", ", "<br>", 1),
+            parameter_range(says),
+            "" if top1 is None else f"{top1:.2f}",
             ", ".join(map(cited, says["papers"])),
+            f"[{says['name']}]({file})",
         )
         yield f"| {' | '.join(cells)} |"
+
+
+def parts_table() -> Iterator[str]:
+    """docs/models.md's first: what each family is made of, and its best published accuracies."""
+    yield f"| family | {' | '.join(SLOTS)} | parameters | best published top-1, % |"
+    yield f"|---|{'---|' * len(SLOTS)}--:|---|"
+    for says in families():
+        parts = (", ".join(says["parts"].get(slot, ["-"])) for slot in SLOTS)
+        top1 = ", ".join(f"{data} {best:.2f}" for data, best in says["top1"].items())
+        family = f"[{says['title']}](../spikeformers/models/{says['name']}.py)"
+        yield f"| {' | '.join((family, *parts, parameter_range(says), top1))} |"
+
+
+def parameter_range(says: dict[str, Any]) -> str:
+    least, *_, most = says["parameters"]
+    return f"{least / 1e6:.1f} - {most / 1e6:.1f} M"
 
 
 def size_tables() -> Iterator[str]:
@@ -78,6 +91,33 @@ def part_catalogue() -> Iterator[str]:
             yield f"### {name}\n\n{' · '.join(filter(None, says))}\n\n{inspect.getdoc(part)}\n"
 
 
+def declaration_table() -> Iterator[str]:
+    """docs/contracts.md's: what a part may say of itself."""
+    yield "| attribute | on | type | without it | says | read by |"
+    yield "|---|---|---|---|---|---|"
+    for name, declaration in DECLARATIONS.items():
+        kind, default, by, says, read_by = declaration
+        without = "required" if default is ... else f"`{default}`"
+        yield f"| `{name}` | {by} | `{kind}` | {without} | {says} | {read_by} |"
+
+
+def command_table() -> Iterator[str]:
+    """docs/commands.md's: what `spikeformers --help` says."""
+    yield "| command | does |"
+    yield "|---|---|"
+    for name, (takes, says) in COMMANDS.items():
+        yield f"| `spikeformers {name} {takes}` | {says} |"
+
+
+def public_names(package: str) -> Iterator[str]:
+    """A page of the Python reference: what the package exports, for mkdocstrings to fill in."""
+    module = importlib.import_module(package)
+    yield f"{inspect.getdoc(module)}\n"
+    things = [getattr(module, name) for name in module.__all__]
+    for thing in dict.fromkeys(t for t in things if inspect.isclass(t) or inspect.isfunction(t)):  # aliases once
+        yield f"::: {thing.__module__}.{thing.__qualname__}\n"
+
+
 def study_table(variants: Path) -> Iterator[str]:
     """A study's, from what `compare` left: one row a variant."""
     yield "| variant | parameters | validation, % | test, % | against the first | energy, µJ | firing | images/s |"
@@ -110,16 +150,6 @@ def declared(part: Any) -> Iterator[str]:
         yield "returns current: behind it go shortcuts of current"
 
 
-def short_names(says: dict[str, Any]) -> list[str]:
-    """A family's sizes without its name and their data's: `8_512` of `spikformer_8_512`."""
-    family = os.path.commonprefix([says["name"], says["sizes"][0]])  # noqa: RUF071 - characters are meant
-    names = []
-    for name in says["sizes"]:
-        ending = next((word for word in DATA_WORDS if name.endswith(word)), "")
-        names.append(name.removesuffix(ending).removeprefix(family).strip("_"))
-    return list(dict.fromkeys(filter(None, names)))
-
-
 def cited(paper: str) -> str:
     about = PAPERS[paper]
     return f"[{paper if about.venue == 'arXiv' else f'{about.venue} {about.year}'}]({about.link})"
@@ -127,9 +157,14 @@ def cited(paper: str) -> str:
 
 TABLES: dict[Path, list[Callable[[], Iterable[str]]]] = {  # by document, in its order
     ROOT / "README.md": [family_table],
-    ROOT / "docs" / "models.md": [size_tables],
+    ROOT / "docs" / "models.md": [parts_table, size_tables],
     ROOT / "docs" / "parts.md": [part_catalogue],
+    ROOT / "docs" / "contracts.md": [declaration_table],
+    ROOT / "docs" / "commands.md": [command_table],
 }
+for page in (ROOT / "docs" / "reference").glob("*.md"):
+    package = "spikeformers" if page.stem == "spikeformers" else f"spikeformers.{page.stem}"
+    TABLES[page] = [partial(public_names, package)]
 for study in (ROOT / "docs" / "studies").glob("*.md"):
     TABLES[study] = [partial(study_table, file) for file in sorted(study.with_suffix("").glob("*/variants.csv"))]
 

@@ -212,6 +212,24 @@ def test_eval_for_people_and_in_other_batches(trained):
     assert ran.out.startswith(f"top-1 {results['top1']:.2f} %, top-5 100.00 %, loss {results['loss']:.4f}, 6 images")
 
 
+@pytest.mark.parametrize("flags", [["--engine"], ["--engine", "--int8"]])
+def test_an_engine_evaluates_and_predicts(trained, flags):
+    results = json.loads((trained.run / "results.json").read_text())["test"]
+    ran = spikeformers("eval", trained.run, *flags, "--json")
+    assert ran.status == 0 and json.loads(ran.out)["images"] == results["images"]
+    if flags == ["--engine"]:
+        assert json.loads(ran.out)["loss"] == pytest.approx(results["loss"], rel=1e-3)
+    sample = next((trained.run / "samples").iterdir())
+    (said,) = json.loads(spikeformers("predict", trained.run, sample, *flags, "--json").out)
+    assert {row["label"] for row in said["top"]} == {"ant", "bee"}
+
+
+@pytest.mark.parametrize("words", [["eval"], ["predict"]])
+def test_int8_is_for_an_engine(trained, words):
+    ran = spikeformers(*words, trained.run, *(["x.png"] if words == ["predict"] else []), "--int8")
+    assert "say --engine --int8" in refused(ran)
+
+
 def test_eval_on_another_folder(trained, tmp_path):
     folder = write_images(tmp_path / "more")
     shutil.copy(folder / "test" / "ant" / "0.png", folder / "test" / "ant" / "9.png")

@@ -13,7 +13,7 @@ from spikeformers.models import list_families, list_models
 from spikeformers.training import read_recipe
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def blocks(document: Path, language: str) -> list[str]:
@@ -64,7 +64,7 @@ def test_the_tables_of_models_are_the_packages_numbers():
 
 def test_every_family_and_every_size_has_its_row():
     readme, models = ((ROOT / name).read_text() for name in ("README.md", "docs/models.md"))
-    families = re.findall(r"^\| \[.+\]\(spikeformers/models/(\w+)\.py\) ", readme, re.MULTILINE)
+    families = re.findall(r"^\| .+ \| \[\w+\]\(spikeformers/models/(\w+)\.py\) \|$", readme, re.MULTILINE)
     assert sorted(families) == sorted(list_families())
     assert sorted(re.findall(r"^\| `(\w+)` ", models, re.MULTILINE)) == sorted(list_models())
     row = "| `spikformer_4_384_cifar10` | 9,324,730 | 4 | 3 x 32 x 32 | 95.19 % CIFAR-10 |"
@@ -95,3 +95,31 @@ def test_torchrun_leaves_our_words_alone():
         command, recipe, *rest = asked.training_script_args
         assert (command, rest) == ("train", words[words.index(recipe) + 1 :])
         assert read_recipe(recipe, [word for word in rest if word != "--resume"])
+
+
+def test_the_readme_is_short_and_its_picture_is_small():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 110
+    assert (ROOT / "docs" / "figures" / "analyze.png").stat().st_size < 200_000
+
+
+def test_every_package_has_its_page_in_the_reference_and_every_page_a_place_on_the_site():
+    pages = {page.stem for page in (ROOT / "docs" / "reference").glob("*.md")}
+    packages = {
+        file.parent.name for file in (ROOT / "spikeformers").glob("*/__init__.py") if "__all__" in file.read_text()
+    }
+    assert pages == {"spikeformers", *packages - {"cli", "timm", "layers", "ops"}}
+    site = (ROOT / "mkdocs.yml").read_text()
+    for page in (page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")):
+        assert page.endswith("/report.md") or f": {page}\n" in site, f"{page} has no place in mkdocs.yml"
+
+
+def test_accuracies_and_times_of_the_digits_stand_in_one_place():
+    """A figure that was measured is told by docs/results.md, with its machine; other pages refer to it."""
+    results = (ROOT / "docs" / "results.md").read_text()
+    section = results[results.index("## Digits") : results.index("## Fashion-MNIST")]
+    figures = {*re.findall(r"\b\d+\.\d+ %|\b\d+ s\b", section)}
+    assert {"98.61 %", "99.16 %", "78 s", "540 s"} <= figures
+    for document in (d for d in DOCUMENTS if d.name not in ("results.md", "report.md")):
+        text = re.sub(r"<!-- from docs/tables.py -->.*?<!-- end -->", "", document.read_text(), flags=re.DOTALL)
+        told = [figure for figure in figures if re.search(rf"(?<![\d.]){re.escape(figure)}(?!\w)", text)]
+        assert not told, f"{document.name} repeats {told}: docs/results.md has them"

@@ -17,12 +17,12 @@ MAY_IMPORT = {
     "layers": {"ops", "layers"},  # neurons arrive as arguments
     "models": {"ops", "neurons", "layers", "models"},
     "checkpoints": MODEL_SIDE,
-    "analysis": {*MODEL_SIDE, "analysis"},
+    "analysis": {*MODEL_SIDE, "analysis", "deploy"},  # deploy: an engine is timed beside the model
     "deploy": {*MODEL_SIDE, "deploy", "data"},  # data: a model in use sees its inputs as in training
     "timm": {*MODEL_SIDE, "timm", "data"},  # data: what images are normalised by
     "data": {"data"},
     "recipes": {"recipes"},
-    "evaluation": {*MODEL_SIDE, "data", "analysis", "evaluation"},
+    "evaluation": {*MODEL_SIDE, "data", "analysis", "deploy", "evaluation"},  # deploy: engines are evaluated too
     "training": {*MODEL_SIDE, "data", "recipes", "analysis", "evaluation", "training"},
     "compare": {*MODEL_SIDE, "data", "recipes", "analysis", "evaluation", "training", "compare"},
 }

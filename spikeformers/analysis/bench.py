@@ -19,17 +19,22 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from spikeformers.analysis.inference_ways import INFERENCE_WAYS
+
 _PRODUCTS = ("convolution", "convolution_backward", "mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot")
 
 
 @dataclass(frozen=True)
 class Speed:
-    """One way of running a model: seconds a step (median), and MiB a training step holds at most, above the model."""
+    """One way of running a model: seconds a step (median), and MiB a training step holds at most, above the model.
+
+    What is for inference only has no training and no peak.
+    """
 
     way: str
-    training: float
+    training: float | None
     evaluation: float
-    peak: float
+    peak: float | None
     first: float  # seconds of both first steps, compilation included
 
 
@@ -50,7 +55,8 @@ def bench(
     inputs = x if isinstance(x, Mapping) else dict.fromkeys(ways, x)
     peaks = {}
     for training in (True, False):
-        for way, model in ways.items():
+        running = {way: model for way, model in ways.items() if not training or way not in INFERENCE_WAYS}
+        for way, model in running.items():
             model.train(training)
             first[way] += _timed(model, inputs[way], training, bf16)
             after(model)
@@ -58,11 +64,14 @@ def bench(
                 peaks[way] = _peak(model, inputs[way], bf16)
                 after(model)
         for _ in range(repeats):
-            for way, model in ways.items():
+            for way, model in running.items():
                 seconds[way][training].append(_timed(model, inputs[way], training, bf16))
                 after(model)
-    middle = {way: {mode: statistics.median(times) for mode, times in modes.items()} for way, modes in seconds.items()}
-    return [Speed(way, middle[way][True], middle[way][False], peaks[way], first[way]) for way in ways]
+    middle = {
+        way: {mode: statistics.median(times) if times else None for mode, times in modes.items()}
+        for way, modes in seconds.items()
+    }
+    return [Speed(way, middle[way][True], middle[way][False] or 0.0, peaks.get(way), first[way]) for way in ways]
 
 
 def bare_products(model: nn.Module, x: Tensor, *, bf16: bool = False, repeats: int = 5) -> tuple[float, float]:

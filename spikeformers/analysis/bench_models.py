@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from spikeformers.analysis.bench import Speed, bare_products, bench
+from spikeformers.analysis.inference_ways import INFERENCE_WAYS, inference_way
 from spikeformers.models import SpikingTransformer, compile, recompute_blocks
 from spikeformers.models.registry import build, describe_model, list_models
 
-WAYS = ("plain", "lean", "compiled", "spikingjelly", "spikingjelly-compiled")
+WAYS = ("plain", "lean", "compiled", "spikingjelly", "spikingjelly-compiled", *INFERENCE_WAYS)
 
 
 def bench_ways(
@@ -19,14 +20,23 @@ def bench_ways(
 ) -> tuple[list[Speed], tuple[float, float]]:
     """Speed and memory of a model by name, run in some of `WAYS`, and `bare_products`; on a GPU where there is one.
 
-    `overrides` go to `create_model`. Raises ValueError for an unknown way, and for a model SpikingJelly does not have.
+    Weights are as drawn, so that the densities the engine pays for are not a trained model's: `benchmarks/engine.py`
+    takes trained ones. `overrides` go to `create_model`. Raises ValueError for an unknown way, and for a model that
+    SpikingJelly does not have.
     """
     if unknown := [way for way in ways if way not in WAYS]:
         raise ValueError(f"there is no way {unknown[0]!r} to run a model: choose of {', '.join(WAYS)}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    models = {way: make_way(way, name, **overrides).to(device) for way in ways}
     plain = make_way("plain", name, **overrides).to(device)
     x = random_input(plain, batch_size).to(device)
+    if (bf16 or device.type == "cuda") and (on_cpu := [way for way in ways if way in INFERENCE_WAYS]):
+        raise ValueError(f"{on_cpu[0]} is a way in fp32 or int8 on a CPU: leave it, or --bf16 and the GPU, out")
+    models = {
+        way: _for_inference(way, name, x, **overrides)
+        if way in INFERENCE_WAYS
+        else make_way(way, name, **overrides).to(device)
+        for way in ways
+    }
     speeds = bench(models, x, bf16=bf16, repeats=repeats, after=clear_state)
     return speeds, bare_products(plain, x, bf16=bf16, repeats=repeats)
 
@@ -41,6 +51,17 @@ def make_way(way: str, name: str, **overrides: Any) -> Any:
         return torch.compile(counterpart) if way.endswith("compiled") else counterpart
     model = model.to(memory_format=torch.channels_last)
     return {"plain": lambda model: model, "lean": recompute_blocks, "compiled": compile}[way](model)
+
+
+def _for_inference(way: str, name: str, x: Tensor, **overrides: Any) -> nn.Module:
+    """A model with weights as drawn and norms that have seen `x`, without which hardly a neuron would fire."""
+    model = build(name, overrides)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.train()(x)
+    return inference_way(way, model.eval(), x)
 
 
 def random_input(model: SpikingTransformer, batch_size: int) -> Tensor:

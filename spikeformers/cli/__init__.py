@@ -7,6 +7,7 @@ import difflib
 import io
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -47,6 +48,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and exits: 0 when it did what was asked, 2 after a user's mistake, 130 after Ctrl-C."""
     words = [*(sys.argv[1:] if words is None else words)]  # not list(): the command of that name, once it is imported
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # libraries' words to programmers; ours are log lines
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a letter that the encoding lacks ends no command
@@ -60,7 +63,8 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
 
 def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        print(_help(), end="")
+        text = _help()
+        print(text, end="")
         return 0
     if words[0] == "--version":
         from spikeformers import __version__

@@ -25,6 +25,15 @@ def make_parser(usage: str, says: str, example: str) -> Any:
     )
 
 
+def engine_weights(asked: Any) -> Any:
+    """The dtype of an engine's weights that --engine and --int8 ask for; None without. Raises ValueError."""
+    import torch
+
+    if asked.int8 and not asked.engine:
+        raise ValueError("--int8 is how an engine has its weights: say --engine --int8")
+    return (torch.int8 if asked.int8 else torch.float32) if asked.engine else None
+
+
 def printable(text: str) -> str:
     """Text that stays on its line: line breaks, control characters and bytes that are no UTF-8 as their escapes."""
     return "".join(c if _keeps_its_line(c) else c.encode("unicode_escape").decode() for c in text)

@@ -16,7 +16,10 @@ def run(words: list[str]) -> None:
     parser.add_argument("--time-steps", type=int, help="the model's own, if not given")
     parser.add_argument("--bf16", action="store_true", help="under bf16 autocast")
     parser.add_argument(
-        "--ways", default="plain,lean,spikingjelly", help="plain, lean, compiled, spikingjelly, spikingjelly-compiled"
+        "--ways",
+        default="plain,lean,spikingjelly",
+        help="plain, lean, compiled, spikingjelly, spikingjelly-compiled; "
+        "for inference engine, engine-int8, onnxruntime, onnxruntime-int8, openvino, openvino-int8",
     )
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--repeats", type=int, default=5, help="steps timed each way (5)")
@@ -38,11 +41,11 @@ def run(words: list[str]) -> None:
         return
     table = make_table("way", "training", "evaluation", "peak of a step", "first steps", right=(1, 2, 3, 4))
 
-    def images(seconds: float) -> str:
-        return f"{asked.batch_size / seconds:.1f} images/s"
+    def images(seconds: float | None) -> str:
+        return "" if seconds is None else f"{asked.batch_size / seconds:.1f} images/s"
 
     for speed in speeds:
-        peak = f"{speed.peak / asked.batch_size:.1f} MiB/image"
+        peak = "" if speed.peak is None else f"{speed.peak / asked.batch_size:.1f} MiB/image"
         table.add_row(speed.way, images(speed.training), images(speed.evaluation), peak, f"{speed.first:.1f} s")
     table.add_row("products alone", images(training), images(evaluation), "", "")
     show(table)

@@ -3,7 +3,7 @@
 import json
 import sys
 
-from spikeformers.cli._terminal import console_of, make_parser, say
+from spikeformers.cli._terminal import console_of, engine_weights, make_parser, say
 
 
 def run(words: list[str]) -> None:
@@ -18,8 +18,11 @@ def run(words: list[str]) -> None:
         "--time-steps", type=int, help="frames of a recording, or times an image is shown; else its own"
     )
     parser.add_argument("--skip-broken", action="store_true", help="leave out images or recordings that cannot be read")
+    parser.add_argument("--engine", action="store_true", help="by sf.deploy.spike_engine, on a CPU")
+    parser.add_argument("--int8", action="store_true", help="with --engine: weights of 8 bits")
     parser.add_argument("--json", action="store_true", help="for programs")
     asked = parser.parse_args(words)
+    weights = engine_weights(asked)
     from rich.progress import track
 
     from spikeformers.checkpoints.read import read_checkpoint
@@ -33,6 +36,7 @@ def run(words: list[str]) -> None:
         batch_size=asked.batch_size,
         workers=asked.workers,
         skip_broken=asked.skip_broken,
+        weights=weights,
         **({} if asked.time_steps is None else {"time_steps": asked.time_steps}),
         shown=lambda batches: track(
             batches, "evaluating", console=console, transient=True, disable=not console.is_terminal

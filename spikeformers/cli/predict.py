@@ -3,7 +3,7 @@
 import json
 import sys
 
-from spikeformers.cli._terminal import make_parser, make_table, say, show
+from spikeformers.cli._terminal import engine_weights, make_parser, make_table, say, show
 
 
 def run(words: list[str]) -> None:
@@ -20,14 +20,17 @@ def run(words: list[str]) -> None:
     parser.add_argument(
         "--skip-broken", action="store_true", help="go on past files that cannot be read, and count them"
     )
+    parser.add_argument("--engine", action="store_true", help="by sf.deploy.spike_engine, on a CPU")
+    parser.add_argument("--int8", action="store_true", help="with --engine: weights of 8 bits")
     parser.add_argument("--json", action="store_true", help="for programs")
     asked = parser.parse_args(words)
     if asked.top < 1:
         raise ValueError(f"--top {asked.top} is below 1: name at least one class")
+    weights = engine_weights(asked)
     from spikeformers.checkpoints.made_here import made_here
     from spikeformers.deploy import Predictor
 
-    predictor = Predictor(asked.checkpoint, trusted=made_here(asked.checkpoint))
+    predictor = Predictor(asked.checkpoint, trusted=made_here(asked.checkpoint), weights=weights)
     said: dict[str, list[tuple[str, float]]] = {}
     broken = []
     files = [file for given in asked.files for file in predictor.files(given)]

@@ -10,6 +10,10 @@ from PIL import Image
 from spikeformers.checkpoints.load import build_from
 from spikeformers.checkpoints.read import Checkpoint, read_checkpoint
 from spikeformers.data import input_files, input_reader
+from spikeformers.deploy.engine import spike_engine
+from spikeformers.layers.time import time_first
+
+_PLANNED = 16  # images that an engine is planned by
 
 
 class Predictor:
@@ -18,13 +22,16 @@ class Predictor:
         Predictor("runs/digits")(["seven.png"])     # [[("7", 0.98), ("1", 0.01), ...]]
         Predictor("runs/nmnist")(["seven.bin"])
 
+    With `weights`, float32 or int8, a `spike_engine` made of the first inputs answers in the model's place.
+
     Raises what `from_pretrained` raises, and ValueError for a checkpoint that does not say how it sees its input.
     """
 
-    def __init__(self, checkpoint: str | Path | Checkpoint, **overrides: Any):
+    def __init__(self, checkpoint: str | Path | Checkpoint, *, weights: torch.dtype | None = None, **overrides: Any):
         if not isinstance(checkpoint, Checkpoint):
             checkpoint = read_checkpoint(checkpoint)
         self.model = build_from(checkpoint, **overrides)
+        self.weights, self.engine = weights, None
         try:
             preprocess = checkpoint.settings["preprocess"]
             if checkpoint.settings.get("recipe", {}).get("data", {}).get("name") == "cifar10dvs":
@@ -60,7 +67,10 @@ class Predictor:
             return []
         samples = [self.read(one) for one in inputs]
         batch = torch.stack([sample for of_input in samples for sample in of_input])  # B C H W, or B T C H W
-        logits = self.model(batch.transpose(0, 1) if batch.ndim == 5 else batch)
+        batch = time_first(batch)
+        if self.weights is not None and self.engine is None:
+            self.engine = spike_engine(self.model, batch[..., :_PLANNED, :, :, :], weights=self.weights)
+        logits = (self.engine or self.model)(batch)
         of_inputs = logits.softmax(-1).split([len(of_input) for of_input in samples])
         shares = torch.stack([of_input.mean(0) for of_input in of_inputs])
         confidence, labels = shares.topk(min(top, len(self.classes)))

@@ -14,9 +14,12 @@ from spikeformers.checkpoints.made_here import made_here
 from spikeformers.checkpoints.read import Checkpoint
 from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.data.loading import eval_loader, unwrap_worker_errors
+from spikeformers.deploy.engine import SpikeEngine, spike_engine
 from spikeformers.evaluation.test_set import TestSet
 from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer
+
+_PLANNED = 16  # images that an engine is planned by
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,15 @@ class Scores:
 
 
 @torch.inference_mode()
-def evaluate(model: SpikingTransformer, batches: Iterable[tuple[Tensor, Tensor]], kind: str = "images") -> Scores:
+def evaluate(
+    model: SpikingTransformer | SpikeEngine, batches: Iterable[tuple[Tensor, Tensor]], kind: str = "images"
+) -> Scores:
     """Scores of a model in eval mode on batches `([B, C, H, W] or [B, T, C, H, W], [B])`, on the model's device.
 
     `kind` is what they are called. What has the label `NOT_COUNTED` is left out. Raises ValueError where there is none.
     """
     model.eval()
-    device = next(model.parameters()).device
+    device = "cpu" if isinstance(model, SpikeEngine) else next(model.parameters()).device
     best = min(5, model.num_classes)
     right1 = right5 = loss = images = 0
     tested: set[int] = set()
@@ -75,12 +80,15 @@ def evaluate_checkpoint(
     batch_size: int = 128,
     workers: int = 2,
     skip_broken: bool = False,
+    weights: torch.dtype | None = None,
     shown: Any = iter,
     **overrides: Any,
 ) -> Scores:
     """Scores of a checkpoint of ours on the test split of `data`, or else of the set it was trained on.
 
     A run that was trained here may have parts of one's own.
+
+    With `weights`, float32 or int8, a `spike_engine` planned by the first images is evaluated in the model's place.
 
     `shown` wraps the loader, for a progress bar; `overrides` go to `create_model`.
 
@@ -90,6 +98,11 @@ def evaluate_checkpoint(
     where: Any = dict(root=root, workers=workers, skip_broken=skip_broken)
     test_set = TestSet(str(checkpoint.path), checkpoint.settings, data, **where)
     test = test_set.prepared(model)
-    model = model.to("cuda" if torch.cuda.is_available() else "cpu")
+    loader = eval_loader(test, batch_size, workers)
     with unwrap_worker_errors():
-        return evaluate(model, shown(eval_loader(test, batch_size, workers)), test_set.sets.counted_in)
+        if weights is None:
+            answers = model.to("cuda" if torch.cuda.is_available() else "cpu")
+        else:
+            x, _ = next(iter(loader))
+            answers = spike_engine(model, time_first(x[:_PLANNED]), weights=weights)
+        return evaluate(answers, shown(loader), test_set.sets.counted_in)

@@ -1,7 +1,6 @@
 """The frame every family fills: a stem, blocks over a stream of feature maps, a head that answers at every step."""
 
 from collections.abc import Callable, Iterable, Sequence
-from math import prod
 from typing import Any
 
 import torch
@@ -128,7 +127,9 @@ class SpikingTransformer(nn.Module):
             )
         if 0 in (x.shape[0] if x.ndim == 5 else 1, *x.shape[-2:]):
             raise ValueError(f"an input of shape {list(x.shape)} has no steps or no pixels: give at least one of each")
-        stride = prod(declared(part, "stride") for part in (self.stem, *self.blocks))
+        stride = 1
+        for part in (self.stem, *self.blocks):  # a loop, for torch.compile takes no generator here
+            stride *= declared(part, "stride")
         _check_input(self.stem, stride, x)
         if x.ndim == 4:
             return x.expand(self.time_steps, *x.shape)  # T B C H W

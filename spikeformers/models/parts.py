@@ -196,12 +196,15 @@ def argument_errors(settings: Mapping[str, Any]) -> Iterator[None]:
     """
     try:
         yield
-    except (TypeError, AttributeError, RuntimeError) as error:
+    except (TypeError, AttributeError, RuntimeError, ValueError) as error:
         given = {key: value for key, value in settings.items() if isinstance(value, Mapping) and slot_of(key)}
         if not given or own_files(dict(settings)):
             raise
         parts = " or ".join(f"{key} {json.dumps(value, default=str)}" for key, value in given.items())
-        said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        said = " ".join(str(error).split())
+        if isinstance(error, ValueError):  # in words of ours
+            raise ValueError(f"{parts}: {said}") from error
+        said = f"{type(error).__name__}: {said}"
         raise ValueError(f"{parts} was given an argument that it cannot use ({said}): check types and sizes") from error
 
 

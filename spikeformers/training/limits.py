@@ -40,6 +40,8 @@ RANGES = (
     Range("[1, inf)", "augment.repeats augment.clip_ops_drawn", "1 is the least there can be"),
     Range("[1, inf)", "optimizer.lr_batch", "null takes lr as it is"),
     Range("[1, inf)", "data.sensor", "a sensor has pixels"),
+    Range("[1, inf)", "data.window_events", "a sample has events"),
+    Range("(0, inf)", "data.window", "a sample takes time"),
     Range("[0, inf)", "profile_every save_minutes keep data.workers schedule.warmup_epochs schedule.cooldown_epochs"),
     Range("[0, inf)", "augment.mix_off_epoch schedule.warmup_lr schedule.min_lr optimizer.weight_decay"),
     Range("[0, inf)", "augment.mixup augment.cutmix augment.clip_ops", "0 changes nothing"),

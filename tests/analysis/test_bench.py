@@ -1,6 +1,7 @@
 """What is timed and counted by a benchmark."""
 
 import copy
+import importlib.util
 
 import pytest
 import torch
@@ -9,7 +10,9 @@ from torch import nn
 import spikeformers as sf
 from spikeformers.analysis import FiringRates, bare_products, bench
 from spikeformers.analysis.bench import _Products, _step
-from spikeformers.analysis.bench_models import random_input
+from spikeformers.analysis.bench_models import bench_ways, random_input
+from spikeformers.analysis.inference_ways import inference_way
+from spikeformers.evaluation.subject import set_norms
 
 
 def tiny(depth=2):
@@ -100,3 +103,32 @@ def test_firing_rates_of_a_compiled_model():
     with FiringRates(model) as compiled:
         model(x)
     assert compiled.by_neuron() == plain.by_neuron() and len(compiled.by_neuron()) > 10
+
+
+def test_ways_for_inference():
+    size = dict(dim=32, depth=1, num_heads=2, image_size=16, time_steps=2, batch_size=3, repeats=1)
+    speeds, _ = bench_ways("spikformer_4_384_cifar10", ["plain", "engine", "engine-int8"], **size)
+    plain, *engines = speeds
+    assert plain.training and plain.peak
+    assert all(speed.evaluation > 0 and speed.training is None and speed.peak is None for speed in engines)
+    with pytest.raises(ValueError, match="engine is a way in fp32 or int8"):
+        bench_ways("spikformer_4_384_cifar10", ["engine"], bf16=True, **size)
+
+
+@pytest.mark.parametrize("way", ["onnxruntime", "onnxruntime-int8", "openvino"])
+def test_other_libraries_answer_as_the_model(way):
+    pytest.importorskip(way.removesuffix("-int8"))
+    torch.manual_seed(0)
+    model, x = tiny(depth=1), torch.randn(3, 3, 16, 16)
+    set_norms(model, x)
+    made = inference_way(way, model, x)(x)
+    assert made.shape == (3, 10)
+    if way == "onnxruntime":
+        torch.testing.assert_close(made, model(x), rtol=1e-3, atol=1e-3)
+
+
+def test_says_which_library_is_missing(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
+    with pytest.raises(ImportError, match=r"openvino needs openvino: pip install 'openvino spikeformers\[onnx\]'"):
+        inference_way("openvino", tiny(), torch.randn(1, 3, 16, 16))

@@ -13,6 +13,7 @@ from spikeformers.deploy import fold, load_engine, spike_engine
 from spikeformers.layers.attention.ssa import SSA
 from spikeformers.neurons import KLIF, LIF, PLIF
 from spikeformers.ops.spike_product import kernels
+from spikeformers.ops.spike_product.build import OFF
 
 needs_kernels = pytest.mark.skipif(kernels() is None, reason="this machine has no C++ compiler")
 
@@ -86,6 +87,26 @@ def test_other_batches_than_it_was_made_for(small):
     engine = spike_engine(small, [images(small, 3), images(small, 1)])
     for batch in (x, x[:1], x[:0], x[::2], x.to(memory_format=torch.channels_last)):
         assert torch.equal(engine.forward_features(batch), small.forward_features(batch))
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_a_batch_is_run_in_parts_that_fit_the_cache(small, at_once):
+    x = images(small, 5)
+    engine = spike_engine(small, x)
+    assert engine.images_at_once > 1
+    engine.images_at_once = at_once
+    assert torch.equal(engine.forward_features(x), small.forward_features(x))
+    assert engine(x).shape == (5, 10) == engine(x).new_empty(5, engine.num_classes).shape
+
+
+def test_two_threads_answer_as_one(small):
+    x, before = images(small, 3), torch.get_num_threads()
+    engine = spike_engine(small, x)
+    torch.set_num_threads(2)
+    try:
+        assert torch.equal(engine.forward_features(x), small.forward_features(x))
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_sequences_of_frames(lively):
@@ -192,14 +213,18 @@ def test_what_is_not_known_is_computed_by_torch_and_named(lively):
     assert {"gelu", "cumsum"} <= {row.what for row in engine.plan if row.way == "torch"}
 
 
-def test_without_a_compiler_it_is_the_folded_model(small, monkeypatch):
-    from spikeformers.ops.spike_product import build as building
+@pytest.fixture
+def no_kernels(monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setenv(OFF, "1")
+        kernels.cache_clear()
+        yield
+    kernels.cache_clear()
 
-    monkeypatch.setenv(building.OFF, "1")
-    building.kernels.cache_clear()
+
+def test_without_kernels_it_is_the_folded_model(small, no_kernels):
     x = images(small)
     engine = spike_engine(small, x, weights=torch.int8)
-    building.kernels.cache_clear()
     assert torch.equal(engine.forward_features(x), small.forward_features(x))
     assert {row.way for row in engine.plan if row.what == "product"} == {"dense"}
 
@@ -209,7 +234,7 @@ def test_plan_says_what_each_step_does(small):
     products = [row for row in engine.plan if row.what == "product"]
     assert all(0 <= row.density <= 1 for row in products)
     assert "blocks_0_attn_core_q" in [row.layer for row in products]
-    assert sum(row.share for row in engine.plan) == pytest.approx(1, abs=0.2)
+    assert 0.3 < sum(row.share for row in engine.plan) <= 1
 
 
 @pytest.mark.parametrize(
@@ -239,6 +264,13 @@ def test_a_file_of_other_things_is_refused(tmp_path, small):
     program |= {"shape": [1, 3, 4, 4], "dtype": "float32", "foreign": [], "ways": {}, "processor": ""}
     save_file({"a": torch.zeros(1)}, path, {"engine": json.dumps(program)})
     with pytest.raises(ValueError, match=r"no operation 'os.system'"):
+        load_engine(path)
+    for broken in ({}, {"nodes": 3}, {**program, "nodes": [], "dtype": "float16"}):
+        save_file({"a": torch.zeros(1)}, path, {"engine": json.dumps(broken)})
+        with pytest.raises(ValueError, match="is not an engine's file"):
+            load_engine(path)
+    path.write_bytes(b"not one either")
+    with pytest.raises(ValueError, match="is not an engine's file"):
         load_engine(path)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -26,6 +26,7 @@ from spikeformers.ops.spike_product.build import processor
 
 logger = logging.getLogger("spikeformers")
 
+_CACHE = 1 << 20  # bytes of the largest value: what a core's own cache holds
 _TRIALS = 3  # of each way of a product, of which the fastest counts
 
 
@@ -61,6 +62,8 @@ class SpikeEngine(nn.Module):
         self.nodes, self.constants, self.neurons = list(nodes), constants, list(neurons)
         self.input, self.features, self.logits = ends
         self.shape, self.dtype, self.foreign = tuple(shape), dtype, tuple(foreign)
+        self.num_classes = next((int(n.shape[-1]) for n in self.nodes if n.name == self.logits and n.shape), 0)
+        self.images_at_once = 1  # a thread
         joined, outputs = fused(self.nodes, [self.features, self.logits], constants, self.neurons)
         self.steps, self.kinds = make_steps(joined, constants, self.neurons, outputs, dtype)
         self._features, self._logits = outputs
@@ -72,16 +75,19 @@ class SpikeEngine(nn.Module):
 
     def forward_steps(self, x: Tensor) -> Tensor:
         """Logits at every step: `[T, B, K]`."""
-        return self._run(x)[self._logits]
+        return self._answers(x, self._logits)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The stream behind the last block: `[T, B, D, H / s, W / s]`."""
-        made, kind = self._run(x)[self._features], self.kinds[self._features]
+        made, kind = self._answers(x, self._features), self.kinds[self._features]
         return made if kind is None else made.to(torch.float32) * kind.unit
 
     @property
     def plan(self) -> list[PlanRow]:
-        """The steps that compute, in order. Shares of time are 0 for an engine that was read from a file."""
+        """The steps that compute, in order. Shares of time are 0 for an engine that was read from a file.
+
+        What the shares lack of 1 is taken by views and copies, which are not listed.
+        """
         total = sum(self.seconds.values()) or 1.0
         return [
             PlanRow(step.name, step.what, step.way, step.density, self.seconds.get(step.writes[0], 0.0) / total)
@@ -94,7 +100,9 @@ class SpikeEngine(nn.Module):
         ways: dict[str, dict[str, float]] = {}
         dense: dict[str, list[float]] = {}
         self.seconds = {}
+        largest = 1
         for x in batches:
+            self._check(x)
             values = self._given(x)
             for step in self.steps:
                 name = step.writes[0]
@@ -105,8 +113,11 @@ class SpikeEngine(nn.Module):
                     spent = min(_timed(step.ways[way], values) for _ in range(_TRIALS))
                     taken = ways.setdefault(name, {})
                     taken[way] = taken.get(way, 0.0) + spent
+                made = (values[write] for write in step.writes)
+                largest = max(largest, *(y.nbytes // x.shape[-4] for y in made if isinstance(y, Tensor)), 1)
                 for old in step.frees:
                     values.pop(old, None)
+        self.images_at_once = max(1, _CACHE // largest)
         if not ways:
             raise ValueError("no batch came to plan an engine by: give at least one")
         for step in self.steps:
@@ -128,6 +139,7 @@ class SpikeEngine(nn.Module):
             "shape": self.shape,
             "dtype": str(self.dtype).removeprefix("torch."),
             "foreign": self.foreign,
+            "images_at_once": self.images_at_once,
             "ways": {step.writes[0]: [step.way, step.density] for step in self.steps if len(step.ways) > 1},
             "processor": processor(),
         }
@@ -138,19 +150,27 @@ class SpikeEngine(nn.Module):
             )
         return path
 
-    def _given(self, x: Tensor) -> dict[str, Any]:
+    def _answers(self, x: Tensor, name: str) -> Tensor:
+        """A value `[T, B, ...]`, of as many images at a time as a cache holds."""
+        self._check(x)
+        parts = x.split(self.images_at_once * torch.get_num_threads(), x.ndim - 4)
+        return torch.cat([self._run(part)[name] for part in parts], 1) if len(parts) > 1 else self._run(x)[name]
+
+    def _check(self, x: Tensor) -> None:
         if x.ndim != len(self.shape) or (*x.shape[:-4], *x.shape[-3:]) != (*self.shape[:-4], *self.shape[-3:]):
             wanted = [size if axis != len(self.shape) - 4 else "B" for axis, size in enumerate(self.shape)]
             raise ValueError(
                 f"an input of shape {list(x.shape)} is not {wanted}, which this engine was made for: "
                 "make another with spike_engine"
             )
-        x = x.detach().to(torch.float32)
+
+    def _given(self, x: Tensor) -> dict[str, Any]:
+        x = x.detach().to("cpu", torch.float32)
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         return {**self.constants, self.input: x}
 
-    @torch.compiler.disable  # its steps are not for torch.compile, which passes over them
+    @torch.compiler.disable()  # torch.compile passes over the steps
     @torch.inference_mode()
     def _run(self, x: Tensor) -> dict[str, Any]:
         values = self._given(x)
@@ -200,15 +220,19 @@ def load_engine(path: str | Path) -> SpikeEngine:
         with safe_open(path, "pt") as file:
             program = json.loads((file.metadata() or {})["engine"])
             constants = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except (KeyError, json.JSONDecodeError, OSError) as error:
+        nodes = [
+            Node(name, op, tuple(decode(args)), decode(kwargs), tuple(shape))
+            for name, op, args, kwargs, shape in program["nodes"]
+        ]
+        neurons = [Neuron(**neuron) for neuron in program["neurons"]]
+        dtype = {"float32": torch.float32, "int8": torch.int8}[program["dtype"]]
+        ends = tuple(program["ends"])
+        engine = SpikeEngine(nodes, constants, neurons, ends, program["shape"], dtype, program["foreign"])
+        engine.images_at_once = int(program["images_at_once"])
+    except FileNotFoundError:
+        raise
+    except (KeyError, TypeError, IndexError, AttributeError, OSError, json.JSONDecodeError, SafetensorError) as error:
         raise ValueError(f"{path} is not an engine's file: make one with spike_engine(...).save") from error
-    nodes = [
-        Node(name, op, tuple(decode(args)), decode(kwargs), tuple(shape))
-        for name, op, args, kwargs, shape in program["nodes"]
-    ]
-    neurons = [Neuron(**neuron) for neuron in program["neurons"]]
-    dtype = {"float32": torch.float32, "int8": torch.int8}[program["dtype"]]
-    engine = SpikeEngine(nodes, constants, neurons, tuple(program["ends"]), program["shape"], dtype, program["foreign"])
     if program["processor"] != processor():
         logger.warning("%s was planned on another processor: call its tune(batches) to plan it on this one", path)
     elif kernels() is not None:

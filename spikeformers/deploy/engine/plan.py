@@ -160,10 +160,16 @@ class _Planner:
 
 def _plain(node: Node, op: str) -> Run:
     """Runs a node on its values as they are: bytes stay bytes."""
-    function = function_of(op)
+    function, name, source, rest = function_of(op), node.name, node.args[0].name, node.args[1:]
+    if len(node.reads) == 1 and not node.kwargs:
 
-    def run(values: Values) -> None:
-        values[node.name] = function(*fill(node.args, values), **node.kwargs)
+        def run(values: Values) -> None:
+            values[name] = function(values[source], *rest)
+
+    else:
+
+        def run(values: Values) -> None:
+            values[name] = function(*fill(node.args, values), **node.kwargs)
 
     return run
 
@@ -174,12 +180,13 @@ def _that_may_copy(op: str) -> str:
 
 
 def _pool(node: Node) -> Run:
+    x: Any
     x, kernel, stride, padding, dilation = (*node.args, None, None, None)[:5]
     window = Window(pair(kernel, 1), pair(stride or kernel, 1), pair(padding, 0), pair(dilation, 1))
-    shape: Any = node.shape[-2:]
+    source, shape = x.name, node.shape[-2:]
 
     def run(values: Values) -> None:
-        values[node.name] = max_pool(values[x.name], window, shape)
+        values[node.name] = max_pool(values[source], window, shape)  # pyright: ignore[reportArgumentType]
 
     return run
 

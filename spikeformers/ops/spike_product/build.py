@@ -20,6 +20,16 @@ SOURCE = Path(__file__).with_name("kernels.cpp")
 FLAGS = ("-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-pthread", "-w")
 OFF = "SPIKEFORMERS_NO_KERNELS"  # set to 1, everything is computed by torch
 
+_KINDS = {"p": ctypes.c_void_p, "i": ctypes.c_int, "l": ctypes.c_int64, "f": ctypes.c_float}
+_ARGUMENTS = {
+    "sf_lanes": "",
+    "sf_conv": "ppppiiipppppii",
+    "sf_depthwise": "pppppppp" + "i",
+    "sf_neuron": "pplllpi",
+    "sf_max_pool": "pppi",
+    "sf_attention": "iiiiii" + "ppp" + "f" + "ppp" + "i",
+}
+
 
 @functools.cache
 def kernels() -> ctypes.CDLL | None:
@@ -46,7 +56,8 @@ def have_kernels() -> bool:
 def _loaded(path: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
-        library.sf_bytes.restype = ctypes.c_int64
+        for name, kinds in _ARGUMENTS.items():
+            getattr(library, name).argtypes = [_KINDS[kind] for kind in kinds]
         if library.sf_lanes() in (4, 8, 16):
             return library
     except (OSError, AttributeError):

@@ -27,6 +27,7 @@ typedef int32_t vi __attribute__((vector_size(BYTES)));
 typedef float vfu __attribute__((vector_size(BYTES), aligned(4), may_alias));
 typedef uint16_t vu __attribute__((vector_size(BYTES)));       // 2 F lanes
 typedef uint16_t vuh __attribute__((vector_size(BYTES / 2)));  // F lanes
+typedef uint8_t vb __attribute__((vector_size(BYTES)));
 typedef uint8_t vq __attribute__((vector_size(BYTES / 4)));   // F lanes
 
 extern "C" int sf_lanes() { return F; }
@@ -395,16 +396,23 @@ extern "C" void sf_max_pool(const Shape* shape, const uint8_t* x, uint8_t* y, in
             const int b = task / s.Ho, i = task % s.Ho;
             for (int q = 0; q < s.Wo; ++q) {
                 uint8_t* out = y + (((size_t)b * s.Ho + i) * s.Wo + q) * s.C;
-                std::memset(out, 0, s.C);
-                for (int ky = 0; ky < s.kh; ++ky) {
-                    const int yy = i * s.sh - s.ph + ky * s.dh;
-                    if (yy < 0 || yy >= s.H) continue;
-                    for (int kx = 0; kx < s.kw; ++kx) {
-                        const int xx = q * s.sw - s.pw + kx * s.dw;
-                        if (xx < 0 || xx >= s.W) continue;
-                        const uint8_t* in = x + (((size_t)b * s.H + yy) * s.W + xx) * s.C;
-                        for (int c = 0; c < s.C; ++c) out[c] = std::max(out[c], in[c]);
+                for (int c = 0; c < s.C; c += BYTES) {
+                    const int bytes = std::min(BYTES, s.C - c);
+                    vb most = {};
+                    for (int ky = 0; ky < s.kh; ++ky) {
+                        const int yy = i * s.sh - s.ph + ky * s.dh;
+                        if (yy < 0 || yy >= s.H) continue;
+                        for (int kx = 0; kx < s.kw; ++kx) {
+                            const int xx = q * s.sw - s.pw + kx * s.dw;
+                            if (xx < 0 || xx >= s.W) continue;
+                            const uint8_t* in = x + (((size_t)b * s.H + yy) * s.W + xx) * s.C + c;
+                            vb here = {};
+                            if (bytes == BYTES) std::memcpy(&here, in, BYTES);
+                            else std::memcpy(&here, in, bytes);
+                            most = most > here ? most : here;
+                        }
                     }
+                    std::memcpy(out + c, &most, bytes);
                 }
             }
         }
@@ -471,7 +479,7 @@ extern "C" void sf_attention(int T, int B, int N, int M, int D, int E, const uin
 // ---- Training ----
 
 // fp32 numbers as bytes; how many are not zero.
-extern "C" int64_t sf_bytes(const float* x, int64_t n, uint8_t* out) {
+extern "C" void sf_bytes(const float* x, int64_t n, uint8_t* out, int64_t* nonzero) {
     int64_t ones = 0;
     for (int64_t i = 0; i < n;) {
         const int64_t end = std::min(n, i + 65536);
@@ -483,7 +491,7 @@ extern "C" int64_t sf_bytes(const float* x, int64_t n, uint8_t* out) {
         }
         ones += some, i = end;
     }
-    return ones;
+    *nonzero = ones;
 }
 
 // Where each input channel fired, for one block of pixels: places in the block's padded map of output gradients.

@@ -7,7 +7,7 @@ they call the operators instead, for which torch needs only the shapes.
 import ctypes
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -61,12 +61,15 @@ class Packed(NamedTuple):
 
 
 @functools.lru_cache(maxsize=4096)
-def _geometry(shape: tuple[int, ...], steps: int, window: Window, packed: Packed) -> tuple[Shape, tuple[int, ...], int]:
+def _geometry(
+    shape: tuple[int, ...], steps: int, window: Window, packed: Packed, threads: int
+) -> tuple[Shape, tuple[int, ...], int]:
     """What the kernels are told of a product, the shape that it makes, and rows in a band."""
     items, channels, height, width = shape
     out = window.size_after((height, width))
     own, made = (packed.dim, packed.dim) if packed.depthwise else (packed.in_dim, packed.dim // packed.groups)
-    band = min(_ROWS_IN_BAND, out[0])
+    band = max(1, min(_ROWS_IN_BAND, out[0] * (items // steps) // threads))  # all threads have one
+    band = min(band, out[0])
     while band > 1 and steps * _rows_read(band, window, height) * width * own >= _MOST_LISTED:
         band //= 2
     listed = steps * _rows_read(band, window, height) * width * own
@@ -100,24 +103,26 @@ def product(
         )
         return spikes if neuron else None, flow if current else None
     x = x.contiguous(memory_format=torch.channels_last)
-    sizes, shape, band = _geometry(x.shape, steps, window, packed)
+    threads = torch.get_num_threads()
+    sizes, shape, band = _geometry(x.shape, steps, window, packed, threads)
     spikes = _channels_last(shape, torch.uint8) if neuron else None
     flow = _channels_last(shape, torch.float32) if current else None
     if residual is not None:
         if residual.shape != shape:
             raise ValueError(f"a residual of {list(residual.shape)} came where {list(shape)} belongs")
         residual = residual.float().contiguous(memory_format=torch.channels_last)
-    library, z, size, threads = kernels(), ctypes.byref(struct(neuron)), ctypes.byref(sizes), torch.get_num_threads()
+    library: Any = kernels()
+    z, size = ctypes.byref(struct(neuron)), ctypes.byref(sizes)
     if packed.depthwise:
         weight, _, bias = tensors
-        library.sf_depthwise(size, z, at(x), at(weight), at(bias), at(residual), at(spikes), at(flow), threads)  # pyright: ignore[reportOptionalMemberAccess]
+        library.sf_depthwise(size, z, _at(x), _at(weight), _at(bias), _at(residual), _at(spikes), _at(flow), threads)
         return spikes, flow
     for group in range(packed.groups):
         weight, scale, bias = tensors[3 * group : 3 * group + 3]
         made = group * sizes.O
-        library.sf_conv(  # pyright: ignore[reportOptionalMemberAccess]
-            size, z, at(x, group * sizes.C), at(weight), packed.eight, int(counts), packed.vectors, at(scale), at(bias),
-            at(residual, made), at(spikes, made), at(flow, made), threads, band,
+        library.sf_conv(
+            size, z, _at(x, group * sizes.C), _at(weight), packed.eight, int(counts), packed.vectors,
+            _at(scale), _at(bias), _at(residual, made), _at(spikes, made), _at(flow, made), threads, band,
         )  # fmt: skip
     return spikes, flow
 
@@ -135,8 +140,8 @@ def fire(x: Tensor, neuron: tuple[float, ...]) -> Tensor:
         order, whole = list(range(step.ndim)), x.contiguous()
     spikes = torch.empty(whole.shape, dtype=torch.uint8)
     kernels().sf_neuron(  # pyright: ignore[reportOptionalMemberAccess]
-        ctypes.byref(struct(neuron)), at(whole), ctypes.c_int64(x.shape[0]), ctypes.c_int64(step.numel()),
-        ctypes.c_int64(whole.stride(0)), at(spikes), torch.get_num_threads(),
+        ctypes.byref(struct(neuron)), _at(whole), x.shape[0], step.numel(),
+        whole.stride(0), _at(spikes), torch.get_num_threads(),
     )  # fmt: skip
     back = [0] * step.ndim
     for place, axis in enumerate(order):
@@ -150,7 +155,7 @@ def max_pool(x: Tensor, window: Window, shape: tuple[int, int]) -> Tensor:
     items, channels, height, width = x.shape
     y = _channels_last((items, channels, *shape), torch.uint8)
     sizes = Shape(1, items, height, width, channels, *shape, channels, *window.numbers, channels, channels)
-    kernels().sf_max_pool(ctypes.byref(sizes), at(x), at(y), torch.get_num_threads())  # pyright: ignore[reportOptionalMemberAccess]
+    kernels().sf_max_pool(ctypes.byref(sizes), _at(x), _at(y), torch.get_num_threads())  # pyright: ignore[reportOptionalMemberAccess]
     return y
 
 
@@ -159,15 +164,16 @@ def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, neuron: tuple[float
     steps, batch, heads, tokens, dim = q.shape
     made = torch.empty(steps, batch, tokens, heads, v.shape[4], dtype=torch.uint8 if neuron else torch.float32)
     kernels().sf_attention(  # pyright: ignore[reportOptionalMemberAccess]
-        steps, batch, tokens, heads, dim, v.shape[4], at(q), at(k), at(v), ctypes.c_float(scale), ctypes.byref(struct(neuron)),
-        at(made if neuron else None), at(None if neuron else made), torch.get_num_threads(),
+        steps, batch, tokens, heads, dim, v.shape[4], _at(q), _at(k), _at(v), scale,
+        ctypes.byref(struct(neuron)),
+        _at(made if neuron else None), _at(None if neuron else made), torch.get_num_threads(),
     )  # fmt: skip
     return made.transpose(2, 3)
 
 
-def at(tensor: Tensor | None, offset: int = 0) -> ctypes.c_void_p:
+def _at(tensor: Tensor | None, offset: int = 0) -> int | None:
     """The address of an element."""
-    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr() + offset * tensor.element_size())
+    return None if tensor is None else tensor.data_ptr() + offset * tensor.element_size()
 
 
 def _channels_last(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

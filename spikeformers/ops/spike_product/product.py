@@ -159,7 +159,7 @@ def max_pool(x: Tensor, window: Window, shape: tuple[int, int] | None = None) ->
 def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, neuron: Neuron | None = None, *, top: int = 1) -> Tensor:
     """`scale q (k^T v)` of bytes `[T, B, M, N, D]` up to `top`, then the neuron if there is one: bytes or current.
 
-    The heads of v may have another width, which is then that of the result's. Raises ValueError for another dtype or shape.
+    The heads of v may have another width, which the result has too. Raises ValueError for another dtype or shape.
     """
     if (
         any(x.dtype != torch.uint8 or x.ndim != 5 for x in (q, k, v))

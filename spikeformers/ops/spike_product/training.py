@@ -22,8 +22,9 @@ def as_bytes(x: Tensor) -> tuple[Tensor, float]:
     """`[N, C, H, W]` of whole numbers up to 255 as bytes, channels last, and the share that is not 0."""
     x = x.contiguous(memory_format=torch.channels_last)
     made = torch.empty_like(x, dtype=torch.uint8)
-    ones = kernels().sf_bytes(at(x), ctypes.c_int64(x.numel()), at(made))  # pyright: ignore[reportOptionalMemberAccess]
-    return made, ones / max(1, x.numel())
+    ones = ctypes.c_int64()
+    kernels().sf_bytes(at(x), ctypes.c_int64(x.numel()), at(made), ctypes.byref(ones))  # pyright: ignore[reportOptionalMemberAccess]
+    return made, ones.value / max(1, x.numel())
 
 
 def refuses(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> bool:

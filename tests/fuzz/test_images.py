@@ -1,0 +1,132 @@
+"""Images of every mode, format, size and orientation, whole and damaged, given to `predict` and `eval`."""
+
+import io
+
+import pytest
+import torch
+from fuzz_inputs import damaged
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+from torchvision.transforms import functional as F
+
+from spikeformers import from_pretrained
+from spikeformers.checkpoints.read import read_checkpoint
+
+FORMATS = {
+    "png": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
+    "jpg": ("1", "L", "RGB", "CMYK"),
+    "bmp": ("1", "L", "P", "RGB", "RGBA"),
+    "webp": ("L", "RGB", "RGBA"),
+    "ppm": ("1", "L", "RGB", "I;16"),
+    "tif": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"),
+    "gif": ("1", "L", "P", "RGB", "RGBA"),
+    "avif": ("RGB", "RGBA"),
+}
+SIDES = st.one_of(st.integers(1, 40), st.sampled_from((1, 2, 16, 257, 600)))
+
+
+@st.composite
+def pictures(draw):
+    """The ending of a file, and what is in it."""
+    ending = draw(st.sampled_from(list(FORMATS)))
+    mode = draw(st.sampled_from(FORMATS[ending]))
+    size = draw(SIDES), draw(SIDES)
+    noise = draw(st.binary(min_size=1, max_size=64))
+    # Pillow makes no noise of most modes: the bytes of RGB are turned into them.
+    pixels = (noise * (size[0] * size[1] * 3 // len(noise) + 1))[: size[0] * size[1] * 3]
+    image = Image.frombytes("RGB", size, pixels)
+    image = (
+        image.convert("L").convert(mode)
+        if mode in ("I;16", "I", "F", "LA")
+        else image.convert(mode)
+        if mode != "LAB"
+        else Image.frombytes("LAB", size, pixels)
+    )
+    exif = Image.Exif()
+    if orientation := draw(st.integers(0, 10)):
+        exif[0x0112] = orientation
+    more = [image.rotate(180)] if ending in ("gif", "webp", "tif", "avif") and draw(st.booleans()) else []
+    file = io.BytesIO()
+    keep = {} if ending in ("ppm", "bmp", "gif") else {"exif": exif}
+    several = {"save_all": True, "append_images": more} if more else {}
+    image.save(file, {"jpg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper()), **keep, **several)
+    return ending, draw(damaged(file.getvalue()))
+
+
+def shares(run, data):
+    """What the model says of a file, by Pillow, torchvision and the model themselves."""
+    with Image.open(io.BytesIO(data)) as opened:
+        opened.load()
+        assert not opened.mode.startswith(("I", "F"))
+        try:
+            upright = ImageOps.exif_transpose(opened)
+        except Exception:
+            upright = opened
+        x = upright.convert("RGB")
+    checkpoint = read_checkpoint(run)
+    how = checkpoint.settings["preprocess"]
+    x = F.resize(x, 16, F.InterpolationMode(how["interpolation"]))
+    x = F.normalize(F.to_tensor(F.center_crop(x, 16)), how["mean"], how["std"])
+    with torch.inference_mode():
+        return dict(
+            zip(checkpoint.settings["classes"], from_pretrained(run)(x[None])[0].softmax(0).tolist(), strict=True)
+        )
+
+
+@pytest.mark.quick(25)
+def test_predict(tries, ask, tmp_path, knows_pictures):
+    @tries
+    @given(picture=pictures())
+    def check(picture):
+        ending, data = picture
+        file = tmp_path / f"a.{ending}"
+        file.write_bytes(data)
+        ran = ask("predict", knows_pictures, file, "--json")
+        if ran.status == 0:
+            (row,) = ran.answer
+            assert row["file"] == str(file)
+            wanted = shares(knows_pictures, data)
+            assert {said["label"]: said["confidence"] for said in row["top"]} == pytest.approx(wanted, abs=1e-6)
+        else:
+            assert str(file) in ran.err
+
+    check()
+
+
+@pytest.mark.quick(10)
+def test_eval(tries, ask, tmp_path, knows_pictures):
+    classes = read_checkpoint(knows_pictures).settings["classes"]
+    for split in ("train", "test"):
+        for name in classes:
+            (tmp_path / "set" / split / name).mkdir(parents=True)
+            Image.new("RGB", (16, 16), "red").save(tmp_path / "set" / split / name / "whole.png")
+
+    @tries
+    @given(picture=pictures(), label=st.sampled_from(classes), skip=st.booleans())
+    def check(picture, label, skip):
+        ending, data = picture
+        file = tmp_path / "set" / "test" / label / f"b.{ending}"
+        file.write_bytes(data)
+        try:
+            ran = ask("eval", knows_pictures, "--data", tmp_path / "set", "--json", *["--skip-broken"] * skip)
+        finally:
+            file.unlink()
+        try:
+            said = shares(knows_pictures, data)
+        except Exception:  # Pillow raises all kinds
+            said = None
+        if ran.status == 2:
+            assert said is None and not skip, ran
+            assert str(file) in ran.err
+            return
+        red = io.BytesIO()
+        Image.new("RGB", (16, 16), "red").save(red, "PNG")
+        of_red = shares(knows_pictures, red.getvalue())
+        answers = [(name, of_red) for name in classes] + ([(label, said)] if said else [])
+        right = sum(max(share, key=share.get) == name for name, share in answers)
+        assert said or skip
+        assert ran.answer["images"] == len(answers)
+        assert ran.answer["top1"] == pytest.approx(100 * right / len(answers))
+
+    check()
