@@ -28,6 +28,10 @@ _ARGUMENTS = {
     "sf_neuron": "pplllpi",
     "sf_max_pool": "pppi",
     "sf_attention": "iiiiii" + "ppp" + "f" + "ppp" + "i",
+    "sf_bytes": "plpp",
+    "sf_weight_grad": "ppppiiii",
+    "sf_lif": "pppi",
+    "sf_lif_grad": "ppppppp" + "i",
 }
 
 

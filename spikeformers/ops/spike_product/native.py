@@ -115,14 +115,14 @@ def product(
     z, size = ctypes.byref(struct(neuron)), ctypes.byref(sizes)
     if packed.depthwise:
         weight, _, bias = tensors
-        library.sf_depthwise(size, z, _at(x), _at(weight), _at(bias), _at(residual), _at(spikes), _at(flow), threads)
+        library.sf_depthwise(size, z, at(x), at(weight), at(bias), at(residual), at(spikes), at(flow), threads)
         return spikes, flow
     for group in range(packed.groups):
         weight, scale, bias = tensors[3 * group : 3 * group + 3]
         made = group * sizes.O
         library.sf_conv(
-            size, z, _at(x, group * sizes.C), _at(weight), packed.eight, int(counts), packed.vectors,
-            _at(scale), _at(bias), _at(residual, made), _at(spikes, made), _at(flow, made), threads, band,
+            size, z, at(x, group * sizes.C), at(weight), packed.eight, int(counts), packed.vectors,
+            at(scale), at(bias), at(residual, made), at(spikes, made), at(flow, made), threads, band,
         )  # fmt: skip
     return spikes, flow
 
@@ -140,8 +140,8 @@ def fire(x: Tensor, neuron: tuple[float, ...]) -> Tensor:
         order, whole = list(range(step.ndim)), x.contiguous()
     spikes = torch.empty(whole.shape, dtype=torch.uint8)
     kernels().sf_neuron(  # pyright: ignore[reportOptionalMemberAccess]
-        ctypes.byref(struct(neuron)), _at(whole), x.shape[0], step.numel(),
-        whole.stride(0), _at(spikes), torch.get_num_threads(),
+        ctypes.byref(struct(neuron)), at(whole), x.shape[0], step.numel(),
+        whole.stride(0), at(spikes), torch.get_num_threads(),
     )  # fmt: skip
     back = [0] * step.ndim
     for place, axis in enumerate(order):
@@ -155,7 +155,7 @@ def max_pool(x: Tensor, window: Window, shape: tuple[int, int]) -> Tensor:
     items, channels, height, width = x.shape
     y = _channels_last((items, channels, *shape), torch.uint8)
     sizes = Shape(1, items, height, width, channels, *shape, channels, *window.numbers, channels, channels)
-    kernels().sf_max_pool(ctypes.byref(sizes), _at(x), _at(y), torch.get_num_threads())  # pyright: ignore[reportOptionalMemberAccess]
+    kernels().sf_max_pool(ctypes.byref(sizes), at(x), at(y), torch.get_num_threads())  # pyright: ignore[reportOptionalMemberAccess]
     return y
 
 
@@ -164,14 +164,14 @@ def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, neuron: tuple[float
     steps, batch, heads, tokens, dim = q.shape
     made = torch.empty(steps, batch, tokens, heads, v.shape[4], dtype=torch.uint8 if neuron else torch.float32)
     kernels().sf_attention(  # pyright: ignore[reportOptionalMemberAccess]
-        steps, batch, tokens, heads, dim, v.shape[4], _at(q), _at(k), _at(v), scale,
+        steps, batch, tokens, heads, dim, v.shape[4], at(q), at(k), at(v), scale,
         ctypes.byref(struct(neuron)),
-        _at(made if neuron else None), _at(None if neuron else made), torch.get_num_threads(),
+        at(made if neuron else None), at(None if neuron else made), torch.get_num_threads(),
     )  # fmt: skip
     return made.transpose(2, 3)
 
 
-def _at(tensor: Tensor | None, offset: int = 0) -> int | None:
+def at(tensor: Tensor | None, offset: int = 0) -> int | None:
     """The address of an element."""
     return None if tensor is None else tensor.data_ptr() + offset * tensor.element_size()
 

@@ -23,7 +23,7 @@ def as_bytes(x: Tensor) -> tuple[Tensor, float]:
     x = x.contiguous(memory_format=torch.channels_last)
     made = torch.empty_like(x, dtype=torch.uint8)
     ones = ctypes.c_int64()
-    kernels().sf_bytes(at(x), ctypes.c_int64(x.numel()), at(made), ctypes.byref(ones))  # pyright: ignore[reportOptionalMemberAccess]
+    kernels().sf_bytes(at(x), x.numel(), at(made), ctypes.byref(ones))  # pyright: ignore[reportOptionalMemberAccess]
     return made, ones.value / max(1, x.numel())
 
 
