@@ -1,4 +1,4 @@
-"""Convolution of spikes, whose backward keeps a byte for each, and which costs what its ones cost where that is less."""
+"""Convolution of spikes that keeps a byte for each, and costs what its ones cost where that is less."""
 
 from typing import Any
 
@@ -35,11 +35,15 @@ class _SpikeConv(torch.autograd.Function):
         stride, padding, dilation, groups = ctx.settings
         needs_weight = ctx.needs_input_grad[1]
         sparse = ctx.sparse and needs_weight
-        needed = [ctx.needs_input_grad[0], needs_weight and not sparse, ctx.bias is not None and ctx.needs_input_grad[2]]
+        needed = [
+            ctx.needs_input_grad[0],
+            needs_weight and not sparse,
+            ctx.bias is not None and ctx.needs_input_grad[2],
+        ]
         grad_x = grad_weight = grad_bias = None
         if any(needed):
-            # of the input only its shape is read where its weight wants no gradient
-            x = spikes.to(grad.dtype) if needed[1] else spikes.new_empty(1, dtype=grad.dtype).expand_as(spikes)
+            # without a gradient of the weight only the shape and the layout of the input are read
+            x = spikes.to(grad.dtype) if needed[1] else torch.empty_like(spikes, dtype=grad.dtype)
             grad_x, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
                 grad,
                 x,

@@ -38,8 +38,8 @@ def lif(
     in one kernel each way, on a CPU and on a GPU. "auto" picks: "reference" where the computation is traced, compiled
     or transformed.
 
-    Raises ValueError for an unknown backend, for what "native" or "triton" cannot take, for a trace or a transform of other than
-    "reference", and for an `x` without a time axis or a step.
+    Raises ValueError for an unknown backend, for what "native" or "triton" cannot take, for a trace or a transform of
+    other than "reference", and for an `x` without a time axis or a step.
     """
     reference.check_time(x)
     if backend != "auto" and backend not in _BACKENDS:

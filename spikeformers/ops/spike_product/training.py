@@ -114,4 +114,4 @@ def _room(*shape: int) -> Tensor:
     """Memory that begins on a cache line."""
     room = torch.empty(torch.Size(shape).numel() + 16)
     first = -room.data_ptr() % 64 // 4
-    return room[first:-16 + first or None].view(shape)
+    return room[first : -16 + first or None].view(shape)
