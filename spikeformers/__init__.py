@@ -1,4 +1,4 @@
-"""Spiking Transformers in PyTorch: build them, train them, see inside them, improve them, put them to work."""
+"""Spiking Transformers in PyTorch: build, train, analyze, improve and deploy them."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Lightning, timm and torchvision take seconds to import: they come with the first use of what needs them.
+    # Lightning, timm and torchvision take seconds to import, so modules that need them load on first use.
     if name in ("analysis", "data", "deploy", "training"):
         return importlib.import_module(f"spikeformers.{name}")
     raise AttributeError(f"module 'spikeformers' has no attribute {name!r}")

@@ -256,7 +256,7 @@ def test_predict_past_files_that_are_no_images(trained, tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
     words = ("predict", trained.run, tmp_path / "notes.txt", sample, tmp_path / "nowhere.png", "--json")
     assert refused(spikeformers(*words)).startswith(
-        f"{tmp_path / 'notes.txt'} cannot be read as an image (of no format that is known); leave it out"
+        f"{tmp_path / 'notes.txt'} cannot be read as an image (unknown format); leave it out"
     )
     ran = spikeformers(*words, "--skip-broken")
     assert (ran.status, [row["file"] for row in json.loads(ran.out)]) == (0, [str(sample)])
@@ -271,9 +271,7 @@ def test_predict_on_a_folder(trained, tmp_path):
     (tmp_path / "0.png").write_text("no image")
     (tmp_path / ".1.png").write_text("hidden")
     said = refused(spikeformers("predict", trained.run, tmp_path))
-    assert said.startswith(
-        f"{tmp_path / '0.png'} cannot be read as an image (of no format that is known); leave it out"
-    )
+    assert said.startswith(f"{tmp_path / '0.png'} cannot be read as an image (unknown format); leave it out")
     ran = spikeformers("predict", trained.run, tmp_path, trained.run / "samples", "--json", "--skip-broken")
     assert json.loads(ran.out) == json.loads(by_name.out)
     assert ran.err.startswith("1 of ")
@@ -286,7 +284,7 @@ def test_train_and_eval_past_an_image_that_is_none(trained, images, tmp_path, ca
         broken.write_text("no image")
     words = ("train", "digits", "--data", images, *TINY, "--out", tmp_path, "--run", "r", "--data.skip_broken", "true")
     assert spikeformers(*words).status == 0
-    assert "left out 2 broken image file(s)" in caplog.text
+    assert "skipped 2 broken image file(s)" in caplog.text
     assert refused(spikeformers(*words[:-2], "--run", "s")).startswith(
         f"{images / 'train' / 'ant' / '0.png'} cannot be"
     )
@@ -324,7 +322,7 @@ def test_settings_of_a_run_are_a_recipe(trained, tmp_path):
         (["predict", "run"], "see spikeformers predict --help"),
         (["predict", "run", "a.png", "--top", "many"], "top"),
         (["predict", "run", "a.png", "--top", "0"], "--top 0 is below 1"),
-        (["eval", "nowhere"], "there is no checkpoint nowhere: give a run folder or a file of weights"),
+        (["eval", "nowhere"], "there is no checkpoint nowhere: give a run folder or a weight file"),
         (["train", "digit"], "there is no recipe 'digit': did you mean digits?"),
         (["train", "mine.yaml"], "there is no recipe file mine.yaml"),
         (["train", "--epochs", "3"], "train got --epochs where a recipe belongs"),
@@ -451,7 +449,7 @@ def test_identify_prints_what_to_build_and_what_no_key_tells(trained, tmp_path):
     ran = spikeformers("identify", trained.run)
     assert ran.status == 0
     assert 'create_model("spikformer", dim=16, depth=1' in ran.out
-    assert "it says so itself" in ran.out
+    assert "its config says so" in ran.out
     assert "2 classes, 3 channels, no second head: every key and shape fits" in ran.out
 
     model = sf.create_model("spikformer_2_384_cifar10", num_classes=7)
@@ -469,8 +467,8 @@ def test_identify_prints_what_to_build_and_what_no_key_tells(trained, tmp_path):
     ("content", "said"),
     [
         ({}, "holds no weights: its entries are none"),
-        ([torch.ones(2)], "holds a list, where a dict of weights belongs"),
-        ({"w": torch.ones(2)}, "is like no model of spikeformers: it has 1 keys, w, ..."),
+        ([torch.ones(2)], "holds a list, not a dict of weights: save a state dict"),
+        ({"w": torch.ones(2)}, "resembles no model of spikeformers: 1 keys, w, ..."),
         ({"w": torch.ones(2), "args": Hostile("pwned")}, "is refused: it asks to build posix.system"),
     ],
 )

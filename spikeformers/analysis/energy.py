@@ -133,9 +133,8 @@ def _spikingresformer(layer: Layer) -> Operations:
     left, right = layer.left.kind != "real", layer.right is not None and layer.right.kind != "real"
     if left and (right or layer.right is None):
         return layer.left_events, 0
-    if left or right:
-        side = layer.left if left else layer.right
-        return _mean_count(side) * layer.macs, 0  # pyright: ignore[reportArgumentType]
+    if side := layer.left if left else layer.right if right else None:
+        return _mean_count(side) * layer.macs, 0
     return 0, layer.macs
 
 

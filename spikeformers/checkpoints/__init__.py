@@ -1,4 +1,4 @@
-"""Files of weights: reading, loading, writing and publishing them, and telling what a stranger's file holds."""
+"""Weight files: read, load, save and publish them, and identify the model in an unknown one."""
 
 from spikeformers.checkpoints.create import create_model
 from spikeformers.checkpoints.identify import Candidate, identify

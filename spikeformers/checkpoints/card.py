@@ -1,4 +1,4 @@
-"""The model card: what a saved model says of itself, in Markdown, to people and to the Hugging Face Hub."""
+"""The model card: a Markdown description of a saved model, for people and for the Hugging Face Hub."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -8,25 +8,17 @@ from typing import Any
 import torch
 
 from spikeformers.checkpoints.identify import spell
+from spikeformers.data.known import SETS
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.papers import PAPERS, Paper
 from spikeformers.models.parts import part_name, slot_of
 from spikeformers.models.registry import Published, build, describe_family, find_family
 
-# What the Hub calls the sets that `data.name` knows; a folder of one's own has no name there, and its path is private.
-_DATASETS = {
-    "cifar10": "uoft-cs/cifar10",
-    "cifar100": "uoft-cs/cifar100",
-    "digits": None,  # scikit-learn's
-    "fashion_mnist": "zalando-datasets/fashion_mnist",
-    "mnist": "ylecun/mnist",
-}
-
 
 def model_card(model: SpikingTransformer, settings: Mapping[str, Any], repo: str = "") -> str:
-    """A model's README.md, with YAML in front for the Hub. What is not known is left out.
+    """A model's README.md, with the Hub's YAML front matter. Unknown fields are omitted.
 
-    `settings` are those of `save_pretrained`, `repo` the `owner/name` it goes to, if it goes to one.
+    `settings` are those of `save_pretrained`; `repo` is the target `owner/name`, or "".
     """
     name = model.config.get("name", "")
     title = name.rpartition(":")[2] or "A model"
@@ -45,7 +37,8 @@ def model_card(model: SpikingTransformer, settings: Mapping[str, Any], repo: str
 def _front_matter(settings: Mapping[str, Any], family: str, classes: int) -> str:
     import yaml
 
-    dataset = _DATASETS.get(_data(settings) or "")
+    # A user's folder has no name on the Hub, and its path is private.
+    dataset = getattr(SETS.get(_data(settings) or ""), "hub", "")
     fields = {
         "library_name": "spikeformers",
         "pipeline_tag": "image-classification" if classes else "image-feature-extraction",
@@ -58,7 +51,7 @@ def _front_matter(settings: Mapping[str, Any], family: str, classes: int) -> str
 
 
 def _facts(model: SpikingTransformer, settings: Mapping[str, Any]) -> dict[str, str]:
-    """The rows of the card's table, those of unknown things empty."""
+    """The rows of the card's table; unknown values are empty."""
     size, preprocess, published = model.image_size, settings.get("preprocess") or {}, _published(model)
     parts = {key: part_name(value) for key, value in model.config.items() if slot_of(key)}
     return {
@@ -94,15 +87,15 @@ def _measured(settings: Mapping[str, Any]) -> str:
 
 
 def _data(settings: Mapping[str, Any]) -> str | None:
-    """The name of the set it was trained on, if that is one that everybody knows."""
+    """The name of the training set, if it is a public one."""
     value: Any = settings
     for key in ("recipe", "data", "name"):
         value = value.get(key) if isinstance(value, Mapping) else None
-    return value if isinstance(value, str) and value in _DATASETS else None
+    return value if isinstance(value, str) and value in SETS else None
 
 
 def _published(model: SpikingTransformer) -> Published | None:
-    """What was published of this very model: of its size, with every number and part as there, but for training."""
+    """Published results of this exact model; None if any number or part except drop path differs from its size's."""
     name = model.config.get("name", "")
     published = _size(name)
     if published is None or published.top1 is None:
@@ -118,7 +111,7 @@ def _size(name: str) -> Published | None:
 
 
 def _papers(name: str) -> list[Paper]:
-    """The family's, and that of the size where it is another."""
+    """The papers of the family and of the size, without duplicates."""
     if not name or ":" in name:
         return []
     size = _size(name)
@@ -135,31 +128,31 @@ def _use(model: SpikingTransformer, place: str) -> str:
     foreign = {key: value for key, value in model.config.items() if slot_of(key) and _is_foreign(value)}
     bring = "".join(f", {key}={_spelt(key, value)}" for key, value in foreign.items())
     load = f'model = sf.from_pretrained("{place}"{bring})'
-    told = f"{', '.join(f'`{key}`' for key in foreign)} is not a part of spikeformers: bring it.\n\n" if foreign else ""
+    note = f"{', '.join(f'`{key}`' for key in foreign)} is not a part of spikeformers: bring it.\n\n" if foreign else ""
     if ":" in builder:
         file = PurePath(builder.rpartition(":")[0]).name
-        told = (
+        note = (
             f"Its builder, in `{file}`, is not a part of spikeformers: bring it, and the `config` in `config.json`.\n\n"
         )
         load = f'model = sf.create_model(**config, pretrained="{place}").eval()'
     elif not builder:
-        told = "It was built by hand: build it again as `model`, in the same way.\n\n"
+        note = "It was built by hand: build it again as `model`, in the same way.\n\n"
         load = f'sf.load_checkpoint(model, "{place}").eval()'
     shape = f"{model.in_channels}, {model.image_size}, {model.image_size}"
     out, width = ("logits", model.num_classes) if model.num_classes else ("features", model.head.dim)
     call = f"{out} = model(images)  # [B, {shape}] or [T, B, {shape}] -> [B, {width}]"
-    return f"{told}```python\nimport spikeformers as sf\n\n{load}\n{call}\n```"
+    return f"{note}```python\nimport spikeformers as sf\n\n{load}\n{call}\n```"
 
 
 def _is_foreign(spec: Any) -> bool:
-    """Whether what a config says of a part names somebody's own, there or among the part's arguments."""
+    """Whether a part of a config, or one of its arguments, is user code."""
     if isinstance(spec, dict):
         return any(map(_is_foreign, spec.values()))
     return isinstance(spec, str) and ":" in spec
 
 
 def _spelt(argument: str, spec: Any) -> str:
-    """A part of a config as Python, somebody's own by its bare name, which is to be imported."""
+    """A part of a config as Python; user code by its bare name, to be imported."""
     if isinstance(spec, dict):
         return f"{{{', '.join(f'{json.dumps(key)}: {_spelt(key, value)}' for key, value in spec.items())}}}"
     is_part = argument == "part" or slot_of(argument)

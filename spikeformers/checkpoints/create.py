@@ -1,4 +1,4 @@
-"""Building a model by name, with weights or without."""
+"""Build a model by name, with or without weights."""
 
 from typing import Any
 
@@ -8,14 +8,21 @@ from spikeformers.models.registry import build
 
 
 def create_model(name: str, pretrained: str | bool | None = None, **overrides: Any) -> SpikingTransformer:
-    """Builds a model by name, with other numbers or parts where you say so.
+    """Builds a model by name.
 
         create_model("spikformer_8_512", num_classes=37, time_steps=8, neuron=PLIF)
 
-    `name` is a registered size, a family (then its numbers are yours to give), or `file.py:builder` for one of your
-    own. A part is a class, a name, or a mapping as in a settings file. `pretrained` is a path for `load_checkpoint`.
+    Args:
+        name: A registered size, a family (whose required numbers are then overrides), or your own `file.py:builder`.
+        pretrained: Path of the weights, for `load_checkpoint`. None or False keeps the initial weights.
+        **overrides: Arguments of the builder. A part is a class, a name, or a mapping as in a settings file.
 
-    Raises ValueError for an unknown name or argument, with the close ones, and for values that do not fit.
+    Returns:
+        The model, in training mode.
+
+    Raises:
+        ValueError: An unknown name or argument (with close matches), a value that does not fit, or
+            `pretrained=True`: no weights are hosted.
     """
     model = build(name, overrides)
     if pretrained is True:

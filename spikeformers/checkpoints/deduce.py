@@ -1,7 +1,7 @@
-"""A model's numbers out of a file's keys and shapes, for any family: an argument is read where it changes the layout.
+"""Infer a model's arguments from a file's keys and shapes, for any family.
 
-An argument is doubled, the model is built again without storage, and wherever a size doubled with it, the file's size
-says the value. What changes nothing in the layout, no file can tell.
+Each argument is doubled and the model rebuilt without storage; wherever an axis doubled too, the file's size of that
+axis gives the value. An argument that changes no key or shape cannot be inferred.
 """
 
 import functools
@@ -22,18 +22,18 @@ from spikeformers.models.registry import Family, resolve
 
 Config = dict[str, Any]
 _DEPTHS = ("depth", "depths")
-_SPLITS = 200  # of the blocks among stages, that are tried
+_SPLITS = 200  # at most this many splits of the blocks among stages are tried
 
 
 def size_configs(family: Family) -> dict[str, Config]:
-    """The config of every size of a family, in the builder's order: widths before what multiplies them."""
+    """The config of every size of a family, in the builder's argument order: widths before their multipliers."""
     order = ("name", *inspect.signature(family.builder).parameters)
     configs = {name: resolve(name, {})[2] for name in family.sizes}
     return {name: {key: config[key] for key in order} for name, config in configs.items()}
 
 
 def nearest_form(weights: Mapping[str, Tensor], family: Family) -> tuple[float, Config]:
-    """The size whose kinds of keys are most like the file's, whatever their numbers, and the share that agree."""
+    """The size with the kinds of keys most like the file's, whatever its numbers, and the share that agree."""
     forms = {json.dumps(_form(config)): config for config in reversed(size_configs(family).values())}
     few = _few_of_each_kind(weights)
     likeness = [(*_likeness(_shallow(config), few, family), config) for config in forms.values()]
@@ -42,9 +42,9 @@ def nearest_form(weights: Mapping[str, Tensor], family: Family) -> tuple[float, 
 
 
 def deduce(config: Config, weights: Mapping[str, Tensor], family: Family) -> Config:
-    """The config with the file's numbers in place of its own, wherever keys and shapes tell them.
+    """The config with the numbers that the file's keys and shapes determine.
 
-    Heads that no shape tells come out as 1 each, which agrees with any width.
+    If they do not determine the number of heads, it is 1, which divides any width.
     """
     alike = [size for size in size_configs(family).values() if _form(size) == _form(config)]
     best = min(alike, key=lambda size: difference(size, weights, family).faults)
@@ -64,16 +64,16 @@ def difference(config: Config, weights: Mapping[str, Tensor], family: Family) ->
     return compare(wanted, translate(weights, family, config, wanted))
 
 
-def is_untold(argument: str, values: Iterable[Any], config: Config) -> bool:
-    """Whether the doubled value, or where none can be built some other of the values, leaves keys and shapes alone."""
+def can_be_ambiguous(argument: str, values: Iterable[Any], config: Config) -> bool:
+    """Whether another value leaves the layout as it is: twice this one, or, if that is invalid, any of `values`."""
     doubled = _doubled(config[argument])
     if doubled != config[argument] and layout({**_shallow(config), argument: doubled}):
         values = [doubled]
-    return any(not is_told(argument, value, config) for value in values if value != config[argument])
+    return any(not changes_layout(argument, value, config) for value in values if value != config[argument])
 
 
-def is_told(argument: str, value: Any, config: Config) -> bool:
-    """Whether keys and shapes tell this value of an argument from the config's own."""
+def changes_layout(argument: str, value: Any, config: Config) -> bool:
+    """Whether this value of an argument, in place of the config's, changes keys or shapes."""
     if value == config[argument] or argument in _DEPTHS:
         return value != config[argument]
     shallow = _shallow(config)
@@ -88,7 +88,7 @@ def count_differing(one: Any, other: Any) -> int:
 
 
 def _likeness(config: Config, weights: Mapping[str, Tensor], family: Family) -> tuple[float, float]:
-    """The shares of the kinds of keys that both have, and of the kernels' sizes that agree where they do."""
+    """The share of kinds of keys in common, and, of the keys in common, the share with equal kernel sizes."""
     wanted = layout(config) or {}
     found = translate(weights, family, config, wanted)
     ours, theirs = ({_kind(key) for key in keys} for keys in (wanted, found))
@@ -102,7 +102,7 @@ def _kind(key: str) -> str:
 
 
 def _few_of_each_kind(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Two keys of each kind, for a stage's first block may differ from those after it."""
+    """Two keys of each kind: a stage's first block may differ from the others."""
     counts: Counter[str] = Counter()
     few = {}
     for key, value in weights.items():
@@ -113,20 +113,20 @@ def _few_of_each_kind(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _form(config: Config) -> Config:
-    """A config without its name and its numbers' values, but for zero, which stands for "none"."""
+    """A config without its name, with numbers reduced to zero ("none") or not."""
     return {k: _each(value, bool) if is_number(value) else value for k, value in config.items() if k != "name"}
 
 
 def _with_depths(config: Config, weights: Mapping[str, Tensor], family: Family) -> Config:
-    """One block more or less, stage by stage, as long as more keys fit; where they do not come to fit all, every split.
+    """Adds or removes a block, stage by stage, while more keys fit; if some still do not, tries every split.
 
-    Keys of ours count the blocks of all stages in one row, so that any split of as many is worth a look.
+    Our keys number the blocks of all stages in one sequence, so any split of that many blocks is possible.
     """
     argument = next((name for name in _DEPTHS if name in config), None)
     if argument is None:
         return config
 
-    def strangers(depths: Any) -> float:
+    def mismatches(depths: Any) -> float:
         changed = {**config, argument: depths}
         if (wanted := layout(changed)) is None:
             return float("inf")
@@ -137,16 +137,16 @@ def _with_depths(config: Config, weights: Mapping[str, Tensor], family: Family) 
         for step in (1, -1):
             while _leaves(best)[place] + step > 0:
                 further = _replaced(best, place, _leaves(best)[place] + step)
-                if strangers(further) >= strangers(best):
+                if mismatches(further) >= mismatches(best):
                     break
                 best = further
-    if isinstance(best, list) and strangers(best) and any(key.startswith("stem.") for key in weights):
+    if isinstance(best, list) and mismatches(best) and any(key.startswith("stem.") for key in weights):
         between = _count_blocks(layout({**config, argument: best}) or {}) - sum(best)
         total = _count_blocks(weights) - between
         ends = ((0, *inner, total) for inner in combinations(range(1, total), len(best) - 1))
         splits = [[b - a for a, b in pairwise(split)] for split in ends]
         splits.sort(key=lambda split: count_differing(split, best))
-        best = min([best, *splits[:_SPLITS]], key=strangers)
+        best = min([best, *splits[:_SPLITS]], key=mismatches)
     return {**config, argument: best}
 
 
@@ -156,7 +156,7 @@ def _count_blocks(keys: Iterable[str]) -> int:
 
 def _read(argument: str, config: Config, weights: Mapping[str, Tensor], family: Family) -> Any:
     value, wanted = config[argument], layout(config)
-    if wanted is None or not is_told(argument, _doubled(value), config):
+    if wanted is None or not changes_layout(argument, _doubled(value), config):
         return value
     found = translate(weights, family, config, wanted)
     for place, leaf in enumerate(_leaves(value)):
@@ -168,7 +168,7 @@ def _read(argument: str, config: Config, weights: Mapping[str, Tensor], family: 
 def _reading(
     leaf: Any, wanted: Mapping[str, Tensor], doubled: Mapping[str, Tensor], found: Mapping[str, Tensor]
 ) -> Any:
-    """What the file has where the model has `leaf` itself, or failing that a multiple of it."""
+    """The file's size on an axis where the model has `leaf` itself, else, scaled, on an axis with a multiple of it."""
     readings = []
     for key in wanted.keys() & doubled.keys() & found.keys():
         shapes = (wanted[key].shape, doubled[key].shape, found[key].shape)
@@ -182,7 +182,7 @@ def _reading(
 
 
 def _with_neuron(config: Config, weights: Mapping[str, Tensor], family: Family) -> Config:
-    """With the neuron that owns the parameters a file has, if the family's own does not."""
+    """The config with the neuron whose parameters are in the file, if the family's default has other ones."""
     faults = difference(config, weights, family)
     if "neuron" not in config or not any("neuron" in key for key in (*faults.unknown, *faults.missing)):
         return config
@@ -204,7 +204,7 @@ def _each(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _shallow(config: Config) -> Config:
-    """With two blocks a stage, which tell as much of the other arguments as many."""
+    """The config with at most two blocks a stage: more add nothing about the other arguments."""
     return {key: _each(value, lambda leaf: min(leaf, 2)) if key in _DEPTHS else value for key, value in config.items()}
 
 

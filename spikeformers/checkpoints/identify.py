@@ -1,4 +1,4 @@
-"""Which model a checkpoint holds, told by its keys and shapes, by its name and by what its training left inside."""
+"""Identify the model in a checkpoint by its keys and shapes, its file name and its saved training arguments."""
 
 import inspect
 import json
@@ -12,12 +12,12 @@ from torch import Tensor
 
 from spikeformers.checkpoints.deduce import (
     Config,
+    can_be_ambiguous,
+    changes_layout,
     count_differing,
     deduce,
     difference,
     is_number,
-    is_told,
-    is_untold,
     nearest_form,
     size_configs,
 )
@@ -26,19 +26,28 @@ from spikeformers.checkpoints.layout import Difference, compare, layout
 from spikeformers.checkpoints.read import Checkpoint
 from spikeformers.models.registry import Family, build, find_family, list_families, resolve
 
-_SHOWN = 5
-_NEAR = 0.3  # of the kinds of keys, for a file to be like a family at all
+_MOST = 5  # candidates
+_NEAR = 0.3  # least share of kinds of keys in common with a family
 _TRAINING_ONLY = ("drop_path", "projection_std", "layer_scale")
-_THEIR_WORDS = {"time_steps": ("time_steps", "time_step", "T"), "num_heads": ("num_heads",)}
+_RELEASED_NAMES = {"time_steps": ("time_steps", "time_step", "T"), "num_heads": ("num_heads",)}
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model that a file may hold, `create_model(name, **overrides)`, and what speaks for it.
+    """A model that a file may hold, `create_model(name, **overrides)`, and the evidence for it.
 
-    `fit` is how its keys and shapes agree with the file's. `untold` are the arguments that those do not tell, at their
-    values in that size, or None where the size's own does not agree with the file's numbers and one must be given.
-    `refusal` says why the file cannot be loaded, if so.
+    Attributes:
+        name: The size.
+        family: Its family.
+        overrides: Arguments that differ from the size's.
+        num_classes: Classes; None if the file has no head.
+        in_channels: Channels of the input.
+        heads: Number of classifiers in the file; 2 with a distillation head.
+        fit: How the model's keys and shapes match the file's.
+        untold: Arguments that keys and shapes do not determine, with the size's values; None where the size's value
+            contradicts the file and one must be given.
+        reasons: Evidence besides keys and shapes.
+        refusal: Why the file cannot be loaded, or "".
     """
 
     name: str
@@ -54,13 +63,13 @@ class Candidate:
 
     @property
     def call(self) -> str:
-        """The Python that builds it, with `...` for what must be given."""
+        """The Python call that builds it, with `...` for arguments that must be given."""
         given = {**self.overrides, **{key: ... for key, value in self.untold.items() if value is None}}
         return f"create_model({', '.join([json.dumps(self.name), *(f'{k}={spell(v)}' for k, v in given.items())])})"
 
     @property
     def summary(self) -> str:
-        """Family, ends and fit in a line."""
+        """Family, classes, channels and fit, in one line."""
         ends = [
             f"{'an unknown number of' if self.num_classes is None else self.num_classes} classes",
             f"{self.in_channels} channels",
@@ -70,24 +79,31 @@ class Candidate:
         return f"{', '.join([self.family, *ends])}: {fit}"
 
     def describe(self) -> dict[str, Any]:
-        """All of it for JSON."""
+        """All fields and the call, for JSON."""
         return {**asdict(self), "call": self.call}
 
 
 def identify(checkpoint: Checkpoint) -> list[Candidate]:
-    """The models a checkpoint may hold, likeliest first: all that fit in every key and shape, else the nearest ones.
+    """Finds the models that a checkpoint may hold.
 
-    Raises ValueError for a file that is like no model here.
+    Args:
+        checkpoint: A checkpoint from `read_checkpoint`.
+
+    Returns:
+        Up to five candidates, likeliest first: those that match every key and shape, or, if none does, the nearest.
+
+    Raises:
+        ValueError: The file resembles no model of spikeformers.
     """
     weights = {key: torch.empty(value.shape, device="meta") for key, value in checkpoint.weights.items()}
     if checkpoint.config:
-        return [_by_its_own_word(checkpoint.config, weights)]
+        return [_from_config(checkpoint.config, weights)]
     families = [family for name in list_families() if (family := find_family(name)).sizes]
     near = sorted(((*nearest_form(weights, family), family) for family in families), key=lambda n: n[0], reverse=True)
     best = near[0][0]
     if best < _NEAR:
         keys = ", ".join(list(weights)[:3])
-        raise ValueError(f"{checkpoint.path} is like no model of spikeformers: it has {len(weights)} keys, {keys}, ...")
+        raise ValueError(f"{checkpoint.path} resembles no model of spikeformers: {len(weights)} keys, {keys}, ...")
     fitted: list[tuple[int, Config, Family]] = []
     for share, config, family in near:
         if share == best or (share > 0.8 * best and all(faults for faults, _, _ in fitted)):
@@ -102,12 +118,12 @@ def identify(checkpoint: Checkpoint) -> list[Candidate]:
     ]
     different: dict[str, Candidate] = {}
     for _, candidate in sorted(ranked, key=lambda pair: pair[0]):
-        different.setdefault(_built(candidate), candidate)
-    return list(different.values())[:_SHOWN]
+        different.setdefault(_identity(candidate), candidate)
+    return list(different.values())[:_MOST]
 
 
 def spell(value: Any) -> str:
-    """A value of a config as Python: lists as the tuples they stand for."""
+    """A config's value as Python source, with lists as tuples."""
     if value is ...:
         return "..."
     if isinstance(value, str):
@@ -115,16 +131,16 @@ def spell(value: Any) -> str:
     return repr(tuple(value) if isinstance(value, list) else value)
 
 
-def _by_its_own_word(config: Config, weights: Mapping[str, Tensor]) -> Candidate:
+def _from_config(config: Config, weights: Mapping[str, Tensor]) -> Candidate:
     name, arguments = config["name"], {key: value for key, value in config.items() if key != "name"}
     folded = {"folded": True} if config.get("folded") else {}
     numbers = (config.get("num_classes"), config.get("in_channels"), _count_heads(weights))
     try:
         with torch.device("meta"):
             wanted = build(name, arguments, allow_foreign=False).state_dict()
-    except ValueError as error:  # parts of somebody's own, which are not run to look at a file
+    except ValueError as error:  # user code, which is never run to identify a file
         unchecked = Difference(0, [], [], [])
-        return Candidate(name, "", {}, *numbers, unchecked, reasons=[f"it says so itself, unchecked, for {error}"])
+        return Candidate(name, "", {}, *numbers, unchecked, reasons=[f"its config says so, unchecked: {error}"])
     family = find_family(name)
     parameters = inspect.signature(family.builder).parameters
     size = family.sizes.get(name, {})
@@ -132,39 +148,39 @@ def _by_its_own_word(config: Config, weights: Mapping[str, Tensor]) -> Candidate
     plain = resolve(name, needed)[2]
     overrides = {a: arguments[a] for a in parameters if a in arguments and (a in needed or arguments[a] != plain[a])}
     fit = compare(wanted, weights)
-    return Candidate(name, family.builder.__name__, overrides | folded, *numbers, fit, reasons=["it says so itself"])
+    return Candidate(name, family.builder.__name__, overrides | folded, *numbers, fit, reasons=["its config says so"])
 
 
 def _ranked_sizes(
     fitted: Config, family: Family, weights: Mapping[str, Tensor], checkpoint: Checkpoint
 ) -> list[tuple[tuple[int, ...], Candidate]]:
-    """The sizes that come nearest to the config that fits a file, with what ranks them, lowest first."""
+    """The sizes nearest to the config that fits a file, each with its rank; the lowest is the likeliest."""
     sizes, wanted = size_configs(family), layout(fitted) or {}
     heads = _count_heads(translate(weights, family, fitted, wanted))
     words = f"{checkpoint.path.name} {checkpoint.training.get('model', '')}".lower()
     text = "\n".join([words, *weights])
-    clues = {seen[0]: names for pattern, names in family.clues.items() if (seen := re.search(pattern, text))}
+    clues = {found[0]: names for pattern, names in family.clues.items() if (found := re.search(pattern, text))}
     refusals = [what for pattern, what in family.unloadable.items() if any(re.match(pattern, key) for key in weights)]
 
     values = {argument: [size[argument] for size in sizes.values()] for argument in fitted}
-    hidden = [a for a in fitted if a not in ("name", *_TRAINING_ONLY) and is_untold(a, values[a], fitted)]
-    said = {a: value for a in hidden if (value := _said(checkpoint.training, a)) is not None}
-    told_numbers = {a for a in fitted if is_number(fitted[a])} - {*hidden, *_TRAINING_ONLY}
-    passed_over = {"name"} | {"num_heads"} & set(hidden)  # heads may also fail to agree with the file's width
+    ambiguous = [a for a in fitted if a not in ("name", *_TRAINING_ONLY) and can_be_ambiguous(a, values[a], fitted)]
+    trained = {a: value for a in ambiguous if (value := _trained_with(checkpoint.training, a)) is not None}
+    determined = {a for a in fitted if is_number(fitted[a])} - {*ambiguous, *_TRAINING_ONLY}
+    ignored = {"name"} | {"num_heads"} & set(ambiguous)  # a size's heads may not divide the file's width
 
-    def told(size: Config) -> list[str]:
-        differing = [a for a in fitted if size[a] != fitted[a] and a not in passed_over]
-        return [a for a in differing if a in told_numbers or is_told(a, size[a], fitted)]
+    def contradicted(size: Config) -> list[str]:
+        differing = [a for a in fitted if size[a] != fitted[a] and a not in ignored]
+        return [a for a in differing if a in determined or changes_layout(a, size[a], fitted)]
 
-    far = {name: sum(count_differing(fitted[a], size[a]) for a in told(size)) for name, size in sizes.items()}
+    far = {name: sum(count_differing(fitted[a], size[a]) for a in contradicted(size)) for name, size in sizes.items()}
     ranked = []
     for place, name in enumerate(name for name in sizes if far[name] == min(far.values())):
         size = sizes[name]
-        overrides = {a: fitted[a] for a in told(size)} | {a: v for a, v in said.items() if v != size[a]}
+        overrides = {a: fitted[a] for a in contradicted(size)} | {a: v for a, v in trained.items() if v != size[a]}
         agrees = layout({**size, **overrides}) is not None
-        reasons = [f"its training had {a}={spell(v)}" for a, v in said.items()]
-        spoken_for = [seen for seen, pattern in clues.items() if re.search(pattern, name)]
-        reasons += [f"its keys or its name have {seen}" for seen in spoken_for]
+        reasons = [f"its training had {a}={spell(v)}" for a, v in trained.items()]
+        matched = [clue for clue, pattern in clues.items() if re.search(pattern, name)]
+        reasons += [f"its keys or its name have {clue}" for clue in matched]
         candidate = Candidate(
             name,
             family.builder.__name__,
@@ -173,28 +189,28 @@ def _ranked_sizes(
             fitted.get("in_channels"),
             heads,
             difference(fitted, weights, family),
-            untold={a: size[a] if agrees or a != "num_heads" else None for a in hidden if a not in said},
+            untold={a: size[a] if agrees or a != "num_heads" else None for a in ambiguous if a not in trained},
             reasons=reasons,
             refusal="; ".join(refusals),
         )
-        ranked.append(((-len(spoken_for), not agrees, -_words_shared(name, words), place), candidate))
+        ranked.append(((-len(matched), not agrees, -_words_shared(name, words), place), candidate))
     return ranked
 
 
-def _built(candidate: Candidate) -> str:
-    """What two sizes share that are one model, but for its heads, once they have the file's numbers."""
+def _identity(candidate: Candidate) -> str:
+    """A key that two candidates share if they are the same model, except for the number of heads."""
     config = resolve(candidate.name, candidate.overrides)[2]
     return json.dumps({**config, "name": candidate.family, "num_heads": None}, sort_keys=True)
 
 
-def _said(training: Mapping[str, Any], argument: str) -> int | None:
-    """What the arguments of the training say of one of ours."""
-    values = (training.get(word) for word in _THEIR_WORDS.get(argument, ()))
+def _trained_with(training: Mapping[str, Any], argument: str) -> int | None:
+    """The value of one of our arguments among the training arguments of released code."""
+    values = (training.get(name) for name in _RELEASED_NAMES.get(argument, ()))
     return next((value for value in values if type(value) is int and value > 0), None)
 
 
 def _words_shared(name: str, words: str) -> int:
-    """How many words of a size's name are among a file's, less those that are not: `V3_19.0M_1x4` has v3 and 19m."""
+    """Words of a size's name in a file's, minus those that are not in it: `V3_19.0M_1x4` has v3 and 19m."""
     theirs = set(re.split(r"[^a-z0-9]+", re.sub(r"\.\d+(?=m)", "", words)))
     return sum(1 if word in theirs else -1 for word in name.split("_"))
 

@@ -1,4 +1,4 @@
-"""Keys of released files: which family they belong to, and what they are called here."""
+"""Keys of released files, translated to ours."""
 
 import functools
 import re
@@ -12,7 +12,7 @@ from spikeformers.models.registry import Family
 
 
 def check_loadable(weights: Mapping[str, Tensor], family: Family, path: Path | str) -> None:
-    """Raises ValueError for a file that holds something other than a model of the family, such as its pre-training."""
+    """Raises ValueError for a file of the family that holds no model of it, such as its pre-training."""
     for pattern, what in family.unloadable.items():
         if any(re.match(pattern, key) for key in weights):
             raise ValueError(f"{path} is {what}")
@@ -21,9 +21,9 @@ def check_loadable(weights: Mapping[str, Tensor], family: Family, path: Path | s
 def translate(
     weights: Mapping[str, Tensor], family: Family, config: Mapping[str, Any], ours: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """A released state dict under our keys: renamed, dead keys dropped, 1x1 weights given the rank of a convolution.
+    """A released state dict under our keys: renamed, without dead keys, linear weights reshaped to 1x1 convolutions.
 
-    One that has our keys already, which all begin with the parts of a `SpikingTransformer`, keeps them.
+    One with our keys (some start with `stem.`) is returned as it is.
     """
     if any(key.startswith("stem.") for key in weights):
         return dict(weights)
@@ -40,7 +40,7 @@ def translate(
     return translated
 
 
-@functools.lru_cache(maxsize=1 << 16)  # to tell what a file holds is to read its keys many times
+@functools.lru_cache(maxsize=1 << 16)  # identifying a file translates its keys many times
 def _renamed(key: str, renames: tuple[tuple[str, str], ...]) -> str:
     for pattern, replacement in renames:
         key = re.sub(pattern, replacement, key)

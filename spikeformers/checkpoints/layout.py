@@ -1,4 +1,4 @@
-"""Keys and shapes: what a model asks of a file, and where the two differ."""
+"""Keys and shapes of models and files, and how they differ."""
 
 import functools
 import json
@@ -13,7 +13,7 @@ from spikeformers.models.registry import rebuild
 
 
 def layout(config: Mapping[str, Any]) -> dict[str, Tensor] | None:
-    """The keys and shapes of a registered model, as tensors without storage; None where its numbers do not agree."""
+    """The keys and shapes of a registered model, as tensors without storage; None for inconsistent numbers."""
     return _layout(json.dumps(config))
 
 
@@ -22,12 +22,12 @@ def _layout(config: str) -> dict[str, Tensor] | None:
     try:
         with torch.device("meta"):
             return rebuild(json.loads(config)).state_dict()
-    except (ValueError, TypeError, RuntimeError):  # TypeError: a part that cannot do without an argument
+    except (ValueError, TypeError, RuntimeError):  # TypeError: a part with a required argument
         return None
 
 
 def same_layout(one: Mapping[str, Tensor] | None, other: Mapping[str, Tensor] | None) -> bool:
-    """Whether two models have the same keys and shapes, so that no file of one tells it from the other."""
+    """Whether two models have the same keys and shapes, so that their files look alike."""
     if one is None or other is None or one.keys() != other.keys():
         return False
     return all(one[key].shape == other[key].shape for key in one)
@@ -35,7 +35,7 @@ def same_layout(one: Mapping[str, Tensor] | None, other: Mapping[str, Tensor] | 
 
 @dataclass(frozen=True)
 class Difference:
-    """How a file's weights, under our keys, fit a model: `fitting` keys do, the others are listed by what is wrong."""
+    """How a file's weights, under our keys, match a model: the number that do, and the others by fault."""
 
     fitting: int
     missing: list[str]
@@ -48,7 +48,7 @@ class Difference:
 
     @property
     def share(self) -> float:
-        """Of all keys of either side, those that fit."""
+        """The share of all keys, of either side, that fit."""
         return self.fitting / max(1, self.fitting + self.faults)
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class Difference:
 
 
 def compare(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], kept: Collection[str] = ()) -> Difference:
-    """What is missing in `found`, but for `kept` keys and the counts that some files leave out, and what differs."""
+    """Compares `found` with `wanted`. Missing `kept` keys and batch counts, which some files omit, are no faults."""
     missing = [key for key in wanted if key not in found and key not in kept and not _is_count(key)]
     both = [key for key in wanted if key in found]
     other = [

@@ -1,4 +1,4 @@
-"""Loading weights into a model, and building the model that a file describes."""
+"""Load weights into a model, and build the model that a file describes."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -23,14 +23,23 @@ logger = logging.getLogger("spikeformers")
 def load_checkpoint(
     model: SpikingTransformer, path: str | Path, new: Collection[str] = (), trunk_only: bool = False
 ) -> SpikingTransformer:
-    """Loads weights, ours or in a family's released layout, into a model in place, and returns it.
+    """Loads weights into a model, in place.
 
-    A file for another `num_classes` leaves the model its new head, or none; one for other `in_channels` leaves its
-    new first convolution. Everything else is strict, but for what you name in `new`, which stays as the model has it
-    where the file lacks it: `head`, `stem` (the first convolution), `scales` (of the branches). `trunk_only` leaves
-    out what the file has besides, such as a decoder of pre-training. Log lines say what stayed new or was left out.
+    If the file has other `num_classes`, the model keeps its new head; with other `in_channels`, its new first
+    convolution. All other keys must match. A log line names every part that stays new or is left out.
 
-    Raises what `read_checkpoint` raises, and ValueError where keys or shapes differ, naming the first ten.
+    Args:
+        model: The model.
+        path: A run folder or weight file, with our keys or with those of the family's released code.
+        new: Parts that the file may lack: "head", "stem" (the first convolution), "scales" (of the branches).
+        trunk_only: Whether to ignore the file's additional keys, such as a pre-training decoder.
+
+    Returns:
+        The same model.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, refused or empty, or keys or shapes differ; the first ten are named.
     """
     checkpoint = read_checkpoint(path)
     ours = model.state_dict()
@@ -45,7 +54,7 @@ def load_checkpoint(
         logger.warning("%s has %s besides: left out", path, _parts(unused))
     may_be_new = {key for what in new for key in _KEYS_OF[what](model)}
     new_ends = _new_ends(model, weights, checkpoint)
-    kept = {key for key in ours if key.endswith("num_batches_tracked")} - set(weights)  # some files leave them out
+    kept = {key for key in ours if key.endswith("num_batches_tracked")} - set(weights)  # some files omit them
     kept |= {key for keys, _ in new_ends for key in keys}
     lacking = [key for key in sorted(may_be_new - kept) if not _fits(weights.get(key), ours[key])]
     kept |= {*lacking}
@@ -60,25 +69,31 @@ def load_checkpoint(
 
 
 def from_pretrained(path: str | Path, *, revision: str | None = None, **overrides: Any) -> SpikingTransformer:
-    """Builds the model a checkpoint of ours describes, loads its weights, and returns it in eval mode.
+    """Builds the model that a spikeformers checkpoint describes, and loads its weights.
 
-    `path` is a folder or file; where there is none, `owner/name` is a repository on the Hugging Face Hub, and
-    `revision` its branch, tag or commit. `overrides` go to `create_model`. A file may name parts that are not ours;
-    they are refused unless passed in here, because to find them would run somebody's code.
+    Args:
+        path: A folder or file; if there is none, `owner/name` is a repository on the Hugging Face Hub.
+        revision: A branch, tag or commit of that repository.
+        **overrides: Arguments for `create_model`. Pass user-defined parts here: a file that names one is refused
+            otherwise, because importing it would run its code.
 
-    Raises what `load_checkpoint` raises, ValueError for a file that does not describe its model, and FileNotFoundError
-    for a repository that is not there, or not a model of ours, and where the Hub cannot be reached.
+    Returns:
+        The model, in eval mode.
+
+    Raises:
+        FileNotFoundError: There is no such file or repository, or the Hub cannot be reached.
+        ValueError: The file does not describe its model or names a part of yours, or what `load_checkpoint` raises.
     """
     if not Path(path).exists() and is_repository(str(path)):
         path = download(str(path), WEIGHTS, revision)
     elif revision is not None:
-        raise ValueError(f"{path} has no revision {revision!r}: only a repository on the Hub, owner/name, has them")
+        raise ValueError(f"{path} has no revision {revision!r}: only a Hub repository has one; leave it out")
     checkpoint = read_checkpoint(path)
     return build_from(checkpoint, **overrides)
 
 
 def build_from(checkpoint: Checkpoint, *, trusted: bool = False, **overrides: Any) -> SpikingTransformer:
-    """`from_pretrained` for a checkpoint that has been read; one that is `trusted` may name parts that are not ours."""
+    """`from_pretrained` for a checkpoint in memory; a `trusted` one may name user-defined parts."""
     if not checkpoint.config:
         raise ValueError(
             f"{checkpoint.path} does not say which model it holds: name it, by --model or create_model(...); "
@@ -94,7 +109,7 @@ def build_from(checkpoint: Checkpoint, *, trusted: bool = False, **overrides: An
 def _new_ends(
     model: SpikingTransformer, weights: Mapping[str, Tensor], checkpoint: Checkpoint
 ) -> list[tuple[set[str], str]]:
-    """The keys a file cannot fill because it was made for other classes or channels, and what to say of each end."""
+    """Keys that do not match because the file has other classes or channels, with a log line for each end."""
     ends: list[tuple[set[str], str]] = []
     ours = model.state_dict()
     if model.num_classes == 0 and (keys := {key for key in weights if key.startswith("head.") and key not in ours}):
@@ -114,13 +129,13 @@ def _new_ends(
         if isinstance(layer, nn.Conv2d) and found is not None and found.ndim == 4:
             same_otherwise = (found.shape[0], *found.shape[2:]) == (layer.weight.shape[0], *layer.weight.shape[2:])
             if found.shape[1] != layer.in_channels == model.in_channels and same_otherwise:
-                says = f"takes {found.shape[1]} channels: a new first convolution for {layer.in_channels}"
-                ends.append(({f"{name}.weight"}, says))
+                change = f"takes {found.shape[1]} channels: a new first convolution for {layer.in_channels}"
+                ends.append(({f"{name}.weight"}, change))
     return ends
 
 
 def _first_convs(model: SpikingTransformer) -> set[str]:
-    """The convolutions that read the image."""
+    """The weights of the convolutions on the image."""
     convs = model.stem.named_modules(prefix="stem")
     return {f"{n}.weight" for n, m in convs if isinstance(m, nn.Conv2d) and m.in_channels == model.in_channels}
 
@@ -141,12 +156,11 @@ _KEYS_OF = {"head": _head, "stem": _first_convs, "scales": _scales}
 
 
 def _parts(keys: Collection[str]) -> str:
-    """`head.linear, blocks.scale`: keys without their last word and the numbers of blocks."""
+    """Keys without block numbers and their last word: `head.linear, blocks.scale`."""
     names = dict.fromkeys(
         ".".join(word for word in key.rpartition(".")[0].split(".") if not word.isdigit()) or key for key in keys
     )
-    shown = [*names][:4]
-    return ", ".join(shown) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return ", ".join([*names][:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
 def _check_fit(
@@ -163,12 +177,12 @@ def _check_fit(
 
 
 def _what_it_holds(checkpoint: Checkpoint, wanted: str) -> str:
-    """A sentence for the error of a file that holds another model."""
+    """The last sentence of the error for a file of another model."""
     if held := checkpoint.config.get("name"):
         return f". It holds a {held}"
     try:
         likeliest = identify(checkpoint)[0]
-    except ValueError:  # like nothing here
+    except ValueError:  # resembles none
         return ""
     if likeliest.name == wanted and not likeliest.overrides:
         return ""

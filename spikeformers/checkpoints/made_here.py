@@ -1,4 +1,4 @@
-"""Whether a run was trained in this very place: then what it says of files that its parts are in is one's own word."""
+"""Whether a run was trained in this folder: only then may its settings import user code."""
 
 import hashlib
 import json
@@ -12,10 +12,10 @@ FILE = "provenance.json"
 
 
 def made_here(path: str | Path) -> bool:
-    """Whether a run's folder, or a file in it, is of a run that was trained in this very place.
+    """Whether a run folder, or a file in it, was trained in this folder.
 
-    What was copied, downloaded or unpacked has another number on its disk: somebody else may have written it, and what
-    it says of files that parts are in. Of a run that was made here, warns where those files have changed since.
+    A copy, download or unpacked archive has another inode: somebody else may have chosen the files that it imports.
+    Warns if such a file of a run that was made here has changed since.
     """
     path = Path(path).resolve()
     folder = next((one for one in (path, *path.parents[:2]) if (one / FILE).is_file()), None)
@@ -28,20 +28,20 @@ def made_here(path: str | Path) -> bool:
 
 
 def last_start(folder: Path) -> dict[str, Any]:
-    """What a run's folder says of its last start, or nothing."""
+    """The record of a run folder's last start, or {}."""
     return (starts(folder) or [{}])[-1]
 
 
 def starts(folder: Path) -> list[dict[str, Any]]:
-    """What a run's folder says of each of its starts. Raises ValueError where that is damaged."""
+    """The records of a run folder's starts. Raises ValueError for a damaged file."""
     if not (file := folder / FILE).is_file():
         return []
     try:
         return json.loads(file.read_text("utf-8"))
     except ValueError as error:
-        raise ValueError(f"{file} is no JSON ({error}): restore it, or remove it") from error
+        raise ValueError(f"{file} is not valid JSON ({error}): restore it, or remove it") from error
 
 
 def digest_of_file(file: Path) -> str:
-    """What is in a file, in 16 letters."""
+    """A file's SHA-256, its first 16 hex digits."""
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16]

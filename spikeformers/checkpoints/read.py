@@ -1,5 +1,6 @@
-"""Reading files of weights: safetensors with the settings that rebuild the model inside, and what others published."""
+"""Read weight files: safetensors with the settings that rebuild the model, and third-party checkpoints."""
 
+import dataclasses
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from spikeformers.checkpoints.containers import read_pickle, stranger, training_arguments, unwrap
+from spikeformers.data.settings import Data
 from spikeformers.models.registry import build
 
 WEIGHTS = "weights.safetensors"
@@ -18,9 +20,13 @@ METADATA = "spikeformers"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights by key, and what the file says of itself: `config`, `preprocess`, `classes`, ... or nothing.
+    """A weight file in memory.
 
-    `training` holds the arguments that others' training code left in the file.
+    Attributes:
+        path: The file.
+        weights: Tensors by key.
+        settings: The model's `config`, `preprocess`, `classes`, ...; empty for third-party files.
+        training: The training arguments in a third-party file.
     """
 
     path: Path
@@ -30,37 +36,79 @@ class Checkpoint:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `create_model` needs to rebuild the model, or nothing where the file does not say."""
+        """Arguments for `create_model` that rebuild the model; empty if the file has none."""
         config = self.settings.get("config")
         return config if isinstance(config, dict) and isinstance(config.get("name"), str) else {}
 
 
 def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
-    """Reads a run folder, a `.safetensors`, a `.ckpt` of ours or a file that others published. Runs none of it.
+    """Reads a weight file, without running any code in it.
 
-    `model` is the name of the model it holds, for a file that does not say so itself.
+    Args:
+        path: A run folder, a `.safetensors`, our `.ckpt`, or a third-party checkpoint.
+        model: The name of the model, for a file without a config.
 
-    Raises FileNotFoundError where there is nothing, ValueError for what is damaged, refused or empty.
+    Returns:
+        The weights and settings.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, refused or empty.
     """
     path = Path(path)
     if path.is_dir():
         if not (path / WEIGHTS).is_file():
-            raise FileNotFoundError(f"{path} is a folder without {WEIGHTS}: give a finished run, or the file itself")
+            raise FileNotFoundError(f"{path} is a folder without {WEIGHTS}: give a finished run or a weight file")
         path = path / WEIGHTS
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {path}: give a run folder or a file of weights")
+        raise FileNotFoundError(f"there is no checkpoint {path}: give a run folder or a weight file")
     try:
         checkpoint = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     except ValueError as error:
         if "is refused" in str(error) or not (what := stranger(path)):
             raise
-        what = f"it is {what}; give a file of weights, or a run folder"
+        what = f"it is {what}; give a weight file or a run folder"
         raise ValueError(f"{path} is not a readable checkpoint: {what}") from error
+    _check_settings(checkpoint)
     if model is not None and not checkpoint.config:
         with torch.device("meta"):
             config = build(model, {}).config
         checkpoint = replace(checkpoint, settings={**checkpoint.settings, "config": config})
     return checkpoint
+
+
+_TEXTS = {"name": str, "root": str, "cache": str | None, "interpolation": str | None}
+
+
+def _check_settings(checkpoint: Checkpoint) -> None:
+    """Raises ValueError for settings that no version of spikeformers writes: the file was edited or is damaged."""
+    settings = checkpoint.settings
+    for name in ("config", "preprocess", "recipe"):
+        if not isinstance(settings.get(name) or {}, dict):
+            raise _odd(checkpoint, name, settings[name], "a mapping")
+    data = (settings.get("recipe") or {}).get("data") or {}
+    if not isinstance(data, dict):
+        raise _odd(checkpoint, "recipe.data", data, "a mapping")
+    for known in dataclasses.fields(Data):
+        value, default = data.get(known.name, known.default), known.default
+        kinds = _TEXTS.get(known.name, type(default) if default is not None else int | float | list | None)
+        if not isinstance(value, float | int if kinds is float else kinds):
+            raise _odd(checkpoint, f"recipe.data.{known.name}", value, "another kind of value")
+    classes = settings.get("classes") or []
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise _odd(checkpoint, "classes", classes, "a list of names")
+    for name, numbers in (settings.get("preprocess") or {}).items():
+        for number in numbers if isinstance(numbers, list) else [numbers]:
+            if isinstance(number, int | float) and not (abs(number) < 1e6):
+                raise _odd(checkpoint, f"preprocess.{name}", numbers, "a number of ordinary size")
+
+
+def _odd(checkpoint: Checkpoint, name: str, value: Any, wanted: str) -> ValueError:
+    found = repr(value)
+    found = found if len(found) < 60 else found[:57] + "..."
+    return ValueError(
+        f"{checkpoint.path} is damaged: its setting {name} is {found}, where {wanted} belongs; fetch it again"
+    )
 
 
 def _read_pickle(path: Path) -> Checkpoint:
@@ -76,5 +124,5 @@ def _read_safetensors(path: Path) -> Checkpoint:
             weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
             settings = json.loads((file.metadata() or {}).get(METADATA, "{}"))
     except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a readable safetensors file ({error}): it may be damaged") from error
+        raise ValueError(f"{path} is not a readable safetensors file ({error}): fetch it again") from error
     return Checkpoint(path, unwrap(weights, path), settings if isinstance(settings, dict) else {})

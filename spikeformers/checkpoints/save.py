@@ -1,4 +1,4 @@
-"""Writing a model: to a file, to a folder that explains itself, to the Hugging Face Hub."""
+"""Save a model: to a file, to a folder with a model card, to the Hugging Face Hub."""
 
 import json
 from contextlib import ExitStack
@@ -16,21 +16,26 @@ from spikeformers.checkpoints.read import METADATA, WEIGHTS, read_checkpoint
 from spikeformers.files import atomic_path
 from spikeformers.models.network import SpikingTransformer
 
-# The other files of a folder, and what tells ours from another's of the same name.
+# The other files of a folder, and a text in each that marks it as written here.
 _CARD, _CONFIG = "README.md", "config.json"
 _MARKS = {_CARD: "\nlibrary_name: spikeformers\n", _CONFIG: '{\n  "config": {'}
 
 
 def save_pretrained(model: nn.Module, path: str | Path, **settings: Any) -> Path:
-    """Writes a model's weights and `config`, with any further settings, as safetensors; returns that file.
+    """Saves a model's weights, `config` and further settings as safetensors. Files are replaced whole or not at all.
 
-    `path` is a `.safetensors` file or a folder, which gets `weights.safetensors`, its settings once more as
-    `config.json`, and a model card, `README.md`: with that it is a repository for the Hub. The card shows of the
-    settings `test`, `recipe`, `preprocess`, `license` (the weights') and `energy_mj` (millijoules an image).
-    No file is ever half-written, and a folder without weights is no model. Of a model in a wrapper, such as
-    DataParallel's or torch.compile's, what is inside is written.
+    Args:
+        model: The model; DataParallel, torch.compile and the like are unwrapped.
+        path: A `.safetensors` file, or a folder, which gets `weights.safetensors`, `config.json` and a model card,
+            `README.md`: a complete Hub repository.
+        **settings: Saved with the weights. The card shows `test`, `recipe`, `preprocess`, `license` (of the weights)
+            and `energy_mj` (millijoules per image).
 
-    Raises ValueError for what is no model of ours, and for a folder with a README.md or config.json of someone else's.
+    Returns:
+        The path of the weights.
+
+    Raises:
+        ValueError: `model` is not a SpikingTransformer, or the folder has another README.md or config.json.
     """
     return _save(_bare(model), Path(path), settings)
 
@@ -38,18 +43,27 @@ def save_pretrained(model: nn.Module, path: str | Path, **settings: Any) -> Path
 def push_to_hub(
     model: nn.Module | str | Path, repo: str, *, private: bool = False, message: str = "", **settings: Any
 ) -> str:
-    """Publishes a model, as `save_pretrained` writes it, on the Hugging Face Hub; returns the repository's address.
+    """Publishes a model on the Hugging Face Hub, as `save_pretrained` writes it. Log in once: `hf auth login`.
 
         push_to_hub("runs/digits", "you/spikformer-digits", license="mit")
 
-    `model` is a model, or a run folder or file of one, whose settings go along: they will be public. `repo` is
-    `owner/name`, made if need be, `private` if so; `message` is the commit's. Log in by `hf auth login`, once.
+    Args:
+        model: A model, or a run folder or weight file, whose settings are published too.
+        repo: `owner/name`, created if missing.
+        private: Whether a new repository is private.
+        message: The commit message.
+        **settings: As in `save_pretrained`; they replace a file's.
 
-    Raises ValueError for a name that is none, what `from_pretrained` raises for a folder, and ConnectionError, in one
-    line, where the Hub cannot be reached or refuses.
+    Returns:
+        The URL of the repository.
+
+    Raises:
+        ValueError: `repo` is not `owner/name`, or what `from_pretrained` raises for a file.
+        FileNotFoundError: There is no such file.
+        ConnectionError: The Hub cannot be reached or refuses.
     """
     if not is_repository(repo):
-        raise ValueError(f"{repo!r} is not the name of a repository: write owner/name")
+        raise ValueError(f"{repo!r} is not a repository name: write owner/name")
     if isinstance(model, str | Path):
         checkpoint = read_checkpoint(model)
         model, settings = build_from(checkpoint), {**checkpoint.settings, **settings}
@@ -60,11 +74,11 @@ def push_to_hub(
 
 
 def _bare(model: nn.Module) -> SpikingTransformer:
-    """The model inside DataParallel, torch.compile and their kin. Raises ValueError where there is none."""
+    """The model inside DataParallel, torch.compile and the like. Raises ValueError if there is none."""
     while isinstance(inside := getattr(model, "_orig_mod", getattr(model, "module", None)), nn.Module):
         model = inside
     if not isinstance(model, SpikingTransformer):
-        raise ValueError(f"a {type(model).__name__} is no model of spikeformers: give a SpikingTransformer")
+        raise ValueError(f"a {type(model).__name__} is not a spikeformers model: give a SpikingTransformer")
     return model
 
 
@@ -77,7 +91,7 @@ def _save(model: SpikingTransformer, path: Path, settings: dict[str, Any], repo:
     folder, is_new = path.parent, not path.parent.exists()
     for name in texts:
         if (file := folder / name).is_file() and _MARKS[name] not in file.read_text("utf-8", "replace"):
-            raise ValueError(f"{file} is not of our making, and would be replaced: save to a folder of its own")
+            raise ValueError(f"{file} was not written by spikeformers and would be replaced: save to another folder")
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with ExitStack() as files:

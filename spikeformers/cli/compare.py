@@ -7,7 +7,7 @@ usage: spikeformers compare RECIPE|MODEL --swap SLOT=A,B[,...] [--swap ...] [--s
 
 Trains every combination at the same budget, over the same seeds, data order and augmentation, and leaves a report in
 runs/compare-<recipe>/: index.html, report.md, report.json, variants.csv, runs.csv, pareto.svg. The first combination is
-what the others are told against. Started again, it goes on where it was interrupted, and skips what is done.
+the one the others are compared with. Started again, it resumes interrupted runs and skips finished ones.
 
   --swap SLOT=A,B     an argument of the model, and what to put there: attention=SSA,my_ideas.py:MyAttention
   --seeds N           runs of each combination, from the recipe's seed on (3), or the seeds, as 0,1,5

@@ -13,8 +13,8 @@ Trains by a recipe (a name from `spikeformers recipes`, or a file, mine.yaml) an
 pictures in runs/<recipe>/.
 
   --model NAME        another model, one of the recipe's sizes; arguments are --model.time_steps 8, --model.neuron PLIF
-  --data NAME         digits cifar10 cifar100 fashion_mnist mnist cifar10dvs dvs128_gesture n_caltech101 nmnist, or a
-                      folder of images or event recordings: train/<class>/*, test/<class>/*
+  --data NAME         a folder of images or event recordings, train/<class>/*, test/<class>/*, or one of
+                      {sets}
   --start_from CKPT   begin with the weights of a run or a file: for more time steps, larger images, other classes, or
                       after pre-training
   --epochs N  --batch_size N  --optimizer.lr X  --precision bf16-mixed  --seed N  --data.workers N ...
@@ -52,7 +52,10 @@ def _no_traceback(run: Path) -> Iterator[None]:
 
 def run(words: list[str]) -> None:
     if not words or {"-h", "--help"} & set(words):
-        print(HELP, end="")
+        from spikeformers.data import known_sets
+
+        text = HELP.replace("{sets}", " ".join(known_sets()))
+        print(text, end="")
         return
     recipe_name, *words = words
     again = recipe_name == "--like" and words

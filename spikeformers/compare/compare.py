@@ -46,14 +46,25 @@ def compare(
     say: Say = lambda line: None,
     **how: Any,
 ) -> Report:
-    """Trains every combination of parts alike, over the same seeds, and leaves a report in `base.out/name/`.
+    """Trains every combination of parts alike, over the same seeds, and writes a report to `base.out/name/`.
 
         compare(base_recipe("digits"), {"attention": ["SSA", "SDSA"], "neuron": ["LIF", "PLIF"]}, seeds=3)
 
-    `how` is what `plan_comparison` takes. What is finished is skipped, what was interrupted goes on. `watch` is told of
-    runs, `say` of what goes on between them. Runs that failed are in the report, with why.
+    Finished runs are skipped, interrupted ones resume, and failed ones are in the report with the reason.
 
-    Raises what `plan_comparison` and `Comparison.run` raise.
+    Args:
+        base: The recipe that all combinations share.
+        swaps: For each argument of the model, the values to try.
+        watch: Called as runs make progress.
+        say: Called with lines on what happens between runs.
+        **how: Further arguments of `plan_comparison`.
+
+    Returns:
+        The report, as also written to the folder.
+
+    Raises:
+        ValueError: As `plan_comparison` and `Comparison.run`.
+        FileNotFoundError: As `plan_comparison`.
     """
     return plan_comparison(base, swaps, say=say, **how).run(watch, say)
 
@@ -135,13 +146,25 @@ def plan_comparison(
     name: str | None = None,
     say: Say = lambda line: None,
 ) -> Comparison:
-    """Every combination of parts, each tried out and priced, with the runs that it takes.
+    """Plans a comparison: builds every combination of parts, tries it out and measures what its training costs.
 
-    The first combination is what the others are told against. `seeds` are counted from the recipe's, or given one by
-    one. `even` names a number of the model that is moved until all have about the first's parameters. `jobs` runs
-    train at once; the default is one a GPU.
+    Args:
+        base: The recipe that all combinations share.
+        swaps: For each argument of the model, the values to try. The others are compared with the first combination.
+        seeds: The number of seeds, counted from the recipe's, or the seeds themselves.
+        budget: What each run may cost; None takes the recipe's epochs.
+        even: A number among the model's arguments, adjusted until all combinations have about as many parameters as
+            the first.
+        jobs: How many runs train at once; None is one a GPU.
+        name: The comparison's folder inside `base.out`; None takes `compare-` and the recipe's name.
+        say: Called with lines on what is being done.
 
-    Raises ValueError or FileNotFoundError, in one line with the combination's name, for what does not fit.
+    Returns:
+        The comparison, ready to `run`; nothing is written yet.
+
+    Raises:
+        ValueError: A setting or a combination, which the message names, does not fit.
+        FileNotFoundError: Data or a file of parts is missing.
     """
     chosen = [*range(base.seed, base.seed + seeds)] if isinstance(seeds, int) else [*seeds]
     if not chosen or len({*chosen}) < len(chosen):
@@ -155,7 +178,7 @@ def plan_comparison(
 
     say("trying out every combination")
     sets = load_sets(asdict(base.data), seed=base.seed)
-    images, validated = len(sets.train), len(sets.validation)  # pyright: ignore[reportArgumentType]
+    images, validated = len(sets.train), len(sets.validation)
     if not validated:
         raise ValueError("there are no validation images to choose epochs by: cut some, as by --data.validation 0.1")
     if even:

@@ -146,7 +146,7 @@ def make_report(
     notes = [paired.in_words(name, first, corrected[name]) for name, paired in against.items()]
     notes += [_why(name, gains[name]) for name in front] + effects_in_words(runs, outcomes, grain)
     if first not in names:
-        notes.append(f"{first}, the first, failed in all its seeds: nothing can be told against it.")
+        notes.append(f"{first}, the first, failed in all its seeds: nothing can be compared with it.")
     if max(row.validation for row in rows) < 150 / models[first]["num_classes"]:
         notes.append("No variant does much better than guessing: train longer before taking anything from this.")
     if any(paired.seeds > 1 for paired in against.values()):

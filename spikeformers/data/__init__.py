@@ -1,8 +1,8 @@
 """Labelled images and event recordings: sets by name or folder, their transforms, and replayable sampling.
 
-An item of a set is (PIL image or `Recording`, label); `Augmented` puts a transform behind it and gives ([C, H, W] or
-[T, C, H, W] tensor, label), so a batch is [B, C, H, W] or [B, T, C, H, W]. Importing this pulls in torch and Pillow;
-torchvision, timm, scikit-learn and evlib wait for their use.
+An item of a set is (PIL image or `Recording`, label); `Augmented` applies a transform and returns ([C, H, W] or
+[T, C, H, W] tensor, label), so a batch is [B, C, H, W] or [B, T, C, H, W]. Importing this imports torch and Pillow;
+torchvision, timm, scikit-learn and evlib are imported on first use.
 """
 
 from .events import EventSets, known_event_sets, load_events

@@ -1,4 +1,4 @@
-"""The 1,797 handwritten digits that ship with scikit-learn: real images that need no network."""
+"""The 1,797 handwritten digits that ship with scikit-learn: real images, no download."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from .split import stratified_split
 
-# Of the training part's 8x8 pixels in 0..1 units.
+# Of the training split's 8x8 pixels, scaled to 0..1.
 MEAN, STD = (0.3058,), (0.3764,)
 
 
@@ -27,10 +27,10 @@ class Digits(Dataset):
 
 
 def load_digits() -> tuple[Digits, Digits]:
-    """The training and the test digits; the test split is the same fifth of every class, whatever a run's seed."""
+    """The training and test digits. The test split is the same fifth of every class for every seed."""
     from sklearn.datasets import load_digits as load_bunch
 
-    bunch: Any = load_bunch(return_X_y=True)  # arrays, and not the data frames that it can also give
+    bunch: Any = load_bunch(return_X_y=True)  # arrays, not data frames
     images, labels = bunch
     images = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)  # stored as 0..16
     train, test = stratified_split(labels, 0.2, seed=0)

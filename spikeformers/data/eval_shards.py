@@ -1,16 +1,16 @@
-"""One process's share of a set that all evaluate together."""
+"""One process's share of a set in distributed evaluation."""
 
 from typing import Any
 
 from torch.utils.data import Dataset
 
-NOT_COUNTED = -1  # the label of what stands for nothing, and is in no accuracy
+NOT_COUNTED = -1  # the label of padding, which no accuracy counts
 
 
 class Share(Dataset):
-    """Every `of`-th item from `first` on; shares too short by one end with an item that is not counted.
+    """Every `of`-th item from `first` on, padded with one uncounted item where needed.
 
-    All shares are as long, for processes wait for each other at each batch, and together they hold every item once.
+    Processes wait for each other at each batch, so all shares have the same length. Together they hold every item once.
     """
 
     def __init__(self, dataset: Any, first: int, of: int):

@@ -20,9 +20,9 @@ class FolderImages(ImageFiles):
 
 
 def read_folder(folder: Path) -> tuple[dict[str, FolderImages], tuple[str, ...]]:
-    """The splits that lie in `folder` by name, and the class names; what else lies there is counted aloud.
+    """The splits in `folder` by name, and the class names. Logs how many other files it skips.
 
-    Raises FileNotFoundError where a split or its images are missing, ValueError where the splits' classes differ.
+    Raises FileNotFoundError if a split or its images are missing, ValueError if the splits' classes differ.
     """
     names = [name for name in ("train", "val", "test") if (folder / name).is_dir()]
     if "train" not in names or len(names) == 1:
@@ -51,7 +51,7 @@ def read_folder(folder: Path) -> tuple[dict[str, FolderImages], tuple[str, ...]]
         splits[name] = FolderImages(samples)
     if others:
         logging.getLogger("spikeformers").warning(
-            "passed over %d file(s) of %s, the first is %s: images lie in class folders, and their names end in %s",
+            "skipped %d file(s) of %s, the first is %s: images belong in class folders, and their names end in %s",
             len(others), folder, others[0], " ".join(EXTENSIONS),
         )  # fmt: skip
     return splits, classes["train"]
@@ -69,7 +69,7 @@ def _check_same_classes(folder: Path, train: tuple[str, ...], name: str, other: 
     if only_train or only_other:
         raise ValueError(
             f"the class folders of train and {name} differ in {folder}: only in train {_first(only_train)}, only in "
-            f"{name} {_first(only_other)}; both need the same ones"
+            f"{name} {_first(only_other)}; give both the same class folders"
         )
 
 

@@ -1,4 +1,4 @@
-"""Image sets of the Hugging Face Hub, `hfds/owner/name`, or of a folder in their layouts, by the `datasets` library."""
+"""Image sets on the Hugging Face Hub, `hfds/owner/name`, or in a folder that the `datasets` library reads."""
 
 import io
 import logging
@@ -28,11 +28,11 @@ class HubImages(ImageFiles):
 
 
 def read_hub(name: str, root: str | Path) -> tuple[dict[str, HubImages], tuple[str, ...]]:
-    """The splits of `hfds/owner/name`, or `hfds/FOLDER` of files that `datasets` reads, kept under `root`; the classes.
+    """The splits and classes of `hfds/owner/name` or `hfds/FOLDER`, cached under `root`.
 
-    The column of images is the one that holds any; labels are the column `label`, or else the only one of classes, and
-    may be classes, whole numbers or words, which are put in order. A split without labels is left out aloud.
-    Raises ImportError without `datasets`, FileNotFoundError where the set, a split or such a column is missing.
+    Images are in the column `image` or the only image column; labels in `label` or the only class column. Labels may
+    be classes, integers or strings, which are sorted. A split without labels is skipped with a warning.
+    Raises ImportError without `datasets`, FileNotFoundError if the set, a split or a column is missing.
     """
     try:
         import datasets
@@ -49,7 +49,7 @@ def read_hub(name: str, root: str | Path) -> tuple[dict[str, HubImages], tuple[s
         }
     except (OSError, ValueError, KeyError, RuntimeError) as error:  # no network, no such set
         reason = " ".join(str(error).split())
-        raise FileNotFoundError(f"{name} cannot be read ({reason})") from error
+        raise FileNotFoundError(f"{name} cannot be read ({reason}); check the name and the connection") from error
     lacking = f"{name} has the splits {', '.join(there)}: it needs train, and validation or test, with labels"
     if "train" not in tables:
         raise FileNotFoundError(lacking)
@@ -57,7 +57,7 @@ def read_hub(name: str, root: str | Path) -> tuple[dict[str, HubImages], tuple[s
     targets, classes = _targets(name, tables, labels)
     if "train" not in targets or len(targets) == 1:
         raise FileNotFoundError(lacking)
-    undecoded = datasets.Image(decode=False)  # our own decoder says what is wrong with which image
+    undecoded = datasets.Image(decode=False)  # `read_image` names the image that fails
     splits = {
         ours: HubImages(f"{name}, {chosen[ours]}", tables[ours].cast_column(images, undecoded), images, found)
         for ours, found in targets.items()
@@ -66,36 +66,37 @@ def read_hub(name: str, root: str | Path) -> tuple[dict[str, HubImages], tuple[s
 
 
 def _columns(name: str, features: Any, datasets: Any) -> tuple[str, str]:
-    """The column of images, and that of labels."""
+    """The image column and the label column."""
     images = [column for column, kind in features.items() if isinstance(kind, datasets.Image)]
     classes = [column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
     image = "image" if "image" in images else images[0] if len(images) == 1 else None
     label = "label" if "label" in features else classes[0] if len(classes) == 1 else None
     if image is None or label is None:
         raise FileNotFoundError(
-            f"{name} has the columns {', '.join(features)}: it needs one of images, or one called image, and one of "
-            "classes, or one called label"
+            f"{name} has the columns {', '.join(features)}: name its image column image and its label column label"
         )
     return image, label
 
 
 def _targets(name: str, tables: dict[str, Any], column: str) -> tuple[dict[str, list[int]], tuple[str, ...]]:
-    """The labels of all splits that have some, as whole numbers from 0, and the classes."""
+    """The labels of each labelled split, as integers from 0, and the classes."""
     values = {ours: table.select_columns(column)[:][column] for ours, table in tables.items()}
     for ours, found in list(values.items()):
-        if all(value is None or value == -1 for value in found):  # so the Hub keeps the answers of a test to itself
-            logging.getLogger("spikeformers").warning("the %s split of %s has no labels: it is not used", ours, name)
+        if all(value is None or value == -1 for value in found):  # how the Hub hides the labels of a test set
+            logging.getLogger("spikeformers").warning("the %s split of %s has no labels and is not used", ours, name)
             del values[ours]
     distinct = {value for found in values.values() for value in found}
     if len(kinds := {type(value) for value in distinct}) > 1 or not kinds <= {int, str, bool}:
         raise ValueError(
-            f"the column {column} of {name} holds {' and '.join(sorted(kind.__name__ for kind in kinds))}: labels are "
-            "classes, whole numbers or words, one in every row"
+            f"the column {column} of {name} holds {' and '.join(sorted(kind.__name__ for kind in kinds))}: store "
+            "labels as classes, integers or strings, one in every row"
         )
     names = getattr(tables["train"].features[column], "names", None)
     order = sorted(distinct) if names is None else range(len(names))
     if strange := distinct - set(order):
-        raise ValueError(f"the column {column} of {name} holds {min(strange)}, where {len(order)} classes are named")
+        raise ValueError(
+            f"the column {column} of {name} holds {min(strange)}, but names {len(order)} classes: number labels from 0"
+        )
     place = {value: k for k, value in enumerate(order)}
     return {ours: [place[value] for value in found] for ours, found in values.items()}, tuple(
         str(value) for value in names or order

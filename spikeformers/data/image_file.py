@@ -1,4 +1,4 @@
-"""The one door for images: a file, a file in memory or Pillow's own object becomes what a model is shown."""
+"""Reading images: every file, file in memory or Pillow object passes through `read_image`."""
 
 import os
 import sys
@@ -16,14 +16,14 @@ from .readable import Readable
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff", ".gif", ".avif")
 
 SKIP_BROKEN = "skip_broken=True (train: --data.skip_broken true; eval: --skip-broken)"
-_IN_A_SET = f"replace or delete it, or leave out what cannot be read by {SKIP_BROKEN}"
+_IN_A_SET = f"replace or delete it, or skip unreadable files with {SKIP_BROKEN}"
 
 
 def read_image(image: Any, name: str, mode: str = "RGB", remedy: str = _IN_A_SET) -> Image.Image:
-    """An image, by path, open file or as Pillow's object, in `mode`, and upright, as its EXIF tag says.
+    """An image from a path, open file or Pillow object, converted to `mode` and rotated by its EXIF tag.
 
-    Of an animation a file gives the first frame, an object the one that it stands at. Raises ValueError, with its
-    `name` and a `remedy`, where it cannot be decoded or is deeper than 8 bits, which Pillow would clip to white.
+    An animation's file gives its first frame, a Pillow object its current one. Raises ValueError, with `name` and
+    `remedy`, if the image cannot be decoded or has more than 8 bits a channel, which Pillow would clip to white.
     """
     try:
         with nullcontext(image) if isinstance(image, Image.Image) else Image.open(image) as opened:
@@ -33,7 +33,7 @@ def read_image(image: Any, name: str, mode: str = "RGB", remedy: str = _IN_A_SET
     except _TooDeepError as error:
         raise ValueError(f"{name} has more than 8 bits a channel (mode {error}); save it with 8 bits") from None
     except UnidentifiedImageError as error:
-        raise ValueError(f"{name} cannot be read as an image (of no format that is known); {remedy}") from error
+        raise ValueError(f"{name} cannot be read as an image (unknown format); {remedy}") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and more
         raise ValueError(f"{name} cannot be read as an image ({' '.join(str(error).split())}); {remedy}") from error
 
@@ -43,24 +43,24 @@ class _TooDeepError(Exception):
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    image.load()  # first, so that a picture that is broken is not taken for one whose tags are
+    image.load()  # first, so that broken pixels are not mistaken for broken tags
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # tags that cannot be read; the picture can
+    except Exception:  # the tags are broken, the pixels are not
         return image
 
 
 class ImageFiles(Dataset):
-    """Labelled images in files; item i is (PIL image of mode RGB, label). Raises what `read_image` raises."""
+    """Labelled image files; item i is (PIL image of mode RGB, label). Raises what `read_image` raises."""
 
     targets: list[int]
 
     def name_of(self, index: int) -> str:
-        """How errors call image `index`."""
+        """The name of image `index` in error messages."""
         raise NotImplementedError
 
     def file_of(self, index: int) -> str | BinaryIO:
-        """Where image `index` is: a path, or a file in memory."""
+        """Image `index`, as a path or a file in memory."""
         raise NotImplementedError
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ class Kept(Subset):
 
 
 def item_at(dataset: Any, index: int) -> tuple[Any, int]:
-    """The dataset that item `index` of a subset of a subset lies in, and its place there."""
+    """The dataset and index behind item `index` of nested subsets."""
     while isinstance(dataset, Subset | Readable):
         index = dataset.indices[index] if isinstance(dataset, Subset) else index
         dataset = dataset.dataset
@@ -87,19 +87,19 @@ def item_at(dataset: Any, index: int) -> tuple[Any, int]:
 
 
 def find_broken(dataset: Any) -> dict[int, str]:
-    """The images of a dataset that cannot be read, by their places, and why. Of datasets other than of files, none.
+    """The unreadable images of a dataset of files: their indices, and why. Empty for other datasets.
 
-    What tells is read, rather than all pixels: headers, checksums, and whether a JPEG has an end.
+    Checks headers, checksums and the end of each JPEG, and decodes pixels only where these are not enough.
     """
     if not len(dataset) or not isinstance(item_at(dataset, 0)[0], ImageFiles):
         return {}
-    with ThreadPool(16) as pool:  # the time goes to the disk
+    with ThreadPool(16) as pool:  # bound by the disk
         whys = pool.imap(lambda i: _why_broken(*item_at(dataset, i)), range(len(dataset)), chunksize=32)
         return {i: why for i, why in enumerate(_shown(whys, len(dataset))) if why}
 
 
 def check_images(dataset: Any) -> None:
-    """Raises ValueError, naming the first, where images of a dataset of files cannot be read."""
+    """Raises ValueError, naming the first, if any images of a dataset of files cannot be read."""
     if broken := list(find_broken(dataset).values()):
         reason, _, remedy = broken[0].partition("; ")
         others = f", and {len(broken) - 1} more of {len(dataset)} images cannot" if broken[1:] else ""
@@ -122,12 +122,12 @@ def _why_broken(images: ImageFiles, index: int) -> str:
 
 
 def _is_surely_whole(file: BinaryIO) -> bool:
-    """Whether an image is found whole without decoding it; what is not is to be decoded, and may be whole still."""
+    """Whether an image is certainly complete without decoding it; False says only that decoding must decide."""
     try:
         with Image.open(file) as image:
             if image.mode.startswith(("I", "F")) or image.format not in ("JPEG", "MPO", "PNG"):
                 return False
-            image.verify()  # a PNG's checksums; of a JPEG nothing
+            image.verify()  # checks a PNG's checksums, and nothing of a JPEG
             if image.format == "PNG":
                 return True
     except Exception:
@@ -141,13 +141,11 @@ def _shown(found: Iterable[str], total: int) -> Iterable[str]:
     from rich.progress import track
 
     console = Console(file=sys.stderr)
-    return track(
-        found, "looking at image files", total, console=console, transient=True, disable=not console.is_terminal
-    )
+    return track(found, "checking image files", total, console=console, transient=True, disable=not console.is_terminal)
 
 
 def files_below(folder: Path) -> list[str]:
-    """All files in a folder and in those inside it, but hidden ones, folder after folder in the order of names.
+    """All files below a folder except hidden ones, sorted by folder, then by name.
 
     Raises OSError for a folder that cannot be opened.
     """
@@ -159,7 +157,7 @@ def files_below(folder: Path) -> list[str]:
 
 
 def is_image_name(path: str | Path) -> bool:
-    """Whether a file's name ends as an image's does."""
+    """Whether a file's extension is that of an image."""
     return str(path).lower().endswith(EXTENSIONS)
 
 

@@ -1,4 +1,4 @@
-"""One input as a model sees it, by the settings that travel with its weights."""
+"""Preprocessing single inputs by the settings saved with a model's weights."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -18,24 +18,31 @@ from .image_file import EXTENSIONS, files_below, is_image_name, read_image
 from .transforms import eval_transform
 
 _MODES = {1: "L", 3: "RGB"}
-_ALONE = "leave it out, or predict --skip-broken"
+_ALONE = "leave it out, or run predict --skip-broken"
 
 
 def input_reader(preprocess: Mapping[str, Any], channels: int) -> Callable[[Any], list[Tensor]]:
-    """From a path or a PIL image to `[C, H, W]`, or from a path or a `Recording` to `[T, C, H, W]`.
+    """A function that reads one input as a model takes it.
 
-    It is one of a list, which has more of a recording that is cut into windows.
+    Args:
+        preprocess: The settings saved with the model's weights.
+        channels: The channels the model takes.
 
-    What it returns raises FileNotFoundError where there is no such file, ValueError, naming it, for a file or image
-    that cannot be read, and TypeError for anything else.
+    Returns:
+        A function from a path or PIL image to a list of one `[C, H, W]` tensor, or from a path or `Recording` to a list
+        of `[T, C, H, W]` tensors, one a window. It raises FileNotFoundError for a missing file, ValueError for an
+        unreadable one, and TypeError for anything else.
 
-    Raises KeyError or TypeError where `preprocess` does not say all, ValueError for `channels` that images do not have.
+    Raises:
+        KeyError: `preprocess` lacks a setting.
+        TypeError: `preprocess` lacks a setting.
+        ValueError: Images do not have `channels` channels.
     """
     if "frames_by" in preprocess:
         return _clip_reader(preprocess)
     transform = eval_transform(**preprocess)
     if channels not in _MODES:
-        raise ValueError(f"the model takes {channels} channels: images have 1 or 3")
+        raise ValueError(f"the model takes {channels} channels, but images have 1 or 3: use a model of one of these")
 
     def read(given: Any) -> list[Tensor]:
         if isinstance(given, Image.Image):
@@ -67,19 +74,27 @@ def _clip_reader(preprocess: Mapping[str, Any]) -> Callable[[Any], list[Tensor]]
 
 def _file(given: Any, what: str, also: str) -> Path:
     if not isinstance(given, str | os.PathLike):
-        raise TypeError(f"a {type(given).__name__} is neither the path of a file nor {also}, which the model reads")
+        raise TypeError(f"the model reads a path or {also}, not a {type(given).__name__}: give one of those")
     path = Path(given)
     if path.is_dir():
-        raise FileNotFoundError(f"there is no {what} {path}, which is a folder: give the files in it")
+        raise FileNotFoundError(f"there is no {what} {path}: it is a folder, so give the files in it")
     if not path.is_file():
-        raise FileNotFoundError(f"there is no {what} {path}")
+        raise FileNotFoundError(f"there is no {what} {path}: give a path that exists")
     return path
 
 
 def input_files(preprocess: Mapping[str, Any], given: str | Path) -> list[str]:
-    """The images or recordings in a folder and in those inside it, but hidden ones; of a file, itself.
+    """The files below a folder that a model reads.
 
-    Raises FileNotFoundError where a folder holds none.
+    Args:
+        preprocess: The settings saved with the model's weights, which say whether it reads images or recordings.
+        given: A folder, or a single file, which is returned as it is.
+
+    Returns:
+        Paths, sorted by folder, then by name; hidden files are skipped.
+
+    Raises:
+        FileNotFoundError: The folder holds no such file.
     """
     if not Path(given).is_dir():
         return [str(given)]
@@ -88,5 +103,5 @@ def input_files(preprocess: Mapping[str, Any], given: str | Path) -> list[str]:
         what, endings, fits = "recording", RECORDINGS, lambda file: is_recording(Path(file))
     files = [file for file in files_below(Path(given)) if fits(file)]
     if not files:
-        raise FileNotFoundError(f"{given} holds no {what} ({' '.join(endings)}), which the model learnt from")
+        raise FileNotFoundError(f"{given} holds no {what} ({' '.join(endings)}), as the model reads: give other files")
     return files

@@ -1,4 +1,4 @@
-"""Loading a split for evaluation, and the errors of loading processes in one line."""
+"""Loading a split for evaluation, and one-line errors from worker processes."""
 
 import re
 import signal
@@ -9,20 +9,22 @@ from torch.utils.data import DataLoader, Dataset
 
 
 def eval_loader(split: Dataset, batch_size: int, workers: int) -> DataLoader:
-    """Every item of a prepared split once, in order."""
+    """Loads every item of a prepared split once, in order."""
     return DataLoader(split, batch_size, num_workers=workers, worker_init_fn=leave_interrupts_to_the_main_process)
 
 
 @contextmanager
 def unwrap_worker_errors() -> Iterator[None]:
-    """Raises what a loading process raised as its own ValueError, without the traceback that torch writes into it."""
+    """Re-raises a worker's ValueError without the traceback that torch puts into its message."""
     try:
         yield
     except ValueError as error:
-        if told := re.match(r"Caught ValueError in DataLoader worker.*^ValueError: (.*)", str(error), re.DOTALL | re.M):
-            raise ValueError(told[1].strip()) from error
+        if match := re.match(
+            r"Caught ValueError in DataLoader worker.*^ValueError: (.*)", str(error), re.DOTALL | re.M
+        ):
+            raise ValueError(match[1].strip()) from error
         raise
 
 
 def leave_interrupts_to_the_main_process(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all, and the step still wants its batch
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all, but the step still needs its batch

@@ -1,4 +1,4 @@
-"""Going on past items that cannot be read: files that broke or vanished, among many."""
+"""Skipping items that cannot be read, such as files that broke or vanished."""
 
 import logging
 from collections.abc import Callable
@@ -13,10 +13,10 @@ logger = logging.getLogger("spikeformers")
 
 
 class Readable(Dataset):
-    """A dataset in which the next readable item stands for one that is not; each is said once, and counted.
+    """A dataset that replaces an unreadable item by the next readable one, and logs and counts it once.
 
-    With `counted` False what stands in has a label that no accuracy counts: for evaluation. The count is shared with
-    loading processes. Where none of a hundred in a row can be read, the error of the first is raised.
+    With `counted=False`, for evaluation, the replacement's label is `NOT_COUNTED`. Worker processes share the count.
+    After a hundred unreadable items in a row it raises the error of the first.
     """
 
     def __init__(self, dataset: Any, *, counted: bool = True):
@@ -25,7 +25,7 @@ class Readable(Dataset):
 
     @property
     def broken(self) -> int:
-        """How many could not be read so far."""
+        """How many items could not be read so far."""
         return int(self._broken.sum())
 
     def __len__(self) -> int:
@@ -35,7 +35,7 @@ class Readable(Dataset):
         return self.first_made(self.dataset.__getitem__, index)
 
     def first_made(self, make: Callable[[int], tuple[Any, int]], index: int) -> tuple[Any, int]:
-        """What `make`, given places in `dataset`, makes of the first from `index` on that it can make anything of."""
+        """The result of `make(i)` for the first `i` from `index` on for which it does not fail."""
         for further in range(100):
             at = (index + further) % len(self)
             try:
@@ -49,4 +49,4 @@ class Readable(Dataset):
     def _say(self, index: int, error: Exception) -> None:
         if not self._broken[index]:
             self._broken[index] = True
-            logger.warning("left out, number %d of %d: %s", self.broken, len(self), str(error).partition("; ")[0])
+            logger.warning("skipped, number %d of %d: %s", self.broken, len(self), str(error).partition("; ")[0])

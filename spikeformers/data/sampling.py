@@ -1,4 +1,4 @@
-"""Randomness as a function of seed, epoch and sample, so that a run replayed from a checkpoint is the run."""
+"""Randomness as a function of seed, epoch and sample, so that a resumed run equals an uninterrupted one."""
 
 import contextlib
 import itertools
@@ -16,12 +16,20 @@ from .readable import Readable
 
 
 class EpochSampler(DistributedSampler):
-    """This rank's share of an epoch as (epoch, index); `set_epoch` moves on to the next order.
+    """This rank's share of an epoch as (epoch, index); `set_epoch` sets the order.
 
-    With `repeats` above 1 it is (epoch, index, copy): an epoch, as long as ever, shows so many copies of so many times
-    fewer images, one after the other and on different ranks. Hoffer et al., CVPR 2020, arXiv:1901.09335.
+    With `repeats` n above 1 it yields (epoch, index, copy): each drawn image appears n times in a row, on different
+    ranks, and an epoch keeps its length by drawing 1/n of the images. Hoffer et al., CVPR 2020, arXiv:1901.09335.
 
-    It is a DistributedSampler so that Lightning leaves it in place and sets its epoch.
+    A DistributedSampler, because Lightning leaves those in place and sets their epoch.
+
+    Args:
+        dataset: The set to draw from.
+        num_replicas: How many processes share an epoch.
+        rank: Which of them this is.
+        shuffle: Draw a new order each epoch.
+        seed: Determines the orders.
+        repeats: How often an epoch shows each image it draws.
     """
 
     def __init__(
@@ -34,7 +42,7 @@ class EpochSampler(DistributedSampler):
         seed: int = 0,
         repeats: int = 1,
     ):
-        # The base adds the epoch to its seed; mixed first, seed 1 is not seed 0 one epoch ahead.
+        # The base class adds the epoch to its seed; hashing it first keeps seed 1 from being seed 0 one epoch ahead.
         mixed = int(np.random.SeedSequence(seed).generate_state(1)[0])
         super().__init__(dataset, num_replicas, rank, shuffle, mixed)
         self.repeats = repeats
@@ -49,12 +57,16 @@ class EpochSampler(DistributedSampler):
 
 
 class Augmented(Dataset):
-    """`dataset` behind `transform`: item (epoch, index) is ([C, H, W] tensor, label), the same at every asking.
+    """`dataset` with `transform` applied: item (epoch, index) is ([C, H, W] tensor, label), the same on every access.
 
-    (epoch, index, copy) is another of the same image; a plain index means epoch 0. In the main process the global
-    random states are left as they were.
+    (epoch, index, copy) augments the same image differently; a plain index means epoch 0. The main process's global
+    random states are restored. An item whose transform fails raises ValueError with its name; in a `Readable` the next
+    item replaces it.
 
-    Raises ValueError, naming the item, where the transform fails; of a `Readable` the next one stands in.
+    Args:
+        dataset: Items (PIL image or frames, label).
+        transform: From an image or frames to a tensor; it may draw from Python's, NumPy's and torch's generators.
+        seed: Determines what the transform draws.
     """
 
     def __init__(self, dataset: Any, transform: Callable[[Any], torch.Tensor], seed: int = 0):
@@ -66,11 +78,11 @@ class Augmented(Dataset):
         return len(self.dataset)
 
     def source(self, index: int) -> tuple[Any, int]:
-        """What item `index` is made of, and its label."""
+        """Item `index` before the transform, and its label."""
         return getattr(self.dataset, "items", self.dataset)[index]
 
     def labels(self) -> list[int]:
-        """The label of every item, of which none is read where the set knows its labels."""
+        """The label of every item, without reading items if the set knows its labels."""
         return labels_of(getattr(self.dataset, "items", self.dataset))
 
     def __getitem__(self, item: int | tuple[int, ...]) -> tuple[torch.Tensor, int]:
@@ -85,7 +97,7 @@ class Augmented(Dataset):
                     reason = " ".join(str(error).split()) or type(error).__name__
                     raise ValueError(
                         f"{self._name_of(at)} cannot be prepared in epoch {epoch} ({reason}); replace or delete it, or "
-                        f"leave out such by {SKIP_BROKEN}"
+                        f"skip such items with {SKIP_BROKEN}"
                     ) from error
 
         readable = self.dataset
@@ -103,7 +115,7 @@ class Augmented(Dataset):
 
 
 def labels_of(dataset: Any) -> list[int]:
-    """The labels of a set by its `targets`, its own or those of what it is a part of; else by reading its items."""
+    """The labels of a set, from its own or its parent's `targets`, or else by reading its items."""
     if hasattr(dataset, "targets"):
         return [int(label) for label in dataset.targets]
     if isinstance(dataset, Subset):
@@ -114,8 +126,8 @@ def labels_of(dataset: Any) -> list[int]:
 
 @contextlib.contextmanager
 def _random_states(*key: int) -> Iterator[None]:
-    """Seeds Python's, NumPy's and torch's global generators from `key`; in the main process puts them back."""
-    # Nothing else draws in a worker, and saving and restoring costs 0.1 to 0.2 ms a sample, nearly all of it NumPy's.
+    """Seeds Python's, NumPy's and torch's global generators from `key`, and restores them in the main process."""
+    # Nothing else draws in a worker, and saving and restoring costs 0.1 to 0.2 ms a sample, nearly all in NumPy.
     in_worker = torch.utils.data.get_worker_info() is not None
     states = None if in_worker else (random.getstate(), np.random.get_state(), torch.get_rng_state())
     seeds = np.random.SeedSequence(key).generate_state(3, np.uint64).tolist()

@@ -13,26 +13,38 @@ from .events.recording import EXTENSIONS, is_recording
 from .events.windows import window_of
 from .folders import EXTENSIONS as IMAGES
 from .hugging_face import PREFIX
-from .images import ImageSets, known_image_sets, load_images, tell_which_is_meant
+from .images import ImageSets, known_image_sets, load_images, warn_of_folder
 from .readable import Readable
 from .shards import holds_shards
 
-_BESIDE_IMAGES = (".mat", ".txt", ".csv", ".dat")  # files of these names may say something of images, too
+_BESIDE_IMAGES = (".mat", ".txt", ".csv", ".dat")  # files that may also accompany images
 
 _Sets = TypeVar("_Sets", ImageSets, EventSets)
 
 
 def known_sets() -> tuple[str, ...]:
-    """The names that `load_sets` knows; it takes any other for a folder."""
+    """The names that `load_sets` knows; any other name is a folder."""
     return (*known_image_sets(), *known_event_sets())
 
 
 def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | None = None) -> ImageSets | EventSets:
-    """The set that a recipe's settings of data name; a folder is of what the first class with any holds.
+    """The set that a recipe's `data:` settings name. The first class folder with files decides between the two kinds.
 
-    Both kinds have `name train validation test classes channels`, and make tensors of their splits: `preprocess`,
-    `prepared` and `augmented`. With `skip_broken` images that break later are left out too. Raises what `load_images`
-    and `load_events` raise.
+    Both kinds have `name train validation test classes channels`, and turn their splits into tensors with
+    `preprocess`, `prepared` and `augmented`.
+
+    Args:
+        settings: The fields of `spikeformers.data.settings.Data`. With `skip_broken`, images that break during a run
+            are skipped too.
+        seed: Draws the validation share.
+        validation: The share of every class held out from training, in place of the settings' own.
+
+    Returns:
+        The set's three splits.
+
+    Raises:
+        FileNotFoundError: The set or some of its files are missing.
+        ValueError: A share or the classes are wrong.
     """
     name = settings["name"]
     how: dict[str, Any] = {"root": settings["root"], "seed": seed}
@@ -44,10 +56,10 @@ def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | Non
         raise FileNotFoundError(f"{name!r} is no folder and no known set; {remedy}")
     if name in known_event_sets() or (name not in known_image_sets() and folder.is_dir() and _holds_recordings(folder)):
         how["workers"] = settings["workers"]
-        asked = {key: settings[key] for key in ("channels", "sensor", "test", "split_seed") if key in settings}
-        tell_which_is_meant(name, known_event_sets())
-        return _told_if_alone(load_events(name, **how, **asked, window=window_of(settings)))
-    images = _told_if_alone(load_images(name, **how, skip_broken=settings["skip_broken"]))
+        only_events = {key: settings[key] for key in ("channels", "sensor", "test", "split_seed") if key in settings}
+        warn_of_folder(name, known_event_sets())
+        return _warn_of_one_class(load_events(name, **how, **only_events, window=window_of(settings)))
+    images = _warn_of_one_class(load_images(name, **how, skip_broken=settings["skip_broken"]))
     if not settings["skip_broken"]:
         return images
     return replace(
@@ -59,9 +71,9 @@ def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | Non
 
 
 def _holds_recordings(folder: Path) -> bool:
-    """Whether the first class folder that has recordings or images has the former; of train, where there is one.
+    """Whether the first class folder with recordings or images (in `train`, if there is one) has recordings.
 
-    Raises FileNotFoundError where all have files and none is either.
+    Raises FileNotFoundError if the class folders hold only other files.
     """
     if holds_shards(folder):
         return False
@@ -83,10 +95,10 @@ def _holds_recordings(folder: Path) -> bool:
     return False
 
 
-def _told_if_alone(sets: _Sets) -> _Sets:
-    if len(sets.classes) == 1:  # enough to learn without labels
+def _warn_of_one_class(sets: _Sets) -> _Sets:
+    if len(sets.classes) == 1:  # not an error: pre-training needs no labels
         logging.getLogger("spikeformers").warning(
-            "%s has one class, %s: there is nothing to tell it from, and any accuracy is 100 %%",
+            "%s has one class, %s: any accuracy will be 100 %%; add a second class to classify",
             sets.name, sets.classes[0],
         )  # fmt: skip
     return sets

@@ -1,7 +1,7 @@
 """A folder of WebDataset shards as an image set: `train/*.tar`, and the same under `val`, `test` or both.
 
-A million images are a few hundred files. Shards are read at random places, not as a stream, so that the order of an
-epoch is the seed's, and a run that was cut goes on with the very next batch.
+A million images fit into a few hundred files. Shards are read by random access, not as a stream, so that the seed
+determines the order of an epoch, and an interrupted run resumes with the next batch.
 """
 
 import io
@@ -19,7 +19,7 @@ _SPLITS = ("train", "val", "test")
 
 
 class _Found(NamedTuple):
-    """One shard's images: where each begins, its bytes and its label; and the names of labels without an image."""
+    """One shard's images: each one's offset, size in bytes and label; and labels without an image."""
 
     starts: list[int]
     sizes: list[int]
@@ -48,24 +48,24 @@ class ShardImages(ImageFiles):
 
 
 def holds_shards(folder: Path) -> bool:
-    """Whether images of a folder's splits are in tar files."""
+    """Whether a folder's splits hold tar files."""
     return any(any((folder / name).glob("[!.]*.tar")) for name in _SPLITS)
 
 
 def read_shards(folder: Path) -> tuple[dict[str, ShardImages], tuple[str, ...]]:
-    """The splits that lie in `folder` by name, and the names of classes: the lines of `classes.txt`, or numbers.
+    """The splits in `folder` by name, and the class names: the lines of `classes.txt`, or numbers.
 
-    Each image has its label beside it in the shard: `0001.jpg` and `0001.cls`, which holds a whole number.
-    Raises FileNotFoundError where a split is missing, ValueError for a shard that is none and an image without a label.
+    A shard holds each image with its label: `0001.jpg` and `0001.cls`, an integer.
+    Raises FileNotFoundError if a split is missing, ValueError for an invalid shard or an image without a label.
     """
     shards = {name: found for name in _SPLITS if (found := sorted((folder / name).glob("[!.]*.tar")))}
     if "train" not in shards or len(shards) == 1:
-        missing = "put others into its 'val' or 'test' folder" if "train" in shards else "its 'train' folder has none"
-        raise FileNotFoundError(f"{folder} has shards in {' and '.join(shards)} only: {missing}")
+        missing = "its 'val' or 'test' folder" if "train" in shards else "its 'train' folder"
+        raise FileNotFoundError(f"{folder} has shards in {' and '.join(shards)} only: put others into {missing}")
     for name in _SPLITS:
         if beside := [entry for entry in (folder / name).glob("[!.]*") if entry.is_dir()]:
             raise ValueError(
-                f"{folder} has shards in {', '.join(shards)} and the folder {beside[0]}: leave it one kind of the two"
+                f"{folder} has shards in {', '.join(shards)} and the folder {beside[0]}: keep either shards or folders"
             )
     splits = {name: _read_split(found) for name, found in shards.items()}
     count = 1 + max(max(split.targets) for split in splits.values())
@@ -73,22 +73,25 @@ def read_shards(folder: Path) -> tuple[dict[str, ShardImages], tuple[str, ...]]:
     classes = tuple(listed.read_text().split("\n")) if listed.is_file() else tuple(map(str, range(count)))
     classes = classes[:-1] if classes[-1] == "" else classes
     if len(classes) < count:
-        raise ValueError(f"{listed} names {len(classes)} classes, and the shards' labels go to {count - 1}: one a line")
+        raise ValueError(
+            f"{listed} names {len(classes)} classes, but the shards' labels go up to {count - 1}: name every class, "
+            "one a line"
+        )
     return splits, classes
 
 
 def _read_split(shards: list[Path]) -> ShardImages:
-    with ThreadPool(8) as pool:  # only headers are read: the time goes to the disk
+    with ThreadPool(8) as pool:  # reads headers only, bound by the disk
         found = pool.map(_find, shards)
     if lone := [f"{name}.cls in {shard}" for shard, one in zip(shards, found, strict=True) for name in one.lone]:
         logging.getLogger("spikeformers").warning(
-            "passed over %d label(s) of %s without an image (%s) beside them, the first is %s",
+            "skipped %d label(s) of %s without an image (%s), the first is %s",
             len(lone), shards[0].parent, " ".join(EXTENSIONS), lone[0],
         )  # fmt: skip
     images = ShardImages(shards, found)
     if not len(images):
         raise FileNotFoundError(
-            f"{shards[0].parent} holds no image ({' '.join(EXTENSIONS)}) in its {len(shards)} shards"
+            f"{shards[0].parent} holds no image ({' '.join(EXTENSIONS)}) in its {len(shards)} shards: make them again"
         )
     return images
 
@@ -101,7 +104,7 @@ def _find(shard: Path) -> _Found:
             for member in tar:
                 key, _, extension = member.name.rpartition(".")
                 if any(part.startswith(".") and part != "." for part in member.name.split("/")):
-                    continue  # hidden, as macOS leaves "._0001.jpg" beside "0001.jpg"
+                    continue  # hidden, such as macOS's "._0001.jpg"
                 if f".{extension.lower()}" in EXTENSIONS:
                     images[key] = member
                 elif extension == "cls" and (file := tar.extractfile(member)):
@@ -109,10 +112,10 @@ def _find(shard: Path) -> _Found:
                     if labels[key] < 0:
                         raise ValueError(f"{member.name} holds {labels[key]}, which is below 0")
     except (tarfile.TarError, ValueError) as error:
-        raise ValueError(f"{shard} is no shard of images with whole labels ({error}): make it again") from error
+        raise ValueError(f"{shard} is not a shard of images with integer labels ({error}): make it again") from error
     for key, member in images.items():
         if key not in labels:
-            raise ValueError(f"{shard} has {member.name} and no {key}.cls beside it: each image needs its label")
+            raise ValueError(f"{shard} has {member.name} but no {key}.cls: add a label for each image")
     keys = sorted(images)
     return _Found(
         [images[key].offset_data for key in keys],

@@ -1,4 +1,4 @@
-"""From a PIL image to the tensor a model takes, in timm's and torchvision's steps."""
+"""Transforms from a PIL image to a model's input tensor, built from timm and torchvision."""
 
 import difflib
 import math
@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image, ImageOps
 from torch import Tensor
 
-_INTERPOLATIONS = ("nearest", "bilinear", "bicubic")  # those that Pillow both resizes and rotates with
+_INTERPOLATIONS = ("nearest", "bilinear", "bicubic")  # those with which Pillow both resizes and rotates
 _RAND_AUGMENT = re.compile(r"rand(-(m\d+|n\d+|p(0(\.\d+)?|1)|mstd\d+(\.\d+)?|mmax\d+|inc[01]))*")
 
 
@@ -27,12 +27,26 @@ def train_transform(
     erase: float = 0.0,
     erase_mode: str = "const",
 ) -> Callable[[Image.Image], Tensor]:
-    """PIL image -> [C, H, W] float32: random resized crop, flip, RandAugment, normalisation, random erasing.
+    """The training transform: random resized crop, flip, RandAugment, normalisation, random erasing.
 
-    `crop_scale` is the crop's share of the area, `crop_ratio` its width over height; where no crop fits, the largest
-    central one within `crop_ratio` is taken. `hflip` and `erase` are probabilities. `rand_augment` is timm's string;
-    where `rand_augment_ops` are given, only those of its ops are drawn.
-    Raises ValueError for a name, range or string that means nothing.
+    Args:
+        image_size: Pixels a side of the result.
+        mean: One number a channel, of pixels in 0..1.
+        std: One number a channel.
+        interpolation: nearest, bilinear or bicubic.
+        hflip: Probability of a horizontal flip.
+        crop_scale: Range of the crop's share of the area.
+        crop_ratio: Range of the crop's width over its height; if no crop fits, the largest central one is taken.
+        rand_augment: timm's configuration string, such as `rand-m9-n1`; None for none.
+        rand_augment_ops: Draw only these of its operations; empty draws all.
+        erase: Probability of random erasing.
+        erase_mode: const, rand or pixel.
+
+    Returns:
+        A function PIL image -> [C, H, W] float32.
+
+    Raises:
+        ValueError: A name, range or string is invalid.
     """
     from timm.data.random_erasing import RandomErasing
     from timm.data.transforms import RandomResizedCropAndInterpolation
@@ -69,9 +83,20 @@ def eval_transform(
     interpolation: str = "bicubic",
     crop_pct: float = 1.0,
 ) -> Callable[[Image.Image], Tensor]:
-    """PIL image -> [C, H, W] float32: shorter side to image_size / crop_pct (rounded down), centre crop, normalisation.
+    """The evaluation transform: resize, centre crop, normalisation.
 
-    Raises ValueError for an `interpolation` that does not exist, or a `crop_pct` outside 0 < crop_pct <= 1.
+    Args:
+        image_size: Pixels a side of the result.
+        mean: One number a channel, of pixels in 0..1.
+        std: One number a channel.
+        interpolation: nearest, bilinear or bicubic.
+        crop_pct: The shorter side is resized to image_size / crop_pct, rounded down, before the crop.
+
+    Returns:
+        A function PIL image -> [C, H, W] float32.
+
+    Raises:
+        ValueError: `interpolation` is unknown, or `crop_pct` outside 0 < crop_pct <= 1.
     """
     from torchvision.transforms import CenterCrop, InterpolationMode, Normalize, Resize, ToTensor
 
@@ -83,7 +108,7 @@ def eval_transform(
 
 
 class _Steps:
-    """Transforms one after the other, of images of one mode. Raises ValueError for others, and names what fails."""
+    """Transforms in sequence for images of one mode. Raises ValueError for other modes, and names a failing step."""
 
     def __init__(self, transforms: Sequence[Callable[[Any], Any]], channels: int):
         self.transforms = transforms
@@ -91,7 +116,7 @@ class _Steps:
 
     def __call__(self, image: Image.Image) -> Tensor:
         if self.mode not in (None, image.mode):
-            raise ValueError(f"an image of mode {image.mode} where {self.mode} is prepared: convert it first")
+            raise ValueError(f"an image has mode {image.mode} instead of {self.mode}: convert it first")
         made: Any = image
         for transform in self.transforms:
             made = _named(transform, type(transform).__name__, made)
@@ -99,7 +124,7 @@ class _Steps:
 
 
 class _Op:
-    """One of timm's operations, which says its name where it fails."""
+    """One of timm's operations, named in its errors."""
 
     def __init__(self, op: Any):
         self.op, self.name = op, op.name
@@ -111,7 +136,7 @@ class _Op:
 
 
 class _FailedError(ValueError):
-    """What failed is in the message already."""
+    """The message already names what failed."""
 
 
 def _named(step: Callable[[Any], Any], name: str, image: Any) -> Any:
@@ -124,7 +149,7 @@ def _named(step: Callable[[Any], Any], name: str, image: Any) -> Any:
 
 
 def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """Keeps the upper `bits` of each channel. Of none is left a black image, which Pillow refuses to make since 13."""
+    """Keeps the upper `bits` of each channel. Zero bits give a black image, which Pillow refuses since 13."""
     if bits <= 0:
         return Image.new(image.mode, image.size)
     return image if bits >= 8 else ImageOps.posterize(image, bits)
@@ -134,7 +159,7 @@ def _rand_augment(config: str, names: Sequence[str], image_size: int, mean: Sequ
     from timm.data.auto_augment import rand_augment_transform
     from timm.data.transforms import str_to_pil_interp
 
-    if not _RAND_AUGMENT.fullmatch(config):  # timm would pass over what it does not understand
+    if not _RAND_AUGMENT.fullmatch(config):  # timm ignores what it does not understand
         raise ValueError(f"rand_augment {config!r} is not of the form 'rand-m9-n2-p0.5-mstd0.5-mmax10-inc1'")
     augment = rand_augment_transform(
         config,

@@ -1,4 +1,4 @@
-"""Putting trained models to work."""
+"""Inference with trained models."""
 
 from spikeformers.deploy.engine import SpikeEngine, load_engine, spike_engine
 from spikeformers.deploy.predict import Predictor

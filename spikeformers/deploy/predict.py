@@ -1,4 +1,4 @@
-"""What a checkpoint says of images or recordings it has not seen."""
+"""Classify images or event recordings with a checkpoint."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,14 +17,19 @@ _PLANNED = 16  # images that an engine is planned by
 
 
 class Predictor:
-    """A model with the preprocessing and class names of its checkpoint: files in, labels with confidence out.
+    """A model with the preprocessing and class names of its checkpoint: from files to labels with confidence.
 
         Predictor("runs/digits")(["seven.png"])     # [[("7", 0.98), ("1", 0.01), ...]]
         Predictor("runs/nmnist")(["seven.bin"])
 
-    With `weights`, float32 or int8, a `spike_engine` made of the first inputs answers in the model's place.
+    Args:
+        checkpoint: A run folder, a weight file, or a `Checkpoint` in memory.
+        weights: float32 or int8: a `spike_engine`, made of the first inputs, answers in the model's place.
+        **overrides: Arguments for `create_model`, as in `from_pretrained`.
 
-    Raises what `from_pretrained` raises, and ValueError for a checkpoint that does not say how it sees its input.
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: What `from_pretrained` raises, or a checkpoint without preprocessing.
     """
 
     def __init__(self, checkpoint: str | Path | Checkpoint, *, weights: torch.dtype | None = None, **overrides: Any):
@@ -35,34 +40,50 @@ class Predictor:
         try:
             preprocess = checkpoint.settings["preprocess"]
             if checkpoint.settings.get("recipe", {}).get("data", {}).get("name") == "cifar10dvs":
-                preprocess = {"transposed": True, **preprocess}  # runs of up to 0.3.0 do not say it
-            if "time_steps" in preprocess:  # of recordings as many frames are made as the model is asked for
+                preprocess = {"transposed": True, **preprocess}  # runs up to 0.3.0 lack the setting
+            if "time_steps" in preprocess:  # recordings become as many frames as the model has steps
                 preprocess = {**preprocess, "time_steps": self.model.time_steps}
             self.read = input_reader(preprocess, self.model.in_channels)
             self.preprocess: dict[str, Any] = dict(preprocess)
         except (KeyError, TypeError) as error:
             raise ValueError(
-                f"{checkpoint.path} does not say how its images are prepared: use one of a training run"
+                f"{checkpoint.path} has no preprocessing settings: use the checkpoint of a training run"
             ) from error
         self.classes = checkpoint.settings.get("classes") or [str(k) for k in range(self.model.num_classes)]
 
     def files(self, given: str | Path) -> list[str]:
-        """The images or recordings in a folder and in those inside it; of a file, itself.
+        """Lists the images or recordings in a folder and its subfolders.
 
-        Raises FileNotFoundError where a folder holds none.
+        Args:
+            given: A folder, or a file, which is returned as it is.
+
+        Returns:
+            Their paths.
+
+        Raises:
+            FileNotFoundError: There is none.
         """
         return input_files(self.preprocess, given)
 
     @torch.inference_mode()
     def __call__(self, inputs: Sequence[Any], *, top: int = 5) -> list[list[tuple[str, float]]]:
-        """The `top` classes of each image or recording, with the softmax of its logits, most confident first.
+        """Classifies images or recordings.
 
-        Of a recording that is cut into windows it is the mean over them. Inputs are paths, or objects that pass the
-        same checks: PIL images, or a set's recordings. Raises FileNotFoundError where there is no such file,
-        ValueError, naming it, for what cannot be read.
+        Args:
+            inputs: Paths, PIL images, or recordings of a data set.
+            top: How many classes to return.
+
+        Returns:
+            For each input, the likeliest classes with softmax confidence, in descending order; the mean over the
+            windows of a recording.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            TypeError: `inputs` is not a sequence.
+            ValueError: An input, which is named, cannot be read.
         """
         if isinstance(inputs, str | Path | Image.Image):
-            raise TypeError(f"inputs are one {type(inputs).__name__}: put it into a list")
+            raise TypeError(f"inputs is a single {type(inputs).__name__}: put it in a list")
         if not len(inputs):
             return []
         samples = [self.read(one) for one in inputs]

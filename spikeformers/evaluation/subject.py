@@ -61,7 +61,7 @@ def load_for_analysis(
     if not (other_classes and model in list_models() and not describe_model(model)["num_classes"]):  # it has none
         new["num_classes"] = len(sets.classes)
     built = build_from(checkpoint, trusted=made_here(checkpoint.path)) if checkpoint else rebuild(new).eval()
-    count = len(sets.test)  # pyright: ignore[reportArgumentType]
+    count = len(sets.test)
     chosen = torch.linspace(0, count - 1, min(images, count)).long().tolist()
     loader = eval_loader(test.prepared(built, chosen, other_classes=other_classes), batch_size, 0)
     built = built.to("cuda" if torch.cuda.is_available() else "cpu")

@@ -74,4 +74,5 @@ class TestSet:
             )
         if "time_steps" in preprocess:
             preprocess = {**preprocess, "time_steps": model.time_steps}
-        return sets.prepared(sets.test if only is None else Subset(sets.test, only), preprocess, self.reading)
+        test: Any = sets.test
+        return sets.prepared(test if only is None else Subset(test, only), preprocess, self.reading)

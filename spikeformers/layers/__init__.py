@@ -1,1 +1,1 @@
-"""Parts of spiking networks, one file each. `contracts.py` is the menu: what each kind accepts and returns."""
+"""Parts of spiking networks, one per file. `contracts.py` lists what each kind accepts and returns."""

@@ -1,10 +1,10 @@
-"""Parts that make sense for spikes of 0 and 1 only."""
+"""A check for parts that need binary spikes."""
 
 from torch import nn
 
 
 def check_binary(part: nn.Module, neuron: nn.Module) -> None:
-    """Raises ValueError for a neuron of other levels than 0 and 1. One that declares none is taken at its word."""
+    """Raises ValueError for a neuron that declares other levels than 0 and 1."""
     levels = getattr(neuron, "levels", (0.0, 1.0))
     if {*levels} != {0.0, 1.0}:
         name, kind = type(part).__name__, type(neuron).__name__

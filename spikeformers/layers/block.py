@@ -1,4 +1,4 @@
-"""A block is its cores, one after the other, each behind a shortcut of its own."""
+"""A block: cores in sequence, each with its own shortcut."""
 
 from collections import OrderedDict
 

@@ -1,4 +1,4 @@
-"""Parts one after the other."""
+"""Parts in sequence."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ def run_plain(part: nn.Module, x: Tensor) -> Tensor:
 
 
 class Chain(nn.Sequential):
-    """`nn.Sequential` whose parts are called by `run`, where `recompute_blocks` puts another way than the plain one."""
+    """`nn.Sequential` that calls its parts by `run`, which `recompute_blocks` replaces."""
 
     def __init__(self, *parts: Any):
         super().__init__(*parts)

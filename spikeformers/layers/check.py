@@ -1,4 +1,4 @@
-"""Whether a part keeps its contract, tried out on an input made for it."""
+"""Check that a part keeps its contract, on a given input."""
 
 import copy
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import declared
 
-# What is asked of every part, in the words in which a breach is told.
+# The contracts, as error messages state them.
 SHAPE = "returns the shape that its slot asks for"
 STATE = "keeps no state between calls"
 CAUSAL = "looks ahead in time only where it declares causal = False"
@@ -16,17 +16,17 @@ SAMPLES = "computes each sample of a batch for itself"
 LEVELS = "declares levels, and emits only those"
 
 
-def breach(name: str, part: nn.Module, contract: str, seen: str) -> ValueError:
-    """The error that names a part, the contract it breaks, and what was seen."""
-    return ValueError(f"{type(part).__name__} ({name}) breaks the contract that a part {contract}: {seen}")
+def breach(name: str, part: nn.Module, contract: str, found: str) -> ValueError:
+    """The error for a part that breaks a contract; `found` is the evidence."""
+    return ValueError(f"{type(part).__name__} ({name}) breaks the contract that a part {contract}: {found}")
 
 
 @torch.no_grad()
 def check_part(name: str, part: nn.Module, x: Tensor) -> None:
     """Raises ValueError, with part and contract in one line, for a part that breaks one on `x`, `[T, B, ...]`.
 
-    A copy is tried, in evaluation, its norms set by `x`; the part stays as it is. Needs two steps for a look ahead to
-    show, and two samples. Shapes are what a slot asks for: `check_shape`.
+    Runs a copy in eval mode, with its norms' statistics from `x`; the part is unchanged. `x` needs two steps, to show a
+    look ahead, and two samples. For shapes see `check_shape`.
     """
     part = copy.deepcopy(part).to(x.device)
     for norm in (module for module in part.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)):
@@ -39,7 +39,7 @@ def check_part(name: str, part: nn.Module, x: Tensor) -> None:
     part.train()
     answers = []
     for _ in range(2):
-        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):  # what is drawn may differ between calls
+        with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):  # random draws may differ between calls
             torch.manual_seed(0)
             answers.append(part(x))
     if not _same(*answers):
@@ -58,17 +58,17 @@ def check_part(name: str, part: nn.Module, x: Tensor) -> None:
 
 
 def check_shape(name: str, part: nn.Module, came: Sequence[int], asked: Sequence[int]) -> None:
-    """Raises ValueError for a part whose output has another shape than its slot asks for."""
+    """Raises ValueError for a part whose output does not have the shape of its slot."""
     if tuple(came) != tuple(asked):
-        raise breach(name, part, SHAPE, f"{list(came)} came where {list(asked)} belongs")
+        raise breach(name, part, SHAPE, f"its output is {list(came)}, not {list(asked)}")
 
 
 def check_levels(name: str, part: nn.Module, spikes: Tensor, levels: Sequence[float]) -> None:
-    """Raises ValueError for a neuron that emits other values than it declares."""
+    """Raises ValueError for a neuron that emits values outside its levels."""
     values = spikes.unique()
     away = (values[:, None] - torch.tensor(levels, dtype=values.dtype)).abs().amin(1)
     if len(away) and away.max() > 1e-5:
-        raise breach(name, part, LEVELS, f"{values[away.argmax()]:.4g} came, and its levels are {tuple(levels)}")
+        raise breach(name, part, LEVELS, f"it emits {values[away.argmax()]:.4g}, and its levels are {tuple(levels)}")
 
 
 def _may_not_look_ahead(part: nn.Module) -> bool:
@@ -76,5 +76,5 @@ def _may_not_look_ahead(part: nn.Module) -> bool:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    # Another batch size may take another kernel, which rounds otherwise: a spike more or less is far above this.
+    # Kernels for other batch sizes round differently; a single spike's difference is far larger.
     return torch.allclose(a, b, rtol=1e-4, atol=1e-4)

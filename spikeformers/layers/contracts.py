@@ -1,9 +1,9 @@
-"""What each kind of part must accept and return: the menu.
+"""The contracts: what each kind of part accepts and returns.
 
-Tensors are `[T, B, C, H, W]`. A slot of a model (`neuron=`, `attention=`, ...) takes something to *call* for a part,
-with the arguments below: a class, a function, or `functools.partial(SSA, scale=0.25)`. What comes back is a module.
-No part keeps state between calls. What else a part is to say of itself is in `DECLARATIONS`, below; a part that takes
-`time_steps=` is told them. `spikeformers.layers.check` tries a part out.
+Tensors are `[T, B, C, H, W]`. A slot of a model (`neuron=`, `attention=`, ...) takes a *callable* that makes the part
+from the arguments below: a class, a function, or `functools.partial(SSA, scale=0.25)`. It returns a module without
+state between calls. `DECLARATIONS`, below, lists the attributes by which parts describe themselves. A part that takes
+`time_steps=` gets the model's. `spikeformers.layers.check` checks a part.
 
 | slot        | is called with                              | maps                                       |
 |-------------|---------------------------------------------|--------------------------------------------|
@@ -25,19 +25,19 @@ from typing import Any, NamedTuple, Protocol
 
 from torch import nn
 
-SPIKES, COUNTS, CURRENT = "spikes", "counts of spikes", "current"  # what a stream may carry
+SPIKES, COUNTS, CURRENT = "spikes", "counts of spikes", "current"  # kinds of stream
 
 
 class Declaration(NamedTuple):
-    """An attribute by which parts say what they are: its type, what holds without it, who says it, what, who reads it.
+    """An attribute by which parts describe themselves: type, default, who declares it, meaning, who reads it.
 
-    A default of `...` is none: a part of that kind has to say it.
+    With the default `...` parts of that kind must declare it.
     """
 
     type: str
     default: Any
     by: str
-    says: str
+    meaning: str
     read_by: str
 
 
@@ -45,30 +45,30 @@ DECLARATIONS = {
     "levels": Declaration("tuple[float, ...]", ..., "neurons", "the values it emits", "check, firing rates, energy"),
     "causal": Declaration("bool", True, "all", "False where it looks ahead in time", "check, anytime answers"),
     "resets": Declaration("bool", True, "neurons", "whether a spike changes the membrane", "energy"),
-    "multiplications": Declaration("int", None, "neurons", "of an update; else 1 where there is a leak", "energy"),
-    "emits": Declaration("str", None, "all on the stream", "SPIKES, COUNTS or CURRENT; else what it gets", "check"),
-    "takes": Declaration("tuple[str, ...]", (SPIKES, COUNTS, CURRENT), "shortcuts, cores, ...", "what it may get. A "
-        "shortcut that does not take CURRENT hands its core the stream as it is", "check"),
-    "core": Declaration("nn.Module", None, "shortcuts", "what they stand around: same shape", "check"),
-    "attn_neuron": Declaration("nn.Module", None, "attention", "spikes what was attended to, as q_neuron, k_neuron and "
-        "v_neuron do the operands", "attention maps, operations"),
+    "multiplications": Declaration("int", None, "neurons", "per update; default 1 with a leak, else 0", "energy"),
+    "emits": Declaration("str", None, "all on the stream", "SPIKES, COUNTS or CURRENT; default: as its input", "check"),
+    "takes": Declaration("tuple[str, ...]", (SPIKES, COUNTS, CURRENT), "shortcuts, cores, ...", "kinds of input. A "
+        "shortcut that does not take CURRENT passes the stream to its core unchanged", "check"),
+    "core": Declaration("nn.Module", None, "shortcuts", "the branch, of the same shape", "check"),
+    "attn_neuron": Declaration("nn.Module", None, "attention", "the neuron after the products; q_neuron, k_neuron and "
+        "v_neuron are those of the operands", "attention maps, operations"),
     "num_heads": Declaration("int", 1, "attention", "heads", "attention maps"),
-    "reruns": Declaration("tuple[str, ...]", (), "all", "neurons run over the past again at each step", "operations"),
-    "folded": Declaration("() -> nn.Module", None, "all", "itself for inference, norms and chains in one", "fold"),
-    "in_channels": Declaration("int", ..., "stems", "the image's", "the frame"),
-    "stride": Declaration("int", 1, "stems, down-samplings", "what an image's size must be a multiple of", "the frame"),
-    "num_classes": Declaration("int", ..., "heads", "logits, 0 for features", "the frame"),
-    "forward_heads": Declaration("(x) -> tuple", ..., "heads", "logits of each of its heads apart", "losses"),
-    "classifiers": Declaration("tuple[str, ...]", None, "heads", "its linear layers, as all below if they are to be "
-        "made anew for other classes", "timm, operations"),
-    "dim": Declaration("int", 0, "heads", "what its linear layers read: so many numbers", "timm, stages"),
-    "pool": Declaration("(x) -> Tensor", None, "heads", "what its linear layers read", "the frame"),
-    "reset": Declaration("(num_classes) -> None", None, "heads", "makes its linear layers anew", "the frame"),
+    "reruns": Declaration("tuple[str, ...]", (), "all", "neurons that run again on past steps", "operations"),
+    "folded": Declaration("() -> nn.Module", None, "all", "the part for inference, norms and chains folded", "fold"),
+    "in_channels": Declaration("int", ..., "stems", "channels of the image", "the frame"),
+    "stride": Declaration("int", 1, "stems, down-samplings", "divisor of the image's size", "the frame"),
+    "num_classes": Declaration("int", ..., "heads", "number of logits, 0 for features", "the frame"),
+    "forward_heads": Declaration("(x) -> tuple", ..., "heads", "logits of each classifier", "losses"),
+    "classifiers": Declaration("tuple[str, ...]", None, "heads", "names of its linear layers; as all below, needed to "
+        "reset them for other classes", "timm, operations"),
+    "dim": Declaration("int", 0, "heads", "width of the linear layers' input", "timm, stages"),
+    "pool": Declaration("(x) -> Tensor", None, "heads", "the linear layers' input", "the frame"),
+    "reset": Declaration("(num_classes) -> None", None, "heads", "replaces its linear layers", "the frame"),
 }  # fmt: skip
 
 
 def declared(part: nn.Module, name: str) -> Any:
-    """What a part says of itself, or what holds where it says nothing."""
+    """The value that a part declares, or the default."""
     return getattr(part, name, DECLARATIONS[name].default)
 
 

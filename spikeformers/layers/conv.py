@@ -1,4 +1,4 @@
-"""Convolution and batch norm, the pair that carries nearly all weights of a spiking transformer."""
+"""Convolution and batch norm, which hold nearly all weights of a spiking transformer."""
 
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from spikeformers.ops.spike_conv import spike_conv2d
 
 
 class SpikeConv2d(nn.Conv2d):
-    """`nn.Conv2d` that keeps a byte for each input in training, where they are noted to be spikes or counts of them."""
+    """`nn.Conv2d` that saves inputs noted as spikes or counts in a byte each for backward."""
 
     def forward(self, input: Tensor) -> Tensor:
         counts = noted(input, Counts)
@@ -26,15 +26,14 @@ class SpikeConv2d(nn.Conv2d):
 
 
 class ConvNorm(nn.Module):
-    """A convolution, then batch norm, at every step: `[T, B, C_in, H, W] spikes -> [T, B, C, H', W'] current`.
+    """Convolution and batch norm at every step: `[T, B, C_in, H, W] spikes -> [T, B, C, H', W'] current`.
 
-    Odd kernels are padded to keep the size, `stride` divides it; a kernel as wide as its stride cuts patches. With
-    kernel 1, the default, it is the papers' linear layer on tokens; `groups` of channels see only their own. Batch
-    statistics are shared by all steps, so nothing that depends on t has parameters. An input that is one image at all
-    steps (expanded over T) is computed once.
+    Odd kernels are padded to keep the size; `stride` divides it; a kernel as wide as its stride cuts patches. With
+    kernel 1, the default, it is the papers' linear layer on tokens. `groups` split the channels. All steps share batch
+    statistics, so no parameter depends on t. An input expanded over T (one image at all steps) is computed once.
     """
 
-    norm: Any  # BatchNorm2d; once folded, Identity
+    norm: Any  # BatchNorm2d, or Identity once folded
 
     def __init__(
         self, in_dim: int, dim: int, kernel_size: int = 1, stride: int = 1, *, groups: int = 1, bias: bool = False
@@ -42,7 +41,9 @@ class ConvNorm(nn.Module):
         super().__init__()
         check_whole(in_dim=in_dim, dim=dim, kernel_size=kernel_size, stride=stride, groups=groups)
         if in_dim % groups or dim % groups:
-            raise ValueError(f"in_dim {in_dim} and dim {dim} are not multiples of groups {groups}: it divides both")
+            raise ValueError(
+                f"in_dim {in_dim} and dim {dim} are not multiples of groups {groups}: give groups that divide both"
+            )
         if stride == 1:
             check_odd(kernel_size)
         padding = max(kernel_size - stride + 1, 0) // 2
@@ -52,12 +53,12 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         steps = x.shape[0]
         if takes_once(self.norm, x):
-            y = batch_norm(self.norm, self.conv(x[0])[None], shown=steps)
+            y = batch_norm(self.norm, self.conv(x[0])[None], repeats=steps)
             return y.expand(steps, *y.shape[1:])
         return batch_norm(self.norm, split_time(self.conv(merge_time(x)), steps))
 
     def folded(self) -> Self:
-        """This part with the norm in the convolution, as running statistics have it: for inference."""
+        """The convolution with the norm, by its running statistics, folded in, for inference."""
         self.conv, self.norm = fuse_conv_bn_eval(self.conv, self.norm), nn.Identity()
         return self
 
@@ -69,14 +70,14 @@ class ConvNorm(nn.Module):
 
 
 def check_odd(kernel_size: int) -> None:
-    """Raises ValueError for a kernel that has no middle: the map would not keep its size."""
+    """Raises ValueError for an even kernel, which would change the map's size."""
     check_whole(kernel_size=kernel_size)
     if kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size {kernel_size} has no middle, and the map would change its size: give an odd one")
+        raise ValueError(f"kernel_size {kernel_size} is even and would change the map's size: give an odd one")
 
 
 def one_convolution(weight: Tensor, bias: Tensor) -> ConvNorm:
-    """A folded `ConvNorm` with a weight `[C, C_in, k, k]` and a bias `[C]`: what a chain of layers folds into."""
+    """A folded `ConvNorm` from a weight `[C, C_in, k, k]` and a bias `[C]`."""
     dim, in_dim, kernel_size, _ = weight.shape
     part = ConvNorm(in_dim, dim, kernel_size, bias=True).to(weight)
     part.conv.weight, part.conv.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
@@ -85,17 +86,19 @@ def one_convolution(weight: Tensor, bias: Tensor) -> ConvNorm:
 
 
 class PooledConvNorm(ConvNorm):
-    """ConvNorm that pools where ConvNorm would stride: `[T, B, C_in, H, W] spikes -> [T, B, C, H', W'] current`.
+    """ConvNorm that max-pools instead of striding: `[T, B, C_in, H, W] spikes -> [T, B, C, H', W'] current`.
 
-    With `stride` 2 a 3x3 max pool follows the norm, so that it is current, not spikes, of which the largest is kept:
-    the CML order, Zhou et al., arXiv:2305.05954.
+    With `stride` 2 a 3x3 max pool follows the norm and so pools current, not spikes: the CML order, Zhou et al.,
+    arXiv:2305.05954.
 
     Raises ValueError for other strides than 1 and 2.
     """
 
     def __init__(self, in_dim: int, dim: int, kernel_size: int = 1, stride: int = 1, *, bias: bool = False):
         if stride not in (1, 2):
-            raise ValueError(f"a convolution with a pool cannot have stride {stride}: 1 keeps the size, 2 halves it")
+            raise ValueError(
+                f"stride {stride} of a pooled convolution is not 1 or 2: give 1 to keep the size, 2 to halve it"
+            )
         super().__init__(in_dim, dim, kernel_size, bias=bias)
         self.pool = MaxPool(3, 2, padding=1) if stride == 2 else nn.Identity()
 

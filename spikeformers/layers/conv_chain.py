@@ -1,4 +1,4 @@
-"""The inside of a residual block of a convolutional network."""
+"""The branch of a ResNet block."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from spikeformers.ops.arguments import check_sizes, check_whole
 
 
 class ConvChain(nn.Sequential):
-    """Convolutions with norms, and a neuron between each two: `[T, B, C_in, H, W] spikes -> [T, B, C, H', W'] current`.
+    """Convolutions with norms, and neurons between them: `[T, B, C_in, H, W] spikes -> [T, B, C, H', W'] current`.
 
-    One convolution a kernel size, `hidden_dim` wide but for the last; the first one wider than 1 takes the stride.
+    One convolution per kernel size; all but the last are `hidden_dim` wide. The first kernel above 1 gets the stride.
     Kernels (3, 3) make a basic block, (1, 3, 1) a bottleneck. He et al., CVPR 2016, arXiv:1512.03385.
 
-    Raises ValueError where no kernel is wider than 1.
+    Raises ValueError if no kernel is wider than 1.
     """
 
     def __init__(
@@ -32,7 +32,9 @@ class ConvChain(nn.Sequential):
         check_sizes(kernel_sizes=kernel_sizes)
         wide = next((i for i, size in enumerate(kernel_sizes) if size > 1), None)
         if wide is None:
-            raise ValueError(f"kernel_sizes {tuple(kernel_sizes)} see no neighbours: give at least one above 1")
+            raise ValueError(
+                f"kernel_sizes {tuple(kernel_sizes)} are all 1 and see no neighbours: give at least one above 1"
+            )
         widths = [in_dim, *[hidden_dim] * (len(kernel_sizes) - 1), dim]
         parts = OrderedDict()
         for i, size in enumerate(kernel_sizes):

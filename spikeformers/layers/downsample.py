@@ -1,4 +1,4 @@
-"""Between the stages of a hierarchical trunk."""
+"""Downsampling between stages, for streams of current."""
 
 from torch import Tensor, nn
 
@@ -7,10 +7,10 @@ from spikeformers.layers.conv import ConvNorm
 
 
 class MembraneDownsample(nn.Module):
-    """A neuron, then a 3x3 convolution and norm: `[T, B, C_in, H, W] current -> [T, B, C, H / s, W / s]`.
+    """Neuron, 3x3 convolution, norm: `[T, B, C_in, H, W] current -> [T, B, C, H / s, W / s]`.
 
-    The convolution sees spikes, and the stream behind it is current again; sizes that `stride` does not divide are
-    rounded up. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
+    The convolution sees spikes and returns current. Sizes that `stride` does not divide are rounded up.
+    Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
     """
 
     emits = CURRENT

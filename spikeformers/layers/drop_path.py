@@ -7,9 +7,9 @@ from spikeformers.ops.arguments import check_finite
 
 
 class DropPath(nn.Module):
-    """Zeroes one sample's branch over all steps together, in training only: `[T, B, ...] -> [T, B, ...]`.
+    """Zeroes a sample's branch at all steps, in training only: `[T, B, ...] -> [T, B, ...]`.
 
-    What stays is divided by `1 - rate`, so that the mean is kept. Huang et al., ECCV 2016, arXiv:1603.09382.
+    Kept branches are divided by `1 - rate`, which preserves the mean. Huang et al., ECCV 2016, arXiv:1603.09382.
 
     Raises ValueError for a rate outside [0, 1).
     """
@@ -18,7 +18,7 @@ class DropPath(nn.Module):
         super().__init__()
         check_finite(drop_path=rate)
         if not 0 <= rate < 1:
-            raise ValueError(f"drop_path {rate} is not in [0, 1): it is the share of branches left out")
+            raise ValueError(f"drop_path {rate} is not in [0, 1): give the share of branches to drop")
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""From the stream to logits."""
+"""Heads: from the stream to logits."""
 
 from torch import Tensor, nn
 
@@ -7,7 +7,7 @@ from spikeformers.ops.arguments import check_whole
 
 
 class _LinearHead(nn.Module):
-    """What heads share: linear layers, named in `classifiers`, that can be made anew for other classes."""
+    """A base class of heads: linear layers, named in `classifiers`, that can be replaced for other classes."""
 
     classifiers: tuple[str, ...] = ("linear",)
     linear: nn.Module
@@ -18,7 +18,7 @@ class _LinearHead(nn.Module):
         return self.linear(self.pool(x))
 
     def forward_heads(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The logits of each head apart, for losses: `[T, B, C, H, W] -> ([T, B, K], ...)`."""
+        """The logits of each classifier, for losses: `[T, B, C, H, W] -> ([T, B, K], ...)`."""
         return (self(x),)
 
     def pool(self, x: Tensor) -> Tensor:
@@ -26,9 +26,9 @@ class _LinearHead(nn.Module):
         raise NotImplementedError
 
     def reset(self, num_classes: int) -> None:
-        """Fresh linear layers for so many classes; for 0 none, so that what they would read comes out.
+        """Replaces the linear layers by new ones; for 0 classes by none, so that the head returns their input.
 
-        Raises ValueError for fewer.
+        Raises ValueError for fewer than 0.
         """
         check_whole(dim=self.dim)
         check_whole(0, "give as many as there are to name, 0 for features", num_classes=num_classes)
@@ -38,9 +38,9 @@ class _LinearHead(nn.Module):
 
 
 class Head(_LinearHead):
-    """Mean over space, then a linear layer, at every step: `[T, B, C, H, W] stream -> [T, B, K] logits`.
+    """Mean over space and a linear layer, at every step: `[T, B, C, H, W] stream -> [T, B, K] logits`.
 
-    It reads the stream as it is, without a neuron. Spikformer, arXiv:2209.15425.
+    There is no neuron before the mean. Spikformer, arXiv:2209.15425.
     """
 
     def __init__(self, dim: int, num_classes: int, neuron: MakeNeuron, *, bias: bool = True):
@@ -70,9 +70,9 @@ class SpikingHead(_LinearHead):
 
 
 class DistilledHead(SpikingHead):
-    """SpikingHead with a second linear layer, which learns from a teacher: `[T, B, C, H, W] -> [T, B, K] logits`.
+    """SpikingHead with a second linear layer for a teacher: `[T, B, C, H, W] -> [T, B, K] logits`.
 
-    The two share the neuron, and the answer is their average. Meta-SpikeFormer, arXiv:2404.03663, after DeiT.
+    Both read the same neuron; the logits are their average. Meta-SpikeFormer, arXiv:2404.03663, after DeiT.
     """
 
     classifiers = ("linear", "linear_kd")
@@ -91,7 +91,7 @@ class DistilledHead(SpikingHead):
 class HalfSpikingHead(DistilledHead):
     """DistilledHead whose first linear layer reads the mean without the neuron: `[T, B, C, H, W] -> [T, B, K]`.
 
-    Only the layer that learns from the teacher sees spikes. Spike-driven Transformer V3, arXiv:2411.16061, large.
+    Only the teacher's layer reads spikes. Spike-driven Transformer V3, arXiv:2411.16061, large.
     """
 
     def forward_heads(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -100,7 +100,7 @@ class HalfSpikingHead(DistilledHead):
         return self.linear(mean), self.linear_kd(self.neuron(mean))
 
     def pool(self, x: Tensor) -> Tensor:
-        """The average of what the two linear layers read: `[T, B, C, H, W] -> [T, B, C]`."""
+        """The average of the two linear layers' inputs: `[T, B, C, H, W] -> [T, B, C]`."""
         mean = x.mean((-2, -1))
         return (mean + self.neuron(mean)) / 2
 

@@ -1,4 +1,4 @@
-"""Branches that begin small."""
+"""Learned scales of branches."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from spikeformers.ops.arguments import check_finite, check_whole
 
 
 class LayerScale(nn.Module):
-    """`scale * core(x)`, a learned number a channel: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """`scale * core(x)`, one learned number per channel: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
     It folds into the norm at the end of the core. Touvron et al., ICCV 2021, arXiv:2103.17239.
     """
@@ -23,7 +23,7 @@ class LayerScale(nn.Module):
 
 
 class NoScale(nn.Module):
-    """`core(x)`, under the names it has in a LayerScale: a branch that another model will give a scale."""
+    """`core(x)` under the keys of a LayerScale, for models whose fine-tuned form adds the scale."""
 
     def __init__(self, core: nn.Module):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Networks that see part of an image: norms that look at visible places only, and the order of tokens behind them."""
+"""Masked images: norms over visible positions only, and the order of tokens for a decoder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from spikeformers.ops.arguments import check_whole
 
 
 class Visible:
-    """Which patches of the images in a batch are seen, for as long as a `with visible.only(keep)` block runs.
+    """The visible patches of a batch of images, inside a `with visible.only(keep)` block.
 
-    `keep` is `[B, h, w]` of truth values; outside a block all is seen.
+    `keep` is a boolean `[B, h, w]`; outside the block every patch is visible.
     """
 
     def __init__(self) -> None:
@@ -28,21 +28,21 @@ class Visible:
             self.keep = None
 
     def at(self, x: Tensor) -> Tensor | None:
-        """The places of a map `[T*B, C, H, W]` that are seen, `[T*B, H, W]`, or None where all are."""
+        """The visible positions of a map `[T*B, C, H, W]` as booleans `[T*B, H, W]`, or None if all are."""
         if self.keep is None:
             return None
         return enlarge(self.keep, x.shape[-1] // self.keep.shape[-1]).repeat(len(x) // len(self.keep), 1, 1)
 
 
 def enlarge(keep: Tensor, factor: int) -> Tensor:
-    """Every place as a square of places: `[B, h, w] -> [B, h * factor, w * factor]`."""
+    """Repeats each position as a square: `[B, h, w] -> [B, h * factor, w * factor]`."""
     return keep.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
 
 
 class MaskedNorm(nn.BatchNorm2d):
-    """Batch norm over visible places only, zero elsewhere: `[T*B, C, H, W] -> [T*B, C, H, W]` current.
+    """Batch norm over visible positions, 0 elsewhere: `[T*B, C, H, W] -> [T*B, C, H, W]` current.
 
-    What a convolution in front of it has spread into hidden places ends there. Where all is seen it is BatchNorm2d,
+    It removes what a convolution before it spread into hidden positions. With all positions visible it is BatchNorm2d,
     under the same keys. Sparse masked modelling: Tian et al., ICLR 2023, arXiv:2301.03580.
     """
 
@@ -57,9 +57,9 @@ class MaskedNorm(nn.BatchNorm2d):
             return super().forward(input)
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
-        seen = input.movedim(1, -1)[keep]  # places, C
-        seen = batch_norm(
-            seen,
+        current = input.movedim(1, -1)[keep]  # positions, C
+        current = batch_norm(
+            current,
             self.running_mean,
             self.running_var,
             self.weight,
@@ -68,23 +68,23 @@ class MaskedNorm(nn.BatchNorm2d):
             self.momentum or 0.0,
             self.eps,
         )
-        normed = seen.new_zeros(*keep.shape, input.shape[1])
-        normed[keep] = seen
+        normed = current.new_zeros(*keep.shape, input.shape[1])
+        normed[keep] = current
         return normed.movedim(-1, 1)
 
 
 class InPlace(nn.Module):
-    """Tokens where they lie: `[B, N, C] -> [B, N, C]`."""
+    """Tokens in place: `[B, N, C] -> [B, N, C]`."""
 
     def forward(self, tokens: Tensor, restore: Tensor) -> Tensor:
         return tokens
 
 
 class ReleasedOrder(nn.Module):
-    """Tokens as V3's released code has them: `[B, N, C], [B, N] -> [B, N, C]`.
+    """Tokens in the order of V3's released code: `[B, N, C], [B, N] -> [B, N, C]`.
 
-    It un-shuffles, by the order that the mask was drawn in, tokens that were never shuffled, so that they end up in
-    places other than their own.
+    That code inverts the mask's random permutation on tokens that were never permuted, so they end up in wrong
+    positions.
     """
 
     def forward(self, tokens: Tensor, restore: Tensor) -> Tensor:

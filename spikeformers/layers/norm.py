@@ -1,4 +1,4 @@
-"""Batch norm over feature maps of all steps, for what a spiking network asks of it besides."""
+"""Batch norm over the feature maps of all steps."""
 
 from typing import Any
 
@@ -11,19 +11,19 @@ from spikeformers.ops.notes import Recipe, note
 from spikeformers.ops.tracing import runs_eagerly
 
 
-def batch_norm(norm: Any, x: Tensor, *, shown: int = 1) -> Tensor:
-    """`norm` of current at every step, `[T, B, C, H, W] -> [T, B, C, H, W]`; statistics are shared by all steps.
+def batch_norm(norm: Any, x: Tensor, *, repeats: int = 1) -> Tensor:
+    """`norm` at every step, `[T, B, C, H, W] -> [T, B, C, H, W]`; all steps share statistics.
 
-    `shown` says for how many steps an `x` of one step stands: what is normed is `x` that often, computed once. Where a
-    gradient will pass, the output notes how it was made (`spikeformers.ops.notes`). After `synchronise` statistics are
-    shared by all processes of a run too.
+    `repeats` is the number of equal steps that an `x` of one step stands for; running statistics count each. If a
+    gradient may be needed, the output notes its `Recipe` (`spikeformers.ops.notes`). After `synchronise` all processes
+    of a run share statistics too.
     """
     kind = type(norm)
     if spans_processes(norm):
-        y, mean, inverse_std = norm_across(norm, merge_time(x), shown)
+        y, mean, inverse_std = norm_across(norm, merge_time(x), repeats)
     elif kind is nn.BatchNorm2d and norm.training and norm.momentum is not None and runs_eagerly(x):
-        y, mean, inverse_std = _norm_here(norm, merge_time(x), shown)
-    else:  # a subclass may do more than we know
+        y, mean, inverse_std = _norm_here(norm, merge_time(x), repeats)
+    else:  # subclasses may do more
         return split_time(norm(merge_time(x)), x.shape[0])
     y = split_time(y, x.shape[0])
     if not y.requires_grad:
@@ -33,25 +33,25 @@ def batch_norm(norm: Any, x: Tensor, *, shown: int = 1) -> Tensor:
     return note(y, Recipe(x.detach(), scale.view(-1, 1, 1), shift.view(-1, 1, 1)))
 
 
-def _norm_here(norm: Any, x: Tensor, shown: int) -> tuple[Tensor, Tensor, Tensor]:
-    if shown * (x.numel() // x.shape[1]) == 1:
-        raise ValueError("a norm in training has one number a channel, which has no variance: give more images")
+def _norm_here(norm: Any, x: Tensor, repeats: int) -> tuple[Tensor, Tensor, Tensor]:
+    if repeats * (x.numel() // x.shape[1]) == 1:
+        raise ValueError("a norm in training got one number per channel, which has no variance: give more images")
     running = norm.running_var
-    variance = running.clone() if shown > 1 else running
+    variance = running.clone() if repeats > 1 else running
     made = torch.native_batch_norm(
         x, norm.weight, norm.bias, norm.running_mean, variance, True, norm.momentum, norm.eps
     )
     norm.num_batches_tracked.add_(1)
-    if shown > 1:  # the running variance is that of a population, which counts how many numbers there were
+    if repeats > 1:  # the unbiased running variance depends on the count
         count, rest = x.numel() // x.shape[1], (1 - norm.momentum) * running
-        running.copy_(rest + (variance - rest) * (shown * (count - 1) / (shown * count - 1)))
+        running.copy_(rest + (variance - rest) * (repeats * (count - 1) / (repeats * count - 1)))
     return made
 
 
 def takes_once(norm: nn.Module, x: Tensor) -> bool:
-    """Whether `batch_norm` can have an input that is the same at every step at one step only.
+    """Whether `batch_norm` may compute one step of an input that is equal at every step.
 
-    Not one that wants a gradient, which is each step's own.
+    False if the input needs a gradient, which differs by step.
     """
     if x.shape[0] == 1 or x.stride(0) != 0 or x.requires_grad:
         return False

@@ -12,10 +12,10 @@ from spikeformers.ops.notes import carried
 
 
 class MaxPool(nn.MaxPool2d):
-    """`nn.MaxPool2d` that keeps two bytes for each output in training, all its arguments: `[B, C, H, W]`.
+    """`nn.MaxPool2d` that saves two bytes per output for backward: `[B, C, H, W] -> [B, C, H', W']`.
 
-    Raises ValueError for sizes that are no whole numbers, and, when called, where a dilated window lies in the padding
-    only: torch would answer -inf, and write its gradient elsewhere.
+    Raises ValueError for sizes that are not integers, and, when called, for a dilated window entirely in the padding:
+    torch would return -inf and put its gradient elsewhere.
     """
 
     def __init__(

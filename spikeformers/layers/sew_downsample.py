@@ -1,4 +1,4 @@
-"""Between the stages of a trunk whose stream is counts of spikes."""
+"""Downsampling between stages, for streams of counts."""
 
 from torch import Tensor, nn
 
@@ -9,11 +9,11 @@ from spikeformers.ops.notes import added
 
 
 class SEWDownsample(nn.Module):
-    """A SEW shortcut to another shape: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s]` counts of spikes.
+    """A SEW shortcut between shapes: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s]` counts of spikes.
 
         neuron(core(x)) + skip_neuron(skip(x)), where skip is a 1x1 convolution with norm
 
-    `core` maps to the new shape too. Sizes that `stride` does not divide are rounded up. Fang et al., NeurIPS 2021,
+    `core` maps to the same new shape. Sizes that `stride` does not divide are rounded up. Fang et al., NeurIPS 2021,
     arXiv:2102.04159.
     """
 

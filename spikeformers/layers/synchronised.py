@@ -1,4 +1,4 @@
-"""Batch norm whose statistics are those of all processes' batches together."""
+"""Batch norm with statistics over the batches of all processes."""
 
 from typing import Any, TypeVar
 
@@ -11,18 +11,20 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def synchronise(model: Module) -> Module:
-    """Has the norms of a model take their statistics over all processes of a run; returns the model.
+    """Makes a model's norms share statistics between all processes of a run; returns the model.
 
-    Then several processes compute what one does on all their batches together, whatever the backend: torch's
-    SyncBatchNorm runs on GPUs only. With one process, in evaluation and for keys nothing changes.
+    Several processes then compute what one does on all their batches, on any backend: torch's SyncBatchNorm needs GPUs.
+    A single process, evaluation and keys are unaffected.
 
-    Raises ValueError for norms of another kind, whose statistics would stay each process's own.
+    Raises ValueError for norms of other kinds, which would keep statistics per process.
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._NormBase) and (
             type(module) is not nn.BatchNorm2d or module.momentum is None
         ):
-            raise ValueError(f"{name} is a {type(module).__name__}, and only BatchNorm2d with a momentum synchronises")
+            raise ValueError(
+                f"{name} is a {type(module).__name__}, which cannot synchronise: use BatchNorm2d with a momentum"
+            )
     norms: Any = (module for module in model.modules() if type(module) is nn.BatchNorm2d)
     for norm in norms:
         norm.synchronised = True
@@ -30,17 +32,17 @@ def synchronise(model: Module) -> Module:
 
 
 def spans_processes(norm: Any) -> bool:
-    """Whether a norm in training is to take the statistics of several processes."""
+    """Whether a norm must use the statistics of several processes."""
     if not (norm.training and getattr(norm, "synchronised", False)):
         return False
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def norm_across(norm: Any, x: Tensor, shown: int) -> tuple[Tensor, Tensor, Tensor]:
+def norm_across(norm: Any, x: Tensor, repeats: int) -> tuple[Tensor, Tensor, Tensor]:
     """`norm` of `[N, C, H, W]` with the statistics of all processes: the output, their mean and 1 / deviation, `[C]`.
 
-    Each process gives its count, mean and variance a channel, so that differing batches weigh as they should; sums of
-    squares would lose what is small beside the mean. Running statistics count each number `shown` times.
+    Processes exchange count, mean and variance per channel, so unequal batches get their weights; sums of squares would
+    lose variances that are small beside the mean. Running statistics count each number `repeats` times.
     """
     with torch.no_grad():
         mean, variance = torch.ops.aten.batch_norm_update_stats(x.detach(), None, None, 0.0)
@@ -52,14 +54,14 @@ def norm_across(norm: Any, x: Tensor, shown: int) -> tuple[Tensor, Tensor, Tenso
         mean = (counts * means).sum(0) / total
         variance = (counts * (variances + (means - mean).square())).sum(0) / total
         norm.running_mean.lerp_(mean, norm.momentum)
-        norm.running_var.lerp_(variance * (shown * total / (shown * total - 1)), norm.momentum)
+        norm.running_var.lerp_(variance * (repeats * total / (repeats * total - 1)), norm.momentum)
         norm.num_batches_tracked.add_(1)
     y: Any = _NormAcross.apply(x, norm.weight, norm.bias, mean, variance, total, norm.eps)
     return y, mean, (variance + norm.eps).rsqrt()
 
 
 class _NormAcross(torch.autograd.Function):
-    """Batch norm by given statistics, whose gradient knows that they depend on every process's input."""
+    """Batch norm by given statistics, with their gradient through the inputs of all processes."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, *statistics: Any) -> Tensor:
@@ -76,7 +78,7 @@ class _NormAcross(torch.autograd.Function):
             grads[0].contiguous(memory_format=_format_of(x)), x, weight, mean, variance, None, None, False, ctx.eps,
             [True, True, True],
         )  # fmt: skip
-        sums = torch.stack([grad_weight, grad_bias])  # of all numbers here; parameters' gradients are added up by DDP
+        sums = torch.stack([grad_weight, grad_bias])  # of this process; DDP reduces the parameters' gradients
         dist.all_reduce(sums)
         of_products, of_grads = sums / total
         inverse_std = (variance + ctx.eps).rsqrt()

@@ -1,4 +1,4 @@
-"""Layers without a memory see time as more batch."""
+"""Time as part of the batch, for layers without memory."""
 
 from torch import Tensor
 
@@ -11,7 +11,7 @@ def merge_time(x: Tensor) -> Tensor:
 
 
 def time_first(x: Tensor) -> Tensor:
-    """Batches are batch first until here: `[B, T, C, H, W] -> [T, B, C, H, W]`; images `[B, C, H, W]` stay."""
+    """A loader's batch with time first: `[B, T, C, H, W] -> [T, B, C, H, W]`; images `[B, C, H, W]` are unchanged."""
     return x.transpose(0, 1) if x.ndim == 5 else x
 
 

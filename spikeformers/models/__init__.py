@@ -1,4 +1,4 @@
-"""Families of spiking transformers, one file each. Importing this registers them all."""
+"""Families of spiking transformers, one file each. Importing this module registers all of them."""
 
 from spikeformers.models import (
     maxformer,

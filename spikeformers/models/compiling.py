@@ -1,4 +1,4 @@
-"""Compiled models: `torch.compile` by parts, so that blocks of one kind are compiled once."""
+"""`torch.compile` by parts, so that equal blocks compile once."""
 
 from typing import TypeVar
 
@@ -10,10 +10,17 @@ Model = TypeVar("Model", bound=SpikingTransformer)
 
 
 def compile(model: Model, **options: object) -> Model:
-    """Compiles the stem, the position part and every kind of block at their first call; returns the model.
+    """Compiles the stem, the position part and each kind of block, in place, at their first call.
 
-    Parameters and keys stay as they are. `options` go to `torch.compile`. Sizes are taken as they come: another batch
-    size, number of steps or image size compiles once more. `docs/performance.md` says where it pays.
+    Shapes are static: another batch size, number of steps or image size compiles again. `docs/performance.md` has
+    timings.
+
+    Args:
+        model: The model. Its parameters and keys stay the same.
+        **options: Arguments for `torch.compile`.
+
+    Returns:
+        The same model.
     """
     for part in (model.stem, model.position, *model.blocks):
         if not isinstance(part, nn.Identity):

@@ -1,4 +1,4 @@
-"""Inference without norms: each becomes part of the convolution before it."""
+"""Fold norms into convolutions for inference."""
 
 import copy
 from typing import TypeVar
@@ -12,12 +12,18 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def fold(model: Model) -> Model:
-    """A copy of a model for inference, in eval mode, whose norms and chains of linear layers are single convolutions.
+    """Copies a model for inference, with norms and chains of linear layers folded into single convolutions.
 
-    Every part that has a method `folded` is replaced by what that returns: `ConvNorm` and its kin fold the norm into
-    the convolution, `RepConv` becomes one 3x3 convolution and `RepLinear` one of 1x1. Outputs are the same but for
-    rounding. The copy has other weights under other keys, and its `config` says so: saved, it loads as it is. Norms are
-    folded as they stand, by their running statistics.
+    Every part with a method `folded` is replaced by its result: `ConvNorm` merges the norm, by its running statistics,
+    into the convolution, `RepConv` becomes one 3x3 convolution, `RepLinear` one 1x1 convolution. Outputs agree up to
+    rounding.
+
+    Args:
+        model: A model or any module. It is unchanged.
+
+    Returns:
+        The copy, in eval mode, without gradients. It has its own keys; its `config` has `folded`, so a saved copy
+        loads as it is.
     """
     folded = copy.deepcopy(model).eval().requires_grad_(False)
     if isinstance(folded, SpikingTransformer) and folded.config:

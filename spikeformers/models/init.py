@@ -1,10 +1,10 @@
-"""How released code draws its first weights, where it is not torch's own way."""
+"""Weight initialisation of released code, where it differs from torch's."""
 
 from torch import nn
 
 
 def trunc_normal_convs(module: nn.Module, std: float) -> None:
-    """Draws every convolution's weights from a normal distribution cut at 2, and sets their biases to 0."""
+    """Draws the weights of all convolutions from a normal distribution truncated to [-2, 2]; biases are 0."""
     for conv in (m for m in module.modules() if isinstance(m, nn.Conv2d)):
         nn.init.trunc_normal_(conv.weight, std=std)
         if conv.bias is not None:
@@ -12,8 +12,8 @@ def trunc_normal_convs(module: nn.Module, std: float) -> None:
 
 
 def kaiming_normal_convs(module: nn.Module) -> None:
-    """Draws every convolution's weights as residual networks do, by their fan-out; it has no biases to set."""
+    """Draws the weights of all convolutions as in ResNets, by fan-out."""
     for conv in (m for m in module.modules() if isinstance(m, nn.Conv2d)):
-        if conv.weight.is_meta:  # nothing to draw, and torch would load its compiler to do so
+        if conv.weight.is_meta:  # no storage to fill, and torch would load its compiler
             continue
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")

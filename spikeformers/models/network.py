@@ -1,4 +1,4 @@
-"""The frame every family fills: a stem, blocks over a stream of feature maps, a head that answers at every step."""
+"""The frame of every family: stem, blocks on a stream of feature maps, and a head with logits at every step."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -16,16 +16,28 @@ from spikeformers.ops.tracing import runs_eagerly
 class SpikingTransformer(nn.Module):
     """A spiking transformer: images `[B, C, H, W]` or sequences `[T, B, C, H, W]` -> logits `[B, K]`.
 
-    An image is shown at each of `time_steps` steps; a sequence brings its own T. No state survives a call.
-    `image_size` is what the model was made for, and `config` what `create_model(**config)` needs to rebuild it. `run`
-    is how the stem, the position part and the blocks are called; `recompute_blocks` puts another way there. `stages`
-    say where the trunk shrinks the map; one that never does has a stage a block.
+    An image is repeated for `time_steps` steps; a sequence has its own T. There is no state between calls.
 
-    Raises ValueError, when called, for an input of another rank, number of channels or dtype, of nothing, or of a size
-    that the strides of its parts do not divide; TypeError for what is no Tensor.
+    Args:
+        stem: From images to the stream.
+        blocks: The trunk.
+        head: From the stream to logits at each step.
+        position: Position code between stem and trunk; None for none.
+        time_steps: Steps for each image.
+        image_size: Side of the images that the model is made for; others work too if the strides divide them.
+        stages: Where the trunk shrinks the map; without any, each block is a stage.
+
+    Attributes:
+        config: Arguments for `create_model` that rebuild the model.
+        run: How stem, position part and blocks are called; `recompute_blocks` replaces it.
+
+    Raises:
+        ValueError: On a call, for an input of another rank, number of channels or dtype, without steps or pixels, or of
+            a size that the strides do not divide.
+        TypeError: On a call, for an input that is not a Tensor.
     """
 
-    stem: Any  # by their contracts: `layers/contracts.py` says what they have
+    stem: Any  # see the contracts in `layers/contracts.py`
     head: Any
 
     def __init__(
@@ -40,14 +52,14 @@ class SpikingTransformer(nn.Module):
         stages: Sequence[Stage] = (),
     ):
         super().__init__()
-        check_whole(why="an image is shown at least once", time_steps=time_steps)
+        check_whole(why="give 1 or more steps", time_steps=time_steps)
         check_whole(image_size=image_size)
         self.stem = stem
         self.position = position or nn.Identity()
         self.blocks = nn.Sequential(*blocks)
         self.head = head
         self.time_steps, self.image_size = time_steps, image_size
-        self._stages = tuple({stage.reduction: stage for stage in stages}.values())  # the last of those at one size
+        self._stages = tuple({stage.reduction: stage for stage in stages}.values())  # the last at each size
         self.config: dict[str, Any] = {}
         self.run: Callable[[nn.Module, Tensor], Tensor] = run_plain
 
@@ -61,7 +73,7 @@ class SpikingTransformer(nn.Module):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Where stages end, which is where the map shrinks, not where the width changes."""
+        """The ends of the stages: where the map shrinks, not where the width changes."""
         flat = (Stage(block, declared(self.head, "dim"), self.stem.stride) for block in range(len(self.blocks)))
         return self._stages or tuple(flat)
 
@@ -74,46 +86,52 @@ class SpikingTransformer(nn.Module):
         return self.head(self.forward_features(x))
 
     def forward_heads(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Logits at every step of each head apart, for losses: a tuple of `[T, B, K]`."""
+        """Logits of each classifier at every step, for losses: a tuple of `[T, B, K]`."""
         return self.head.forward_heads(self.forward_features(x))
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """The stream behind the last block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""
+        """The stream after the last block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""
         x = self.forward_stem(x)
         for block in self.blocks[:-1]:
             x = self.run(block, x)
-        return self.blocks[-1:](x)  # whose backward comes at once: nothing is gained by running it another way
+        return self.blocks[-1:](x)  # its backward runs first, so recomputation would save nothing
 
     def forward_stem(self, x: Tensor) -> Tensor:
-        """The stream ahead of the first block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""
+        """The stream before the first block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""
         return self.run(self.position, self.run(self.stem, self._sequence(x)))
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Logits, averaged over time, of what `forward_features` gives: `[T, B, D, H, W] -> [B, K]`.
+        """Logits of the output of `forward_features`, averaged over time: `[T, B, D, H, W] -> [B, K]`.
 
-        With `pre_logits` what the last linear layer reads: `[T, B, D, H, W] -> [B, D]`.
+        With `pre_logits`, the input of the last linear layer: `[T, B, D, H, W] -> [B, D]`.
         """
         return (self.head.pool(x) if pre_logits else self.head(x)).mean(0)
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Gives the model a fresh head for other classes, where the old one lies; with 0 it gives features `[B, D]`.
+        """Replaces the head by a new one, on the same device.
 
-        Raises ValueError for fewer.
+        Args:
+            num_classes: Number of classes; with 0 the model returns features `[B, D]`.
+
+        Raises:
+            ValueError: `num_classes` is below 0.
         """
-        last = list(self.parameters())[-1]  # the head's, or, where that has none, of the block before it
+        last = list(self.parameters())[-1]  # of the head, or, if it has none, of the last block
         self.head.reset(num_classes)
         self.head.to(last.device, last.dtype)
         if "num_classes" in self.config:
             self.config = {**self.config, "num_classes": num_classes}
 
-    def __prepare_scriptable__(self) -> None:  # torch.jit.script asks it first
-        raise TypeError("torch.jit.script does not read this model: torch.jit.trace(model, x), or torch.export.export")
+    def __prepare_scriptable__(self) -> None:  # called first by torch.jit.script
+        raise TypeError(
+            "torch.jit.script does not support this model: use torch.jit.trace(model, x) or torch.export.export"
+        )
 
     def _sequence(self, x: Tensor) -> Tensor:
         if not isinstance(x, Tensor):
             raise TypeError(
-                f"the model takes a Tensor and got a {type(x).__name__}: torch.as_tensor makes one of numbers; for a "
-                "graph of the model use torch.export.export or torch.jit.trace"
+                f"the model takes a Tensor and got a {type(x).__name__}: use torch.as_tensor; for a graph of the "
+                "model, torch.export.export or torch.jit.trace"
             )
         if x.ndim not in (4, 5):
             raise ValueError(
@@ -128,22 +146,22 @@ class SpikingTransformer(nn.Module):
         if 0 in (x.shape[0] if x.ndim == 5 else 1, *x.shape[-2:]):
             raise ValueError(f"an input of shape {list(x.shape)} has no steps or no pixels: give at least one of each")
         stride = 1
-        for part in (self.stem, *self.blocks):  # a loop, for torch.compile takes no generator here
+        for part in (self.stem, *self.blocks):  # a loop: torch.compile does not support a generator here
             stride *= declared(part, "stride")
         _check_input(self.stem, stride, x)
         if x.ndim == 4:
             return x.expand(self.time_steps, *x.shape)  # T B C H W
-        if x.stride(0) == 0 and not runs_eagerly(x):  # one image at all steps: others that a graph will see may differ
+        if x.stride(0) == 0 and not runs_eagerly(x):  # later inputs of the graph may differ by step
             return x.clone(memory_format=torch.contiguous_format)
         return x
 
 
 def _check_input(stem: nn.Module, stride: int, x: Tensor) -> None:
-    """Raises ValueError where a stem's stride does not divide the size of `[..., H, W]`, or for another dtype."""
+    """Raises ValueError if the stride does not divide the size of `[..., H, W]`, or for another dtype."""
     weights = next((p.dtype for p in stem.parameters() if p.is_floating_point()), x.dtype)
     if x.dtype != weights and not (_autocast_takes(x.dtype, x) and _autocast_takes(weights, x)):
-        scaled = "" if x.is_floating_point() else ", scaled as the images it was trained on (pictures by 1 / 255)"
-        raise ValueError(f"an input of {x.dtype} does not go with weights of {weights}: x.to({weights}){scaled}")
+        scaled = "" if x.is_floating_point() else ", scaled like the training images (pictures by 1 / 255)"
+        raise ValueError(f"an input of {x.dtype} does not match weights of {weights}: use x.to({weights}){scaled}")
     height, width = x.shape[-2:]
     if height % stride or width % stride:
         raise ValueError(
@@ -154,4 +172,4 @@ def _check_input(stem: nn.Module, stride: int, x: Tensor) -> None:
 
 def _autocast_takes(dtype: torch.dtype, x: Tensor) -> bool:
     lower = dtype in (torch.float32, torch.bfloat16, torch.float16)
-    return lower and not x.is_meta and torch.is_autocast_enabled(x.device.type)  # meta tensors have none
+    return lower and not x.is_meta and torch.is_autocast_enabled(x.device.type)  # meta has no autocast

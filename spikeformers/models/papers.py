@@ -1,8 +1,8 @@
-"""The papers that families come from: what a model card and a table cite."""
+"""The families' papers, cited in model cards and tables."""
 
 from dataclasses import dataclass
 
-# How a venue is spelt out, and the BibTeX entry and field it makes; arXiv's own papers have neither.
+# By venue: BibTeX entry type and full name. arXiv papers have neither.
 _VENUES = {
     "CVPR": ("inproceedings", "IEEE/CVF Conference on Computer Vision and Pattern Recognition"),
     "ICLR": ("inproceedings", "International Conference on Learning Representations"),
@@ -14,7 +14,7 @@ _FIELDS = {"inproceedings": "booktitle", "article": "journal"}
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper on arXiv: its `id` there, its authors in order, and where and when it came out."""
+    """A paper on arXiv: its `id` there, title, authors in order, venue and year."""
 
     id: str
     title: str
@@ -28,7 +28,7 @@ class Paper:
 
     @property
     def bibtex(self) -> str:
-        """Its entry, under first author, year and first word of the title: `zhou2023spikformer`."""
+        """Its entry; the key is first author, year and first word of the title: `zhou2023spikformer`."""
         entry, venue = _VENUES.get(self.venue, ("misc", ""))
         word = "".join(c for c in self.title.split()[0].partition("-")[0] if c.isalnum())
         fields = {
@@ -47,7 +47,7 @@ def _papers(*papers: Paper) -> dict[str, Paper]:
     return {f"arXiv:{paper.id}": paper for paper in papers}
 
 
-# By what `Published.paper` says.
+# By `Published.paper`.
 PAPERS = _papers(
     Paper(
         "2102.04159", "Deep Residual Learning in Spiking Neural Networks",

@@ -1,7 +1,7 @@
-"""Names on disk for parts: how `attention=SSA` is written to a settings file and found again.
+"""Names of parts in settings files: how `attention=SSA` is written and read back.
 
-A part of ours is its class name in its slot (`SSA`), anyone else's is `package.module:Name` or `path/file.py:Name`.
-With arguments it is a mapping: `{"part": "SSA", "scale": 0.25}`, which is what `functools.partial` is in Python.
+Our parts are class names in their slot (`SSA`); user-defined parts are `package.module:Name` or `path/file.py:Name`.
+A part with arguments, in Python a `functools.partial`, is a mapping: `{"part": "SSA", "scale": 0.25}`.
 """
 
 import dataclasses
@@ -37,16 +37,16 @@ _SLOTS = {
 
 
 def slot_of(argument: str) -> str | None:
-    """The slot that an argument's name stands for, by its last word: `neuron`, `stem_neuron` -> "neuron"."""
+    """The slot of an argument, by the last word of its name: `neuron`, `stem_neuron` -> "neuron"."""
     word = argument.rpartition("_")[2]
     return word if word in _SLOTS else None
 
 
 def find_part(slot: str, spec: Any, *, allow_foreign: bool = True) -> Any:
-    """What a name, a mapping or a part itself stands for in a slot: something to call for a part.
+    """The callable for a slot from a name, a mapping or a part itself.
 
-    Raises ValueError for an unknown name, for a mapping without "part", and, unless `allow_foreign`, for the name of a
-    part that is not ours: to find it would run somebody's code.
+    Raises ValueError for an unknown name, a mapping without "part", and, unless `allow_foreign`, for the name of a
+    user-defined part, whose import would run its code.
     """
     if isinstance(spec, dict):
         arguments = {key: value for key, value in spec.items() if key != "part"}
@@ -64,7 +64,7 @@ def find_part(slot: str, spec: Any, *, allow_foreign: bool = True) -> Any:
         return part(**arguments) if slot == "surrogate" else functools.partial(part, **arguments)
     if not isinstance(spec, str):
         if not callable(spec) or isinstance(spec, nn.Module):
-            raise ValueError(f"{slot} {spec!r} is not a part: give a class, its name, or a mapping with part: and more")
+            raise ValueError(f"{slot} {spec!r} is not a part: give a class, its name, or a mapping with `part`")
         return spec
     part = _find_named(slot, spec, allow_foreign)
     return part() if slot == "surrogate" and inspect.isclass(part) else part
@@ -76,7 +76,7 @@ def _find_named(slot: str, name: str, allow_foreign: bool) -> Any:
             raise _foreign(slot, name)
         part = load_object(name)
         if not callable(part):
-            raise ValueError(f"{slot} {name} is {part!r}, no class or function that makes a part")
+            raise ValueError(f"{slot} {name} is {part!r}, not a class or function: name one that makes a part")
         return part
     if name not in (names := part_names(slot)):
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
@@ -85,10 +85,10 @@ def _find_named(slot: str, name: str, allow_foreign: bool) -> Any:
 
 
 def describe_part(slot: str, part: Any) -> Any:
-    """The name on disk of a part: the inverse of `find_part`, ready for JSON."""
+    """The inverse of `find_part`: the part's name or mapping for JSON."""
     if isinstance(part, functools.partial):
         arguments = dict(part.keywords)
-        if part.args:  # positional ones are named, so that the mapping can be read
+        if part.args:  # positional arguments get names
             arguments = {**dict(zip(inspect.signature(part.func).parameters, part.args, strict=False)), **arguments}
         return {"part": describe_part(slot, part.func), **{k: _describe_value(k, v) for k, v in arguments.items()}}
     if dataclasses.is_dataclass(part) and not isinstance(part, type):
@@ -109,14 +109,14 @@ def describe_part(slot: str, part: Any) -> Any:
 
 
 def part_name(spec: Any) -> str:
-    """The bare name in what `describe_part` returns: `SSA` of a mapping for it, `Own` of `own.py:Own`."""
+    """The bare name of a description: `SSA` of its mapping, `Own` of `own.py:Own`."""
     return (spec["part"] if isinstance(spec, dict) else spec).rpartition(":")[2]
 
 
 def load_object(name: str) -> Any:
-    """What `package.module:Name` or `path/file.py:Name` names. Runs that module.
+    """Imports `package.module:Name` or `path/file.py:Name`, which runs that module.
 
-    Raises ValueError where there is no such file, module or name.
+    Raises ValueError if there is no such file, module or name.
     """
     where, _, attribute = name.rpartition(":")
     try:
@@ -134,8 +134,8 @@ def _load_file(path: Path) -> Any:
     path = path.resolve()
     main = sys.modules.get("__main__")
     if (script := getattr(main, "__file__", None)) and Path(script).resolve() == path:
-        return main  # the script that runs: to load it as another module would run it again
-    key = f"file:{path}"  # one module a file, so that a class loaded twice is one class
+        return main  # the running script: importing it would run it again
+    key = f"file:{path}"  # one module per file, so that a class loaded twice is one class
     if key not in sys.modules:
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}")
@@ -152,7 +152,7 @@ def _load_file(path: Path) -> Any:
 
 
 def own_files(settings: Any) -> set[Path]:
-    """The files that a model's settings take parts from, as `my_ideas.py:MyAttention` does."""
+    """The files of user-defined parts in a model's settings, such as `my_ideas.py:MyAttention`."""
     if isinstance(settings, dict):
         settings = list(settings.values())
     if isinstance(settings, list | tuple):
@@ -168,9 +168,9 @@ def own_files(settings: Any) -> set[Path]:
 
 @contextmanager
 def user_code_errors(files: set[Path]) -> Iterator[None]:
-    """Raises what goes wrong in somebody's own parts as a ValueError of one line that says where.
+    """Turns errors in user-defined parts into one-line ValueErrors that name the place.
 
-    Without `files` of theirs, an error is ours, and left as it is.
+    Without `files`, errors are ours and pass unchanged.
     """
     try:
         yield
@@ -190,9 +190,9 @@ def user_code_errors(files: set[Path]) -> Iterator[None]:
 
 @contextmanager
 def argument_errors(settings: Mapping[str, Any]) -> Iterator[None]:
-    """Raises what goes wrong in parts of ours that `settings` give arguments to as a ValueError of one line.
+    """Turns errors of our parts that `settings` give arguments to into one-line ValueErrors.
 
-    An error with no such part, or in somebody's own, is left as it is.
+    Errors without such a part, or with a user-defined one, pass unchanged.
     """
     try:
         yield
@@ -201,11 +201,11 @@ def argument_errors(settings: Mapping[str, Any]) -> Iterator[None]:
         if not given or own_files(dict(settings)):
             raise
         parts = " or ".join(f"{key} {json.dumps(value, default=str)}" for key, value in given.items())
-        said = " ".join(str(error).split())
-        if isinstance(error, ValueError):  # in words of ours
-            raise ValueError(f"{parts}: {said}") from error
-        said = f"{type(error).__name__}: {said}"
-        raise ValueError(f"{parts} was given an argument that it cannot use ({said}): check types and sizes") from error
+        message = " ".join(str(error).split())
+        if isinstance(error, ValueError):  # our own message
+            raise ValueError(f"{parts}: {message}") from error
+        message = f"{type(error).__name__}: {message}"
+        raise ValueError(f"{parts} got an argument that it cannot use ({message}): check types and sizes") from error
 
 
 def part_names(slot: str) -> list[str]:
@@ -236,6 +236,6 @@ def _check_arguments(slot: str, part: Callable[..., Any], arguments: dict[str, A
 
 def _foreign(slot: str, name: str) -> ValueError:
     return ValueError(
-        f"the {slot} {name!r} is not a part of spikeformers: if you trust it, pass it in as {slot}=..., in Python by "
-        "from_pretrained or Predictor"
+        f"the {slot} {name!r} is not a part of spikeformers: if you trust it, pass it as {slot}=... to "
+        "from_pretrained or Predictor in Python"
     )

@@ -1,4 +1,4 @@
-"""Every model by name: families register here, `create_model` builds them."""
+"""The registry of families and sizes, from which `create_model` builds."""
 
 import difflib
 import functools
@@ -21,22 +21,27 @@ Renames = Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper says of a size: parameters in use, top-1 accuracy in percent on `data`, the paper."""
+    """Published results of a size: parameters in use, data set, top-1 accuracy in percent, paper."""
 
     parameters: int
     data: str
-    top1: float | None  # None where the paper gives none for this size
+    top1: float | None  # None if the paper has none for this size
     paper: str
 
 
 @dataclass(frozen=True)
 class Family:
-    """A builder, its named sizes, what was published of them, and how its released checkpoints spell their keys.
+    """A registered family.
 
-    `renames` are pairs for `re.sub`, applied in order to a released key to give ours, or a function from a model's
-    config to them; `dead_keys` are patterns of released keys that no forward pass reads. `clues` tell sizes of the same
-    keys and shapes apart: a pattern of a released key or a file's name, and one of the sizes' names it speaks for.
-    `unloadable` says, by a pattern of a key, what a file is that holds no model of the family.
+    Attributes:
+        builder: The function that builds its models.
+        sizes: Arguments of the builder, by name of the size.
+        published: Published results, by name of the size.
+        renames: Pairs for `re.sub` that turn a released key into ours, in order, or a function from a config to them.
+        dead_keys: Patterns of released keys that no forward pass uses.
+        clues: Distinguish sizes with equal keys and shapes: a pattern for a key or file name, and one for the sizes
+            that it suggests.
+        unloadable: Patterns of keys in files that hold no model of the family, and what such a file is.
     """
 
     builder: Builder
@@ -61,9 +66,15 @@ def register(
     clues: Mapping[str, str] | None = None,
     unloadable: Mapping[str, str] | None = None,
 ) -> None:
-    """Makes every key of `sizes`, and the builder's own name, known to `create_model`; `Family` has the rest.
+    """Registers a family for `create_model`, under the builder's name and those of its sizes.
 
-    Raises ValueError for a name that is taken.
+    Args:
+        builder: The function that builds its models.
+        sizes: Arguments of the builder, by name of the size.
+        published, renames, dead_keys, clues, unloadable: As in `Family`.
+
+    Raises:
+        ValueError: A name is taken.
     """
     name = builder.__name__
     for taken in {name, *sizes} & {*_FAMILIES, *list_models()}:
@@ -72,18 +83,29 @@ def register(
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """The registered names that match a shell pattern or contain a word: `list_models("spikformer*cifar10")`."""
+    """Lists registered sizes: `list_models("spikformer*cifar10")`.
+
+    Args:
+        pattern: A shell pattern, or a word that names contain.
+
+    Returns:
+        The matching names.
+    """
     names = [name for family in _FAMILIES.values() for name in family.sizes]
     return [name for name in names if _matches(name, pattern)]
 
 
 def list_families() -> list[str]:
-    """The names of the builders, which are those of their files."""
+    """Lists registered families.
+
+    Returns:
+        The names of the builders, equal to those of their files.
+    """
     return list(_FAMILIES)
 
 
 def find_family(name: str) -> Family:
-    """The family of a size or builder name. Raises ValueError, with the close names, where there is none."""
+    """The family of a size or builder name. Raises ValueError, with close matches, for an unknown name."""
     for builder_name, family in _FAMILIES.items():
         if name == builder_name or name in family.sizes:
             return family
@@ -94,9 +116,16 @@ def find_family(name: str) -> Family:
 
 
 def describe_model(name: str) -> dict[str, Any]:
-    """What a table of models says of one size: its numbers, and what was published of it. Builds nothing.
+    """Describes a size, without building it.
 
-    Raises ValueError for an unknown name, and for a family, which has no numbers of its own.
+    Args:
+        name: A size.
+
+    Returns:
+        Its name, steps, channels, image size and classes, and the fields of `Published`.
+
+    Raises:
+        ValueError: The name is unknown or a family's.
     """
     family = find_family(name)
     if name not in family.sizes:
@@ -108,10 +137,17 @@ def describe_model(name: str) -> dict[str, Any]:
 
 
 def describe_family(name: str) -> dict[str, Any]:
-    """What a table of families says of one, by the builder's or a size's name. Builds nothing.
+    """Describes a family, without building a model.
 
-    `title` and `difference` are the first line of its file; `parts` the names in each slot, the builder's own first
-    and then those that sizes put there; `top1` the best published accuracy in percent on each set of data.
+    Args:
+        name: A family or one of its sizes.
+
+    Returns:
+        `title` and `difference`, from the first line of its file; `parts`, the names in each slot, defaults first;
+        `top1`, the best published accuracy in percent per data set; also name, file, sizes, parameters and papers.
+
+    Raises:
+        ValueError: The name is unknown.
     """
     family = find_family(name)
     published = list(family.published.values())
@@ -142,12 +178,18 @@ def describe_family(name: str) -> dict[str, Any]:
 
 
 def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True) -> SpikingTransformer:
-    """The model of a size, a family or `file.py:builder`, with other arguments where `overrides` has them.
+    """Builds a model; `create_model` without weights.
 
-    A part is a class, a name, or a mapping as in a settings file; `allow_foreign=False` refuses names of parts that
-    are not ours. `folded=True`, which the config of a folded model has, gives one of those.
+    Args:
+        name: A size, a family or `file.py:builder`.
+        overrides: Arguments of the builder; `folded=True`, from the config of a folded model, folds it.
+        allow_foreign: Whether parts may be named that are not ours, which runs their code.
 
-    Raises ValueError for an unknown name or argument, with the close ones, and for values that do not fit.
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: An unknown name or argument (with close matches), or a value that does not fit.
     """
     given = {key: value for key, value in overrides.items() if key != "folded"}
     builder, arguments, config = resolve(name, given, allow_foreign=allow_foreign)
@@ -158,7 +200,7 @@ def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
 
 
 def rebuild(config: Mapping[str, Any], *, allow_foreign: bool = True) -> SpikingTransformer:
-    """The model that a `config` describes, with new weights."""
+    """The model of a `config`, with new weights."""
     arguments = {key: value for key, value in config.items() if key != "name"}
     return build(config["name"], arguments, allow_foreign=allow_foreign)
 
@@ -166,10 +208,12 @@ def rebuild(config: Mapping[str, Any], *, allow_foreign: bool = True) -> Spiking
 def resolve(
     name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
 ) -> tuple[Builder, dict[str, Any], dict[str, Any]]:
-    """The builder of a model, its arguments, and the config that spells them: all of `build` but building."""
+    """The builder of a model, its arguments, and its config: `build` without building."""
     if ":" in name:
         if not allow_foreign:
-            raise ValueError(f"the model {name!r} is not one of spikeformers: if you trust it, build it yourself")
+            raise ValueError(
+                f"the model {name!r} is not one of spikeformers: if you trust it, build it with create_model"
+            )
         builder, size = load_object(name), {}
     else:
         family = find_family(name)
@@ -200,20 +244,20 @@ def resolve(
         json.dumps(config)
     except TypeError as error:
         raise ValueError(
-            f"{name}: a settings file cannot hold what a part was given ({error}): name it instead"
+            f"{name}: a settings file cannot store an argument of a part ({error}): give its name instead"
         ) from error
     return builder, arguments, {"name": name, **config}
 
 
 def _with_time_steps(argument: str, part: Any, arguments: Mapping[str, Any]) -> Any:
-    """A part that declares `time_steps` is told how many there are, unless it was told already."""
-    told = isinstance(part, functools.partial) and "time_steps" in part.keywords
-    if slot_of(argument) and "time_steps" in inspect.signature(part).parameters and not told:
+    """Passes `time_steps` to a part that takes it, unless it is set already."""
+    is_set = isinstance(part, functools.partial) and "time_steps" in part.keywords
+    if slot_of(argument) and "time_steps" in inspect.signature(part).parameters and not is_set:
         return functools.partial(part, time_steps=arguments["time_steps"])
     return part
 
 
-# What a number may be, by its argument's name: from the first, which for some is just above 0, to below the second.
+# Ranges of numeric arguments, by name: from the first number, inclusive, to the second, exclusive.
 _MORE, _ANY = float_info.min, float("inf")
 _COUNTS = "dim dims stem_dim decoder_dim depth depths decoder_depth reduction num_heads decoder_num_heads strides "
 _RANGES = {
@@ -226,7 +270,7 @@ _RANGES = {
 
 def _check_range(what: str, numbers: Any, least: float, most: float) -> None:
     for number in numbers if isinstance(numbers, tuple) else (numbers,):
-        if isinstance(number, int | float) and not least <= number < most:  # nor is nan
+        if isinstance(number, int | float) and not least <= number < most:  # also false for nan
             within = f"not in {'(0' if least == _MORE else f'[{least}'}, {most})"
             raise ValueError(
                 f"{what} {number} is {f'below {least}' if most == _ANY and number < least != _MORE else within}"
@@ -234,7 +278,7 @@ def _check_range(what: str, numbers: Any, least: float, most: float) -> None:
 
 
 def _checked(what: str, value: Any, hint: Any) -> Any:
-    """A number or tuple of the type a builder declares, or ValueError; other types are not checked."""
+    """The value, if it has the declared type, else ValueError; only numbers, strings and tuples are checked."""
     options = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
     if value is None and type(None) in options:
         return value
@@ -249,7 +293,7 @@ def _checked(what: str, value: Any, hint: Any) -> Any:
         if option not in (float, int, bool, str, types.NoneType) and typing.get_origin(option) is not tuple:
             return value
     wanted = getattr(hint, "__name__", None) if typing.get_origin(hint) is None else None
-    raise ValueError(f"{what} is {value!r}, where {wanted or hint} belongs")
+    raise ValueError(f"{what} is {value!r}, not {wanted or hint}: give one")
 
 
 def _plain(value: Any) -> Any:

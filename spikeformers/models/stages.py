@@ -1,11 +1,11 @@
-"""Hierarchical families in a flat trunk: `blocks` is stage after stage, with a down-sampling between any two."""
+"""Stages in a flat list of blocks, with a downsampling block between any two stages."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 
 class Stage(NamedTuple):
-    """The end of a stage: the number of its last block, the width there, and how much smaller than the image."""
+    """The end of a stage: the index of its last block, its width, and the reduction relative to the image."""
 
     last_block: int
     dim: int
@@ -15,7 +15,7 @@ class Stage(NamedTuple):
 def stage_renames(depths: Sequence[int]) -> list[tuple[str, str]]:
     """Pairs for `re.sub` from released keys that count blocks per stage to ours: `stage2.0.` -> `blocks.2.`.
 
-    There `stage` and the `patch_embed` ahead of it count from 1; `patch_embed1` is the stem.
+    Released `stage` and `patch_embed` count from 1; `patch_embed1` is the stem.
     """
     renames = [(r"^patch_embed1\.", "stem.")]
     for number, depth in enumerate(depths):
@@ -27,7 +27,7 @@ def stage_renames(depths: Sequence[int]) -> list[tuple[str, str]]:
 
 
 def stem_convs(config: Mapping[str, Any]) -> list[str]:
-    """Our names of the convolutions of a model's `SPEDS` stem, in order: `stem.lead.0.proj`, `stem.main.0.proj`, ..."""
+    """Our names for the convolutions of a `SPEDS` stem, in order: `stem.lead.0.proj`, `stem.main.0.proj`, ..."""
     lead = config["stem"].get("lead", 1) if isinstance(config["stem"], dict) else 1
     beside = len(config["strides"]) - lead
     return [f"stem.lead.{i}.proj" for i in range(lead)] + [f"stem.main.{i}.proj" for i in range(beside)]

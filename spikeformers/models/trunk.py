@@ -1,4 +1,4 @@
-"""What the trunks of many families are made of."""
+"""Building blocks of the families' trunks."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from spikeformers.layers.contracts import MakeAttention, MakeMLP, MakeNeuron, Ma
 
 
 def spread(drop_path: float, depth: int) -> list[float]:
-    """Each block's rate of drop path, growing linearly from 0 to the last one's."""
+    """Drop path rates, growing linearly from 0 to `drop_path` at the last block."""
     return torch.linspace(0, drop_path, depth, device="cpu").tolist()
 
 
@@ -18,7 +18,7 @@ def attention_blocks(
     rates: Iterable[float], dim: int, num_heads: int, mlp_ratio: float, *, neuron: MakeNeuron,
     attention: MakeAttention, mlp: MakeMLP, shortcut: MakeShortcut, bias: bool = False,
 ) -> list[nn.Sequential]:  # fmt: skip
-    """A block of attention and MLP for each of the rates; `bias` is that of q, k and v."""
+    """A block of attention and MLP per rate; `bias` is that of q, k and v."""
     hidden_dim = int(mlp_ratio * dim)
     return [
         block(

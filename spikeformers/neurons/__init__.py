@@ -1,7 +1,7 @@
-"""Spiking neurons, one a file: modules `[T, ...] current -> [T, ...] spikes` that keep no state between calls.
+"""Spiking neurons, one per file: modules `[T, ...] current -> [T, ...] spikes` without state between calls.
 
-A neuron declares `levels`, the values it can emit, and `causal`, whether an output at t depends on nothing after t.
-Where a part asks for `neuron=`, it wants something to call for one, such as a class or `functools.partial(LIF, tau=4)`.
+A neuron declares `levels`, the values it can emit, and `causal`, whether its output at t is independent of later input.
+An argument `neuron=` takes a callable that makes one: a class, or `functools.partial(LIF, tau=4)`.
 """
 
 from spikeformers.neurons.clif import CLIF

@@ -1,4 +1,4 @@
-"""A slip of released code, kept for comparing with it."""
+"""A bug of released code, reproduced for comparison."""
 
 from torch import Tensor
 
@@ -6,18 +6,18 @@ from spikeformers.neurons.lif import LIF
 
 
 class BatchLeakingLIF(LIF):
-    """LIF that takes step after step of one sample after another: `[T, B, ...] current -> [T, B, ...] spikes`.
+    """LIF whose membrane leaks from sample to sample of a batch: `[T, B, ...] current -> [T, B, ...] spikes`.
 
         spikes = LIF(x as [T B, ...]) as [T, B, ...]
 
-    A sample finds the membrane that the one before it in the batch left, and its own from B samples ago. That breaks
-    the contract of neurons: what comes out for a sample depends on the others in its batch and on their order, and
-    with a batch of one it is `LIF`. The code released with QKFormer (arXiv:2403.16552) has it behind SSA:
+    A sample starts from the membrane of the sample before it. That breaks the contract of neurons: the output for a
+    sample depends on the rest of its batch. In a batch of one it is `LIF`. QKFormer's released code (arXiv:2403.16552)
+    has this bug in the neuron after SSA:
 
         for b in (b for b in model.blocks if hasattr(b, "attn") and isinstance(b.attn.core, SSA)):
             b.attn.neuron = BatchLeakingLIF()
 
-    Only for comparing with figures of that code. Raises what `LIF` raises.
+    Use it only to reproduce that code's figures. Errors are those of `LIF`.
     """
 
     def forward(self, x: Tensor) -> Tensor:

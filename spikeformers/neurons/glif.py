@@ -11,16 +11,16 @@ from spikeformers.ops.surrogate import Sigmoid, Surrogate, spike
 
 
 class GLIF(nn.Module):
-    """LIF that learns which of two ways to leak, charge and reset: `[T, ...] current -> [T, ...] spikes`.
+    """LIF that learns to mix two kinds of leak, input and reset: `[T, ...] current -> [T, ...] spikes`.
 
-        leak   = v - a (1 - decay) v - (1 - a) linear          a between an exponential and a linear leak
-        input  = x (1 - b (1 - gain[t]))                       b between plain input and one with a gain a step
-        h      = leak + input - s_before (c (1 - a (1 - decay)) v + (1 - c) drop)     c between two soft resets
+        leak   = v - a (1 - decay) v - (1 - a) linear          a mixes exponential and linear leak
+        input  = x (1 - b (1 - gain[t]))                       b mixes plain input and a gain per step
+        h      = leak + input - s_before (c (1 - a (1 - decay)) v + (1 - c) drop)     c mixes two soft resets
         s      = 1 if h >= threshold else 0;  v = h
 
-    Each of a, b, c, decay, linear, gain, threshold, drop is the sigmoid of a parameter, one a layer, so that each lies
-    between 0 and 1; `v_threshold` is where the threshold starts. About four times the element-wise operations of `LIF`.
-    Yao et al., NeurIPS 2022, arXiv:2210.13768. Reported, in independent runs: Spikformer on CIFAR-10 95.12 to 95.41 %,
+    Each of a, b, c, decay, linear, gain, threshold and drop is the sigmoid of a parameter of the layer, in (0, 1);
+    `v_threshold` is the initial threshold. About four times the element-wise operations of `LIF`. Yao et al.,
+    NeurIPS 2022, arXiv:2210.13768. Independent runs: Spikformer on CIFAR-10 95.12 to 95.41 %,
     SDT 95.66 to 95.11 %.
 
     Raises ValueError for a `v_threshold` outside (0, 1), and, when called, for more steps than `time_steps`.
@@ -35,7 +35,7 @@ class GLIF(nn.Module):
         check_finite(v_threshold=v_threshold)
         if not 0 < v_threshold < 1:
             raise ValueError(
-                f"v_threshold {v_threshold} is not in (0, 1), where GLIF's sigmoid begins: give 0.5, or use another"
+                f"v_threshold {v_threshold} is not in (0, 1), the range of its sigmoid: give 0.5, or use another neuron"
             )
         self.a, self.b, self.c = (nn.Parameter(0.2 * (torch.rand(()) - 0.5)) for _ in range(3))
         self.decay = _begins_at(0.25)
@@ -63,10 +63,10 @@ class GLIF(nn.Module):
 
 
 def check_steps(name: str, x: Tensor, time_steps: int) -> None:
-    """Raises ValueError where `[T, ...]` has more steps than a neuron has parameters for."""
+    """Raises ValueError if `[T, ...]` has more steps than a neuron has parameters."""
     if len(x) > time_steps:
         raise ValueError(
-            f"{name} has parameters for {time_steps} steps and was given {len(x)}: build it with time_steps={len(x)}"
+            f"{name} has parameters for {time_steps} steps and got {len(x)}: build it with time_steps={len(x)}"
         )
 
 

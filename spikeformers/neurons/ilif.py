@@ -17,11 +17,11 @@ class ILIF(nn.Module):
         n = round(clamp(h / v_threshold, 0, max_count))       ties to even; gradient 1 inside, else 0
         v = h - v_threshold n                                  soft reset
 
-    Emits n times `unit`; n binary steps stand for a step at inference, so that a product with it costs n additions.
-    SpikeYOLO, Luo et al., ECCV 2024, arXiv:2407.20708, with tau 4/3, a membrane that keeps a quarter; `IntegerHalfEven`
-    is the same without a membrane.
+    Emits n times `unit`. At inference a step becomes n binary steps, so a product costs n additions. SpikeYOLO, Luo et
+    al., ECCV 2024, arXiv:2407.20708, where tau is 4/3: the membrane keeps a quarter. `IntegerHalfEven` is ILIF without
+    a membrane.
 
-    Raises ValueError where `tau` or `max_count` is below 1 or the threshold is not above 0.
+    Raises ValueError if `tau` or `max_count` is below 1 or the threshold is not above 0.
     """
 
     levels: tuple[float, ...]
@@ -60,12 +60,12 @@ class ILIF(nn.Module):
 
 
 class NILIF(ILIF):
-    """ILIF normalised by its largest count, so that it emits 0 to 1: `[T, ...] current -> [T, ...] counts / max_count`.
+    """ILIF divided by its largest count, which emits 0 to 1: `[T, ...] current -> [T, ...] counts / max_count`.
 
         ILIF(unit=1 / max_count)
 
-    What follows sees numbers of a binary neuron's size. Spike2Former, Lei et al., AAAI 2025, arXiv:2412.14587. Raises
-    what `ILIF` raises.
+    Its output has the range of a binary neuron's. Spike2Former, Lei et al., AAAI 2025, arXiv:2412.14587. Errors are
+    those of `ILIF`.
     """
 
     def __init__(self, *, v_threshold: float = 1.0, tau: float = 4 / 3, max_count: int = 4, detach_reset: bool = True):

@@ -1,4 +1,4 @@
-"""What neurons that emit counts of spikes have in common."""
+"""The base class of neurons that emit counts of spikes without a membrane."""
 
 import torch
 from torch import Tensor, nn
@@ -8,13 +8,13 @@ from spikeformers.ops.arguments import check_positive, check_whole
 
 
 class Integer(nn.Module):
-    """A count of spikes, each worth `unit`, at each step by itself: `[T, ...] current -> [T, ...] counts * unit`.
+    """Rounds the current of each step to a count of spikes worth `unit`: `[T, ...] current -> [T, ...] counts * unit`.
 
-    `max_count` is D, the binary spikes that stand for a step at inference; `unit` is 1 / D unless given. There is no
-    membrane: a step remembers nothing. How `x / v_threshold` becomes a count, `count`, is for subclasses to say.
-    Spike-driven Transformer V3, Yao et al., TPAMI 2025, arXiv:2411.16061.
+    `max_count` is D, the number of binary steps per step at inference; `unit` defaults to 1 / D. There is no membrane:
+    steps are independent. Subclasses define `count`, the rounding of `x / v_threshold`. Spike-driven Transformer V3,
+    Yao et al., TPAMI 2025, arXiv:2411.16061.
 
-    Raises ValueError where `max_count` is below 1 or the threshold is not above 0.
+    Raises ValueError if `max_count` is below 1 or the threshold is not above 0.
     """
 
     levels: tuple[float, ...]
@@ -41,5 +41,5 @@ class Integer(nn.Module):
 
 
 def check_count(max_count: int) -> None:
-    """Raises ValueError unless a neuron may fire once at least."""
-    check_whole(why="a neuron that never fires; allow 1 or more spikes", max_count=max_count)
+    """Raises ValueError for a largest count below 1."""
+    check_whole(why="the neuron would never fire; give 1 or more", max_count=max_count)

@@ -10,12 +10,12 @@ from spikeformers.ops.surrogate import Sigmoid, Surrogate
 
 
 class IF(nn.Module):
-    """Integrate-and-fire, a LIF that forgets nothing: `[T, ...] current -> [T, ...] spikes`.
+    """Integrate-and-fire, LIF without leak: `[T, ...] current -> [T, ...] spikes`.
 
-    One addition and one comparison a neuron and step. The neuron of SEW-ResNet, Fang et al., NeurIPS 2021,
+    One addition and one comparison per neuron and step. The neuron of SEW-ResNet, Fang et al., NeurIPS 2021,
     arXiv:2102.04159.
 
-    Raises ValueError where the threshold is not above the reset.
+    Raises ValueError if the threshold is not above the reset.
     """
 
     levels = (0.0, 1.0)

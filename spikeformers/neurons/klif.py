@@ -9,16 +9,16 @@ from spikeformers.ops.surrogate import Sigmoid, Surrogate, spike
 
 
 class KLIF(nn.Module):
-    """LIF whose membrane is scaled by a learned k and cut at 0 before it fires: `[T, ...] current -> [T, ...] spikes`.
+    """LIF whose membrane is scaled by a learned k and rectified before it fires: `[T, ...] current -> [T, ...] spikes`.
 
-        h = relu(k (v + (x - v) / tau))         k is one number a layer, 1 at first
+        h = relu(k (v + (x - v) / tau))         k is one number per layer, initially 1
         s = 1 if h >= v_threshold else 0
         v = v_reset where s else h
 
-    Costs what `LIF` costs and one multiplication more a neuron and step. Jiang and Zhang, arXiv:2302.09238. Reported,
-    in independent runs: Spikformer on CIFAR-10 95.12 to 95.85 %, SDT 95.66 to 94.79 %.
+    One multiplication more than `LIF` per neuron and step. Jiang and Zhang, arXiv:2302.09238. Independent runs:
+    Spikformer on CIFAR-10 95.12 to 95.85 %, SDT 95.66 to 94.79 %.
 
-    Raises ValueError where `tau` is below 1 or the threshold is not above the reset.
+    Raises ValueError if `tau` is below 1 or the threshold is not above the reset.
     """
 
     levels = (0.0, 1.0)

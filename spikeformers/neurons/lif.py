@@ -10,11 +10,11 @@ from spikeformers.ops.surrogate import Sigmoid, Surrogate
 class LIF(nn.Module):
     """Leaky integrate-and-fire with a fixed time constant: `[T, ...] current -> [T, ...] spikes`.
 
-    `tau` is in steps (1 forgets at once), `v_reset=None` makes the reset soft; `spikeformers.ops.lif.lif` has the
-    formula. Three element-wise operations a neuron and step, one of them the decay. Defaults are those of Spikformer
+    `tau` is in steps (1: no memory); `v_reset=None` is a soft reset. `spikeformers.ops.lif.lif` has the formula. Three
+    element-wise operations per neuron and step, one of them the decay. Defaults are those of Spikformer
     (arXiv:2209.15425) and its descendants.
 
-    Raises ValueError where `tau` is below 1 or the threshold is not above the reset.
+    Raises ValueError if `tau` is below 1 or the threshold is not above the reset.
     """
 
     levels = (0.0, 1.0)
@@ -52,14 +52,14 @@ class LIF(nn.Module):
 
 
 def check_leak(tau: float) -> None:
-    """Raises ValueError for a time constant that is no number or below one step."""
+    """Raises ValueError for a time constant that is not finite or below one step."""
     check_finite(tau=tau)
     if tau < 1:
-        raise ValueError(f"tau {tau} is below 1: a membrane cannot forget more than it holds; use 1 or more steps")
+        raise ValueError(f"tau {tau} is below 1: a membrane cannot leak more than it holds; give 1 or more steps")
 
 
 def check_threshold(v_threshold: float, v_reset: float | None) -> None:
-    """Raises ValueError unless a membrane at rest lies below the threshold: it would fire at every step, forever."""
+    """Raises ValueError unless the threshold is above the reset: the neuron would fire at every step."""
     check_finite(v_threshold=v_threshold, v_reset=0.0 if v_reset is None else v_reset)
     if v_threshold <= (v_reset or 0.0):
         raise ValueError(f"v_threshold {v_threshold} is not above v_reset {v_reset}: raise the threshold")

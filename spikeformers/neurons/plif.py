@@ -12,12 +12,12 @@ from spikeformers.ops.surrogate import Sigmoid, Surrogate
 
 
 class PLIF(nn.Module):
-    """LIF that learns its time constant, one a layer, as `1 / tau = sigmoid(w)`: `[T, ...] current -> [T, ...] spikes`.
+    """LIF that learns a time constant per layer, `1 / tau = sigmoid(w)`: `[T, ...] current -> [T, ...] spikes`.
 
-    `init_tau` is in steps. Costs what `LIF` costs. Fang et al., ICCV 2021, arXiv:2007.05785. Reported, in independent
-    runs: Spikformer on CIFAR-10 95.12 to 96.06 %, SDT 95.66 to 95.24 %.
+    `init_tau` is in steps. Same cost as `LIF`. Fang et al., ICCV 2021, arXiv:2007.05785. Independent runs: Spikformer
+    on CIFAR-10 95.12 to 96.06 %, SDT 95.66 to 95.24 %.
 
-    Raises ValueError where `init_tau` is not above 1 or the threshold is not above the reset.
+    Raises ValueError if `init_tau` is not above 1 or the threshold is not above the reset.
     """
 
     levels = (0.0, 1.0)
@@ -36,7 +36,7 @@ class PLIF(nn.Module):
         super().__init__()
         check_finite(init_tau=init_tau)
         if init_tau <= 1:
-            raise ValueError(f"init_tau {init_tau} is not above 1, where sigmoid(w) = 1 / tau has no w; try 2")
+            raise ValueError(f"init_tau {init_tau} is not above 1: sigmoid(w) = 1 / tau has no solution; try 2")
         check_threshold(v_threshold, v_reset)
         self.w = nn.Parameter(torch.tensor(-math.log(init_tau - 1)))
         self.v_threshold, self.v_reset = v_threshold, v_reset

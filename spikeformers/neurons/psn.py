@@ -13,16 +13,16 @@ from spikeformers.ops.surrogate import ATan, Surrogate, spike
 
 
 class PSN(nn.Module):
-    """Every step's membrane is a learned sum over all steps, without reset: `[T, ...] current -> [T, ...] spikes`.
+    """A neuron whose membrane is a learned sum over all steps, without reset: `[T, ...] current -> [T, ...] spikes`.
 
-        h = weight x + bias                     weight T by T, bias T numbers that begin at -v_threshold
+        h = weight x + bias                     weight T by T, bias T numbers, initially -v_threshold
         s = 1 if h >= 0 else 0
 
-    It looks ahead in time, so it declares `causal = False`, and there is no recurrence: T multiplications a neuron and
-    step, in one matrix product. Fang et al., NeurIPS 2023, arXiv:2304.12760. Reported, in independent runs: Spikformer
-    on CIFAR-10 95.12 to 95.04 %, SDT 95.66 to 93.59 %.
+    It looks ahead in time (`causal = False`), without recurrence: T multiplications per neuron and step, in one matrix
+    product. Fang et al., NeurIPS 2023, arXiv:2304.12760. Independent runs: Spikformer on CIFAR-10 95.12 to 95.04 %, SDT
+    95.66 to 93.59 %.
 
-    Raises ValueError where the threshold is not above 0, and, when called, for other than `time_steps` steps.
+    Raises ValueError if the threshold is not above 0, and, when called, for other than `time_steps` steps.
     """
 
     levels = (0.0, 1.0)
@@ -41,14 +41,14 @@ class PSN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if len(x) != len(self.weight):
             raise ValueError(
-                f"PSN has weights for {len(self.weight)} steps and was given {len(x)}: "
+                f"PSN has weights for {len(self.weight)} steps and got {len(x)}: "
                 f"build it with time_steps={len(x)}, or use SlidingPSN"
             )
         return spike(mixed_over_time(self.weight, x, self.bias), self.surrogate).view_as(x).to(x.dtype)
 
     @property
     def multiplications(self) -> int:
-        """Of one update, at one step."""
+        """Per neuron and step."""
         return len(self.weight)
 
     def extra_repr(self) -> str:
@@ -56,10 +56,10 @@ class PSN(nn.Module):
 
 
 def mixed_over_time(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
-    """`weight x + bias` along time, at least in fp32, autocast or not: `[T, T], [T, ...], [T, 1] or [] -> [T, n]`."""
+    """`weight x + bias` along time, in fp32 or more even under autocast: `[T, T], [T, ...], [T, 1] or [] -> [T, n]`."""
     check_time(x)
     flat = x.reshape(len(x), x[0].numel())
     dtype = torch.promote_types(x.dtype, torch.float32)
-    exactly = nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)  # meta tensors have none
+    exactly = nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)  # meta has no autocast
     with exactly:
         return torch.addmm(bias.to(dtype), weight.to(dtype), flat.to(dtype))

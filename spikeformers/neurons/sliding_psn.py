@@ -10,15 +10,15 @@ from spikeformers.ops.surrogate import ATan, Surrogate, spike
 
 
 class SlidingPSN(nn.Module):
-    """Every step's membrane is a learned sum over the last `order` steps: `[T, ...] current -> [T, ...] spikes`.
+    """A neuron whose membrane is a learned sum over the last `order` steps: `[T, ...] current -> [T, ...] spikes`.
 
-        h[t] = sum over i < order of weight[order - 1 - i] x[t - i] + bias     the weights begin as 1, 1/2, 1/4, ...
-        s = 1 if h >= 0 else 0                                                  and the bias as -v_threshold
+        h[t] = sum over i < order of weight[order - 1 - i] x[t - i] + bias     initial weights 1, 1/2, 1/4, ...
+        s = 1 if h >= 0 else 0                                                  initial bias -v_threshold
 
-    It takes any number of steps and never looks ahead; no reset, no recurrence, `order` multiplications a neuron and
-    step. Fang et al., NeurIPS 2023, arXiv:2304.12760; an `order` of 4 is our choice.
+    Any number of steps, causal, without reset or recurrence; `order` multiplications per neuron and step. Fang et al.,
+    NeurIPS 2023, arXiv:2304.12760; the default order is ours.
 
-    Raises ValueError for an `order` below 1, and where the threshold is not above 0.
+    Raises ValueError for an `order` below 1, and if the threshold is not above 0.
     """
 
     levels = (0.0, 1.0)
@@ -27,7 +27,7 @@ class SlidingPSN(nn.Module):
 
     def __init__(self, *, v_threshold: float = 1.0, order: int = 4, surrogate: Surrogate = ATan()):
         super().__init__()
-        check_whole(why="a neuron that sees no step; give 1 or more", order=order)
+        check_whole(why="the neuron would see no step; give 1 or more", order=order)
         check_threshold(v_threshold, None)
         self.weight = nn.Parameter(0.5 ** torch.arange(order - 1.0, -1.0, -1.0))
         self.bias = nn.Parameter(torch.tensor(-v_threshold))
@@ -36,13 +36,13 @@ class SlidingPSN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         order, steps = len(self.weight), torch.arange(len(x), device=x.device)
         ago = steps[:, None] - steps  # T T
-        seen = (ago >= 0) & (ago < order)
-        weight = torch.where(seen, self.weight[(order - 1 - ago).clamp(0, order - 1)], 0.0)
+        within = (ago >= 0) & (ago < order)
+        weight = torch.where(within, self.weight[(order - 1 - ago).clamp(0, order - 1)], 0.0)
         return spike(mixed_over_time(weight, x, self.bias), self.surrogate).view_as(x).to(x.dtype)
 
     @property
     def multiplications(self) -> int:
-        """Of one update, at one step."""
+        """Per neuron and step."""
         return len(self.weight)
 
     def extra_repr(self) -> str:

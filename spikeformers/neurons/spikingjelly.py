@@ -1,4 +1,4 @@
-"""SpikingJelly's multi-step neurons as ours: no state survives a call, resets are detached."""
+"""SpikingJelly's multi-step neurons, without state between calls and with detached resets."""
 
 from __future__ import annotations
 
@@ -15,10 +15,20 @@ from spikeformers.ops.arguments import check_finite, check_whole
 
 
 def from_spikingjelly(cls: type[nn.Module] | str, **arguments: Any) -> Callable[..., SpikingJellyNeuron]:
-    """One of SpikingJelly's neurons for `neuron=`: `from_spikingjelly(neuron.ParametricLIFNode, init_tau=3.0)`.
+    """Wraps a SpikingJelly neuron for `neuron=`.
 
-    `cls` is a class of SpikingJelly's, or its name. The result is called by the parts, with a threshold where they
-    ask for one. Raises what `SpikingJellyNeuron` raises, and at once.
+        create_model("spikformer_4_384_cifar10", neuron=from_spikingjelly(neuron.ParametricLIFNode, init_tau=3.0))
+
+    Args:
+        cls: A SpikingJelly class or its name.
+        **arguments: Arguments of the class, and `levels` and `causal` of `SpikingJellyNeuron`.
+
+    Returns:
+        A callable that makes `SpikingJellyNeuron`s.
+
+    Raises:
+        ImportError: SpikingJelly is not installed.
+        ValueError: The class is unknown or cannot run all steps at once.
     """
     make = functools.partial(SpikingJellyNeuron, cls if isinstance(cls, str) else _name(cls), **arguments)
     _arguments(make.args[0])
@@ -26,13 +36,13 @@ def from_spikingjelly(cls: type[nn.Module] | str, **arguments: Any) -> Callable[
 
 
 class SpikingJellyNeuron(nn.Module):
-    """A multi-step neuron of SpikingJelly 2, cleared before and after every call: `[T, ...] current -> [T, ...]`.
+    """A multi-step neuron of SpikingJelly 2, reset before and after every call: `[T, ...] current -> [T, ...]`.
 
-    `node` is a class name in `spikingjelly.activation_based.neuron`, or `package.module:Name`; `levels` and `causal`
-    are what that neuron declares, since SpikingJelly's do not say.
+    `node` is a class name in `spikingjelly.activation_based.neuron`, or `package.module:Name`. `levels` and `causal`
+    describe that neuron: SpikingJelly's do not declare them.
 
-    Raises ImportError without SpikingJelly, ValueError for an unknown class, one that cannot run over all steps at
-    once, and one whose threshold cannot be set where a part asks for a threshold of its own.
+    Raises ImportError without SpikingJelly; ValueError for an unknown class, for one that cannot run all steps at once,
+    and for one without `v_threshold` in a part that sets it.
     """
 
     def __init__(
@@ -52,22 +62,24 @@ class SpikingJellyNeuron(nn.Module):
         if v_threshold is not None:
             if "v_threshold" not in known:
                 raise ValueError(
-                    f"{cls.__name__} has no v_threshold, but its place asks for {v_threshold}: use another"
+                    f"{cls.__name__} has no v_threshold, and the part sets it to {v_threshold}: use another neuron"
                 )
             check_finite(v_threshold=v_threshold)
-            arguments = {**arguments, "v_threshold": float(v_threshold)}  # it asserts the type
+            arguments = {**arguments, "v_threshold": float(v_threshold)}  # SpikingJelly asserts the type
         own_way = {"step_mode": "m", "detach_reset": True, "T": time_steps}
         self.node = cls(**{**{name: value for name, value in own_way.items() if name in known}, **arguments})
         self.levels, self.causal = tuple(levels), causal
 
     def forward(self, x: Tensor) -> Tensor:
         self._clear()
-        spikes = self.node(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)  # they keep the input's dtype
-        self._clear()  # also behind: a state left in the module would break copies and keep the graph alive
+        spikes = self.node(x.to(torch.promote_types(x.dtype, torch.float32))).to(
+            x.dtype
+        )  # its state takes the input's dtype
+        self._clear()  # state left in the module would break copies and keep the graph alive
         return spikes
 
     def _clear(self) -> None:
-        # Not `functional.reset_net`: it caches the modules it found the first time, and misses later ones.
+        # Not `functional.reset_net`: it caches the modules of the first call and misses later ones.
         for module in self.node.modules():
             if callable(clear := getattr(module, "reset", None)):
                 clear()
@@ -79,14 +91,14 @@ def _name(cls: type[nn.Module]) -> str:
 
 
 def _arguments(name: str) -> tuple[Callable[..., nn.Module], set[str]]:
-    """The class behind a name, and the arguments it takes."""
+    """The class of a name, and the names of its arguments."""
     module, _, attribute = name.rpartition(":")
     try:
         cls = getattr(importlib.import_module(module or "spikingjelly.activation_based.neuron"), attribute, None)
     except ImportError as error:
         raise ImportError(f"{name} needs SpikingJelly 2: pip install 'spikeformers[spikingjelly]' ({error})") from error
     if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
-        raise ValueError(f"SpikingJelly has no neuron {name!r}: see spikingjelly.activation_based.neuron")
+        raise ValueError(f"SpikingJelly has no neuron {name!r}: choose a class of spikingjelly.activation_based.neuron")
     known = set(inspect.signature(cls.__init__).parameters)
     if not known & {"step_mode", "T"}:
         raise ValueError(f"{cls.__name__} runs one step at a time only: choose a neuron with step_mode 'm'")

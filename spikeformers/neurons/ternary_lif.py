@@ -14,12 +14,11 @@ class TernaryLIF(nn.Module):
 
         h = v + (x - v) / tau
         s = 1 if h >= v_threshold, -1 if h <= -v_threshold, else 0
-        v = v_reset where s is not 0, else h            with v_reset None the soft reset, h - v_threshold s
+        v = v_reset where s is not 0, else h            v_reset None: soft reset, h - v_threshold s
 
-    Costs what `LIF` costs; a product with it adds or subtracts. Negative spikes are used by A2OS2A, arXiv:2503.00226,
-    and SWformer.
+    Same cost as `LIF`; its products add or subtract. A2OS2A, arXiv:2503.00226, and SWformer use negative spikes.
 
-    Raises ValueError where `tau` is below 1 or the thresholds are not on both sides of the reset.
+    Raises ValueError if `tau` is below 1 or the thresholds are not on both sides of the reset.
     """
 
     levels = (-1.0, 0.0, 1.0)

@@ -1,1 +1,1 @@
-"""Functions on tensors, one folder an op: `reference.py` defines what it computes, faster ways stand beside it."""
+"""Functions on tensors. In an op's folder `reference.py` defines the result; the other files compute it faster."""

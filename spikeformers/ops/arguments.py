@@ -1,4 +1,4 @@
-"""Whether the numbers that a neuron, a surrogate or a part is built with are numbers."""
+"""Validate numeric arguments of neurons, surrogates and parts."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from numbers import Integral, Real
 
 
 def check_whole(least: int = 1, why: str = "", **values: object) -> None:
-    """Raises ValueError, with the argument's name, for what is no whole number from `least` up; `why` is the remedy."""
+    """Raises ValueError, with the argument's name, unless it is an integer >= `least`; `why` replaces the remedy."""
     for name, value in values.items():
         if not isinstance(value, Integral) or isinstance(value, bool):
             raise ValueError(f"{name} {value!r} is not a whole number: give {least} or more")
@@ -15,22 +15,22 @@ def check_whole(least: int = 1, why: str = "", **values: object) -> None:
 
 
 def check_finite(**values: object) -> None:
-    """Raises ValueError, with the argument's name, for what is no number, nan or infinite."""
+    """Raises ValueError, with the argument's name, unless it is a finite number."""
     for name, value in values.items():
         if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
             raise ValueError(f"{name} {value!r} is not a finite number: give one")
 
 
 def check_positive(**values: object) -> None:
-    """Raises ValueError, with the argument's name, for what is no finite number above 0."""
+    """Raises ValueError, with the argument's name, unless it is a finite number above 0."""
     check_finite(**values)
     for name, value in values.items():
-        if value <= 0:  # pyright: ignore[reportOperatorIssue]
+        if not (isinstance(value, Real) and float(value) > 0):
             raise ValueError(f"{name} {value} is not above 0: give a number that is")
 
 
 def check_sizes(**values: object) -> None:
-    """Raises ValueError, with the argument's name, for what is no list or tuple of whole numbers from 1 up."""
+    """Raises ValueError, with the argument's name, unless it is a list or tuple of integers >= 1."""
     for name, value in values.items():
         if not isinstance(value, Sequence) or isinstance(value, str):
             raise ValueError(f"{name} {value!r} is not a list of whole numbers: give one such as (2, 1)")

@@ -1,4 +1,4 @@
-"""Max pooling whose backward keeps where the largest values were, in two bytes each, and not what they were among."""
+"""Max pooling that saves only the two-byte positions of the maxima for backward, not its input."""
 
 from math import prod
 from typing import Any
@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from spikeformers.ops.tracing import runs_eagerly
 
-_TOGETHER = 1 << 20  # outputs at a time, because torch names their places in eight bytes each
+_TOGETHER = 1 << 20  # outputs at a time: torch returns their positions in eight bytes each
 
 
 class _MaxPool(torch.autograd.Function):
@@ -38,7 +38,7 @@ class _MaxPool(torch.autograd.Function):
         ):
             torch.ops.aten.max_pool2d_with_indices_backward.grad_input(
                 grad,
-                part,  # in place of the input, of which only the shape is read
+                part,  # stands in for the input: only its shape is read
                 *ctx.settings,
                 at.long(),
                 grad_input=part,
@@ -58,7 +58,14 @@ def max_pool2d(
     dilation: int | tuple[int, ...] = 1,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """`torch.nn.functional.max_pool2d`, differentiable once: `[B, C, H, W] -> [B, C, H', W']`."""
+    """`torch.nn.functional.max_pool2d`, differentiable once: `[B, C, H, W] -> [B, C, H', W']`.
+
+    Args:
+        x, kernel_size, stride, padding, dilation, ceil_mode: As in torch.
+
+    Returns:
+        The maxima. Backward saves two bytes per output, or four for maps of more than 65536 pixels.
+    """
     if not runs_eagerly(x):
         return torch.nn.functional.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode)
     sizes = [[size, size] if isinstance(size, int) else list(size) for size in (kernel_size, stride, padding, dilation)]

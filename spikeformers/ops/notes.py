@@ -1,15 +1,14 @@
-"""What a tensor says of itself to the backward passes that would keep it, so that they keep less.
+"""Notes on tensors that let backward passes save less memory.
 
-`Recipe`, a scaled and shifted copy of what its norm keeps anyway. `layers.norm.batch_norm` writes it; `ops.lif` reads
-it: a neuron keeps two numbers a channel, and makes the rest again.
-`Counts`, whole numbers that fit in a byte. `ops.lif` writes it on its spikes; `merge_time`, `split_time`, `MaxPool` and
-`recompute_blocks` carry it on; `added` sums it, for SEW shortcuts and their like. `layers.conv.SpikeConv2d` reads it: a
-convolution keeps a quarter of them, or half.
+`Recipe`: the tensor is a scaled and shifted copy of one that its norm saves anyway. `layers.norm.batch_norm` writes it;
+`ops.lif` reads it and saves two numbers per channel instead of its input.
+`Counts`: the tensor holds integers that fit in a byte. `ops.lif` writes it on its spikes; `merge_time`, `split_time`,
+`MaxPool` and `recompute_blocks` pass it on; `added` sums it in SEW shortcuts. `layers.conv.SpikeConv2d` reads it and
+saves its input in a byte per number.
 
-Parts need not know: they write and read none. A note belongs to one tensor object as it stands: any other operation,
-in place or not, loses it, which costs memory and nothing else; `tests/models/test_kept_bytes.py` holds what every
-family keeps. Nothing is noted where operations are watched, not run
-(`spikeformers.ops.tracing`): compilers see for themselves.
+Parts need not handle notes. A note belongs to one tensor object: any other operation, in place or not, drops it, which
+costs only memory. `tests/models/test_kept_bytes.py` checks the bytes that every family saves. There are no notes while
+a graph is traced, compiled or transformed (`spikeformers.ops.tracing`).
 """
 
 from typing import NamedTuple, TypeVar
@@ -21,7 +20,7 @@ from spikeformers.ops.tracing import runs_eagerly
 
 
 class Recipe(NamedTuple):
-    """How a tensor was made: `made_of * scale + shift`, `[T, B, C, H, W]` and a number a channel, `[C, 1, 1]`."""
+    """The tensor is `made_of * scale + shift`: `[T, B, C, H, W]` and, per channel, `[C, 1, 1]`."""
 
     made_of: Tensor
     scale: Tensor
@@ -29,7 +28,7 @@ class Recipe(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """That a tensor holds whole numbers from 0 to `most`, at most 255."""
+    """The tensor holds integers from 0 to `most`, at most 255."""
 
     most: int
 
@@ -38,14 +37,14 @@ Note = TypeVar("Note", Recipe, Counts)
 
 
 def note(x: Tensor, *notes: Recipe | Counts | None) -> Tensor:
-    """Notes something on a tensor, where a gradient may pass, and returns it."""
+    """Writes notes on a tensor if gradients are on, and returns it."""
     if any(notes) and torch.is_grad_enabled() and runs_eagerly(x):
         vars(x)["_noted"] = x._version, notes
     return x
 
 
 def noted(x: Tensor, kind: type[Note]) -> Note | None:
-    """The note of a kind on a tensor that has not changed since, or None."""
+    """The note of a kind on an unchanged tensor, or None."""
     if torch.compiler.is_compiling() or "_noted" not in vars(x) or not runs_eagerly(x):
         return None
     version, notes = vars(x)["_noted"]
@@ -53,12 +52,12 @@ def noted(x: Tensor, kind: type[Note]) -> Note | None:
 
 
 def carried(x: Tensor, moved: Tensor) -> Tensor:
-    """`moved`, which holds numbers of `x` and no others, with the counts that are noted on `x`."""
+    """`moved`, a rearrangement or selection of the elements of `x`, with the `Counts` of `x`."""
     return note(moved, noted(x, Counts))
 
 
 def added(x: Tensor, y: Tensor) -> Tensor:
-    """`x + y`, of two tensors of one shape. Counts and counts are counts."""
+    """`x + y` for equal shapes. The sum of counts is noted as `Counts`."""
     counts, more = noted(x, Counts), noted(y, Counts)
     most = counts.most + more.most if counts and more else 256
     return note(x + y, Counts(most) if most < 256 else None)

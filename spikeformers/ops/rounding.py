@@ -1,4 +1,4 @@
-"""Rounding to counts of spikes, 0 to `top`, straight through in the backward pass. Any shape, in the dtype of `x`."""
+"""Rounding to spike counts 0 to `top` with a straight-through gradient. Any shape; the result has the dtype of `x`."""
 
 import torch
 from torch import Tensor
@@ -15,6 +15,6 @@ def round_half_up(x: Tensor, top: int) -> Tensor:
 
 
 def _straight_through(x: Tensor, rounded: Tensor, passes: Tensor) -> Tensor:
-    # By a mask of our own: whether the derivative of `clamp` is 1 or 0 at its ends depends on the version of torch.
+    # An explicit mask: the derivative of `clamp` at its ends depends on the torch version.
     through = torch.where(passes, x, 0.0)
-    return rounded.detach() + (through - through.detach())  # adds an exact 0, and the derivative
+    return rounded.detach() + (through - through.detach())  # adds exactly 0, and the derivative

@@ -1,4 +1,4 @@
-"""Convolution of spikes that keeps a byte for each, and costs what its ones cost where that is less."""
+"""Convolution of spikes that saves its input in a byte each for backward, and skips zeros where that is faster."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ class _SpikeConv(torch.autograd.Function):
             grad_x, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
                 grad,
                 x,
-                weight.to(grad.dtype),  # under autocast both were
+                weight.to(grad.dtype),  # as autocast did in forward
                 None if ctx.bias is None else [weight.shape[0]],
                 stride,
                 padding,
@@ -76,7 +76,16 @@ def spike_conv2d(
     groups: int,
     most: int = 255,
 ) -> Tensor:
-    """`conv2d` of whole numbers from 0 to `most`, differentiable once: `[B, C_in, H, W] -> [B, C, H', W'] current`."""
+    """`conv2d` of integers from 0 to `most`, differentiable once: `[B, C_in, H, W] -> [B, C, H', W'] current`.
+
+    Args:
+        x: Spikes or counts; other values give wrong weight gradients.
+        most: The largest value that `x` can hold, at most 255.
+        weight, bias, stride, padding, dilation, groups: As in `torch.nn.functional.conv2d`.
+
+    Returns:
+        The current.
+    """
     if not runs_eagerly(x, weight):
         return conv2d(x, weight, bias, stride, padding, dilation, groups)  # pyright: ignore[reportArgumentType, reportCallIssue]
     return _SpikeConv.apply(x, weight, bias, most > 1, stride, padding, dilation, groups)

@@ -1,7 +1,7 @@
-"""The spike, a step function, and what stands in for its derivative in the backward pass.
+"""The spike, a step function, and surrogates of its derivative for the backward pass.
 
-A surrogate is any function `u -> ds/du` on tensors of any shape, where `u = h - v_threshold`. The ones here are
-frozen values, so that one instance can be shared, compared and written to a settings file.
+A surrogate is any function `u -> ds/du` on tensors of any shape, where `u = h - v_threshold`. These are frozen
+dataclasses, so one instance can be shared, compared and written to a settings file.
 """
 
 import math
@@ -20,7 +20,7 @@ Surrogate = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Sigmoid:
-    """Derivative of `sigmoid(alpha u)`: peak alpha / 4. The field's default, with alpha 4."""
+    """Derivative of `sigmoid(alpha u)`: peak alpha / 4. With alpha 4 the usual choice."""
 
     alpha: float = 4.0
 
@@ -47,7 +47,7 @@ class ATan:
 
 @dataclass(frozen=True)
 class Triangle:
-    """A triangle of area 1 over `|u| < width`: peak 1 / width, and exactly zero outside."""
+    """A triangle of area 1 over `|u| < width`: peak 1 / width, exactly 0 outside."""
 
     width: float = 1.0
 
@@ -77,7 +77,15 @@ class _Spike(torch.autograd.Function):
 
 
 def spike(u: Tensor, surrogate: Surrogate) -> Tensor:
-    """1 where `u >= 0`, else 0, in the dtype of `u`; its derivative is `surrogate(u)`. Any shape."""
+    """The spike function with a surrogate derivative.
+
+    Args:
+        u: Membrane minus threshold, any shape.
+        surrogate: Its derivative, `u -> ds/du`.
+
+    Returns:
+        1 where `u >= 0`, else 0, in the dtype of `u`.
+    """
     if torch.compiler.is_compiling() or runs_eagerly(u):
         if torch.is_grad_enabled() and u.requires_grad:
             return _Spike.apply(u, surrogate)
@@ -87,10 +95,10 @@ def spike(u: Tensor, surrogate: Surrogate) -> Tensor:
 
 
 def _spike_of_plain_operations(u: Tensor, surrogate: Surrogate) -> Tensor:
-    """`spike` for traces and transforms, which cannot look into an autograd function. Right to the second derivative.
+    """`spike` for traces and transforms, which cannot enter an autograd function. Exact to the second derivative.
 
-    The added term is an exact 0. Its surrogate is taken in the middle between `u` and a constant as large, so that its
-    own change counts once in a second derivative, and not twice.
+    The added term is exactly 0. The surrogate is evaluated midway between `u` and its detached copy, so that the second
+    derivative counts the surrogate's slope once, not twice.
     """
     finite = torch.where(u.isfinite(), u, 0.0)
     constant = finite.detach()

@@ -1,4 +1,4 @@
-"""When a fast way of computing something may stand in for the plain one."""
+"""Whether a fast implementation may replace the plain one."""
 
 import torch
 from torch import Tensor
@@ -6,13 +6,13 @@ from torch.autograd import forward_ad
 
 
 def runs_eagerly(*values: object) -> bool:
-    """Whether operations on these values compute numbers here and now, and nobody but autograd looks on.
+    """Whether operations on these values run now, observed by nothing but autograd.
 
     False while a graph is traced, compiled or exported, inside `torch.func` and forward-mode differentiation, and for
-    subclasses of Tensor: these know torch's own operations, not memory that is filled piece by piece, nor autograd
-    functions of ours. What is fast asks here, and leaves them the plain way.
+    subclasses of Tensor: these support torch's operations, not buffers filled piece by piece or our autograd functions.
+    Fast implementations run only if this is true.
     """
-    if torch.compiler.is_compiling():  # first, so that compilers read no further
+    if torch.compiler.is_compiling():  # first: compilers stop here
         return False
     for x in values:
         if type(x) is not Tensor and isinstance(x, Tensor) and type(x) is not torch.nn.Parameter:
@@ -22,5 +22,5 @@ def runs_eagerly(*values: object) -> bool:
 
 
 def transforms_active() -> bool:
-    """Whether a `torch.func` transform or forward-mode differentiation runs: `requires_grad` need not tell of them."""
+    """Whether a `torch.func` transform or forward-mode differentiation runs; `requires_grad` may not show it."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0

@@ -1,15 +1,14 @@
-"""Every classifier of ours by name in timm: `import spikeformers.timm`, then `timm.create_model("qkformer_10_384")`.
+"""Registers every classifier in timm: `import spikeformers.timm`, then `timm.create_model("qkformer_10_384")`.
 
-timm's arguments mean what they mean there: `num_classes` (0 for features), `in_chans`, `img_size`, `drop_path_rate`,
-`features_only` with `out_indices`, `checkpoint_path`. Ours go along with them: `time_steps`, `neuron`, `attention`, ...
-One that would change nothing is refused. What comes back is a `SpikingTransformer` with timm's methods.
+timm's arguments work as usual: `num_classes` (0 for features), `in_chans`, `img_size`, `drop_path_rate`,
+`features_only` with `out_indices`, `checkpoint_path`. So do ours: `time_steps`, `neuron`, `attention`, ... An argument
+without effect is refused. The model is a `SpikingTransformer` with timm's methods.
 
-`features_only=True` gives maps `[B, C, H, W]`, averaged over time, from the end of every stage, or, of a trunk that
-keeps its shape, of every block; `feature_cls=spikeformers.timm.FeatureSteps` gives them at every step,
-`[T, B, C, H, W]`.
+`features_only=True` returns maps `[B, C, H, W]`, averaged over time, from the end of every stage, or of every block in
+a flat trunk; `feature_cls=spikeformers.timm.FeatureSteps` returns them at every step, `[T, B, C, H, W]`.
 
-There are no weights to download. `checkpoint_path=FILE` reads ours and those that the papers' authors released;
-`pretrained=True, pretrained_cfg_overlay=dict(file=PATH)` is `load_checkpoint`: it also takes a run folder, and a file
+No weights are hosted. `checkpoint_path=FILE` reads our files and those that the papers' authors released;
+`pretrained=True, pretrained_cfg_overlay=dict(file=PATH)` is `load_checkpoint`, which also takes a run folder, and files
 for other classes or channels.
 """
 
@@ -21,5 +20,5 @@ from spikeformers.timm.spiking_transformer import register
 __all__ = ["FeatureMaps", "FeatureSteps", "TimmSpikingTransformer", "register"]
 
 for _name in list_models():
-    if describe_model(_name)["num_classes"]:  # a masked autoencoder is no classifier
+    if describe_model(_name)["num_classes"]:  # masked autoencoders are not classifiers
         register(_name)

@@ -1,4 +1,4 @@
-"""What `features_only=True` gives: a network without its head, which returns the maps of its stages."""
+"""Models for `features_only=True`: a network without head that returns the maps of its stages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ class FeatureMaps(FeatureGetterNet):
     out_indices: Any
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """torch's, for its own keys and for those of a whole network, ours or released."""
+        """As in torch, also for keys of the whole network, ours or released."""
         weights = {key.removeprefix("model."): value for key, value in state_dict.items()}
         return self.model.load_state_dict(weights, strict, assign)
 

@@ -1,4 +1,4 @@
-"""A spiking transformer that speaks timm's dialect."""
+"""A spiking transformer with timm's methods."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,14 @@ from spikeformers.models import SpikingTransformer
 from spikeformers.models.recompute import recomputed, set_run
 from spikeformers.models.registry import find_family
 
-Indices = int | Sequence[int] | None  # timm's: so many from the end, those, or all
+Indices = int | Sequence[int] | None  # as in timm: the last n, these, or all
 
 
 class TimmSpikingTransformer(SpikingTransformer):
-    """A `SpikingTransformer` made of another's parts, under the same keys, with what timm asks of a model.
+    """A `SpikingTransformer` with the methods that timm needs.
 
-    The other is one of `create_model`, of a registered name.
+    Args:
+        model: A model from `create_model`, with a registered name. It shares parts and keys with this one.
     """
 
     pretrained_cfg: dict[str, Any]
@@ -35,8 +36,10 @@ class TimmSpikingTransformer(SpikingTransformer):
             time_steps=model.time_steps,
             image_size=model.image_size,
         )
-        self._stages = model.stages  # of the whole, also where blocks are cut off
-        self.config = self._whole = model.config  # the second stays, with the depth, for reading files of the whole
+        self._stages = model.stages  # of the whole model, even after pruning
+        self.config = self._whole = (
+            model.config
+        )  # `_whole` and `_depth` survive pruning, to read files of the whole model
         self._depth = len(model.blocks)
 
     @property
@@ -56,7 +59,7 @@ class TimmSpikingTransformer(SpikingTransformer):
         return [dict(num_chs=s.dim, reduction=s.reduction, module=f"blocks.{s.last_block}") for s in self.stages]
 
     def forward_stages(self, x: Tensor, indices: Indices = None) -> list[Tensor]:
-        """The stream behind each of the stages in `indices`, and no further: `[T, B, C, H, W]` each."""
+        """The stream after each stage in `indices`, `[T, B, C, H, W]` each; later blocks do not run."""
         taken = [self.stages[i].last_block for i in self._take(indices)]
         ends = {}
         x = self.forward_stem(x)
@@ -75,14 +78,26 @@ class TimmSpikingTransformer(SpikingTransformer):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """The maps of the stages in `indices`, averaged over time, `[B, C, H, W]` each, and ahead of them the stream.
+        """The final stream and the maps of some stages.
 
-        The stream `[T, B, C, H, W]` is that of `forward_features`, with `stop_early` that behind the last of those
-        stages; `intermediates_only` leaves it out. Raises ValueError for another format, and for `norm`, of which
-        there is none behind a trunk.
+        Args:
+            x: Images or sequences.
+            indices: Stages to return.
+            norm: Not supported: trunks have no final norm.
+            stop_early: Whether to stop after the last of these stages.
+            output_fmt: Only "NCHW".
+            intermediates_only: Whether to return the maps alone.
+
+        Returns:
+            The stream `[T, B, C, H, W]` and a list of maps `[B, C, H, W]`, averaged over time.
+
+        Raises:
+            ValueError: `norm` or another format is requested, or there is no such stage.
         """
         if output_fmt != "NCHW" or norm:
-            raise ValueError(f"norm={norm} and output_fmt={output_fmt!r} are not for maps NCHW without norm: leave out")
+            raise ValueError(
+                f"norm={norm} and output_fmt={output_fmt!r} are not supported, only NCHW without norm: leave them out"
+            )
         steps, taken = self.forward_stages(x, indices), self._take(indices)
         maps = [step.mean(0) for step in steps]
         if intermediates_only:
@@ -95,26 +110,26 @@ class TimmSpikingTransformer(SpikingTransformer):
     def prune_intermediate_layers(
         self, indices: Indices = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Cuts off the blocks that none of the stages in `indices` needs, and the head; returns those stages."""
+        """Removes the blocks after the last stage in `indices`, and the head; returns those stages."""
         taken = self._take(indices)
         self.blocks = self.blocks[: 1 + max(self.stages[i].last_block for i in taken)]
         if prune_head:
             self.reset_classifier(0)
-        self.config = {}  # there is none that rebuilds a part
+        self.config = {}  # a pruned model cannot be rebuilt
         return taken
 
     def get_classifier(self) -> nn.Module | tuple[nn.Module, ...]:
-        """The linear layer of the head, or the two of one that was distilled."""
+        """The linear layer of the head, or both of a distilled head."""
         layers = [self.head.get_submodule(name) for name in self.head.classifiers]
         return tuple(layers) if len(layers) > 1 else layers[0]
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         if global_pool not in (None, "avg"):
-            raise ValueError(f"global_pool {global_pool!r} is not for spiking transformers, only 'avg': leave it out")
+            raise ValueError(f"global_pool {global_pool!r} is not supported, only 'avg': leave it out")
         super().reset_classifier(num_classes)
 
     def group_matcher(self, coarse: bool = False) -> dict[str, str]:
-        """Layers from the stem to the head for timm's layer decay: one a block, or, `coarse`, one a stage."""
+        """Layer groups for timm's layer decay: one per block, or, if `coarse`, one per stage."""
         stem = {"stem": r"^(?:stem|position)\."}
         if not coarse:
             return {**stem, "blocks": r"^blocks\.(\d+)\."}
@@ -123,13 +138,13 @@ class TimmSpikingTransformer(SpikingTransformer):
         return {**stem, **{f"stage{i}": rf"^blocks\.(?:{n})\." for i, n in enumerate(numbers)}}
 
     def no_weight_decay(self) -> set[str]:
-        """The parameters that are not a convolution's, a linear layer's or a norm's: neurons', and branches' scales."""
+        """Parameters outside convolutions, linear layers and norms: those of neurons, and layer scales."""
         usual = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
         others = {name: module for name, module in self.named_modules() if not isinstance(module, usual)}
         return {f"{name}.{key}" for name, module in others.items() for key, _ in module.named_parameters(recurse=False)}
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Whether blocks keep only their input and run again in the backward pass: `sf.recompute_blocks`."""
+        """Turns recomputation of blocks on or off: `sf.recompute_blocks`."""
         set_run(self, recomputed if enable else run_plain)
 
     @property
@@ -137,17 +152,14 @@ class TimmSpikingTransformer(SpikingTransformer):
         return self.run is recomputed
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """torch's, for our keys and for those of the family's released files.
-
-        What a file has for a head or blocks that were cut off is left out.
-        """
+        """As in torch, also for keys of the family's released files. Keys of a removed head or block are ignored."""
         ours = self.state_dict()
         weights = translate(state_dict, find_family(self._whole["name"]), self._whole, ours)
         weights = {key: value for key, value in weights.items() if key in ours or not self._is_cut(key)}
         return super().load_state_dict(weights, strict, assign)
 
     def load_pretrained(self, path: str) -> None:
-        """`load_checkpoint`: timm calls it for a file of `pretrained_cfg`."""
+        """`load_checkpoint`, which timm calls for a file in `pretrained_cfg`."""
         load_checkpoint(self, path)
 
     def _is_cut(self, key: str) -> bool:
@@ -161,6 +173,6 @@ class TimmSpikingTransformer(SpikingTransformer):
         wanted = range(-indices, 0) if isinstance(indices, int) else indices
         if not wanted or not all(-count <= i < count for i in wanted):
             raise ValueError(
-                f"out_indices {indices} are not among the {count} stages: count from 0, or from the end, -1"
+                f"out_indices {indices} are not among the {count} stages: count from 0, or from -1 at the end"
             )
         return [i % count for i in wanted]

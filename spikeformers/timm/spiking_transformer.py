@@ -1,4 +1,4 @@
-"""Our models in timm's registry, as its module `spiking_transformer`."""
+"""Our models in timm's registry, as the module `spiking_transformer`."""
 
 import functools
 import inspect
@@ -10,32 +10,39 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import Tensor, nn
 
 from spikeformers.checkpoints.keys import translate
-from spikeformers.data.images import image_traits
+from spikeformers.data.known import FOLDER, SETS, KnownImages
 from spikeformers.models.registry import build, find_family
 from spikeformers.timm.features import FeatureMaps
 from spikeformers.timm.network import TimmSpikingTransformer
 
-__all__ = ["register"]  # and, by timm, every name that is registered
+__all__ = ["register"]  # timm adds every registered name
 
-default_cfgs: dict[str, Any] = {}  # timm reads it when a name is registered
+default_cfgs: dict[str, Any] = {}  # timm reads it at registration
 
-_SETS = {"ImageNet-1k": "a folder", "CIFAR-10": "cifar10", "CIFAR-100": "cifar100"}  # what was published: data's name
+_IMAGES = {  # by what published results call the set
+    "ImageNet-1k": FOLDER,
+    **{one.published: one.traits for one in SETS.values() if isinstance(one, KnownImages) and one.published},
+}
 _TIMM_NAMES = {"in_channels": "in_chans", "drop_path": "drop_path_rate", "image_size": "img_size"}
 _OUR_NAMES = {theirs: ours for ours, theirs in _TIMM_NAMES.items()}
-_ONLY = {  # arguments of timm that mean nothing here, with the value that asks for nothing
+_ONLY = {  # timm's arguments without effect here, with their neutral values
     "drop_rate": 0, "pos_drop_rate": 0, "patch_drop_rate": 0, "proj_drop_rate": 0, "attn_drop_rate": 0,
     "drop_block_rate": 0, "global_pool": "avg", "pruned": False,
 }  # fmt: skip
 
 
 def register(name: str) -> None:
-    """Makes a model that `spikeformers.models.register` knows known to timm too."""
+    """Registers a spikeformers model in timm.
+
+    Args:
+        name: A size from `list_models`.
+    """
 
     def entry_point(pretrained: bool = False, **kwargs: Any) -> nn.Module:
         return _create(name, pretrained, **kwargs)
 
     entry_point.__name__ = entry_point.__qualname__ = name
-    entry_point.__doc__ = f"{name} of spikeformers, by timm's arguments and ours."
+    entry_point.__doc__ = f"{name} of spikeformers, with timm's arguments and ours."
     default_cfgs.update(generate_default_cfgs({name: _default_cfg(name)}))
     globals()[name] = register_model(entry_point)
 
@@ -53,17 +60,17 @@ def _create(
     **kwargs: Any,
 ) -> nn.Module:
     arguments = _arguments(name, kwargs)
-    overlay = {"custom_load": True, **(pretrained_cfg_overlay or {})}  # a file is read by our load_checkpoint
+    overlay = {"custom_load": True, **(pretrained_cfg_overlay or {})}  # our load_checkpoint reads the file
     source = resolve_pretrained_cfg(name, pretrained_cfg, overlay)
     if pretrained and not (source.has_weights or source.state_dict):
         raise ValueError(
-            f"{name} has no weights to download: give checkpoint_path=FILE instead of pretrained=True, or with it "
+            f"{name} has no weights to download: give checkpoint_path=FILE instead of pretrained=True, or add "
             "pretrained_cfg_overlay=dict(file=FILE)"
         )
     if features_only:
         if feature_cls is not None and not (inspect.isclass(feature_cls) and issubclass(feature_cls, FeatureMaps)):
             raise ValueError(
-                f"feature_cls {feature_cls!r} knows no time: use spikeformers.timm.FeatureMaps or FeatureSteps"
+                f"feature_cls {feature_cls!r} has no time axis: use spikeformers.timm.FeatureMaps or FeatureSteps"
             )
     elif feature_cls is not None or out_indices is not None:
         raise ValueError(f"out_indices {out_indices} and feature_cls {feature_cls} are for features_only=True: add it")
@@ -83,7 +90,7 @@ def _create(
 
 
 def _arguments(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What was given under timm's names, but None, which there means not given. Raises ValueError for what is void."""
+    """The arguments under timm's names, without None, timm's default. Raises ValueError for those without effect."""
     arguments: dict[str, Any] = {}
     for key, value in given.items():
         if value is None:
@@ -117,14 +124,16 @@ def _default_cfg(name: str) -> dict[str, Any]:
     arguments = {**defaults, **family.sizes[name]}
     channels, size = arguments["in_channels"], arguments["image_size"]
     published = family.published.get(name)
-    images = _SETS.get(published.data.split(",")[0]) if published else None
-    norm = image_traits(images) if images else dict(mean=(0.0,) * channels, std=(1.0,) * channels)  # of events: as is
+    images = _IMAGES.get(published.data.split(",")[0]) if published else None
+    mean, std = (
+        (images.mean, images.std) if images else ((0.0,) * channels, (1.0,) * channels)
+    )  # events are not normalised
     first_conv, classifier = _ends(name, str((family.builder, arguments.get("stem"), arguments.get("head"))))
     return dict(
         input_size=(channels, size, size),
         num_classes=arguments["num_classes"],
-        mean=norm["mean"],
-        std=norm["std"],
+        mean=mean,
+        std=std,
         interpolation="bicubic",
         crop_pct=1.0,
         first_conv=first_conv,
@@ -134,11 +143,13 @@ def _default_cfg(name: str) -> dict[str, Any]:
     )
 
 
-_ENDS: dict[str, tuple[str, str | tuple[str, ...]]] = {}  # by family, stem and head: building every size takes seconds
+_ENDS: dict[
+    str, tuple[str, str | tuple[str, ...]]
+] = {}  # by family, stem and head, since building every size takes seconds
 
 
 def _ends(name: str, parts: str) -> tuple[str, str | tuple[str, ...]]:
-    """The names of a model's first convolution and of its linear layer, or layers, read off one that holds no data."""
+    """The names of a model's first convolution and of its linear layers, from a model without storage."""
     if parts not in _ENDS:
         with torch.device("meta"):
             model = build(name, {})

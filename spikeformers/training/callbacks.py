@@ -30,7 +30,7 @@ class FiringRateLog(Callback):
         self.every = every
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.rates = FiringRates(pl_module.model)  # pyright: ignore[reportArgumentType]
+        self.rates = FiringRates(pl_module.get_submodule("model"))
         self.first = True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -88,8 +88,8 @@ def _train(trainer: pl.Trainer, ready: Prepared, folder: Path, begun: Path | Non
         raise ValueError(f"trainer {recipe.trainer} is refused by Lightning: {error}") from error
     except torch.OutOfMemoryError as error:
         raise ValueError(
-            f"a step needs more memory than the device has ({' '.join(str(error).split())[:160]}): set memory lean, or "
-            f"lower batch_size; {_saved(last)}"
+            f"a step needs more memory than the device has ({' '.join(str(error).split())[:160]}): "
+            f"{_room(recipe, last)}"
         ) from error
 
 
@@ -115,6 +115,15 @@ def _finish(trainer: pl.Trainer, ready: Prepared, folder: Path) -> Result:
 
 def _saved(last: Path) -> str:
     return f"{last} is saved, go on with --resume" if last.is_file() else "before there was anything to save"
+
+
+def _room(recipe: Recipe, last: Path) -> str:
+    """What to do where memory is short; with another batch_size a run that has begun would be another run."""
+    lean = " --memory lean" if recipe.memory == "plain" else ""
+    if not last.is_file():
+        return f"add{lean}, or lower batch_size" if lean else "lower batch_size"
+    other = "lower batch_size in another --run NAME"
+    return f"{_saved(last)}{lean}, or {other}" if lean else f"{other}, or go on where there is more, with --resume"
 
 
 def _folder_of(recipe: Recipe) -> Path:

@@ -14,10 +14,6 @@ from spikeformers.data.eval_shards import Share
 from spikeformers.data.loading import eval_loader, leave_interrupts_to_the_main_process
 from spikeformers.training.recipe import Augment, Recipe
 
-# Fields of `augment` that say something of one kind of data only.
-_OF_IMAGES = ("crop_scale", "crop_ratio", "rand_augment", "rand_augment_ops", "erase", "erase_mode")
-_OF_CLIPS = ("clip_ops", "clip_ops_drawn")
-
 
 class _Resumed(EpochSampler):
     """An epoch's order without its first `skip` items, once: those were trained on before the run was cut."""
@@ -40,12 +36,12 @@ class Loaders(pl.LightningDataModule):
     def __init__(self, recipe: Recipe, sets: ImageSets | EventSets, preprocess: dict[str, Any]):
         super().__init__()
         self.recipe, self.sets, self.preprocess = recipe, sets, preprocess
-        if (train := len(sets.train)) < recipe.batch_size:  # pyright: ignore[reportArgumentType]
+        if (train := len(sets.train)) < recipe.batch_size:
             raise ValueError(
                 f"{sets.name} has {train} training {sets.kind}, fewer than batch_size {recipe.batch_size}: lower it"
             )
         settings, augment = asdict(recipe.data), asdict(recipe.augment)
-        _check_kind(sets, augment)
+        _check_kind(sets, recipe.augment)
         self.train = sets.augmented(sets.train, preprocess, settings, augment, recipe.seed)
         self.test = sets.prepared(sets.test, preprocess, settings)
         splits = {"val": sets.prepared(sets.validation, preprocess, settings)}
@@ -113,9 +109,7 @@ class Loaders(pl.LightningDataModule):
         return eval_loader(split, self.recipe.batch_size, self.recipe.data.workers)
 
 
-def _check_kind(sets: ImageSets | EventSets, augment: dict[str, Any]) -> None:
+def _check_kind(sets: ImageSets | EventSets, augment: Augment) -> None:
     """Raises ValueError for augmentation that would do nothing to data of this kind."""
-    default = asdict(Augment())
-    for name in _OF_CLIPS if sets.kind == "images" else _OF_IMAGES:
-        if augment[name] != default[name]:
-            raise ValueError(f"augment.{name} changes no {sets.kind}, which {sets.name} has: leave it out")
+    for name in sorted(augment.changed() & (ImageSets.augments | EventSets.augments) - sets.augments):
+        raise ValueError(f"augment.{name} changes no {sets.kind}, which {sets.name} has: leave it out")

@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from spikeformers.analysis.report_kit.figures import GREEN, RED, save
+from spikeformers.data import EventSets, ImageSets
 from spikeformers.training.metrics_table import read_metrics
 from spikeformers.training.recipe import Recipe
 
@@ -62,10 +63,9 @@ def told_of_loss(recipe: Recipe) -> list[str]:
 def told_of_images(recipe: Recipe) -> list[str]:
     """What training images, or clips, are that those of validation are not, in words."""
     augment = recipe.augment
-    changed = (
-        augment.hflip, augment.clip_ops, tuple(augment.crop_scale) != (1, 1), augment.rand_augment, augment.erase
-    )  # fmt: skip
-    words = ["augmented"] if any(changed) else []
+    set_otherwise = augment.changed() & (ImageSets.augments | EventSets.augments)
+    hows = {name for name in set_otherwise if name.rpartition("_")[0] in ImageSets.augments | EventSets.augments}
+    words = ["augmented"] if set_otherwise - hows else []  # `x_how` only says how `x` is done
     words += ["mixed"] if augment.mixup or augment.cutmix else []
     return [f"{', '.join(words)} images"] if words else []
 

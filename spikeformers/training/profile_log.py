@@ -27,7 +27,7 @@ class ProfileLog(Callback):
         if not self.every or batch_idx % self.every or trainer.logger is None:
             return
         x = time_first(batch[0][: self.samples])
-        found = profile(pl_module.model, [x])  # pyright: ignore[reportArgumentType]
+        found = profile(pl_module.get_submodule("model"), [x])
         numbers: dict[str, float] = {}
         for name in CONVENTIONS:
             total = found.total(name)

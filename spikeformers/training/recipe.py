@@ -34,6 +34,11 @@ class Augment:
     mix_off_epoch: int | None = None  # after so many epochs nothing is mixed
     repeats: int = 1  # an epoch shows an image so often, augmented anew, and so many times fewer images
 
+    def changed(self) -> set[str]:
+        """The fields that are not at their defaults."""
+        mine, plain = (json.loads(json.dumps(dataclasses.asdict(one))) for one in (self, Augment()))  # lists, no tuples
+        return {name for name in plain if mine[name] != plain[name]}
+
 
 @dataclass
 class Loss:

@@ -99,7 +99,27 @@ def _make(settings: Mapping[str, Any], changes: Iterable[Change]) -> Recipe:
         parsed = parser.parse_object(nested)
     except Exception as error:  # jsonargparse has several kinds, each of several lines
         raise ValueError(_one_line(str(error))) from error
-    return Recipe(**vars(parser.instantiate(parsed)))
+    recipe = Recipe(**vars(parser.instantiate(parsed)))
+    for key, value in flat.items():  # the parser reads words as YAML, where `#` and `&a` are nothing
+        *groups, last = key.split(".")
+        if key not in _texts() or not isinstance(value, str) or value.lower() in ("", "~", "null"):
+            continue
+        holder = functools.reduce(getattr, groups, recipe)
+        if getattr(holder, last) is None:
+            setattr(holder, last, value)
+    return recipe
+
+
+@functools.cache
+def _texts(cls: type = Recipe, prefix: str = "") -> frozenset[str]:
+    """Dotted names of the fields that are a text or nothing."""
+    names: set[str] = set()
+    for name, hint in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(hint):
+            names |= _texts(typing.cast(type, hint), f"{prefix}{name}.")
+        elif hint == str | None:
+            names.add(prefix + name)
+    return frozenset(names)
 
 
 @functools.cache

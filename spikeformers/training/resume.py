@@ -16,7 +16,8 @@ from spikeformers.training.recipe import Recipe
 
 logger = logging.getLogger("spikeformers")
 
-# Settings that a run may go on with others of, and why: they cannot change what comes out.
+# Settings that a run may go on with others of, and why: they cannot change what comes out, but for rounding where a
+# device (`trainer`) or `memory` is another.
 MAY_CHANGE = {
     "out": "where the run lies",
     "run": "what it is called",
@@ -24,6 +25,8 @@ MAY_CHANGE = {
     "data.cache": "where frames lie",
     "data.workers": "how many read, not what is read",
     "profile_every": "what is logged",
+    "memory": "what is kept for the backward pass: what a model computes stays the same to the bit, gradients but for "
+    "rounding",
     "save_minutes": "when it is saved",
     "keep": "how much of it is kept",
     "stop_if_unsaved": "what a full disk does",

@@ -219,7 +219,7 @@ def test_a_model_built_by_hand(card):
 @pytest.mark.parametrize("name", ["README.md", "config.json"])
 def test_a_file_of_someone_elses_is_not_replaced(tmp_path, name):
     (tmp_path / name).write_text('{"mine": 1}')
-    with pytest.raises(ValueError, match=rf"{name} is not of our making, .*: save to a folder of its own"):
+    with pytest.raises(ValueError, match=rf"{name} was not written by spikeformers .*: save to another folder"):
         sf.save_pretrained(sf.create_model("spikformer_4_384_cifar10", **TINY), tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == '{"mine": 1}'

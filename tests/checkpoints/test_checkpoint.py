@@ -262,7 +262,7 @@ def test_text_under_another_name(tmp_path, untouched, name, text):
         (b'{"config": {}}', "JSON"),
         (b"[1, " + "\u00e9".encode() * 5000, "JSON"),
         (b"<!DOCTYPE html>", "a web page"),
-        (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS to a file"),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer, not the file"),
         (b"epoch,loss\n1,2.3\n", "a text"),
         ("PNG", "a picture, PNG"),
         ("JPEG", "a picture, JPEG"),
@@ -273,7 +273,7 @@ def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, untouched, content
         Image.new("RGB", (8, 8)).save(tmp_path / name, format=content)
     else:
         (tmp_path / name).write_bytes(content)
-    says = f"{name} is not a readable checkpoint: it is {what}; give a file of weights, or a run folder"
+    says = f"{name} is not a readable checkpoint: it is {what}; give a weight file or a run folder"
     with pytest.raises(ValueError, match=says) as error:
         sf.load_checkpoint(untouched, tmp_path / name)
     assert "\n" not in str(error.value)
@@ -292,7 +292,7 @@ def test_a_wrapped_model_is_saved_by_what_is_inside(tmp_path, model, wrap):
 
 def test_what_is_no_model_is_not_saved(tmp_path):
     for write in (lambda m: sf.save_pretrained(m, tmp_path / "saved"), lambda m: sf.push_to_hub(m, "owner/name")):
-        with pytest.raises(ValueError, match="a Linear is no model of spikeformers: give a SpikingTransformer"):
+        with pytest.raises(ValueError, match="a Linear is not a spikeformers model: give a SpikingTransformer"):
             write(nn.Linear(1, 1))
     assert not (tmp_path / "saved").exists()
 
@@ -304,8 +304,8 @@ def test_what_is_no_model_is_not_saved(tmp_path):
         ({}, "holds no weights: its entries are none"),
         ({"state_dict": {}, "epoch": 1}, "holds no weights"),
         ({0: torch.ones(1), "state": {1: 2}}, "holds no weights: its entries are 0, state"),
-        ([torch.ones(2)], "holds a list, where a dict of weights belongs"),
-        (torch.ones(2), "holds a Tensor, where a dict"),
+        ([torch.ones(2)], "holds a list, not a dict of weights"),
+        (torch.ones(2), "holds a Tensor, not a dict"),
     ],
 )
 def test_a_file_without_weights(tmp_path, untouched, content, says):
@@ -315,7 +315,7 @@ def test_a_file_without_weights(tmp_path, untouched, content, says):
 
 
 def test_nothing_there(tmp_path, untouched):
-    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint .*nowhere.pth: give a run folder or a file"):
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint .*nowhere.pth: give a run folder or"):
         sf.load_checkpoint(untouched, tmp_path / "nowhere.pth")
     with pytest.raises(FileNotFoundError, match=r"is a folder without weights.safetensors"):
         sf.load_checkpoint(untouched, tmp_path)

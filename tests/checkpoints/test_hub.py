@@ -105,7 +105,7 @@ def test_a_path_that_exists_wins(hub, tmp_path, monkeypatch):
     sf.push_to_hub(tiny(), REPO)
     sf.save_pretrained(tiny(dim=32), REPO)
     assert sf.from_pretrained(REPO).config["dim"] == 32
-    with pytest.raises(ValueError, match=f"{REPO} has no revision 'v1': only a repository on the Hub"):
+    with pytest.raises(ValueError, match=f"{REPO} has no revision 'v1': only a Hub repository has one"):
         sf.from_pretrained(REPO, revision="v1")
 
 
@@ -113,7 +113,7 @@ def test_a_path_that_exists_wins(hub, tmp_path, monkeypatch):
 def test_what_is_no_repositorys_name_is_looked_for_here(hub, path):
     with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
         sf.from_pretrained(path)
-    with pytest.raises(ValueError, match="is not the name of a repository: write owner/name"):
+    with pytest.raises(ValueError, match="is not a repository name: write owner/name"):
         sf.push_to_hub(tiny(), path)
     assert hub.asked == []
 
@@ -121,8 +121,8 @@ def test_what_is_no_repositorys_name_is_looked_for_here(hub, path):
 def test_what_is_not_on_the_hub(hub):
     (hub.folder / "owner" / "else").mkdir(parents=True)
     for repo, revision, says in (
-        ("owner/none", None, "owner/none is no folder here, and no repository on the Hub that you may read"),
-        ("owner/else", None, "owner/else has no weights.safetensors: it is not a model that `save_pretrained` wrote"),
+        ("owner/none", None, "owner/none is not a local folder, and not a repository you can read on the Hub"),
+        ("owner/else", None, "owner/else has no weights.safetensors: give a repository that `push_to_hub` wrote"),
         ("owner/else", "v9", "owner/else has no revision 'v9'"),
     ):
         with pytest.raises(FileNotFoundError) as error:
@@ -145,7 +145,9 @@ for call in (lambda: sf.from_pretrained("owner/name"), lambda: sf.push_to_hub(sf
     environment = {"HF_HUB_OFFLINE": "1", "HF_HOME": "no-such-cache"}
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     fetched, sent = run.stdout.splitlines()
-    assert fetched.startswith("FileNotFoundError owner/name is no folder here, and the Hub cannot be reached: check")
+    assert fetched.startswith(
+        "FileNotFoundError owner/name is not a local folder, and the Hub cannot be reached: check"
+    )
     assert sent.startswith("ConnectionError owner/name was not uploaded (")
 
 

@@ -196,7 +196,7 @@ def test_a_file_of_ours_says_so(tmp_path, name):
     (only,) = identify(read_checkpoint(tmp_path / name))
     assert (only.name, only.fit.faults, only.untold) == ("spikformer_4_384_cifar10", 0, {})
     assert only.overrides == {**TINY, "neuron": "PLIF"}
-    assert only.reasons == ["it says so itself"]
+    assert only.reasons == ["its config says so"]
     assert eval(only.call.replace("create_model", "sf.create_model")).config == model.config
 
 
@@ -295,7 +295,7 @@ def test_the_error_of_a_file_that_lacks_a_key_names_no_other_model(tmp_path):
 
 @pytest.mark.parametrize("weights", [{"w": [3]}, {"fc1.weight": [8, 8], "fc1.bias": [8], "head.weight": [10, 8]}])
 def test_a_file_like_nothing_here(weights):
-    with pytest.raises(ValueError, match=r"checkpoint.pth is like no model of spikeformers: it has \d keys, \w+"):
+    with pytest.raises(ValueError, match=r"checkpoint.pth resembles no model of spikeformers: \d keys, \w+"):
         look(meta(weights))
 
 

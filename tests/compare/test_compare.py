@@ -330,7 +330,7 @@ def test_the_first_is_never_another(tiny, runs_fail):
     runs_fail("SSA", "the loss is nan")
     report = tiny(("SSA", "FrozenSSA", "QKTA"), seeds=2)
     assert report.first == "SSA"
-    assert "SSA, the first, failed in all its seeds: nothing can be told against it." in report.notes
+    assert "SSA, the first, failed in all its seeds: nothing can be compared with it." in report.notes
     assert not any("above" in note or "below" in note for note in report.notes)
     assert all(row["against first"] == "" for row in report.table())
 

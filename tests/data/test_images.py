@@ -70,7 +70,7 @@ def test_validation_is_cut_from_training():
 
 @pytest.mark.parametrize("validation", [-0.1, 1.0, 10])
 def test_validation_must_be_a_share(validation):
-    with pytest.raises(ValueError, match=r"validation .* is not in 0 <= validation < 1; 0\.1 cuts a tenth"):
+    with pytest.raises(ValueError, match=r"validation .* is not in 0 <= validation < 1; 0\.1 holds out a tenth"):
         load_images("digits", validation=validation)
 
 
@@ -206,7 +206,7 @@ def test_every_extension_in_any_case_and_nothing_else(make_folder, caplog):
     assert len(sets.train) == 10
     assert {sets.train[i][0].size for i in range(10)} == {(4, 4)}
     (told,) = caplog.messages
-    assert told.startswith(f"passed over 3 file(s) of {folder}, the first is {folder / 'train' / 'of no class.png'}: ")
+    assert told.startswith(f"skipped 3 file(s) of {folder}, the first is {folder / 'train' / 'of no class.png'}: ")
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "CMYK"])
@@ -259,7 +259,7 @@ def test_neither_set_nor_folder(name, remedy):
         (
             {"train": dict.fromkeys("abcdex", 1), "val": {"x": 1, "y": 1}},
             ValueError,
-            "the class folders of train and val differ in .*: only in train a, b, c and 2 more, only in val y; both",
+            "the class folders of train and val differ in .*: only in train a, b, c and 2 more, only in val y; give",
         ),
         (
             {"train": {"x": 1}, "val": {"x": 1}, "test": {"x": 1, "y": 1}},
@@ -312,7 +312,7 @@ def test_broken_files_can_be_left_out(broken, caplog):
         sets = load_images(str(folder), validation=0, skip_broken=True)
     assert sets.skipped == (str(file),)
     assert [sets.train[i][0].getpixel((0, 0))[0] for i in range(len(sets.train))] == [0, 2, 3]
-    assert caplog.messages == [f"left out 1 broken image file(s) of {folder}, the first is {file}"]
+    assert caplog.messages == [f"skipped 1 broken image file(s) of {folder}, the first is {file}"]
 
 
 def test_damage_behind_the_first_bytes_is_found_where_the_format_has_checksums(make_folder):
@@ -351,7 +351,7 @@ def test_a_broken_file_is_told_before_a_split_is_used(make_folder, split):
     other = "test" if split == "train" else "train"
     assert len(uses[other]({})) == 3  # which is whole
     for settings in ({}, {"skip_broken": False}):
-        with pytest.raises(ValueError, match=rf"^{file} cannot be read as an image .*; replace or delete it, or leave"):
+        with pytest.raises(ValueError, match=rf"^{file} cannot be read as an image .*; replace or delete it, or skip"):
             uses[split](settings)
     read = load_sets({"name": str(folder), "root": "data", "skip_broken": True}, seed=0, validation=0)
     assert (read.skipped, len(getattr(read, split)), len(getattr(read, other))) == ((str(file),), 2, 3)
@@ -384,7 +384,7 @@ def test_one_class_alone_is_told(make_folder, caplog):
     folder = make_folder({"train": {"cat": 3}, "test": {"cat": 1}})
     load_sets({"name": str(folder), "root": "data", "skip_broken": False}, seed=0, validation=0)
     assert caplog.messages == [
-        f"{folder} has one class, cat: there is nothing to tell it from, and any accuracy is 100 %"
+        f"{folder} has one class, cat: any accuracy will be 100 %; add a second class to classify"
     ]
 
 
@@ -392,7 +392,7 @@ def test_which_is_meant_where_a_folder_has_a_known_sets_name(make_folder, tmp_pa
     make_folder({"train": {"cat": 3, "dog": 3}, "test": {"cat": 1, "dog": 1}}, tmp_path / "digits")
     monkeypatch.chdir(tmp_path)
     assert len(load_images("digits").classes) == 10
-    assert caplog.messages == ["digits is the known set of that name; the folder beside you is ./digits"]
+    assert caplog.messages == ["digits is the known set of that name; for the folder write ./digits"]
     caplog.clear()
     assert load_images("./digits", validation=0).classes == ("cat", "dog")
     assert caplog.messages == []

@@ -25,7 +25,7 @@ def test_the_next_stands_in_is_said_once_and_counted(caplog):
     assert [items[i] for i in (1, 2, 3, 7, 2)] == [(10, 1), (40, 1), (40, 1), (0, 0), (40, 1)]
     assert items.broken == 3
     said = [(1, "2.png"), (2, "3.png"), (3, "7.png")]
-    assert caplog.messages == [f"left out, number {n} of 8: {file} cannot be read as an image" for n, file in said]
+    assert caplog.messages == [f"skipped, number {n} of 8: {file} cannot be read as an image" for n, file in said]
 
 
 def test_in_evaluation_it_has_no_label():

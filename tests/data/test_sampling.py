@@ -179,7 +179,7 @@ def test_the_next_stands_in_where_an_operation_fails_and_it_is_counted(pictures,
     assert torch.equal(data[(1, 2)][0], data[(1, 3)][0])
     assert data.dataset.broken == 1
     (line,) = caplog.messages
-    assert line.startswith(f"left out, number 1 of 5: {files.paths[2]} cannot be prepared in epoch 1 (Invert failed")
+    assert line.startswith(f"skipped, number 1 of 5: {files.paths[2]} cannot be prepared in epoch 1 (Invert failed")
 
 
 def test_loading_does_not_depend_on_the_number_of_workers():

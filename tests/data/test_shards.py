@@ -54,20 +54,20 @@ def test_class_names_are_the_lines_of_a_file(shards):
     (shards / "classes.txt").write_text("red\ngreen\nblue\n")
     assert load_images(str(shards), validation=0).classes == ("red", "green", "blue")
     (shards / "classes.txt").write_text("red\ngreen\n")
-    with pytest.raises(ValueError, match="names 2 classes, and the shards' labels go to 2"):
+    with pytest.raises(ValueError, match="names 2 classes, but the shards' labels go up to 2"):
         load_images(str(shards))
 
 
 def test_what_is_wrong_with_shards_is_told(shards):
     write_shard(shards / "train" / "002.tar", [("x.png", png(COLOURS[0]))])
-    with pytest.raises(ValueError, match=r"002.tar has x.png and no x.cls beside it"):
+    with pytest.raises(ValueError, match=r"002.tar has x.png but no x.cls"):
         load_images(str(shards))
     write_shard(shards / "train" / "002.tar", [("x.png", b"no image"), ("x.cls", b"1")])
     sets = load_images(str(shards), validation=0)
     with pytest.raises(ValueError, match=r"002.tar, byte 512, cannot be read as an image"):
         sets.train[12]
     (shards / "train" / "002.tar").write_bytes(b"nothing" * 200)
-    with pytest.raises(ValueError, match=r"002.tar is no shard of images"):
+    with pytest.raises(ValueError, match=r"002.tar is not a shard of images"):
         load_images(str(shards))
 
 
@@ -88,25 +88,25 @@ def test_every_member_of_a_shard_is_looked_at(shards, caplog):
     write_shard(shards / "train" / "002.tar", [("x.heic", b"of a telephone"), ("x.cls", b"0"), ("z.cls", b"4")])
     assert len(load_images(str(shards), validation=0).train) == 12
     (told,) = caplog.messages
-    assert told.startswith(f"passed over 2 label(s) of {shards / 'train'} without an image (.jpg .jpeg .png ")
-    assert told.endswith(f" beside them, the first is x.cls in {shards / 'train' / '002.tar'}")
+    assert told.startswith(f"skipped 2 label(s) of {shards / 'train'} without an image (.jpg .jpeg .png ")
+    assert told.endswith(f", the first is x.cls in {shards / 'train' / '002.tar'}")
     caplog.clear()
     write_shard(shards / "train" / "002.tar", [("x.png", png(COLOURS[0])), ("x.cls", b"5")])
     assert len(load_images(str(shards), validation=0).classes) == 6
     assert caplog.messages == [f"{shards} has no training image of 2 of its 6 classes, the first is 3"]
     write_shard(shards / "train" / "002.tar", [("x.png", png(COLOURS[0])), ("x.cls", b"-1")])
-    with pytest.raises(ValueError, match=r"002.tar is no shard .*x.cls holds -1, which is below 0"):
+    with pytest.raises(ValueError, match=r"002.tar is not a shard .*x.cls holds -1, which is below 0"):
         load_images(str(shards))
 
 
 def test_every_split_is_looked_at(shards):
     (shards / "test" / "0").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"has shards in train, val and the folder .*test/0: leave it one kind"):
+    with pytest.raises(ValueError, match=r"has shards in train, val and the folder .*test/0: keep either"):
         load_images(str(shards))
     (shards / "test" / "0").rmdir()
     for shard in (shards / "train").glob("*.tar"):
         shard.unlink()
-    with pytest.raises(FileNotFoundError, match="has shards in val only: its 'train' folder has none"):
+    with pytest.raises(FileNotFoundError, match="has shards in val only: put others into its 'train' folder"):
         load_images(str(shards))
 
 
@@ -179,14 +179,14 @@ def test_columns_of_other_names_and_a_test_split_without_labels(make_table, capl
     name, root = make_table(labels, kind, image="img", label="fine_label")
     sets = load_images(name, root=root, validation=0)
     assert (sets.classes, labels_of(sets.test)) == (("cat", "dog"), [1, 0])
-    assert caplog.messages == [f"the test split of {name} has no labels: it is not used"]
+    assert caplog.messages == [f"the test split of {name} has no labels and is not used"]
 
 
 @pytest.mark.parametrize(
     ("kind", "labels", "said"),
     [
-        ("float32", [0.5, 1.0], "the column label of .* holds float: labels are classes, whole numbers or words"),
-        ("string", ["cat", None], "the column label of .* holds NoneType and str: labels are"),
+        ("float32", [0.5, 1.0], "the column label of .* holds float: store labels as classes"),
+        ("string", ["cat", None], "the column label of .* holds NoneType and str: store labels"),
     ],
 )
 def test_labels_that_are_none_are_refused(make_table, kind, labels, said):
@@ -199,7 +199,7 @@ def test_labels_that_are_none_are_refused(make_table, kind, labels, said):
 
 def test_columns_that_cannot_be_told_are_named(make_table):
     name, root = make_table({"train": [1, 2], "test": [1, 2]}, label="species")
-    with pytest.raises(FileNotFoundError, match=r"table has the columns image, species: it needs one of images"):
+    with pytest.raises(FileNotFoundError, match=r"table has the columns image, species: name its image column"):
         load_images(name, root=root)
 
 

@@ -158,7 +158,7 @@ def test_posterize_is_pillows_wherever_pillow_takes_it():
 @pytest.mark.parametrize("make", [train_transform, eval_transform])
 def test_an_image_of_another_mode_is_refused(make):
     for mode, numbers in (("I;16", RGB), ("L", RGB), ("RGBA", RGB), ("RGB", GREY), ("I;16", GREY)):
-        with pytest.raises(ValueError, match=rf"an image of mode {mode} where (RGB|L) is prepared: convert it first"):
+        with pytest.raises(ValueError, match=rf"an image has mode {mode} instead of (RGB|L): convert it first"):
             make(image_size=16, **numbers)(Image.new(mode, (16, 16)))
 
 

@@ -115,7 +115,7 @@ def test_files_that_are_no_images_are_named(make_checkpoint, tmp_path, pictures)
     png_with_a_broken_chunk(tmp_path / "chunk.png")
     for name in ("text.png", "empty.png", "short.png", "chunk.png"):
         with pytest.raises(
-            ValueError, match=rf"{name} cannot be read as an image \(.+\); leave it out, or predict --skip-broken"
+            ValueError, match=rf"{name} cannot be read as an image \(.+\); leave it out, or run predict --skip-broken"
         ):
             predictor([pictures[0], tmp_path / name])
     for missing in (tmp_path / "nowhere.png", tmp_path):
@@ -154,7 +154,7 @@ def test_files_and_objects_are_seen_upright(make_checkpoint, pictures, tmp_path)
 def test_what_is_neither_file_nor_image_is_refused(make_checkpoint, pictures):
     predictor = Predictor(make_checkpoint())
     for given in (np.zeros((16, 16, 3)), torch.zeros(3, 16, 16), b"a.png"):
-        with pytest.raises(TypeError, match=r"a (ndarray|Tensor|bytes) is neither the path of a file nor a PIL image"):
+        with pytest.raises(TypeError, match=r"reads a path or a PIL image, not a (ndarray|Tensor|bytes)"):
             predictor([given])
     for alone in (str(pictures[0]), pictures[0], Image.open(pictures[0])):
         with pytest.raises(TypeError, match=r"inputs are one .*: put it into a list"):
@@ -170,19 +170,21 @@ def test_a_folder_is_the_files_in_it(make_checkpoint, pictures, tmp_path):
     files = predictor.files(tmp_path)
     assert files == [*(str(picture) for picture in sorted(pictures)), str(tmp_path / "more" / "z.PNG")]
     assert predictor.files(files[0]) == files[:1]
-    with pytest.raises(FileNotFoundError, match=r"there is no image .*more, which is a folder: give the files in it"):
+    with pytest.raises(FileNotFoundError, match=r"there is no image .*more: it is a folder, so give the files in it"):
         predictor([tmp_path / "more"])
     (tmp_path / "none").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"none holds no image \(\.jpg .*\), which the model learnt from"):
+    with pytest.raises(FileNotFoundError, match=r"none holds no image \(\.jpg .*\), as the model reads"):
         predictor.files(tmp_path / "none")
 
 
 def test_a_checkpoint_that_does_not_say_how_it_sees_is_refused(make_checkpoint):
-    for changes in ({"without": "preprocess"}, {"preprocess": {"image_size": 16}}, {"preprocess": "as usual"}):
+    for changes in ({"without": "preprocess"}, {"preprocess": {"image_size": 16}}):
         with pytest.raises(ValueError, match=r"weights\.safetensors does not say how its images are prepared"):
             Predictor(make_checkpoint(**changes))
+    with pytest.raises(ValueError, match=r"weights\.safetensors is damaged: its setting preprocess is 'as usual'"):
+        Predictor(make_checkpoint(preprocess="as usual"))
 
 
 def test_a_model_of_events_takes_no_images(make_checkpoint):
-    with pytest.raises(ValueError, match="the model takes 2 channels: images have 1 or 3"):
+    with pytest.raises(ValueError, match="the model takes 2 channels, but images have 1 or 3"):
         Predictor(make_checkpoint(in_channels=2))

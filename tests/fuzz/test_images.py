@@ -21,8 +21,7 @@ FORMATS = {
     "ppm": ("1", "L", "RGB", "I;16"),
     "tif": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"),
     "gif": ("1", "L", "P", "RGB", "RGBA"),
-    "avif": ("RGB", "RGBA"),
-}
+}  # not avif: libavif's encoder, of which no command has need, crashes where memory is short
 SIDES = st.one_of(st.integers(1, 40), st.sampled_from((1, 2, 16, 257, 600)))
 
 
@@ -46,7 +45,7 @@ def pictures(draw):
     exif = Image.Exif()
     if orientation := draw(st.integers(0, 10)):
         exif[0x0112] = orientation
-    more = [image.rotate(180)] if ending in ("gif", "webp", "tif", "avif") and draw(st.booleans()) else []
+    more = [image.rotate(180)] if ending in ("gif", "webp", "tif") and draw(st.booleans()) else []
     file = io.BytesIO()
     keep = {} if ending in ("ppm", "bmp", "gif") else {"exif": exif}
     several = {"save_all": True, "append_images": more} if more else {}

@@ -14,7 +14,7 @@ from spikeformers.neurons import LIF
         (lambda: SSA(100, 8, LIF), "dim 100 is not a multiple of num_heads 8", "give a number .* that divides it"),
         (lambda: SSA(8, 0, LIF), "num_heads 0", "give a number of heads"),
         (lambda: SPS(3, 100, LIF), "dim 100 is not a multiple of 8", "try 104"),
-        (lambda: SPS(3, 8, LIF, (2, 3)), "stride 3", "1 keeps the size, 2 halves it"),
+        (lambda: SPS(3, 8, LIF, (2, 3)), "stride 3", "give 1 to keep the size, 2 to halve it"),
         (lambda: SPS(3, 8, LIF, ()), r"strides \(\)", "give one stride"),
         (lambda: Head(8, -1, LIF), "num_classes -1 is below 0", "0 for features"),
     ],

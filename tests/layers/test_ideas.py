@@ -61,7 +61,7 @@ def test_and_iand_and_none(x, lively):
 
 @pytest.mark.parametrize("shortcut", [SEWAndShortcut, SEWIandShortcut])
 def test_gates_take_binary_spikes(shortcut):
-    with pytest.raises(ValueError, match=r"drop_path 0.1 scales a branch, and SEW\w+ takes spikes: set it to 0"):
+    with pytest.raises(ValueError, match=r"drop_path 0.1 rescales the branch, and SEW\w+ takes spikes: set it to 0"):
         shortcut(ConvNorm(C, C), LIF, drop_path=0.1)
     with pytest.raises(ValueError, match=r"SEW\w+ takes spikes of 0 and 1, and ILIF has the levels"):
         shortcut(ConvNorm(C, C), ILIF)

@@ -71,7 +71,7 @@ def test_running_statistics_are_torchs():
 
 def test_one_number_a_channel_has_no_variance():
     norm = nn.BatchNorm2d(4)
-    with pytest.raises(ValueError, match="one number a channel, which has no variance"):
+    with pytest.raises(ValueError, match="one number per channel, which has no variance"):
         batch_norm(norm, torch.ones(1, 1, 4, 1, 1))
     assert norm.running_var.isfinite().all()
     assert batch_norm(norm.eval(), torch.ones(1, 1, 4, 1, 1)).isfinite().all()

@@ -38,7 +38,7 @@ def test_pools_the_current_where_it_would_stride(x):
     frames = x.flatten(0, 1)
     current = conv2d(frames, conv.conv.weight, padding=1) / (1 + conv.norm.eps) ** 0.5
     assert torch.allclose(conv(x), nn.functional.max_pool2d(current, 3, 2, padding=1).view(3, 2, 6, 4, 2))
-    with pytest.raises(ValueError, match="stride 4: 1 keeps the size, 2 halves it"):
+    with pytest.raises(ValueError, match="stride 4 of a pooled convolution is not 1 or 2"):
         PooledConvNorm(8, 8, 3, 4)
 
 
@@ -59,7 +59,7 @@ def test_widths_double_up_to_dim(embedding):
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        (dict(lead=2), r"lead 2 of strides \(2, 1\) leaves no convolution beside the shortcut: give 0 to 1"),
+        (dict(lead=2), r"lead 2 of strides \(2, 1\) leaves no convolution parallel to the shortcut: give 0 to 1"),
         (dict(lead=-1), "lead -1 is below 0"),
         (dict(narrow=3), "dim 16 is not a multiple of narrow 3"),
         (dict(narrow=8), "2 widths from dim 16 / narrow 8 end at 4"),

@@ -119,5 +119,5 @@ def test_norms_of_another_kind_are_named():
     part.norm = nn.GroupNorm(2, 8)
     synchronise(part)  # has no statistics of a batch
     part.norm = nn.BatchNorm1d(8)
-    with pytest.raises(ValueError, match="norm is a BatchNorm1d, and only BatchNorm2d with a momentum synchronises"):
+    with pytest.raises(ValueError, match="norm is a BatchNorm1d, which cannot synchronise: use BatchNorm2d"):
         synchronise(part)

@@ -154,12 +154,12 @@ SPEDS_BETWEEN = {"part": "SPEDS", "lead": 0, "narrow": 1}
 @pytest.mark.parametrize(
     ("parts", "says"),
     [
-        (dict(stem=Whole), r"Whole \(stem\) .*returns the shape .*: .*16, 4, 8\] came where .*16, 4, 4\]"),
+        (dict(stem=Whole), r"Whole \(stem\) .*returns the shape .*: .*16, 4, 8\], not .*16, 4, 4\]"),
         (dict(stem=Nameless), r"Nameless \(stem\) breaks the contract that a part of the slot stem has stride"),
-        (dict(head=Single), r"Single \(head\) .*returns the shape .*, 1\] came where .*, 3\]"),
+        (dict(head=Single), r"Single \(head\) .*returns the shape .*, 1\], not .*, 3\]"),
         (
             dict(attention=Wide),
-            r"Wide \(blocks.0.attn.core\) breaks .* returns the shape .*: .* 32, 4, 4\] came where .* 16, 4, 4\]",
+            r"Wide \(blocks.0.attn.core\) breaks .* returns the shape .*: .* 32, 4, 4\], not .* 16, 4, 4\]",
         ),
         (dict(attention=Remembering), r"Remembering \(blocks.0.attn.core\) breaks .*keeps no state between calls"),
         (
@@ -169,7 +169,7 @@ SPEDS_BETWEEN = {"part": "SPEDS", "lead": 0, "narrow": 1}
         (dict(attention=Mingling), "Mingling .*computes each sample of a batch for itself"),
         (
             dict(neuron=Halves),
-            r"Halves \(stem.stages.0.neuron\) .*emits only those: 0.5 came, and its levels are \(0.0, 1",
+            r"Halves \(stem.stages.0.neuron\) .*emits only those: it emits 0.5, and its levels are \(0.0, 1",
         ),
         (dict(neuron=Undeclared), "Undeclared .*declares levels.*it declares none: levels = "),
         (dict(neuron=Steps), "Steps .*looks ahead in time only where it declares"),

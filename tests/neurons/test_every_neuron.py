@@ -85,16 +85,16 @@ def test_the_membrane_is_fp32(make, dtype):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: LIF(tau=0.5), "tau 0.5 is below 1: .*use 1 or more"),
+        (lambda: LIF(tau=0.5), "tau 0.5 is below 1: .*give 1 or more"),
         (lambda: PLIF(init_tau=1.0), "init_tau 1.0 is not above 1.*try 2"),
         *[(partial(make, tau=0.5), "tau 0.5 is below 1") for make in (CLIF, ILIF, KLIF, TernaryLIF)],
         *[(partial(make, v_threshold=0.0), "v_threshold .* raise the threshold") for make in (CLIF, ILIF)],
         (lambda: TernaryLIF(v_reset=-1.0), "v_threshold 1.0 is not above"),
-        (lambda: ILIF(max_count=0), "max_count 0 is below 1: .*allow 1 or more"),
+        (lambda: ILIF(max_count=0), "max_count 0 is below 1: .*give 1 or more"),
         (lambda: SlidingPSN(order=0), "order 0 is below 1"),
         (lambda: GLIF(time_steps=4, v_threshold=1.0), r"v_threshold 1.0 is not in \(0, 1\).*give 0.5"),
-        (lambda: GLIF(time_steps=4)(torch.ones(5, 2)), "parameters for 4 steps and was given 5: .*time_steps=5"),
-        (lambda: PSN(time_steps=4)(torch.ones(3, 2)), "weights for 4 steps and was given 3: .*time_steps=3"),
+        (lambda: GLIF(time_steps=4)(torch.ones(5, 2)), "parameters for 4 steps and got 5: .*time_steps=5"),
+        (lambda: PSN(time_steps=4)(torch.ones(3, 2)), "weights for 4 steps and got 3: .*time_steps=3"),
         *[
             (partial(make, **wrong), "v_threshold .* is not above v_reset .*: raise the threshold")
             for make in (IF, KLIF, LIF, PLIF, TernaryLIF)

@@ -162,10 +162,10 @@ def test_psn_is_told_the_time_steps():
     [
         (
             lambda: tiny(neuron=from_spikingjelly("PSN")),
-            "PSN has no v_threshold, but its place asks for 0.5: use another",
+            "PSN has no v_threshold, and the part sets it to 0.5: use another neuron",
         ),
         (lambda: from_spikingjelly("CUBALIFNode"), "CUBALIFNode runs one step at a time only: choose .* step_mode 'm'"),
-        (lambda: from_spikingjelly("LIFFNode"), "SpikingJelly has no neuron 'LIFFNode': see spikingjelly"),
+        (lambda: from_spikingjelly("LIFFNode"), "SpikingJelly has no neuron 'LIFFNode': choose a class of"),
         (lambda: from_spikingjelly("torch.nn:Identitty"), "no neuron 'torch.nn:Identitty'"),
     ],
 )

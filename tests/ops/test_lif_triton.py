@@ -118,17 +118,17 @@ def test_auto_takes_the_kernels_on_a_gpu():
 
 def test_what_the_kernels_cannot_take(device):
     x = torch.ones(2, 3, device=device)
-    with pytest.raises(ValueError, match="cannot be had: its membrane is fp32, and the input float64"):
+    with pytest.raises(ValueError, match="cannot run in Triton: its membrane is fp32, and the input float64"):
         lif(x.double(), backend="triton")
     with pytest.raises(ValueError, match="takes one tau for all neurons, and got 3"):
         lif(x, torch.ones(3, device=device), backend="triton")
-    with pytest.raises(ValueError, match="knows the surrogates Sigmoid, ATan, Triangle, not"):
+    with pytest.raises(ValueError, match="supports the surrogates Sigmoid, ATan, Triangle, not"):
         lif(x, surrogate=torch.ones_like, backend="triton")
 
 
 def test_without_a_gpu_it_says_so(monkeypatch):
     monkeypatch.setattr("spikeformers.ops.lif.triton.INTERPRETED", False)
-    with pytest.raises(ValueError, match="it runs on a GPU, and the input is on cpu; backend='auto' picks another way"):
+    with pytest.raises(ValueError, match="it needs a GPU, and the input is on cpu; use backend='auto'"):
         lif(torch.ones(2), backend="triton")
 
 

@@ -37,5 +37,5 @@ def test_the_neurons_scale_counts_and_gradients(neuron):
 
 
 def test_a_neuron_that_never_fires():
-    with pytest.raises(ValueError, match=r"max_count 0 is below 1: .*allow 1 or more"):
+    with pytest.raises(ValueError, match=r"max_count 0 is below 1: .*give 1 or more"):
         IntegerHalfUp(max_count=0)

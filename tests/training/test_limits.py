@@ -140,3 +140,11 @@ def test_the_command_ends_with_2_and_one_line(recipe_file, tmp_path, monkeypatch
         said = capsys.readouterr().err
         assert (end.value.code, len(said.splitlines())) == (2, 1), said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["#", "&a", "# run", "a: b", "[x", "1", "yes"])
+def test_a_text_is_taken_as_it_is_written(text):
+    """Not as YAML, where a name such as # would be nothing, and the run would get another's."""
+    assert read_recipe("digits", ["--run", text, "--data.cache", text]).run == text
+    assert read_recipe("digits", {"start_from": text}).start_from == text
+    assert read_recipe("digits", ["--clip_grad_norm", "Null", "--start_from", "null"]).clip_grad_norm is None

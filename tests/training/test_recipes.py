@@ -1,8 +1,11 @@
 """Recipes: the shipped ones against the papers' numbers, and what is read, overridden and refused."""
 
+import dataclasses
 import logging
 import math
+import re
 from dataclasses import asdict
+from pathlib import Path
 
 import lightning.pytorch as pl
 import numpy as np
@@ -22,6 +25,7 @@ from spikeformers.training import Recipe, fit, list_recipes, read_recipe
 from spikeformers.training.loaders import Loaders
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import learning_rate, make_optimizer, make_schedule, total_epochs
+from spikeformers.training.recipe import Augment
 from spikeformers.training.recipe_file import recipe_head, recipe_sizes
 from spikeformers.training.trainer import check_trainer, quiet_lightning
 
@@ -461,3 +465,16 @@ def test_unknown_recipes_name_the_close_ones():
 def test_a_recipe_needs_a_model():
     with pytest.raises(ValueError, match=r"model\.name is missing"):
         Recipe()
+
+
+def test_an_augmentation_is_a_field_and_a_transforms_argument():
+    """What else asks for one reads the signatures: a new one is entered in two places, and in limits if it has any."""
+    fields = {field.name for field in dataclasses.fields(Augment)}
+    of_images, of_clips = ImageSets.augments & fields, EventSets.augments & fields
+    assert "hflip" in of_images & of_clips
+    package = Path(sf.__file__).parent
+    for name in of_images ^ of_clips:
+        word = re.compile(rf"\b{name}\b")
+        files = {str(file.relative_to(package)) for file in package.rglob("*.py") if word.search(file.read_text())}
+        files -= {"training/limits.py"}
+        assert files <= {"training/recipe.py", f"data/{'' if name in of_images else 'events/'}transforms.py"}, name

@@ -144,7 +144,7 @@ def test_an_image_that_is_none(train, make_images, tmp_path, caplog, workers, sp
     caplog.clear()
     data["skip_broken"] = True
     assert train("skipped", data=data).test.images == (12 if split == "train" else 11)
-    assert f"left out 1 broken image file(s) of {folder}, the first is {broken}" in caplog.text
+    assert f"skipped 1 broken image file(s) of {folder}, the first is {broken}" in caplog.text
 
 
 def test_a_known_set_without_network(refused, monkeypatch, tmp_path):
@@ -267,8 +267,8 @@ def test_a_file_that_breaks_or_vanishes_while_a_run_goes_on(train, make_images, 
     data = {"name": str(folder), "validation": 0, "workers": 0}
     result = train(data={**data, "skip_broken": True}, epochs=2)
     assert result.test.images == (12 if split == "train" else 11)
-    (line,) = [line for line in caplog.messages if "left out" in line]
-    assert f"left out, number 1 of {60 if split == 'train' else 12}: {file} cannot be read as an image" in line
+    (line,) = [line for line in caplog.messages if "skipped, number" in line]
+    assert f"skipped, number 1 of {60 if split == 'train' else 12}: {file} cannot be read as an image" in line
 
 
 def test_a_run_that_died_of_an_image_may_go_on_without_it(tmp_path):

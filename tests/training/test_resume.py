@@ -283,6 +283,27 @@ def test_a_run_does_not_go_on_with_other_settings(finished, tmp_path, changes, s
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
+def test_a_step_that_needs_too_much_memory_is_gone_on_with_lean(train, whole, at_step, tmp_path):
+    """What the message tells to do is what the next command takes, and the run is the run."""
+    assert LIVELY["epochs"] == 3
+
+    def too_much():
+        raise torch.OutOfMemoryError("out of memory")
+
+    with pytest.raises(ValueError, match=r"than the device has .*: add --memory lean, or lower batch_size$"):
+        at_step(0, 0, too_much)
+        train("cut", **LIVELY)
+    at_step(1, 1, too_much)
+    with pytest.raises(ValueError, match=r"with --resume --memory lean, or lower batch_size in another --run NAME$"):
+        train("cut", **LIVELY)
+    at_step(2, 1, too_much)
+    with pytest.raises(ValueError, match=r": lower batch_size in another --run NAME, or go on where there is more, "):
+        train("cut", **LIVELY, memory="lean", resume=True)
+    train("cut", **LIVELY, memory="lean", resume=True)
+    for name, weight in state_of(whole)["state_dict"].items():
+        torch.testing.assert_close(state_of(tmp_path / "cut")["state_dict"][name], weight, rtol=1e-4, atol=1e-5)
+
+
 def test_a_run_goes_on_elsewhere_with_other_readers(train, whole, at_step, images, tmp_path):
     """What cannot change the result may be another: the weights are those of the run that nothing interrupted."""
     at_step(1, 1, ctrl_c)

@@ -47,11 +47,10 @@ class Columns(NamedTuple):
 def named_columns(names: Iterable[str]) -> dict[str, str] | None:
     """Which of the names of a table's columns stand for t, x, y and p; None where one of them is missing."""
     by_lower = {name.lower(): name for name in names}
-    found = {
-        column: next((by_lower[spelling] for spelling in spellings if spelling in by_lower), None)
-        for column, spellings in _SPELLINGS.items()
+    fitting = {
+        column: [by_lower[one] for one in spellings if one in by_lower] for column, spellings in _SPELLINGS.items()
     }
-    return None if None in found.values() else found  # pyright: ignore[reportReturnType]
+    return {column: names[0] for column, names in fitting.items()} if all(fitting.values()) else None
 
 
 def columns_by_name(table: Mapping[str, Any] | np.ndarray, names: Iterable[str]) -> Columns:
@@ -75,7 +74,8 @@ def columns_by_content(table: np.ndarray) -> Columns:
         raise ValueError(f"it is a plain array {list(table.shape)}: save [N, 4], t x y p, or a table with those names")
     columns = list(table.T if table.shape[1] == 4 else table)
     if not table.size:
-        return Columns(*columns)  # pyright: ignore[reportArgumentType]
+        t, x, y, p = columns
+        return Columns(t, x, y, p)
     fitting = [order for order in ("txyp", "xytp", "xypt") if _takes_two_values(columns[order.index("p")])]
     if not fitting:
         raise ValueError("neither its third nor its last column has just two values, as polarity has: save t x y p")

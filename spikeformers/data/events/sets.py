@@ -1,5 +1,6 @@
 """Sets of event recordings by name, or a folder of one's own."""
 
+import inspect
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +9,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Subset
 
+from ..known import SETS, KnownRecordings
 from ..sampling import Augmented
-from ..split import split_in_order, stratified_split
+from ..split import Split, split_in_order, stratified_split
 from .clips import Clips
 from .folder import Recordings, find_splits, list_recordings
 from .frames import Framing
-from .named import NAMED
+from .named import find_set
 from .prepared import PreparedFrames, framing_of, is_prepared
 from .recording import Recording
 from .remarks import collected
@@ -32,9 +34,9 @@ class EventSets:
     """
 
     name: str
-    train: Dataset
-    validation: Dataset
-    test: Dataset
+    train: Split
+    validation: Split
+    test: Split
     classes: tuple[str, ...]
     channels: int  # 2: darker and brighter; 3: their sum, too
     sensor: tuple[int, int]  # height, width
@@ -42,6 +44,7 @@ class EventSets:
     transposed: bool = False  # x and y are swapped against the files
     counted_in: str = "recordings"  # or the windows that they are cut into
     kind: ClassVar[str] = "recordings"
+    augments: ClassVar[frozenset[str]] = frozenset(inspect.signature(augmenting_clip_transform).parameters)
 
     def preprocess(self, settings: Mapping[str, Any], *, image_size: int, time_steps: int) -> dict[str, Any]:
         """How a model sees recordings, by a recipe's settings of data: what travels with its weights.
@@ -65,13 +68,13 @@ class EventSets:
             **asked,
         }
 
-    def prepared(self, split: Dataset, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Augmented:
+    def prepared(self, split: Split, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Augmented:
         """A split for evaluation; `settings` say where frames lie (`cache`) and who makes them (`workers`)."""
         return Augmented(self._clips(split, preprocess, settings), clip_transform(**preprocess))
 
     def augmented(
         self,
-        split: Dataset,
+        split: Split,
         preprocess: Mapping[str, Any],
         settings: Mapping[str, Any],
         augment: Mapping[str, Any],
@@ -96,7 +99,7 @@ class EventSets:
         with collected():
             item.keep(str(file))
 
-    def _clips(self, split: Dataset, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Clips:
+    def _clips(self, split: Split, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Clips:
         how = framing(preprocess)
         if self.framed not in (None, how):
             raise ValueError(
@@ -119,7 +122,7 @@ def framing(preprocess: Mapping[str, Any]) -> Framing:
 
 def known_event_sets() -> tuple[str, ...]:
     """The names that `load_events` knows; it takes any other for a folder."""
-    return tuple(NAMED)
+    return tuple(name for name, known in SETS.items() if isinstance(known, KnownRecordings))
 
 
 def load_events(
@@ -150,9 +153,10 @@ def load_events(
     for what, share in (("validation", validation), ("test", test)):
         if not 0 <= share < 1:
             raise ValueError(f"{what} {share} is not in 0 <= {what} < 1; 0.1 cuts off a tenth")
-    if name in NAMED:
-        parts, classes, size = NAMED[name](Path(root).expanduser(), download)
-        framed = None
+    known = SETS.get(name)
+    if isinstance(known, KnownRecordings):
+        folder = find_set(Path(root).expanduser(), name, known.is_it, known.archives, download)
+        (parts, classes), size, framed = known.load(folder), known.sensor, None
     else:
         parts, classes, framed = _read_folder(Path(name).expanduser())
         size = framed and framed.sensor
@@ -197,7 +201,9 @@ def _windows(name: str, splits: tuple[Any, Any, Any], window: Window, workers: i
 
 def _read_folder(folder: Path) -> tuple[dict[str, Recordings], tuple[str, ...], Framing | None]:
     if not folder.is_dir():
-        raise FileNotFoundError(f"{str(folder)!r} is no folder and no known set; known are {', '.join(NAMED)}")
+        raise FileNotFoundError(
+            f"{str(folder)!r} is no folder and no known set; known are {', '.join(known_event_sets())}"
+        )
     kind = PreparedFrames if is_prepared(folder) else Recording
     splits = find_splits(folder)
     train, classes = list_recordings(splits.get("train", folder), kind=kind)

@@ -232,4 +232,4 @@ def _users(nodes: list[Node], outputs: list[str]) -> Counter[str]:
 def pair(value: Any, otherwise: int) -> tuple[int, int]:
     """Both numbers of an argument that may be one number, a list, or left out."""
     pair = value if isinstance(value, (list, tuple)) else [otherwise if value is None else value]
-    return tuple(pair) if len(pair) == 2 else (pair[0], pair[0])  # pyright: ignore[reportReturnType]
+    return pair[0], pair[-1]

@@ -186,7 +186,7 @@ def _pool(node: Node) -> Run:
     source, shape = x.name, node.shape[-2:]
 
     def run(values: Values) -> None:
-        values[node.name] = max_pool(values[source], window, shape)  # pyright: ignore[reportArgumentType]
+        values[node.name] = max_pool(values[source], window, shape)
 
     return run
 

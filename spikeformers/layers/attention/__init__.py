@@ -1,4 +1,4 @@
-"""Attention cores and what stands in for them: `[T, B, C, H, W] spikes or counts -> [T, B, C, H, W] current`."""
+"""Attention cores and other token mixers: `[T, B, C, H, W] spikes or counts -> [T, B, C, H, W] current`."""
 
 from spikeformers.layers.attention.a2os2a import A2OS2A
 from spikeformers.layers.attention.causal_ssa import CausalSSA

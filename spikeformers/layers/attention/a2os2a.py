@@ -12,17 +12,17 @@ class A2OS2A(nn.Module):
     """Addition-only attention, one operand of each kind: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
         q = neuron(ConvNorm(x))                                0 or 1
-        k = relu(ConvNorm(x))                                  real, 0 and above
+        k = relu(ConvNorm(x))                                  real, >= 0
         v = neuron(ConvNorm(x)) - neuron(-ConvNorm(x))         -1, 0 or 1
         y = attn_neuron(q k^T v)                               no scale; the neuron's own threshold
         return ConvNorm(y)                                     current
 
-    Each product has spikes, or signs, on one side, so that it only adds; its real operand needs no neuron but fires
-    densely. min(2 N^2 C, 2 N C D) additions a step. The paper's v is one membrane with two thresholds (`TernaryLIF`);
-    ours is two neurons, one for each sign, so that any neuron fits. Guo et al., CVPR 2025, arXiv:2503.00226. Reported:
+    Each product has a binary or ternary side, so it only adds; the real operand needs no neuron but is dense.
+    min(2 N^2 C, 2 N C D) additions per step. The paper's v is one membrane with two thresholds (`TernaryLIF`); ours is
+    one neuron per sign, so any neuron works. Guo et al., CVPR 2025, arXiv:2503.00226. Reported:
     CIFAR-10 96.32, CIFAR-100 79.69 %, ImageNet-1k 78.66 % at 10-512.
 
-    Raises ValueError where `dim` is not a multiple of `num_heads`.
+    Raises ValueError if `dim` is not a multiple of `num_heads`.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):

@@ -14,21 +14,21 @@ _RATES = ("x_rate", "attn_rate")
 
 
 class DSSA(nn.Module):
-    """Tokens attend to patches, and the map itself spikes: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """Tokens attend to patches through a binary attention map: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-        k, v = ConvNorm(x), a convolution of patches                 current, n = N / patch_size^2 of them
+        k, v = ConvNorm(x), a convolution of patches                 current, n = N / patch_size^2 tokens
         a = attn_neuron(x k^T / sqrt(D x_rate))                      0 or 1, N by n
         y = out_neuron(a v / sqrt(n attn_rate))                      0 or 1
         return ConvNorm(y)                                           current
 
-    Both products have spikes on one side, so that they only add; they cost 2 N n C additions a step. `x_rate` and
-    `attn_rate` are the mean squares of x and a, of 0 and 1 the share of ones, one a head; they average over training
-    with weight 0.001 for the newest batch, are updated before use and have no gradient. A rate that has seen no spike
-    counts as 1. `bias` is for the convolution of patches. SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302.
+    Both products have spikes on one side, so they only add: 2 N n C additions per step. `x_rate` and `attn_rate` are
+    the mean squares of x and a per head (for binary spikes, firing rates): moving averages with weight 0.001 for the
+    newest batch, updated before use, without gradient. A rate of 0 counts as 1. `bias` is that of the convolution of
+    patches. SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302.
     Reported for the whole model: 74.3 to 78.8 % on ImageNet-1k.
 
-    Raises ValueError where `dim` is not a multiple of `num_heads`, and, when called, for a height or width that is not
-    one of `patch_size`.
+    Raises ValueError if `dim` is not a multiple of `num_heads`, and, when called, for a height or width that is not
+    a multiple of `patch_size`.
     """
 
     x_rate: Tensor
@@ -37,13 +37,15 @@ class DSSA(nn.Module):
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, patch_size: int = 1):
         super().__init__()
         check_heads(dim, num_heads)
-        check_whole(why="keys and values are of patches at least 1 wide", patch_size=patch_size)
+        check_whole(why="give the width of a patch, 1 or more", patch_size=patch_size)
         self.num_heads, self.patch_size = num_heads, patch_size
         self.kv = ConvNorm(dim, 2 * dim, patch_size, stride=patch_size, bias=bias)
         self.attn_neuron, self.out_neuron = neuron(), neuron()
         self.proj = ConvNorm(dim, dim)
         for rate in _RATES:
-            self.register_buffer(rate, torch.zeros(num_heads, 1, 1))  # `Module.to` knows no formats of five axes
+            self.register_buffer(
+                rate, torch.zeros(num_heads, 1, 1)
+            )  # `Module.to` supports no memory formats of five axes
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
@@ -51,7 +53,7 @@ class DSSA(nn.Module):
             raise ValueError(
                 f"a map of {height} x {width} is not a multiple of patch_size {self.patch_size}: resize the image"
             )
-        k, v = split_heads(self.kv(x), self.num_heads).chunk(2, -1)  # T B M n D, of each head first k, then v
+        k, v = split_heads(self.kv(x), self.num_heads).chunk(2, -1)  # T B M n D; each head's channels are k, then v
         x = split_heads(x, self.num_heads)  # T B M N D
         k = k * _scale(_updated(self.x_rate, x, self.training), k.shape[-1])
         attn = self.attn_neuron(x @ k.transpose(-2, -1))  # T B M N n
@@ -61,7 +63,7 @@ class DSSA(nn.Module):
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for rate in _RATES:
-            destination[prefix + rate] = destination[prefix + rate].view(1, 1, -1, 1, 1)  # as it is published
+            destination[prefix + rate] = destination[prefix + rate].view(1, 1, -1, 1, 1)  # the released shape
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         for key in (prefix + rate for rate in _RATES):
@@ -74,13 +76,13 @@ class DSSA(nn.Module):
 
 
 def _updated(rate: Tensor, spikes: Tensor, training: bool) -> Tensor:
-    """The running rate, in training after this batch is in it: the first spikes a head sees set it."""
+    """The running rate; in training, updated first. A head's first batch with spikes sets it."""
     if training:
-        seen = spikes.detach().square().mean((0, 1, 3, 4), dtype=rate.dtype).view(-1, 1, 1)
-        rate.copy_(torch.where(rate == 0, seen, torch.lerp(rate, seen, 0.001)))
+        new = spikes.detach().square().mean((0, 1, 3, 4), dtype=rate.dtype).view(-1, 1, 1)
+        rate.copy_(torch.where(rate == 0, new, torch.lerp(rate, new, 0.001)))
     return torch.where(rate == 0, 1, rate)
 
 
 def _scale(rate: Tensor, count: int) -> Tensor:
-    """What brings a sum of `count` products, a share `rate` of which is not 0, to the variance of one."""
+    """The factor that gives a sum of `count` products, nonzero at `rate`, the variance of one product."""
     return (rate * count).rsqrt()

@@ -1,4 +1,4 @@
-"""Spiking self-attention that learns nothing about what to attend to: the control."""
+"""Spiking self-attention with frozen queries and keys: the control."""
 
 from typing import Unpack
 
@@ -7,13 +7,13 @@ from spikeformers.layers.contracts import MakeNeuron
 
 
 class FrozenSSA(SSA):
-    """SSA whose q and k stay as they were drawn: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """SSA whose q and k keep their random weights: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
         q, k = neuron(ConvNorm(x)), weights, norms and neurons without a gradient;  the rest is SSA's
 
-    Costs what SSA costs. The control that every claim about attention must beat: independent runs with frozen random q
-    and k had Spikformer on CIFAR-10 at 94.96 against 95.12 %, SDT at 96.48 against 95.66 %. The norms' running
-    statistics still follow the data, and gradients still pass through to the stream. Arguments and errors are those of
+    Same cost as SSA. The control for any claim about attention: independent runs with frozen random q and k had
+    Spikformer on CIFAR-10 at 94.96 against 95.12 %, SDT at 96.48 against 95.66 %. Running statistics of the norms still
+    follow the data, and gradients still reach the stream. Arguments and errors: see
     `SSA`.
     """
 

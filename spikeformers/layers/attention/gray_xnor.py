@@ -12,9 +12,9 @@ class GrayXNOR(XNORSSA):
         code(i) = bits of i xor (i >> 1)                           of the row, then of the column
         q, k = [q, code], [k, code]                                the rest is XNORSSA's
 
-    Tokens whose indices differ by a power of two are a constant number of bits apart, wherever they are. Costs 2 N^2
-    additions a head more than `XNORSSA` for each bit, of which there are ceil(log2 H) + ceil(log2 W). It takes any size
-    of image. Gray-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745. Arguments and errors are those of `XNORSSA`.
+    Indices that differ by a power of two differ in the same number of bits anywhere. Costs 2 N^2 additions per head
+    more than `XNORSSA` for each of the ceil(log2 H) + ceil(log2 W) bits. Any image size. Gray-PE, Lv et al., NeurIPS
+    2025, arXiv:2501.16745. Arguments and errors: see `XNORSSA`.
     """
 
     def agreement(self, q: Tensor, k: Tensor, height: int, width: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Between feature maps and the tokens of attention heads."""
+"""Convert between feature maps and tokens of attention heads."""
 
 from torch import Tensor
 
@@ -6,7 +6,7 @@ from spikeformers.ops.arguments import check_whole
 
 
 def check_heads(dim: int, num_heads: int) -> None:
-    """Raises ValueError for a number of heads that does not divide the channels."""
+    """Raises ValueError if the number of heads does not divide the channels."""
     check_whole(dim=dim)
     check_whole(why="give a number of heads that divides the channels", num_heads=num_heads)
     if dim % num_heads:
@@ -16,7 +16,7 @@ def check_heads(dim: int, num_heads: int) -> None:
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """`[T, B, C, H, W] -> [T, B, M, N, D]`: head m owns channels m D to (m + 1) D, tokens run along rows."""
+    """`[T, B, C, H, W] -> [T, B, M, N, D]`: head m has channels m D to (m + 1) D; tokens are in row-major order."""
     return x.flatten(-2).unflatten(2, (num_heads, -1)).transpose(-2, -1)
 
 

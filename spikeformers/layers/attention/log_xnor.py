@@ -1,4 +1,4 @@
-"""Position as a bias that falls with the logarithm of distance."""
+"""Position as a bias that decreases with the logarithm of distance."""
 
 import torch
 from torch import Tensor
@@ -7,14 +7,14 @@ from spikeformers.layers.attention.xnor import XNORSSA
 
 
 class LogXNOR(XNORSSA):
-    """XNORSSA with a whole number added where tokens are near: `[T, B, C, H, W] spikes -> current, same shape`.
+    """XNORSSA with an integer bias for near tokens: `[T, B, C, H, W] spikes -> current, same shape`.
 
         bias[i, j] = max(0, ceil(log2((N - 1) / (|i - j| + 1))))
         agree = q k^T + (1 - q)(1 - k)^T + bias                        the rest is XNORSSA's
 
-    i and j count tokens along rows; the paper also has a form for the two dimensions of an image, which we have not
-    read. Costs N^2 additions a head and step more than `XNORSSA`. Log-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745.
-    Arguments and errors are those of `XNORSSA`.
+    i and j are row-major token indices; the paper's two-dimensional form is not implemented. Costs N^2 additions per
+    head and step more than `XNORSSA`. Log-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745.
+    Arguments and errors: see `XNORSSA`.
     """
 
     def agreement(self, q: Tensor, k: Tensor, height: int, width: int) -> Tensor:
@@ -22,7 +22,7 @@ class LogXNOR(XNORSSA):
 
 
 def log_bias(count: int, like: Tensor) -> Tensor:
-    """`max(0, ceil(log2((count - 1) / (|i - j| + 1))))`: `[count, count]` whole numbers."""
+    """`max(0, ceil(log2((count - 1) / (|i - j| + 1))))`: `[count, count]` integers."""
     index = torch.arange(count, device=like.device)
     away = (index[:, None] - index).abs() + 1
     return torch.log2((count - 1) / away).ceil().clamp(min=0).to(like.dtype)

@@ -1,4 +1,4 @@
-"""Mixers of tokens that are no attention, in an attention's place. None has heads: `num_heads` changes nothing."""
+"""Token mixers without attention for the slot `attention`. They ignore `num_heads`."""
 
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
@@ -14,10 +14,9 @@ from spikeformers.ops.arguments import check_whole
 class DepthwiseMixer(nn.Module):
     """A depthwise convolution and norm: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-    Every channel mixes the `kernel_size`^2 tokens around each for itself: kernel_size^2 N C additions a step, where SSA
-    has 4 N C^2 and its products. The convolution has a bias, and `bias` changes nothing. Max-Former, Fang et al.,
-    NeurIPS 2025, arXiv:2505.18608, in early stages, of kernels 7, 5 and 3. Reported for the whole model: CIFAR-100
-    82.65 %.
+    kernel_size^2 N C additions per step; SSA costs 4 N C^2 and its products. The convolution always has a bias, and
+    `bias` is ignored. Max-Former, Fang et al., NeurIPS 2025, arXiv:2505.18608, in early stages, with kernels 7, 5 and
+    3. Reported for the whole model: CIFAR-100 82.65 %.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, kernel_size: int = 3):
@@ -30,11 +29,11 @@ class DepthwiseMixer(nn.Module):
 
 
 class MaxPoolMixer(nn.Module):
-    """The largest of the tokens around, and norm: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """Max pool of neighbouring tokens, then norm: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-    On spikes a max pool is an OR of `kernel_size`^2 bits, kernel_size^2 N C comparisons a step. Max-Former,
-    Fang et al., NeurIPS 2025, arXiv:2505.18608, as we read it: that a norm makes current of what is pooled is ours.
-    Reported on CIFAR-100: 79.12 % where average pools had 76.73 %.
+    On spikes a max pool is an OR of kernel_size^2 bits: kernel_size^2 N C comparisons per step. Max-Former, Fang et
+    al., NeurIPS 2025, arXiv:2505.18608; the norm is ours. Reported on CIFAR-100: 79.12 %, against 76.73 % with average
+    pools.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, kernel_size: int = 3):
@@ -48,10 +47,10 @@ class MaxPoolMixer(nn.Module):
 
 
 class AvgPoolMixer(nn.Module):
-    """The mean of the tokens around, and norm: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """Average pool of neighbouring tokens, then norm: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-    A low-pass filter, `kernel_size`^2 N C additions a step; what lies beyond the border is not counted. The control to
-    `MaxPoolMixer`, with its paper, reading and figures.
+    A low-pass filter: kernel_size^2 N C additions per step; padding is not counted in the mean. The control for
+    `MaxPoolMixer`, from the same paper.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, kernel_size: int = 3):
@@ -67,11 +66,10 @@ class AvgPoolMixer(nn.Module):
 
 
 class IdentityMixer(nn.Module):
-    """Every token for itself, a norm and nothing else: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """Norm only, no mixing: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-    The control that mixes nothing: at most N C additions a step, a spike adding its channel's scale. Max-Former's first
-    stage on CIFAR has no mixer at all, arXiv:2505.18608; a part of a slot returns current, so ours is the norm that is
-    left.
+    The control for token mixing: at most N C additions per step, one scale per spike. Max-Former's first CIFAR stage
+    has no mixer, arXiv:2505.18608; here the norm remains because the slot requires current.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):

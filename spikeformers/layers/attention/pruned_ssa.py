@@ -1,4 +1,4 @@
-"""Spiking self-attention among the busiest tokens."""
+"""Spiking self-attention over the most active tokens."""
 
 from typing import Unpack
 
@@ -11,24 +11,24 @@ from spikeformers.ops.spike_attention import spike_attention
 
 
 class PrunedSSA(SSA):
-    """SSA among the share `keep` of tokens that fire most: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """SSA over the share `keep` of tokens that fire most: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
         busy[n] = 1 if the spikes of q, k and v at token n are among the round(keep N) most at this step, ties kept
         y = attn_neuron(scale (busy q) (busy k)^T (busy v)), threshold 0.5
 
-    Tokens are chosen for each sample and step by itself, over all heads; one that is dropped neither asks nor answers.
-    To choose them costs 3 N C additions a step, and as many masks. On hardware that skips zeros the products cost
-    keep^2 of SSA's N^2 C, or keep of its N C D, additions; here they are computed. After SparseSpikformer,
-    arXiv:2311.08806, which drops tokens from the whole block, as we read it.
+    Tokens are chosen per sample and step, over all heads; a dropped one has neither queries nor keys and values. The
+    choice costs 3 N C additions per step, and as many masks. On hardware that skips zeros the products cost keep^2 of
+    SSA's N^2 C additions, or keep of its N C D; here they are computed in full. After SparseSpikformer,
+    arXiv:2311.08806, which drops tokens from the whole block.
 
-    Raises ValueError where `dim` is not a multiple of `num_heads`, and for a `keep` outside (0, 1].
+    Raises ValueError if `dim` is not a multiple of `num_heads`, and for a `keep` outside (0, 1].
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, keep: float = 0.5, **ssa: Unpack[SSAArguments]):
         super().__init__(dim, num_heads, neuron, **ssa)
         check_finite(keep=keep)
         if not 0 < keep <= 1:
-            raise ValueError(f"keep {keep} is not in (0, 1]: it is the share of tokens that attend")
+            raise ValueError(f"keep {keep} is not in (0, 1]: give the share of tokens that attend")
         self.keep = keep
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:

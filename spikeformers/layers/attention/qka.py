@@ -1,4 +1,4 @@
-"""Query-key attention: masks made of queries."""
+"""Query-key attention: queries mask keys."""
 
 from torch import Tensor, nn
 
@@ -9,17 +9,17 @@ from spikeformers.ops.arguments import check_whole
 
 
 class QKTA(nn.Module):
-    """Queries choose which tokens of the keys stay: `[T, B, C, H, W] spikes or counts -> [T, B, C, H, W] current`.
+    """Queries mask the tokens of the keys: `[T, B, C, H, W] spikes or counts -> [T, B, C, H, W] current`.
 
         q, k = neuron(ConvNorm(x))                                 0 or 1
         y = k * attn_neuron(sum over a head's channels of q)       0 or 1, a token of a head kept or dropped; at 0.5
         return ConvNorm(y)                                         current
 
-    Costs 2 N C additions and masks a step, linear in tokens and channels. `bias` is for the q, k convolutions.
-    QKFormer, Zhou et al., NeurIPS 2024, arXiv:2403.16552, whose last neuron is the shortcut's here. Reported on
-    CIFAR-100: 81.15 % in the first stages before SSA, 81.23 % with SSA in all.
+    2 N C additions and masks per step, linear in tokens and channels. `bias` is that of the q and k convolutions.
+    QKFormer, Zhou et al., NeurIPS 2024, arXiv:2403.16552; its last neuron is in the shortcut here. Reported on
+    CIFAR-100: 81.15 % in the early stages, 81.23 % with SSA in all.
 
-    Raises ValueError where `dim` is not a multiple of `num_heads`.
+    Raises ValueError if `dim` is not a multiple of `num_heads`.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):
@@ -42,14 +42,13 @@ class QKTA(nn.Module):
 
 
 class QKCA(nn.Module):
-    """Queries choose which channels of the keys stay: `[T, B, C, H, W] spikes or counts -> [T, B, C, H, W] current`.
+    """Queries mask the channels of the keys: `[T, B, C, H, W] spikes or counts -> [T, B, C, H, W] current`.
 
         q, k = neuron(ConvNorm(x))                                 0 or 1
         y = k * attn_neuron(sum over tokens of q)                  0 or 1, a channel kept or dropped; threshold 0.5
         return ConvNorm(y)                                         current
 
-    Costs as `QKTA`. The heads share nothing, so `num_heads` changes nothing. QKFormer, arXiv:2403.16552; not in the
-    released code.
+    Same cost as `QKTA`. `num_heads` has no effect. QKFormer, arXiv:2403.16552; not in the released code.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):

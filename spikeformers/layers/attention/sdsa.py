@@ -17,8 +17,8 @@ class SDSA(nn.Module):
         y = q * attn_neuron(sum over tokens of k * v)              0 or 1, a channel of q kept or dropped; threshold 0.5
         return ConvNorm(y)                                         current
 
-    Costs 3 N C additions and masks a step, linear in tokens and channels. `bias` is for the q, k, v convolutions; the
-    heads share nothing, so `num_heads` changes nothing. Yao et al., NeurIPS 2023, arXiv:2307.01694, SDSA-1.
+    3 N C additions and masks per step, linear in tokens and channels. `bias` is that of the q, k, v convolutions;
+    `num_heads` has no effect. Yao et al., NeurIPS 2023, arXiv:2307.01694, SDSA-1.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):
@@ -38,11 +38,11 @@ class SDSA(nn.Module):
 class PooledSDSA(nn.Module):
     """SDSA with four 3x3 max pools of stride 1, as trained on CIFAR10-DVS: `[T, B, C, H, W]`, spikes to current.
 
-    Costs what `SDSA` costs, and 9 comparisons at each pool. k and v are pooled over the image. `k * v` and the masked q
-    are pooled over the plane of tokens and a head's channels, so that here `num_heads` matters. From the code released
-    with arXiv:2307.01694; not in the paper.
+    The cost of `SDSA`, and 9 comparisons per pool output. k and v are pooled over the image; `k * v` and the masked q
+    over the plane of tokens and a head's channels, so `num_heads` has an effect. From the released code of
+    arXiv:2307.01694; not in the paper.
 
-    Raises ValueError where `dim` is not a multiple of `num_heads`.
+    Raises ValueError if `dim` is not a multiple of `num_heads`.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False):

@@ -1,4 +1,4 @@
-"""Attention by experts that a spiking router switches on and off."""
+"""Attention by experts that a spiking router gates."""
 
 from torch import Tensor, nn
 
@@ -10,20 +10,20 @@ from spikeformers.ops.spike_attention import spike_attention
 
 
 class SEMM(nn.Module):
-    """Experts with queries of their own, shared keys and values: `[T, B, C, H, W] spikes or counts -> current.`
+    """Experts with their own queries and shared keys and values: `[T, B, C, H, W] spikes or counts -> current.`
 
-        k, v, q_e = neuron(ConvNorm(x))                        0 or 1, one q for each of the experts
-        route = router_neuron(ConvNorm(x))                     0 or 1, one a token and expert
+        k, v, q_e = neuron(ConvNorm(x))                        0 or 1, one q per expert
+        route = router_neuron(ConvNorm(x))                     0 or 1, one per token and expert
         y_e = attn_neuron(scale q_e k^T v), threshold 0.5      0 or 1
-        return ConvNorm(sum over e of route_e y_e)             counts, 0 to `experts`, to current
+        return ConvNorm(sum over e of route_e y_e)             counts 0 to `experts`, then current
 
-    Every token chooses none, some or all experts, at every step. With E experts min(2 E N^2 C, (E + 1) N C D) additions
-    a step in the products, 2 E N C in masks and sum, and (E + 3) N C^2 + E N C in the projections. Spiking experts
-    mixture mechanism, Zhou et al., NeurIPS 2024, as we read it: how wide experts are and where scale and heads stand is
-    ours. Reported: CIFAR-10 95.78, CIFAR-100 79.04, CIFAR10-DVS 82.32, ImageNet-1k 75.93 % at 8-512; independent runs
-    had 94.98 and 77.59 % on the first two.
+    Each token selects any number of experts at each step. E experts cost min(2 E N^2 C, (E + 1) N C D) additions per
+    step in the products, 2 E N C in masks and sum, and (E + 3) N C^2 + E N C in the projections. Spiking experts
+    mixture mechanism, Zhou et al., NeurIPS 2024; the experts' width and the place of scale and heads are ours.
+    Reported: CIFAR-10 95.78, CIFAR-100 79.04, CIFAR10-DVS 82.32, ImageNet-1k 75.93 % at 8-512; independent runs: 94.98
+    and 77.59 % on the first two.
 
-    Raises ValueError where `dim` is not a multiple of `num_heads`, and for fewer than one expert.
+    Raises ValueError if `dim` is not a multiple of `num_heads`, and for fewer than one expert.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class SEMM(nn.Module):
     ):
         super().__init__()
         check_heads(dim, num_heads)
-        check_whole(why="nobody would attend", experts=experts)
+        check_whole(why="give 1 or more", experts=experts)
         check_finite(scale=scale)
         self.num_heads, self.experts, self.scale = num_heads, experts, scale
-        self.q = ConvNorm(dim, experts * dim, bias=bias)  # expert by expert
+        self.q = ConvNorm(dim, experts * dim, bias=bias)  # grouped by expert
         self.k, self.v = ConvNorm(dim, dim, bias=bias), ConvNorm(dim, dim, bias=bias)
         self.router, self.router_neuron = ConvNorm(dim, experts), neuron()
         self.q_neuron, self.k_neuron, self.v_neuron = neuron(), neuron(), neuron()

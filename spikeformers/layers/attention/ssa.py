@@ -1,4 +1,4 @@
-"""Spiking self-attention, and what its variants are made with."""
+"""Spiking self-attention, the base class of its variants."""
 
 import inspect
 from typing import Any, TypedDict, Unpack, get_args, get_origin
@@ -13,7 +13,7 @@ from spikeformers.ops.spike_attention import spike_attention
 
 
 class ProjectionArguments(TypedDict, total=False):
-    """What variants of `SSA` that have a scale of their own pass on to it."""
+    """Arguments that variants with their own scale pass to `SSA`."""
 
     bias: bool
     proj_bias: bool
@@ -22,32 +22,31 @@ class ProjectionArguments(TypedDict, total=False):
 
 
 class SSAArguments(ProjectionArguments, total=False):
-    """What variants of `SSA` pass on to it."""
+    """Arguments that variants pass to `SSA`."""
 
     scale: float
 
 
 class SSA(nn.Module):
-    """Attention of spikes to spikes, without softmax: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """Attention between spikes, without softmax: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
         q, k, v = neuron(ConvNorm(x))                          0 or 1
         y = attn_neuron(scale q k^T v), threshold 0.5          0 or 1
         return ConvNorm(y)                                     current
 
-    Costs min(2 N^2 C, 2 N C D) additions a step beside the four projections of N C^2 each. `bias` is for the q, k, v
-    convolutions, `proj_bias` for the last; `projection` is what stands for all four: with `RepConv` it is SDSA-3, the
-    matrix form of `SDSA` in Meta-SpikeFormer, arXiv:2404.03663. Independent runs of Spikformer on CIFAR-10 went from
-    95.12 to 95.57 % with that. A variant is another `attend` and arguments of its own; what it takes as
-    `**ssa: Unpack[SSAArguments]` it passes on.
+    min(2 N^2 C, 2 N C D) additions per step, and N C^2 in each of the four projections. `bias` is that of the q, k, v
+    convolutions, `proj_bias` that of the last. `projection` makes all four; with `RepConv` this is SDSA-3, the matrix
+    form of `SDSA` in Meta-SpikeFormer, arXiv:2404.03663, with which independent runs of Spikformer on CIFAR-10 went
+    from 95.12 to 95.57 %. A variant overrides `attend` and passes `**ssa: Unpack[SSAArguments]` on.
 
-    `scale` is a constant, whatever the head width, and `attn_threshold` that of the neuron behind the products.
-    Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425, whose last neuron is the shortcut's here.
+    `scale` is constant for any head width; `attn_threshold` is the threshold of the neuron after the products.
+    Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425; its last neuron is in the shortcut here.
 
-    Raises ValueError where `dim` is not a multiple of `num_heads`.
+    Raises ValueError if `dim` is not a multiple of `num_heads`.
     """
 
     def __init_subclass__(cls, **settings: Any) -> None:
-        """Writes what a variant passes on into its signature, which names on disk and documents are read from."""
+        """Expands `**ssa` in a variant's signature, which settings files and documents read."""
         super().__init_subclass__(**settings)
         _, *own = inspect.signature(cls.__init__).parameters.values()
         if own and get_origin(own[-1].annotation) is Unpack:
@@ -86,7 +85,7 @@ class SSA(nn.Module):
         return self.proj(self.attn_neuron(y))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
-        """What each token gets of all values: three times `[T, B, M, N, D] spikes -> [T, B, M, N, D] current`."""
+        """Sums values for each token, from q, k and v: `[T, B, M, N, D] spikes -> [T, B, M, N, D] current`."""
         return spike_attention(q, k, v, self.scale)
 
     def extra_repr(self) -> str:

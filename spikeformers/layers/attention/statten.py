@@ -12,18 +12,18 @@ from spikeformers.ops.spike_attention import spike_attention
 
 
 class STAtten(SSA):
-    """SSA among the tokens of `chunk` steps together: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """SSA over the tokens of `chunk` steps jointly: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-        q, k, v of a chunk's steps as one row of chunk * N tokens
+        q, k, v of a chunk as one sequence of chunk * N tokens
         y = attn_neuron(scale q (k^T v)), threshold 0.5
 
-    A step sees the later ones of its chunk, so it declares `causal = False`. No parameters more than SSA; at most
-    2 N C D additions a step in the cheaper order. The last chunk is shorter where `chunk` does not divide T. `scale` is
-    1 / H if not given, H the height of the map, as the released code has it for images (for events 1 / (H^2 chunk), and
-    a mask by a pooled input, which is left out here). Spiking Transformer with Spatial-Temporal Attention, CVPR 2025,
-    arXiv:2409.19764. Reported with SDT: CIFAR-10 95.6 to 96.0, CIFAR-100 78.4 to 79.9, CIFAR10-DVS 80.0 to 83.9 %.
+    A step sees later steps of its chunk (`causal = False`). Same parameters as SSA; at most 2 N C D additions per step.
+    The last chunk is shorter if `chunk` does not divide T. `scale` defaults to 1 / H, H the height of the map, as in
+    the released code for images (for events it has 1 / (H^2 chunk) and a mask from a pooled input, omitted here).
+    Spiking Transformer with Spatial-Temporal Attention, CVPR 2025, arXiv:2409.19764. Reported with SDT: CIFAR-10 95.6
+    to 96.0, CIFAR-100 78.4 to 79.9, CIFAR10-DVS 80.0 to 83.9 %.
 
-    Raises ValueError where `dim` is not a multiple of `num_heads`, and for a chunk below 1.
+    Raises ValueError if `dim` is not a multiple of `num_heads`, and for a chunk below 1.
     """
 
     causal = False

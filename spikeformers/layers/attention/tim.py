@@ -1,4 +1,4 @@
-"""Spiking self-attention whose queries remember."""
+"""Spiking self-attention with recurrent queries."""
 
 from typing import Unpack
 
@@ -12,22 +12,22 @@ from spikeformers.ops.spike_attention import spike_attention
 
 
 class TIM(SSA):
-    """SSA with queries drawn from this step's and the last one's: `[T, B, C, H, W] spikes -> current, same shape`.
+    """SSA with queries mixed from this step and the last: `[T, B, C, H, W] spikes -> current, same shape`.
 
-        past[t] = past_neuron(convolution of q'[t - 1])            5 tokens along rows, one kernel a channel of a head
-        q'[t] = mix_neuron(alpha past[t] + (1 - alpha) q[t])       q'[0] = q[0]; thresholds 0.3, 0.5
-        y = attn_neuron(scale q' k^T v), threshold 0.5
+        past[t] = past_neuron(convolution of q'[t - 1])            5 tokens in row-major order, one kernel per head
+        channel q'[t] = mix_neuron(alpha past[t] + (1 - alpha) q[t])       q'[0] = q[0]; thresholds 0.3, 0.5 y =
+        attn_neuron(scale q' k^T v), threshold 0.5
 
-    Costs SSA's additions and 5 N C more a step. A neuron here keeps nothing between calls, so that a step runs the two
-    neurons over the steps so far again. Temporal interaction module, Shen et al., IJCAI 2024, arXiv:2401.11687. Its
-    convolution has the tokens as channels, which fixes the size of the image; ours has one kernel a channel and takes
-    any; the thresholds are as we read its code. Reported on CIFAR10-DVS: 78.9 to 81.6 % at T 10.
+    5 N C additions per step more than SSA. Neurons have no state between calls, so each step reruns both neurons over
+    the steps so far. Temporal interaction module, Shen et al., IJCAI 2024, arXiv:2401.11687. Its convolution has tokens
+    as channels, which fixes the image size; ours has a kernel per channel and takes any size. Thresholds follow its
+    code. Reported on CIFAR10-DVS: 78.9 to 81.6 % at T 10.
 
-    Raises ValueError where `dim` is not a multiple of `num_heads`, and for an alpha outside [0, 1]. At T 1 there is no
-    past: its convolution gets no gradient.
+    Raises ValueError if `dim` is not a multiple of `num_heads`, and for an alpha outside [0, 1]. With T 1
+    the convolution gets no gradient.
     """
 
-    reruns = ("past_neuron", "mix_neuron")  # the last call's steps but one are what flows
+    reruns = ("past_neuron", "mix_neuron")  # of their last call, all steps but one count
 
     def __init__(
         self, dim: int, num_heads: int, neuron: MakeNeuron, *, alpha: float = 0.5, **ssa: Unpack[SSAArguments]
@@ -35,7 +35,7 @@ class TIM(SSA):
         super().__init__(dim, num_heads, neuron, **ssa)
         check_finite(alpha=alpha)
         if not 0 <= alpha <= 1:
-            raise ValueError(f"alpha {alpha} is not in [0, 1]: it is the share of the past in a query")
+            raise ValueError(f"alpha {alpha} is not in [0, 1]: give the share of the past in a query")
         self.alpha, head_dim = alpha, dim // num_heads
         self.past = nn.Conv1d(head_dim, head_dim, 5, padding=2, groups=head_dim)
         self.past_neuron, self.mix_neuron = neuron(v_threshold=0.3), neuron(v_threshold=0.5)
@@ -44,8 +44,8 @@ class TIM(SSA):
         return spike_attention(self.remembering(q), k, v, self.scale)
 
     def remembering(self, q: Tensor) -> Tensor:
-        """Queries that have seen the past: `[T, B, M, N, D] spikes -> [T, B, M, N, D] spikes`."""
-        ahead = torch.zeros_like(q)  # a neuron gets T steps, whatever is known of them, as PSN asks
+        """Queries mixed with the past: `[T, B, M, N, D] spikes -> [T, B, M, N, D] spikes`."""
+        ahead = torch.zeros_like(q)  # neurons get all T steps, since PSN needs them
         remembered, pasts, mixes = [q[0]], [], []
         for t in range(len(q) - 1):
             tokens_last = remembered[t].flatten(0, 1).transpose(-2, -1)  # B M, D, N

@@ -12,15 +12,15 @@ from spikeformers.ops.spike_attention import spike_attention
 
 
 class TimeMixSSA(SSA):
-    """SSA with a learned sum over past steps ahead of its neuron: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """SSA with a learned sum over past steps before its neuron: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-        y = attn_neuron(mix (scale q k^T v)), threshold 0.5        mix T by T, lower triangular, the identity at first
+        y = attn_neuron(mix (scale q k^T v)), threshold 0.5        mix T by T, lower triangular, initially the identity
 
-    Costs SSA's additions and T / 2 multiplications a channel, token and step. The saccadic neuron of SNN-ViT, Wang et
-    al., ICLR 2025, arXiv:2502.12677, without its firing-rate distributions of q and k. Reported for all of it: CIFAR-10
+    SSA's additions, and T / 2 multiplications per channel, token and step. The saccadic neuron of SNN-ViT, Wang et
+    al., ICLR 2025, arXiv:2502.12677, without its firing-rate distributions of q and k. Reported with them: CIFAR-10
     96.1, CIFAR-100 80.1, CIFAR10-DVS 82.3, ImageNet-1k 80.23 %.
 
-    Raises ValueError where `dim` is not a multiple of `num_heads`, and, when called, for more steps than `time_steps`.
+    Raises ValueError if `dim` is not a multiple of `num_heads`, and, when called, for more steps than `time_steps`.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, time_steps: int, **ssa: Unpack[SSAArguments]):
@@ -32,8 +32,7 @@ class TimeMixSSA(SSA):
         steps = len(q)
         if steps > len(self.mix):
             raise ValueError(
-                f"TimeMixSSA has weights for {len(self.mix)} steps and was given {steps}: "
-                f"build it with time_steps={steps}"
+                f"TimeMixSSA has weights for {len(self.mix)} steps and got {steps}: build it with time_steps={steps}"
             )
         mix = self.mix[:steps, :steps].tril()
         return (mix @ spike_attention(q, k, v, self.scale).flatten(1)).view_as(q)

@@ -10,18 +10,18 @@ from spikeformers.ops.spike_attention import spike_attention
 
 
 class WideSSA(nn.Module):
-    """SSA whose values are wider than its scores: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """SSA with wider values than queries and keys: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-        q, k = neuron(ConvNorm(x))                             D channels a head
-        v = neuron(ConvNorm(x))                                value_ratio D channels a head
-        y = attn_neuron(2 / sqrt(D) q k^T v)                   of the same threshold as the others
+        q, k = neuron(ConvNorm(x))                             D channels per head
+        v = neuron(ConvNorm(x))                                value_ratio D channels per head
+        y = attn_neuron(2 / sqrt(D) q k^T v)                   the same threshold as the others
         return ConvNorm(y)                                     current
 
-    Costs min(N^2 (1 + r) C, 2 N r C D) additions a step, r the value_ratio, and (2 + 2 r) N C^2 in the projections.
-    `bias` is for the q, k, v convolutions; the output projection has none. Spike-driven Transformer V3, Yao et al.,
+    min(N^2 (1 + r) C, 2 N r C D) additions per step, r the value_ratio, and (2 + 2 r) N C^2 in the projections. `bias`
+    is that of the q, k, v convolutions; the output projection has none. Spike-driven Transformer V3, Yao et al.,
     TPAMI 2025, arXiv:2411.16061, as released for its small sizes.
 
-    Raises ValueError where `dim` is not a multiple of `num_heads`.
+    Raises ValueError if `dim` is not a multiple of `num_heads`.
     """
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, value_ratio: int = 4):

@@ -14,11 +14,11 @@ from spikeformers.ops.spike_attention import spike_attention
 class WindowSSA(SSA):
     """SSA within each of `splits` by `splits` windows of the map: `[T, B, C, H, W] spikes -> current, same shape`.
 
-    At N / splits^2 tokens a window, the products cost min(2 N^2 C / splits^2, 2 N C D) additions a step. Nothing passes
-    between windows but by other parts. What LocalSSA of SGLFormer is called for, Zhang et al., Frontiers in
-    Neuroscience 2024; its released code has the windows of `DilatedWindowSSA`.
+    With N / splits^2 tokens per window the products cost min(2 N^2 C / splits^2, 2 N C D) additions per step. Windows
+    do not interact. LocalSSA as SGLFormer's paper describes it, Zhang et al., Frontiers in Neuroscience 2024; its
+    released code has the windows of `DilatedWindowSSA`.
 
-    Raises ValueError where `dim` is not a multiple of `num_heads`, for splits below 1, and, when called, for a height
+    Raises ValueError if `dim` is not a multiple of `num_heads`, for splits below 1, and, when called, for a height
     or width that is not a multiple of `splits`.
     """
 
@@ -44,12 +44,12 @@ class WindowSSA(SSA):
 
 
 class DilatedWindowSSA(WindowSSA):
-    """WindowSSA whose windows are strewn, every `splits`-th row and column: `[T, B, C, H, W] spikes -> current`.
+    """WindowSSA with dilated windows, every `splits`-th row and column: `[T, B, C, H, W] spikes -> current`.
 
-    Each token sees N / splits^2 others, from all over the map, at the cost of `WindowSSA`. LocalSSA as SGLFormer's code
-    has it, Zhang et al., Frontiers in Neuroscience 2024, and after LSFormer, arXiv:2605.13887, as we read it. Reported
-    for SGLFormer's whole model, where local and global attention take turns: CIFAR-10 96.76, CIFAR-100 82.26 %; for
-    LSFormer's: Tiny-ImageNet +4.3 points. Raises what `WindowSSA` raises.
+    Each token sees N / splits^2 tokens across the map, at the cost of `WindowSSA`. LocalSSA as in SGLFormer's code,
+    Zhang et al., Frontiers in Neuroscience 2024, and after LSFormer, arXiv:2605.13887. Reported for SGLFormer, which
+    alternates local and global attention: CIFAR-10 96.76, CIFAR-100 82.26 %; for LSFormer: Tiny-ImageNet +4.3 points.
+    Errors are those of `WindowSSA`.
     """
 
     def windows(self, tokens: Tensor) -> Tensor:

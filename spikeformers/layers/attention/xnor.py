@@ -1,4 +1,4 @@
-"""Spiking self-attention by equal bits."""
+"""Spiking self-attention by matching bits."""
 
 import math
 from typing import Unpack
@@ -12,19 +12,18 @@ from spikeformers.layers.contracts import MakeNeuron
 
 
 class XNORSSA(SSA):
-    """SSA that counts bits which agree, both 1 or both 0: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """SSA that counts equal bits of q and k: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
         agree = q k^T + (1 - q)(1 - k)^T
-        y = attn_neuron(sigmoid(gain) (agree - min(agree)) v)      threshold 0.5; the least of a step, sample and head
+        y = attn_neuron(sigmoid(gain) (agree - min(agree)) v)      threshold 0.5; min per step, sample and head
 
-    Most bits of sparse spikes agree, being 0, so that without the least taken away every token would get about the sum
-    of all values, whatever q and k say. Codes twice as long, [q, 1 - q] and [k, 1 - k], make it one product; its scores
-    are needed, so it costs 3 N^2 C additions a step, and an inverted bit of a silent neuron is a 1: these operands are
-    dense. `gain` is learned, one number a layer, and begins where `scale` is its sigmoid. The similarity of the
-    position codes of Lv et al., NeurIPS 2025, arXiv:2501.16745, here without a code; shift and gain are of its released
-    code, which takes the least of the whole batch.
+    Most bits of sparse spikes are equal zeros; without subtracting the minimum, every token would get about the sum of
+    all values. It is one product of [q, 1 - q] and [k, 1 - k], whose scores are needed explicitly: 3 N^2 C additions
+    per step, on dense operands, as the inverted bit of a silent neuron is 1. `gain` is learned, one number per layer;
+    `scale` is its initial sigmoid. The similarity in the position codes of Lv et al., NeurIPS 2025, arXiv:2501.16745,
+    without a code; minimum and gain are from its released code, which takes the minimum of the whole batch.
 
-    Raises ValueError where `dim` is not a multiple of `num_heads`, for a scale outside (0, 1), and for a neuron that is
+    Raises ValueError if `dim` is not a multiple of `num_heads`, for a scale outside (0, 1), and for a neuron that is
     not binary.
     """
 
@@ -33,7 +32,7 @@ class XNORSSA(SSA):
     ):
         super().__init__(dim, num_heads, neuron, scale=scale, **ssa)
         if not 0 < scale < 1:
-            raise ValueError(f"scale {scale} is not in (0, 1): it is the sigmoid that the learned gain begins with")
+            raise ValueError(f"scale {scale} is not in (0, 1): give the initial sigmoid of the gain")
         check_binary(self, self.q_neuron)
         self.gain = nn.Parameter(torch.tensor(math.log(scale / (1 - scale))))
 
@@ -42,10 +41,10 @@ class XNORSSA(SSA):
         return (agree - agree.amin((-2, -1), keepdim=True)) @ v * self.gain.sigmoid()
 
     def agreement(self, q: Tensor, k: Tensor, height: int, width: int) -> Tensor:
-        """How many bits agree of every two tokens: twice `[T, B, M, N, D] -> [T, B, M, N, N]`."""
+        """The number of equal bits of every two tokens, from q and k: `[T, B, M, N, D] -> [T, B, M, N, N]`."""
         return with_complement(q) @ with_complement(k).transpose(-2, -1)
 
 
 def with_complement(bits: Tensor) -> Tensor:
-    """Bits and their complements, so that a product counts the ones that agree: `[..., D] -> [..., 2 D]`."""
+    """Bits and their complements, whose product counts equal bits: `[..., D] -> [..., 2 D]`."""
     return torch.cat([bits, 1 - bits], dim=-1)

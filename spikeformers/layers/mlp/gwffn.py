@@ -1,4 +1,4 @@
-"""The perceptron on tokens with a group-wise convolution inside."""
+"""The perceptron with an inner group-wise convolution."""
 
 from torch import Tensor, nn
 
@@ -12,13 +12,13 @@ class GWFFN(nn.Module):
     """Group-wise feed-forward network: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
         h = up(x)                                current, hidden_dim wide
-        h = h + conv(neuron(h))                  3x3 in groups of `group_size` channels, behind a membrane shortcut
+        h = h + conv(neuron(h))                  3x3 in groups of `group_size` channels, with a membrane shortcut
         return down(neuron(h))
 
-    Costs 2 C hidden_dim + 9 hidden_dim group_size additions a token. A layer narrower than `group_size` is one group.
+    Costs 2 C hidden_dim + 9 hidden_dim group_size additions per token. A layer narrower than `group_size` is one group.
     SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302.
 
-    Raises ValueError where `hidden_dim` is not a multiple of `group_size`.
+    Raises ValueError if `hidden_dim` is not a multiple of `group_size`.
     """
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, group_size: int = 64):

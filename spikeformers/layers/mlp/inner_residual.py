@@ -1,4 +1,4 @@
-"""The perceptron whose first layer has a shortcut of its own."""
+"""The perceptron with an inner shortcut."""
 
 from torch import Tensor, nn
 
@@ -8,14 +8,14 @@ from spikeformers.ops.arguments import check_whole
 
 
 class InnerResidualMLP(nn.Module):
-    """Two layers as wide as the stream, each added to it: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """Two layers, each as wide as the stream and added to it: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
         h = fc1(x)
         return h + fc2(neuron(x + h))
 
-    Behind a membrane shortcut the stream gets both. Costs 2 C^2 additions a token, a quarter of an `MLP` of ratio 4.
-    Max-Former, Fang et al., NeurIPS 2025, arXiv:2505.18608, for its ratio 1, as we read it: its neuron sees the stream,
-    which a core does not know, where ours sees the stream's spikes. `maxformer` itself has the former.
+    With a membrane shortcut the stream gets both. 2 C^2 additions per token, a quarter of an `MLP` of ratio 4. From
+    Max-Former with ratio 1, Fang et al., NeurIPS 2025, arXiv:2505.18608. Its second neuron sees the stream; a core has
+    only the stream's spikes, so ours sees those. `maxformer` follows the paper.
 
     Raises ValueError unless `hidden_dim` is `dim`.
     """
@@ -24,7 +24,9 @@ class InnerResidualMLP(nn.Module):
         super().__init__()
         check_whole(dim=dim, hidden_dim=hidden_dim)
         if hidden_dim != dim:
-            raise ValueError(f"hidden_dim {hidden_dim} is not dim {dim}, and the inner shortcut adds them: mlp_ratio=1")
+            raise ValueError(
+                f"hidden_dim {hidden_dim} is not dim {dim}, and the inner shortcut adds them: set mlp_ratio=1"
+            )
         self.fc1, self.neuron = ConvNorm(dim, dim, bias=bias), neuron()
         self.fc2 = ConvNorm(dim, dim, bias=bias)
 

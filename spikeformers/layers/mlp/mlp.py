@@ -8,10 +8,10 @@ from spikeformers.ops.arguments import check_whole
 
 
 class MLP(nn.Module):
-    """Two layers on every token with spikes between: `fc2(neuron(fc1(x)))`, `[T, B, C, H, W]` in, current out.
+    """Two layers on every token with a neuron between: `fc2(neuron(fc1(x)))`, `[T, B, C, H, W]` in, current out.
 
-    Costs 2 C hidden_dim additions a token. With a `kernel_size` above 1 they are convolutions, and see neighbours.
-    `bias` is for both. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425, whose last neuron is the shortcut's here.
+    2 C hidden_dim additions per token. With a `kernel_size` above 1 the layers are convolutions. `bias` is that of
+    both. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425; its last neuron is in the shortcut here.
     """
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, kernel_size: int = 1, bias: bool = True):

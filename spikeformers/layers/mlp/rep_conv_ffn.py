@@ -1,4 +1,4 @@
-"""The perceptron of convolutions that fold."""
+"""The perceptron of foldable convolutions."""
 
 from torch import Tensor, nn
 
@@ -8,12 +8,12 @@ from spikeformers.ops.arguments import check_whole
 
 
 class RepConvFFN(nn.Module):
-    """Two chains of convolutions with spikes between: `fc2(neuron(fc1(x)))`, `[T, B, C, H, W]` in, current out.
+    """Two chains of convolutions with a neuron between: `fc2(neuron(fc1(x)))`, `[T, B, C, H, W]` in, current out.
 
-    Each chain is a `RepConv`, one dense 3x3 convolution once folded, so that every token sees two neighbours on each
-    side. Costs 18 C hidden_dim additions a token at inference, nine times `MLP`'s, and 2 C hidden_dim + C^2 +
-    hidden_dim^2 + 9 (C + hidden_dim) in training. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663, whose
-    early stages have dense 3x3 convolutions, which is `MLP` with `kernel_size` 3; to fold them is as we read it.
+    Each chain is a `RepConv`, which folds into one dense 3x3 convolution; together they see two neighbours on each
+    side. 18 C hidden_dim additions per token at inference, nine times `MLP`'s, and 2 C hidden_dim + C^2 + hidden_dim^2
+    + 9 (C + hidden_dim) in training. Ours, after Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663, whose early
+    stages have dense 3x3 convolutions: `MLP` with `kernel_size` 3.
     """
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, bias: bool = False):

@@ -1,4 +1,4 @@
-"""Separable convolutions as a mixer."""
+"""Separable convolutions as a token mixer."""
 
 from torch import Tensor, nn
 
@@ -9,11 +9,11 @@ from spikeformers.ops.arguments import check_whole
 
 
 class SepConv(nn.Module):
-    """1x1, spikes, depthwise, 1x1: `fc2(depthwise(neuron(fc1(x))))`, `[T, B, C, H, W]` in, current out.
+    """1x1, neuron, depthwise, 1x1: `fc2(depthwise(neuron(fc1(x))))`, `[T, B, C, H, W]` in, current out.
 
-    The depthwise convolution, 7x7 by default, has neither norm nor neuron, so that it and `fc2` are one convolution
-    at inference. Costs 2 C hidden_dim + kernel_size^2 hidden_dim a token, of which `fc2`'s are multiplications: it sees
-    what the depthwise convolution returns. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
+    The depthwise convolution, 7x7 by default, has neither norm nor neuron, so it and `fc2` are one convolution at
+    inference. 2 C hidden_dim + kernel_size^2 hidden_dim operations per token; those of `fc2` are multiplications, since
+    it sees current. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
     """
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, kernel_size: int = 7):

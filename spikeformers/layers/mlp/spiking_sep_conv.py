@@ -1,4 +1,4 @@
-"""Separable convolutions with spikes at every layer."""
+"""Separable convolutions on spikes only."""
 
 from torch import Tensor, nn
 
@@ -8,13 +8,12 @@ from spikeformers.ops.arguments import check_whole
 
 
 class SpikingSepConv(nn.Module):
-    """1x1, depthwise and 1x1, each with a norm, spikes between: `[T, B, C, H, W]` in, current out.
+    """1x1, depthwise and 1x1, each with a norm, neurons between: `[T, B, C, H, W]` in, current out.
 
         fc2(depthwise_neuron(depthwise(neuron(fc1(x)))))
 
-    Unlike in `SepConv` the last layer sees spikes, so that all 2 C hidden_dim + kernel_size^2 hidden_dim operations a
-    token are additions. Spike-driven Transformer V3, Yao et al., TPAMI 2025,
-    arXiv:2411.16061.
+    Unlike in `SepConv` the last layer sees spikes, so all 2 C hidden_dim + kernel_size^2 hidden_dim operations per
+    token are additions. Spike-driven Transformer V3, Yao et al., TPAMI 2025, arXiv:2411.16061.
     """
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, kernel_size: int = 7):

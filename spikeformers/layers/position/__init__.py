@@ -1,6 +1,6 @@
-"""What tells tokens where they are: `[T, B, C, H, W] spikes or counts -> [T, B, C, H, W] current`.
+"""Position codes: `[T, B, C, H, W] spikes or counts -> [T, B, C, H, W] current`.
 
-Codes of position that live inside the similarity of q and k are attention parts: `GrayXNOR`, `LogXNOR`.
+Position codes inside the similarity of q and k are attention parts: `GrayXNOR`, `LogXNOR`.
 """
 
 from spikeformers.layers.position.conv import ConvPosition

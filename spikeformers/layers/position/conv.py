@@ -1,4 +1,4 @@
-"""Position from a convolution's view of the neighbours."""
+"""Position from a convolution over neighbours."""
 
 from torch import Tensor, nn
 
@@ -9,8 +9,7 @@ from spikeformers.layers.conv import ConvNorm
 class ConvPosition(nn.Module):
     """Conditional position as a 3x3 convolution: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-    Costs 9 C^2 additions a token. The last step of Spikformer's patch splitting, arXiv:2209.15425, where it is called
-    RPE.
+    9 C^2 additions per token. The last step of Spikformer's patch splitting, RPE, arXiv:2209.15425.
     """
 
     emits, takes = CURRENT, (SPIKES, COUNTS)

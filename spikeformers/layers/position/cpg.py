@@ -13,15 +13,15 @@ from spikeformers.ops.arguments import check_positive, check_whole
 
 
 class CPGPosition(nn.Module):
-    """Oscillators that spike near their peaks tell step and token: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """Oscillators whose spikes encode step and token: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
         position = t N + n
         bits = [sin(position w_i) >= 0.8, cos(position w_i) >= 0.8],   w_i = w_max^(-2i / cells), i = 0 .. cells / 2 - 1
         return norm(stream(x) + code(bits))                            two 1x1 convolutions
 
-    Costs C^2 additions a token; the code needs no input, so at inference it is a bias of each position and step. It
-    takes any image and any number of steps. CPG-PE, Lv et al., NeurIPS 2024, arXiv:2405.14362; that step and token are
-    flattened in this order is as we read it.
+    C^2 additions per token; the code is independent of the input, so at inference it is a bias per position and step.
+    Any image size and number of steps. CPG-PE, Lv et al., NeurIPS 2024, arXiv:2405.14362; the order of step and token
+    is ours.
 
     Raises ValueError for an odd number of cells.
     """
@@ -33,7 +33,9 @@ class CPGPosition(nn.Module):
         check_whole(dim=dim, cells=cells)
         check_positive(w_max=w_max)
         if cells % 2:
-            raise ValueError(f"cells {cells} are not pairs of a sine and a cosine: give an even number, 10 to 40")
+            raise ValueError(
+                f"cells {cells} are not pairs of a sine and a cosine: give an even number, such as 10 to 40"
+            )
         self.cells, self.w_max = cells, w_max
         self.stream, self.code = SpikeConv2d(dim, dim, 1, bias=False), nn.Conv2d(cells, dim, 1, bias=False)
         self.norm = nn.BatchNorm2d(dim)
@@ -45,8 +47,8 @@ class CPGPosition(nn.Module):
         return batch_norm(self.norm, split_time(self.stream(merge_time(x)), steps) + code)
 
     def bits(self, positions: int, like: Tensor) -> Tensor:
-        """The code of the first positions, `[positions, cells]` of 0 and 1, where and as `like` is."""
-        # in float64: a sine near 0.8 must not hang on the precision of the rest
+        """The codes of the first positions, `[positions, cells]` of 0 and 1, in dtype and device of `like`."""
+        # in float64, so that the model's precision does not move a sine across 0.8
         position = torch.arange(positions, device=like.device, dtype=torch.float64)[:, None]
         half = torch.arange(self.cells // 2, device=like.device, dtype=torch.float64)
         angle = position * torch.exp(half * (-2 * math.log(self.w_max) / self.cells))

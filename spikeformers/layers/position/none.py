@@ -7,9 +7,9 @@ from spikeformers.layers.conv import ConvNorm
 
 
 class NoPosition(nn.Module):
-    """ConvPosition that sees no neighbours, a 1x1 convolution: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """ConvPosition with a 1x1 convolution, without neighbours: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-    The control for a position code: as many layers and neurons, and every token for itself. C^2 additions a token.
+    The control for position codes: the same layers and neurons, without neighbours. C^2 additions per token.
     """
 
     emits, takes = CURRENT, (SPIKES, COUNTS)

@@ -15,10 +15,10 @@ from spikeformers.layers.time import merge_time, split_time
 class RepConv(nn.Module):
     """1x1 and norm, depthwise 3x3, 1x1 and norm, norm: `[T, B, C_in, H, W] spikes -> [T, B, C, H, W] current`.
 
-    With no activation inside it is one dense 3x3 convolution at inference, of 9 C_in C additions a token. For that the
-    border which the depthwise convolution sees is what the first norm makes of 0. In training, too, it comes from the
-    running statistics, those that the norm has just updated, and no gradient goes through it. `bias` is for the last
-    1x1 convolution. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
+    Without an activation inside, it folds into one dense 3x3 convolution of 9 C_in C additions per token. For that the
+    depthwise convolution is padded with the first norm's output for 0, by its running statistics, in training just
+    updated and without gradient. `bias` is that of the last 1x1 convolution. Meta-SpikeFormer, Yao et al., ICLR 2024,
+    arXiv:2404.03663.
     """
 
     def __init__(self, in_dim: int, dim: int, *, bias: bool = False):
@@ -35,10 +35,9 @@ class RepConv(nn.Module):
 
     @torch.no_grad()
     def folded(self) -> ConvNorm:
-        """The dense 3x3 convolution that this is by running statistics: for inference.
+        """The equivalent dense 3x3 convolution, by running statistics, for inference.
 
-        The border that the depthwise convolution sees is what the first layer makes of 0, its bias: so the dense one
-        is padded with 0.
+        The depthwise convolution is padded with the first layer's output for 0, so the dense one is padded with 0.
         """
         first: Any = self.pointwise.folded().conv
         last: Any = fuse_conv_bn_eval(self.proj.folded().conv, self.norm)
@@ -49,11 +48,11 @@ class RepConv(nn.Module):
 
 @torch.no_grad()
 def _of_zero(norm: Any) -> Tensor:
-    """What a norm makes of 0 by its running statistics, a number a channel: `[C]`."""
+    """A norm's output for 0 by its running statistics: `[C]`."""
     return norm.bias - norm.running_mean * norm.weight / (norm.running_var + norm.eps).sqrt()
 
 
 def _with_border(x: Tensor, border: Tensor) -> Tensor:
-    """`[..., C, H, W] -> [..., C, H + 2, W + 2]`, `border` a channel on all sides; `pad` takes one number only."""
+    """`[..., C, H, W] -> [..., C, H + 2, W + 2]`, padded with a value per channel; `pad` takes one number only."""
     frame = pad(x.new_zeros(x.shape[-2:]), (1, 1, 1, 1), value=1.0)
     return pad(x, (1, 1, 1, 1)) + border.to(x.dtype).view(-1, 1, 1) * frame

@@ -14,8 +14,8 @@ from spikeformers.ops.arguments import check_positive, check_whole
 class RepLinear(nn.Module):
     """1x1 and norm, 1x1 and norm, norm: `[T, B, C_in, H, W] spikes -> [T, B, C, H, W] current`.
 
-    In between it is `ratio` times as wide as the input, without an activation, so that it is one linear layer at
-    inference, of C_in C additions a token. `bias` is for the last convolution. Spike-driven Transformer V3, Yao et al.,
+    The hidden width is `ratio` times the input's. Without an activation inside, it folds into one linear layer of
+    C_in C additions per token. `bias` is that of the last convolution. Spike-driven Transformer V3, Yao et al.,
     arXiv:2411.16061.
     """
 
@@ -24,7 +24,7 @@ class RepLinear(nn.Module):
         check_whole(in_dim=in_dim, dim=dim)
         check_positive(ratio=ratio)
         if ratio * in_dim < 1:
-            raise ValueError(f"ratio {ratio} of in_dim {in_dim} leaves no channel between: give a larger one")
+            raise ValueError(f"ratio {ratio} of in_dim {in_dim} leaves no hidden channel: give a larger one")
         self.expand = ConvNorm(in_dim, int(ratio * in_dim))
         self.proj = ConvNorm(int(ratio * in_dim), dim, bias=bias)
         self.norm = nn.BatchNorm2d(dim)
@@ -34,7 +34,7 @@ class RepLinear(nn.Module):
 
     @torch.no_grad()
     def folded(self) -> ConvNorm:
-        """The 1x1 convolution that this is by running statistics: for inference."""
+        """The equivalent 1x1 convolution, by running statistics, for inference."""
         first: Any = self.expand.folded().conv
         last: Any = fuse_conv_bn_eval(self.proj.folded().conv, self.norm)
         outer, inner = last.weight.flatten(1), first.weight.flatten(1)

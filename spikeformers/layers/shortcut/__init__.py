@@ -1,6 +1,6 @@
-"""The residual styles of the field. Every sub-block of every family is `shortcut(core, neuron)`.
+"""Residual shortcuts. Every sub-block of every family is `shortcut(core, neuron)`.
 
-A core takes spikes (or counts of spikes) and returns current; it neither begins nor ends with the block's own neuron.
+A core takes spikes or counts and returns current; the shortcut owns the block's neuron.
 """
 
 from spikeformers.layers.shortcut.membrane import MembraneShortcut

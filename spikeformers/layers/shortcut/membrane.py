@@ -7,9 +7,9 @@ from spikeformers.layers.drop_path import DropPath
 
 
 class MembraneShortcut(nn.Module):
-    """`x + core(neuron(x))`: the stream carries membrane current, cores see 0 and 1 only. `[T, B, C, H, W]` both ends.
+    """`x + core(neuron(x))`: the stream carries membrane current, cores see spikes. `[T, B, C, H, W]` in and out.
 
-    Costs one real addition a neuron. Hu et al., TNNLS 2024, arXiv:2112.08954; used by the Spike-driven Transformers and
+    One real addition per neuron. Hu et al., TNNLS 2024, arXiv:2112.08954; used by the Spike-driven Transformers and
     Spikingformer.
     """
 

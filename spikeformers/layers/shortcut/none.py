@@ -7,9 +7,9 @@ from spikeformers.layers.drop_path import DropPath
 
 
 class NoShortcut(nn.Module):
-    """`neuron(core(x))`: nothing passes but through the core. `[T, B, C, H, W] spikes -> [T, B, C, H, W] spikes`.
+    """`neuron(core(x))`: no residual path. `[T, B, C, H, W] spikes -> [T, B, C, H, W] spikes`.
 
-    The control that a residual style has to beat; it is `SEWShortcut` without its addition, and the stream is binary.
+    The control for residual shortcuts: `SEWShortcut` without its addition. The stream is binary.
     """
 
     emits, takes = SPIKES, (SPIKES, COUNTS)

@@ -10,7 +10,7 @@ from spikeformers.ops.notes import added
 class SEWShortcut(nn.Module):
     """`x + neuron(core(x))`: the stream carries counts of spikes, 0, 1, 2, ... `[T, B, C, H, W] -> [T, B, C, H, W]`.
 
-    Costs one addition a spike. Spike-element-wise ADD, Fang et al., NeurIPS 2021, arXiv:2102.04159; used by Spikformer
+    One addition per spike. Spike-element-wise ADD, Fang et al., NeurIPS 2021, arXiv:2102.04159; used by Spikformer
     and QKFormer.
     """
 

@@ -1,4 +1,4 @@
-"""Spike-element-wise AND and IAND, which keep a stream of spikes binary."""
+"""Spike-element-wise AND and IAND, which keep the stream binary."""
 
 from torch import Tensor, nn
 
@@ -8,13 +8,12 @@ from spikeformers.ops.arguments import check_finite
 
 
 class SEWAndShortcut(nn.Module):
-    """`x neuron(core(x))`: a spike passes where the branch fires too. `[T, B, C, H, W] spikes -> [T, B, C, H, W]
-    spikes`.
+    """`x neuron(core(x))`: a spike passes if the branch fires too. `[T, B, C, H, W] spikes -> spikes`.
 
-    Costs one mask a spike. It passes its input unchanged where the branch always fires. Spike-element-wise AND, Fang et
+    One mask per spike; the identity if the branch always fires. Spike-element-wise AND, Fang et
     al., NeurIPS 2021, arXiv:2102.04159.
 
-    Raises ValueError for a `drop_path` above 0, whose rescaling would leave no spikes, and for a neuron of other levels
+    Raises ValueError for a `drop_path` above 0, whose rescaling breaks binary spikes, and for a neuron of other levels
     than 0 and 1.
     """
 
@@ -33,8 +32,8 @@ class SEWAndShortcut(nn.Module):
 class SEWIandShortcut(nn.Module):
     """`x (1 - neuron(core(x)))`: a spike passes unless the branch fires. `[T, B, C, H, W] spikes -> spikes`.
 
-    Costs one mask a spike. It passes its input unchanged where the branch never fires. Spike-element-wise IAND, Fang et
-    al., NeurIPS 2021, arXiv:2102.04159. Raises what `SEWAndShortcut` raises.
+    One mask per spike; the identity if the branch never fires. Spike-element-wise IAND, Fang et
+    al., NeurIPS 2021, arXiv:2102.04159. Errors are those of `SEWAndShortcut`.
     """
 
     emits, takes = SPIKES, (SPIKES,)
@@ -54,5 +53,5 @@ def _check_no_drop_path(part: nn.Module, drop_path: float) -> None:
     if drop_path > 0:
         name = type(part).__name__
         raise ValueError(
-            f"drop_path {drop_path} scales a branch, and {name} takes spikes: set it to 0, or use SEWShortcut"
+            f"drop_path {drop_path} rescales the branch, and {name} takes spikes: set it to 0, or use SEWShortcut"
         )

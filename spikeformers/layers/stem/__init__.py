@@ -1,4 +1,4 @@
-"""From images or event frames to the first spikes or current: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s]`."""
+"""Stems, from images or event frames to spikes or current: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s]`."""
 
 from spikeformers.layers.stem.cml_sps import CMLSPS
 from spikeformers.layers.stem.embed_max import EmbedMax

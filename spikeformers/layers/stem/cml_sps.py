@@ -12,14 +12,14 @@ from spikeformers.layers.time import merge_time, split_time
 
 
 class CMLSPS(nn.Module):
-    """SPS with pool and neuron exchanged: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] spikes`.
+    """SPS with the pool before the neuron: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] spikes`.
 
-        stage(x) = neuron(max pool(ConvNorm(x))), the pool where the stride is 2
+        stage(x) = neuron(max pool(ConvNorm(x))), with a pool if the stride is 2
 
-    The gradient goes to the pixel of largest current, where among pooled spikes many tie. Same weights as SPS, and a
-    quarter of its neurons where it pools. Conv, max pool, LIF (CML), Zhou et al., Frontiers in Neuroscience 2024,
+    The gradient goes to the pixel of largest current; pooled spikes often tie. Same weights and cost as SPS, and a
+    quarter of its neurons in pooled stages. Conv, max pool, LIF (CML), Zhou et al., Frontiers in Neuroscience 2024,
     arXiv:2305.05954. Reported on ImageNet-1k: Spikformer 74.81 to 77.34, Spikingformer 75.85 to 77.64 %; on CIFAR-100
-    0.8 to 1.4 points more. Costs what SPS costs. Raises what `SPS` raises.
+    0.8 to 1.4 points more. Errors are those of `SPS`.
     """
 
     emits, takes = SPIKES, (SPIKES, COUNTS)

@@ -1,4 +1,4 @@
-"""Patch embedding with a max pool on its shortcut."""
+"""Patch embedding with a max-pooled shortcut."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,16 @@ from spikeformers.layers.stem.membrane_speds import MembraneSPEDS
 
 
 class EmbedMax(MembraneSPEDS):
-    """MembraneSPEDS that pools, not strides, on its shortcut too: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s]
-    current`.
+    """MembraneSPEDS with a max-pooled shortcut: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] current`.
 
         spikes = neuron(lead(x))
         return main(spikes) + max pool(norm(1x1 convolution(spikes)))
 
-    The pools keep what is largest, and with it high frequencies. The 1x1 convolution runs ahead of its pool, so it
-    costs 4 times its additions in `MembraneSPEDS`. Max-Former, Fang et al., NeurIPS 2025, arXiv:2505.18608, which has
-    it between stages. Reported: part of CIFAR-100 81.15 to 82.65 % against QKFormer, where mixers and recipe changed
-    too. Raises what `SPEDS` raises, and ValueError where the strides behind `lead` make more than 2.
+    Max pools keep high frequencies. The 1x1 convolution runs before its pool, at 4 times its additions in
+    `MembraneSPEDS`. Max-Former, Fang et al., NeurIPS 2025, arXiv:2505.18608, between stages. Reported: part of
+    CIFAR-100 81.15 to 82.65 % against QKFormer, with other mixers and recipe too.
+
+    Errors are those of `SPEDS`; also raises ValueError if the strides after `lead` multiply to more than 2.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Patch embedding with a deformed shortcut for models whose stream is membrane current."""
+"""Patch embedding with a deformed shortcut, for streams of current."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -14,14 +14,15 @@ from spikeformers.layers.stem.speds import embedding_widths
 
 
 class MembraneSPEDS(nn.Module):
-    """SPEDS that begins, not ends, with its neurons: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] current`.
+    """SPEDS with neurons first, not last: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] current`.
 
         spikes = neuron(lead(x))
         return main(spikes) + side(spikes)                     current
 
-    Costs what SPEDS costs. The first convolution of `lead` sees the image as it is. `conv` makes the 3x3 convolutions
-    and `side_conv` the 1x1 one: `PooledConvNorm` pools where its stride is 2, `ConvNorm` strides. Max-Former, Fang et
-    al., NeurIPS 2025, arXiv:2505.18608, which pools on both sides between stages. Raises what `SPEDS` raises.
+    Same cost as SPEDS. The first convolution of `lead` sees the image itself. `conv` makes the 3x3 convolutions and
+    `side_conv` the 1x1 one: `PooledConvNorm` pools if its stride is 2, `ConvNorm` strides. Max-Former, Fang et
+    al., NeurIPS 2025, arXiv:2505.18608, which pools on both sides between stages. Errors are those of
+    `SPEDS`.
     """
 
     emits = CURRENT
@@ -39,7 +40,7 @@ class MembraneSPEDS(nn.Module):
         side_conv: MakeConv = ConvNorm,
     ):
         super().__init__()
-        if lead:  # a convolution, not a neuron, is what sees the input
+        if lead:  # a convolution sees the input, without a neuron before it
             self.takes = (SPIKES, COUNTS)
         widths = embedding_widths(in_channels, dim, strides, lead, narrow)
         self.in_channels, self.stride = in_channels, prod(strides)

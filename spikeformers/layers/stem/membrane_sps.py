@@ -1,4 +1,4 @@
-"""Spiking patch splitting for models whose stream is membrane current."""
+"""Spiking patch splitting for streams of current."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,7 @@ from spikeformers.layers.stem.sps import SPS
 class MembraneSPS(nn.Module):
     """SPS without its last neuron: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] current`.
 
-    Costs what SPS costs. Spike-driven Transformer, Yao et al., NeurIPS 2023, arXiv:2307.01694. Raises what `SPS`
-    raises.
+    Same cost as SPS. Spike-driven Transformer, Yao et al., NeurIPS 2023, arXiv:2307.01694. Errors are those of `SPS`.
     """
 
     emits, takes = CURRENT, (SPIKES, COUNTS)

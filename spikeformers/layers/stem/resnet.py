@@ -15,9 +15,9 @@ from spikeformers.ops.arguments import check_sizes, check_whole
 class ResNetStem(nn.Module):
     """Convolution, norm, neuron, max pool: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] spikes`.
 
-    kernel_size^2 C_in C multiplications a pixel of the convolution's output: it sees the image. `strides` are the
-    convolution's and the 3x3 pool's; a pool of stride 1 is left out. He et al., CVPR 2016, arXiv:1512.03385, with
-    spikes by SEW-ResNet, Fang et al., NeurIPS 2021, arXiv:2102.04159.
+    kernel_size^2 C_in C multiplications per output pixel of the convolution: its input is the image. `strides` are
+    those of the convolution and the 3x3 pool; a pool of stride 1 is omitted. He et al., CVPR 2016, arXiv:1512.03385;
+    with spikes, SEW-ResNet, Fang et al., NeurIPS 2021, arXiv:2102.04159.
 
     Raises ValueError for other than two strides.
     """
@@ -45,7 +45,7 @@ class ResNetStem(nn.Module):
 class MembraneResNetStem(ResNetStem):
     """ResNetStem without its neuron: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] current`.
 
-    The prologue of SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302. Raises what `ResNetStem` raises.
+    The prologue of SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302. Errors are those of `ResNetStem`.
     """
 
     emits = CURRENT

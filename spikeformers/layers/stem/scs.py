@@ -14,15 +14,14 @@ from spikeformers.ops.arguments import check_sizes, check_whole
 
 
 class SCS(nn.Module):
-    """Strided convolutions, each with a residual behind it: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] counts`.
+    """Strided convolutions, each followed by a residual: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] counts`.
 
-        x = neuron(norm(convolution(x)))          3x3, of this stage's stride; widths double up to `dim`
-        x = x + neuron(core(x))                   1x1, 3x3, 1x1 with norms, spikes between, `expansion` times as wide
+        x = neuron(norm(convolution(x)))          3x3, with the stage's stride; widths double up to `dim`
+        x = x + neuron(core(x))                   1x1, 3x3, 1x1 with norms, neurons between, `expansion` times as wide
 
-    One such stage a stride; no pool, so that all layers but the first see spikes or counts of 0, 1, 2. A stage of width
-    w costs 4.5 w^2 + (2 e + 9 e^2) w^2 additions a pixel of its output, e the expansion. Spikformer V2, Zhou et al.,
-    arXiv:2401.02020, whose code is not released, as we read it: strided convolutions with inverted bottlenecks behind.
-    Reported: `8_512` with it 80.38 % on ImageNet-1k at T 4.
+    One stage per stride and no pools, so all layers but the first see spikes or counts 0 to 2. A stage of width w costs
+    4.5 w^2 + (2 e + 9 e^2) w^2 additions per output pixel, e the expansion. After Spikformer V2, Zhou et al.,
+    arXiv:2401.02020, whose code is not released. Reported: `8_512` with it 80.38 % on ImageNet-1k at T 4.
 
     Raises ValueError for no strides, others than 1 and 2, and a `dim` that the widths do not divide.
     """
@@ -42,10 +41,12 @@ class SCS(nn.Module):
         check_whole(in_channels=in_channels, dim=dim, expansion=expansion)
         check_sizes(strides=strides)
         if not strides or not {*strides} <= {1, 2}:
-            raise ValueError(f"strides {tuple(strides)} are not one or more of 1 and 2: 1 keeps the size, 2 halves it")
+            raise ValueError(
+                f"strides {tuple(strides)} are not one or more of 1 and 2: give 1 to keep the size, 2 to halve it"
+            )
         if dim % (multiple := 2 ** (len(strides) - 1)):
             raise ValueError(
-                f"dim {dim} is not a multiple of {multiple}, and widths double at each of {len(strides)} stages"
+                f"dim {dim} is not a multiple of {multiple}, but widths double at {len(strides)} stages: give one"
             )
         self.in_channels, self.stride = in_channels, prod(strides)
         widths = [in_channels, *(dim >> i for i in reversed(range(len(strides))))]

@@ -15,19 +15,19 @@ from spikeformers.ops.notes import added
 
 
 class SPEDS(nn.Module):
-    """Convolutions beside a strided 1x1 one: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] counts of spikes`.
+    """3x3 convolutions beside a strided 1x1 one: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] counts of spikes`.
 
         x = lead(x)
         return main(x) + side_neuron(side(x))                  0, 1 or 2
 
-    Every convolution is followed by norm, a max pool of the current where its stride is 2, and a neuron; `side`, the
-    deformed shortcut, strides instead. There is one 3x3 convolution a stride, the first `lead` ahead of the shortcut;
-    all but the first see spikes or counts. They cost 9 additions a pixel for each pair of widths, the shortcut one.
-    Widths double from `dim / narrow` up to `dim`. With `lead=0, narrow=1` it stands between stages, stream to stream.
-    QKFormer, Zhou et al., NeurIPS 2024, arXiv:2403.16552.
+    Norm, a max pool of the current if the stride is 2, and a neuron follow each convolution; `side`, the deformed
+    shortcut, strides instead of pooling. There is a 3x3 convolution per stride, the first `lead` before the shortcut;
+    all but the first see spikes or counts. 9 additions per pixel and pair of channels, and 1 in the shortcut. Widths
+    double from `dim / narrow` up to `dim`. With `lead=0, narrow=1` it downsamples between stages. QKFormer, Zhou et
+    al., NeurIPS 2024, arXiv:2403.16552.
 
-    Raises ValueError for a `lead` that leaves no convolution beside the shortcut, a `dim` that is not a multiple of
-    `narrow`, and strides other than 1 and 2.
+    Raises ValueError for a `lead` that leaves no convolution parallel to the shortcut, a `dim` that is not a multiple
+    of `narrow`, and strides other than 1 and 2.
     """
 
     emits, takes = COUNTS, (SPIKES, COUNTS)
@@ -62,20 +62,22 @@ def _spiking(proj: nn.Module, neuron: MakeNeuron) -> nn.Sequential:
 
 
 def embedding_widths(in_channels: int, dim: int, strides: Sequence[int], lead: int, narrow: int) -> list[int]:
-    """Channels ahead of and behind every convolution: `[in_channels, dim / narrow, 2 dim / narrow, ..., dim]`.
+    """Channels before and after every convolution: `[in_channels, dim / narrow, 2 dim / narrow, ..., dim]`.
 
-    Raises ValueError for what `SPEDS` cannot be made of.
+    Raises ValueError for arguments that `SPEDS` does not allow.
     """
     check_whole(in_channels=in_channels, dim=dim, narrow=narrow)
     check_whole(0, lead=lead)
     check_sizes(strides=strides)
     if lead >= len(strides):
         raise ValueError(
-            f"lead {lead} of strides {tuple(strides)} leaves no convolution beside the shortcut: "
+            f"lead {lead} of strides {tuple(strides)} leaves no convolution parallel to the shortcut: "
             f"give 0 to {len(strides) - 1}, or more strides"
         )
     if dim % narrow:
-        raise ValueError(f"dim {dim} is not a multiple of narrow {narrow}, and the first width is their quotient")
+        raise ValueError(
+            f"dim {dim} is not a multiple of narrow {narrow}, and dim / narrow is the first width: give a multiple"
+        )
     widths = [in_channels, *(min(dim, (dim // narrow) << i) for i in range(len(strides)))]
     if widths[-1] != dim:
         raise ValueError(f"{len(strides)} widths from dim {dim} / narrow {narrow} end at {widths[-1]}: halve narrow")

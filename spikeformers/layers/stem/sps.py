@@ -16,12 +16,13 @@ from spikeformers.ops.arguments import check_sizes, check_whole
 class SPS(nn.Module):
     """Convolutions that split an image into spiking patches: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] spikes`.
 
-    One stage a stride, widths doubling up to `dim`: 3x3 convolution, norm, neuron, then a max pool of the spikes where
-    the stride is 2. A stage of width w costs 4.5 w^2 additions a pixel ahead of its pool, the first one 9 C_in w
-    multiplications: it sees the image. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425; its position convolution
-    is a part apart. Independent runs with two of the four convolutions fell from 95.12 to 91.92 % on CIFAR-10.
+    One stage per stride, with widths doubling up to `dim`: 3x3 convolution, norm, neuron, then a max pool of the spikes
+    if the stride is 2. A stage of width w costs 4.5 w^2 additions per pixel before its pool; the first costs 9 C_in w
+    multiplications, as its input is the image. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425, without its
+    position convolution (`ConvPosition`). Independent runs with two of the four convolutions fell from 95.12 to 91.92 %
+    on CIFAR-10.
 
-    Raises ValueError for no strides or others than 1 and 2, and a `dim` that the widths do not divide.
+    Raises ValueError for no strides or others than 1 and 2, and for a `dim` that cannot be halved for each stage.
     """
 
     emits, takes = SPIKES, (SPIKES, COUNTS)
@@ -34,7 +35,7 @@ class SPS(nn.Module):
             raise ValueError("a stem with strides () has no stage: give one stride, 1 or 2, for each")
         if dim % (multiple := 2 ** (len(strides) - 1)):
             near = dim - dim % multiple + multiple
-            raise ValueError(f"dim {dim} is not a multiple of {multiple}, and widths double at each stage: try {near}")
+            raise ValueError(f"dim {dim} is not a multiple of {multiple}, but widths double at each stage: try {near}")
         self.in_channels, self.stride = in_channels, prod(strides)
         widths = [in_channels, *(dim >> i for i in reversed(range(len(strides))))]
         stages = zip(widths[:-1], widths[1:], strides, strict=True)
@@ -48,7 +49,7 @@ class _Stage(nn.Module):
     def __init__(self, in_dim: int, dim: int, neuron: MakeNeuron, stride: int):
         super().__init__()
         if stride not in (1, 2):
-            raise ValueError(f"a stem stage cannot have stride {stride}: 1 keeps the size, 2 halves it")
+            raise ValueError(f"stride {stride} of a stem stage is not 1 or 2: give 1 to keep the size, 2 to halve it")
         self.proj = ConvNorm(in_dim, dim, 3)
         self.neuron = neuron()
         self.pool = MaxPool(3, 2, padding=1) if stride == 2 else nn.Identity()

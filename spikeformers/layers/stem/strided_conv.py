@@ -13,7 +13,7 @@ from spikeformers.ops.arguments import check_sizes, check_whole
 class StridedConv(nn.Module):
     """A 7x7 convolution with bias and norm, and no neuron: `[T, B, C_in, H, W] -> [T, B, C, H / s, W / s] current`.
 
-    49 C_in C multiplications a pixel of its output: it sees the image. Its stride is the product of `strides`.
+    49 C_in C multiplications per output pixel: its input is the image. The stride is the product of `strides`.
     Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663.
     """
 

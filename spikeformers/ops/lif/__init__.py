@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire over time: one definition, several ways to compute it."""
+"""Leaky integrate-and-fire over time: one definition, several backends."""
 
 from importlib.util import find_spec
 from typing import Any
@@ -24,22 +24,33 @@ def lif(
     surrogate: Surrogate = Sigmoid(),
     backend: str = "auto",
 ) -> Tensor:
-    """Spikes of leaky integrate-and-fire neurons that start at rest: `[T, ...] current -> [T, ...] spikes`.
+    """Leaky integrate-and-fire neurons, initially at rest: `[T, ...] current -> [T, ...] spikes`.
 
-    For each step, with `r = v_reset` (0 if that is None):
+    Each step, with `r = v_reset` (0 if None):
 
         h = v + (x - (v - r)) / tau        charge, with decay_input; else h = v - (v - r) / tau + x
         s = 1 if h >= v_threshold else 0   fire
-        v = v_reset where s else h         hard reset; with v_reset None the soft one, h - v_threshold s
+        v = v_reset where s else h         hard reset; if v_reset is None, soft: h - v_threshold s
 
-    The membrane is fp32 (fp64 for fp64 input), whatever dtype `x` has and `s` takes. `tau` is in steps; a tensor
-    must broadcast against `x[0]` and gets a gradient. With `detach_reset` no gradient flows through the reset.
-    Backends: "reference" keeps every intermediate for backward, "recompute" only `x`; "native" and "triton" do the same
-    in one kernel each way, on a CPU and on a GPU. "auto" picks: "reference" where the computation is traced, compiled
-    or transformed.
+    The membrane is fp32, or fp64 for fp64 input.
 
-    Raises ValueError for an unknown backend, for what "native" or "triton" cannot take, for a trace or a transform of
-    other than "reference", and for an `x` without a time axis or a step.
+    Args:
+        x: Input current; the first axis is time.
+        tau: Time constant in steps. A tensor must broadcast against `x[0]` and gets a gradient.
+        v_threshold: The neuron fires at or above it.
+        v_reset: Membrane after a spike; None is a soft reset.
+        decay_input: Whether the input is divided by `tau` too.
+        detach_reset: Whether the reset gets no gradient.
+        surrogate: Derivative of the spike in backward.
+        backend: "reference" saves every intermediate for backward; "recompute" only `x`; "native" on a CPU and
+            "triton" on a GPU too, in one kernel each way. "auto" picks one, "reference" if traced, compiled or
+            transformed.
+
+    Returns:
+        Spikes, 0 or 1, in the shape and dtype of `x`.
+
+    Raises:
+        ValueError: `x` has no time axis or no step; the backend is unknown or does not support the input.
     """
     reference.check_time(x)
     if backend != "auto" and backend not in _BACKENDS:
@@ -47,19 +58,19 @@ def lif(
     if backend == "auto":
         backend = _choose(x, tau, surrogate)
     elif backend != "reference" and not runs_eagerly(x, tau):
-        raise ValueError(f"lif's {backend} cannot be traced, compiled or transformed: backend='auto' picks another way")
+        raise ValueError(f"lif's {backend} cannot be traced, compiled or transformed: use backend='auto'")
     way: Any = eager
     if backend in ("native", "triton"):
         way = _kernels(backend)
         if refused := way.cannot_take(x, tau, surrogate):
-            raise ValueError(f"lif's {backend} cannot be had: {refused}; backend='auto' picks another way")
+            raise ValueError(f"lif cannot run in {backend}: {refused}; use backend='auto'")
     settings = (x, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate)
     return reference.lif(*settings) if backend == "reference" else autograd.lif(way, *settings)
 
 
 def _choose(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str:
     if not runs_eagerly(x, tau):
-        return "reference"  # a compiler chooses by itself what to keep, and an exported graph is read by other tools
+        return "reference"  # compilers choose what to save, and other tools read exported graphs
     backend = "triton" if x.is_cuda else "native"
     if backend == "triton" and not _HAS_TRITON:
         return "recompute"

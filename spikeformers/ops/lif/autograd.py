@@ -1,7 +1,7 @@
-"""Leaky integrate-and-fire whose backward recomputes the membrane: nothing is kept but the input.
+"""Leaky integrate-and-fire whose backward recomputes the membrane from the saved input.
 
-Not even that where the input says what it was made of (`spikeformers.ops.notes`), which is kept anyway. How spikes and
-gradients are computed is for `eager.py`, and for `triton.py` on a GPU.
+If the input has a `Recipe` (`spikeformers.ops.notes`), the recipe is saved instead. `eager.py`, and `triton.py` on a
+GPU, compute spikes and gradients.
 """
 
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ from spikeformers.ops.surrogate import Surrogate
 
 
 class Way(Protocol):
-    """A module that computes spikes, and the gradient of what they were computed from."""
+    """A module that computes spikes and their gradients."""
 
     def fire(
         self, x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | None, decay_input: bool, /

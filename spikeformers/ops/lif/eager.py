@@ -1,7 +1,7 @@
-"""Leaky integrate-and-fire by torch's own operations, a piece of the neurons at a time.
+"""Leaky integrate-and-fire in torch operations, on a chunk of the neurons at a time.
 
-On a CPU memory costs more than the arithmetic. So it works in place wherever nobody else looks, on 0.0 and 1.0 rather
-than booleans, and takes a few samples at a time through all steps, as many as a core's cache holds.
+On a CPU memory traffic dominates. So operations run in place on its own buffers, on 0.0 and 1.0 instead of booleans,
+and each chunk of samples passes through all steps while it fits in a core's cache.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ _IN_CACHE = 1 << 16  # neurons at a time: a quarter of a megabyte a step
 def _membrane(
     x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | None, decay_input: bool
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """The membrane after each step's charge, the spikes `[T, ...]` it gives, and, step by step, what it was before."""
+    """The membrane after each charge and the spikes, both `[T, ...]`, and a list of those before each charge."""
     charged, spikes = torch.empty_like(x), torch.empty_like(x)
     v, before = at_rest(x, v_reset), []
     for x_t, h, s in zip(x.unbind(0), charged.unbind(0), spikes.unbind(0), strict=True):
@@ -39,8 +39,8 @@ def _membrane(
 
 
 def _rows(x: Tensor) -> Tensor:
-    """A view `[T, B H W, C]` of channels-last `[T, B, C, H, W]`, `[T, n]` of what is contiguous, else `x` as it is."""
-    if x.ndim > 1 and len(x) > 1 and x.stride(0) == 0:  # one image at all steps
+    """A view `[T, B H W, C]` of channels-last `[T, B, C, H, W]`, or `[T, n]` of contiguous `x`, else `x`."""
+    if x.ndim > 1 and len(x) > 1 and x.stride(0) == 0:  # expanded over time
         return (once := _rows(x[:1])).expand(len(x), *once.shape[1:])
     if x.ndim == 5 and (last := x.movedim(2, -1)).is_contiguous():
         return last.flatten(1, 3)
@@ -48,7 +48,7 @@ def _rows(x: Tensor) -> Tensor:
 
 
 def _parts(x: Tensor, tau: float | Tensor) -> Iterator[Any]:
-    """Indices along axis 1 of what to take through time together: all on a GPU, and where `tau` has axes of its own."""
+    """Indices of the chunks of axis 1; a single one on a GPU or if `tau` has axes."""
     if x.ndim < 2 or x.device.type != "cpu" or (isinstance(tau, Tensor) and tau.ndim > 0):
         yield slice(None)
         return
@@ -67,7 +67,7 @@ def fire(x: Tensor, tau: float | Tensor, *settings: Any) -> Tensor:
 
 
 def _empty_like(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Room for a tensor of this shape, each step in the memory format of x, which stacking would lose."""
+    """An empty tensor of this shape with the memory format of `x` in each step, which stacking would lose."""
     if x.ndim > 1 and len(x) > 1 and x.stride(0) == 0:
         step = torch.empty_like(x[0], dtype=dtype)
         return torch.empty_strided(x.shape, (step.numel(), *step.stride()), dtype=dtype, device=x.device)
@@ -75,7 +75,7 @@ def _empty_like(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _alike(tau: float | Tensor, *tensors: Tensor) -> list[Tensor]:
-    """Tensors of one shape as rows, where that is a view of each and `tau` has no axes; else as they are."""
+    """The tensors as rows if each has such a view and `tau` has no axes, else unchanged."""
     rows = [_rows(x) for x in tensors]
     same = len({tuple(row.shape) for row in rows}) == 1 and not (isinstance(tau, Tensor) and tau.ndim > 0)
     return rows if same else list(tensors)
@@ -94,7 +94,7 @@ def gradients(
     grad_tau: Tensor | None,
     *settings: Any,
 ) -> Tensor:
-    """The gradient of the input, `made_of * scale + shift` or `made_of`; that of `tau` is added to `grad_tau`."""
+    """The gradient of the input, `made_of * scale + shift` or `made_of`; adds that of `tau` to `grad_tau`."""
     dtype = grad.dtype
     grad_x = _empty_like(made_of, dtype)
     grad = grad if grad.stride() == grad_x.stride() else torch.empty_like(grad_x).copy_(grad)
@@ -106,7 +106,7 @@ def gradients(
     for part in _parts(made_of_rows, tau):
         x = made_of_rows[part]
         if scale is not None and shift is not None:
-            x = torch.addcmul(shift, x.to(scale.dtype), scale).to(dtype)  # rounded as it was
+            x = torch.addcmul(shift, x.to(scale.dtype), scale).to(dtype)  # rounded as in forward
         grad_x_rows[part] = _gradient(_wide(x), grad_rows[part], tau, grad_tau, *settings)
     return grad_x
 
@@ -122,16 +122,16 @@ def _gradient(
     detach_reset: bool,
     surrogate: Surrogate,
 ) -> Tensor:
-    """The gradient of `x`; that of `tau` is added to `grad_tau`. Forwards through the membrane, and then back."""
+    """The gradient of `x`; adds that of `tau` to `grad_tau`. Recomputes the membrane, then runs backward in time."""
     charged, spikes, before = _membrane(x, tau, v_threshold, v_reset, decay_input)
     slope = surrogate(charged - v_threshold)
     grad_h = slope * grad if not detach_reset else slope.mul_(grad)
-    stays = None if v_reset is None else spikes.neg_().add_(1)  # of the membrane, after a hard reset
+    stays = None if v_reset is None else spikes.neg_().add_(1)  # share of the membrane left by a hard reset
     grad_v: Tensor | None = None
     for t in reversed(range(len(x))):
         if grad_v is not None:
             if not detach_reset:
-                jump = v_threshold if v_reset is None else charged[t] - v_reset  # what a spike takes off the membrane
+                jump = v_threshold if v_reset is None else charged[t] - v_reset  # a spike's drop of the membrane
                 grad_h[t].sub_(slope[t] * jump * grad_v)
             grad_h[t].add_(grad_v) if stays is None else grad_h[t].addcmul_(grad_v, stays[t])
         if grad_tau is not None:

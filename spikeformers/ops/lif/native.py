@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeformers.ops.spike_product.build import kernels
+from spikeformers.ops.spike_product.build import have_kernels, library
 from spikeformers.ops.spike_product.native import at
 from spikeformers.ops.surrogate import ATan, Sigmoid, Surrogate, Triangle, sharpness
 
@@ -35,7 +35,7 @@ def cannot_take(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str | N
         return "tau is not one number on the CPU"
     if type(surrogate) not in _SURROGATES:
         return f"it does not know the surrogate {surrogate}"
-    return "its kernels are off, or could not be compiled" if kernels() is None else None
+    return "its kernels are off, or could not be compiled" if not have_kernels() else None
 
 
 def fire(x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | None, decay_input: bool) -> Tensor:
@@ -44,7 +44,7 @@ def fire(x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | No
     rows = _rows(x, last)
     spikes = torch.empty(rows.shape)
     settings = _settings(rows, tau, v_threshold, v_reset, decay_input)
-    kernels().sf_lif(ctypes.byref(settings), at(rows), at(spikes), torch.get_num_threads())  # pyright: ignore[reportOptionalMemberAccess]
+    library().sf_lif(ctypes.byref(settings), at(rows), at(spikes), torch.get_num_threads())
     return spikes.movedim(-1, 2) if last else spikes
 
 
@@ -73,7 +73,7 @@ def gradients(
     settings.C = 0 if scale is None else scale.numel()
     again = [None if s is None else s.flatten().repeat(1 + -(-16 // s.numel())) for s in (scale, shift)]
     sums = None if grad_tau is None else torch.empty(-(-settings.n // _NEURONS), dtype=torch.float64)
-    kernels().sf_lif_grad(  # pyright: ignore[reportOptionalMemberAccess]
+    library().sf_lif_grad(
         ctypes.byref(settings), at(rows), *map(at, again), at(grad_rows), at(grad_x), at(sums), torch.get_num_threads()
     )
     if grad_tau is not None and sums is not None:

@@ -1,4 +1,4 @@
-"""What leaky integrate-and-fire computes, step by step, left to autograd. Every faster way is held against this."""
+"""The definition of leaky integrate-and-fire, step by step in autograd. Tests compare every backend with it."""
 
 import torch
 from torch import Tensor
@@ -7,20 +7,20 @@ from spikeformers.ops.surrogate import Surrogate, spike
 
 
 def check_time(x: Tensor) -> None:
-    """Raises ValueError for an input without a time axis, or without a step."""
+    """Raises ValueError for an input without a time axis or a step."""
     if x.ndim == 0 or len(x) == 0:
         what = "a scalar" if x.ndim == 0 else f"no step, of shape {list(x.shape)}"
         raise ValueError(f"a neuron got {what}: the first axis of its input is time, as in [T, ...], T 1 or more")
 
 
 def charge(x: Tensor, v: Tensor, tau: float | Tensor, v_reset: float | None, decay_input: bool) -> Tensor:
-    """The membrane after one step's input, before it fires: `[...], [...] -> [...]`."""
+    """The membrane after a step's input, before it fires: `[...], [...] -> [...]`."""
     over_rest = v - (v_reset or 0.0)
     return v + (x - over_rest) / tau if decay_input else v - over_rest / tau + x
 
 
 def reset(h: Tensor, s: Tensor, v_threshold: float, v_reset: float | None) -> Tensor:
-    """The membrane after firing, hard (to `v_reset`) or soft (less `v_threshold`): `[...], [...] -> [...]`."""
+    """The membrane after firing, hard (to `v_reset`) or soft (minus `v_threshold`): `[...], [...] -> [...]`."""
     return h - v_threshold * s if v_reset is None else h * (1 - s) + v_reset * s
 
 

@@ -1,6 +1,6 @@
-"""Leaky integrate-and-fire in two Triton kernels: forward through all steps in registers, and back the same way.
+"""Leaky integrate-and-fire in two Triton kernels, forward and backward, with all steps in registers.
 
-A neuron is read once and written once at each step, so that it costs what its bytes cost.
+Each step reads and writes a neuron once, so memory bandwidth sets the speed.
 """
 
 from typing import Any
@@ -18,27 +18,27 @@ INTERPRETED = triton.knobs.runtime.interpret  # pyright: ignore[reportAttributeA
 
 
 def cannot_take(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str | None:
-    """Why the kernels cannot compute this, or None where they can."""
+    """Why the kernels do not support this input, or None."""
     if not (x.is_cuda or INTERPRETED):
-        return f"it runs on a GPU, and the input is on {x.device}"
+        return f"it needs a GPU, and the input is on {x.device}"
     if x.dtype == torch.float64:
         return "its membrane is fp32, and the input float64"
     if isinstance(tau, Tensor) and tau.numel() > 1:
         return f"it takes one tau for all neurons, and got {tau.numel()}"
     if type(surrogate) not in _SURROGATES:
-        return f"it knows the surrogates {', '.join(kind.__name__ for kind in _SURROGATES)}, not {surrogate!r}"
+        return f"it supports the surrogates {', '.join(kind.__name__ for kind in _SURROGATES)}, not {surrogate!r}"
     return None
 
 
 @triton.jit
 def _normed(x_ptr, scale_ptr, shift_ptr, at, t, neurons, channels, pixels, inside, MADE: tl.constexpr):
-    """The input of step t as fp32, made again from what it was made of where MADE."""
+    """The input of step t as fp32, recomputed from its recipe if MADE."""
     raw = tl.load(x_ptr + t * neurons + at, mask=inside, other=0.0)
     if MADE:
         channel = (at // pixels) % channels
         scale = tl.load(scale_ptr + channel, mask=inside, other=0.0)
         shift = tl.load(shift_ptr + channel, mask=inside, other=0.0)
-        return (raw.to(tl.float32) * scale + shift).to(raw.dtype).to(tl.float32)  # rounded as it was
+        return (raw.to(tl.float32) * scale + shift).to(raw.dtype).to(tl.float32)  # rounded as in forward
     return raw.to(tl.float32)
 
 
@@ -128,7 +128,7 @@ def _backward(
 
 
 def _step_by_step(x: Tensor) -> Tensor:
-    """`x` with its steps one after the other in memory, each in its own format, without gaps."""
+    """`x` with its steps consecutive in memory, each dense in its own format."""
     step = x[0]
     dense = step.is_contiguous() or (step.ndim == 4 and step.is_contiguous(memory_format=torch.channels_last))
     if dense and (len(x) == 1 or x.stride(0) == step.numel()):
@@ -164,13 +164,17 @@ def gradients(
     detach_reset: bool,
     surrogate: Any,
 ) -> Tensor:
-    """The gradient of the input, `made_of * scale + shift` or `made_of`; that of `tau` is added to `grad_tau`."""
+    """The gradient of the input, `made_of * scale + shift` or `made_of`; adds that of `tau` to `grad_tau`."""
     x = _step_by_step(made_of)
     grad_x = torch.empty_strided(x.shape, x.stride(), dtype=grad.dtype, device=x.device)
     if not x.numel():
         return grad_x
     grad = grad if grad.stride() == x.stride() else torch.empty_like(grad_x).copy_(grad)
-    neurons, channels, pixels = x[0].numel(), 1, 1  # of [B, C, H, W]; a channel's pixels lie apart where it is last
+    neurons, channels, pixels = (
+        x[0].numel(),
+        1,
+        1,
+    )  # of [B, C, H, W]; channels-last: pixels of a channel are not adjacent
     if scale is not None:
         channels = x.shape[2]
         pixels = 1 if x[0].is_contiguous(memory_format=torch.channels_last) else x[0, 0, 0].numel()

@@ -1,4 +1,4 @@
-"""Attention without softmax: a product of three spike tensors, in the cheaper of its two orders."""
+"""Attention without softmax: the product of three spike tensors, in the cheaper order."""
 
 from torch import Tensor
 
@@ -8,8 +8,17 @@ from spikeformers.ops.spike_attention import reference
 def spike_attention(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     """`scale (q k^T) v` over tokens: `[..., N, D], [..., N, D], [..., N, E] spikes -> [..., N, E] current`.
 
-    Without a softmax the product associates, so it costs min(N N (D + E), 2 N D E) multiplications a head. On spikes
-    every partial sum is an integer: both orders give the same number as long as the dtype counts that far.
+    Without a softmax the product is associative and costs min(N N (D + E), 2 N D E) multiplications per head. Partial
+    sums of spikes are integers, so both orders agree exactly while the dtype represents them.
+
+    Args:
+        q: Queries.
+        k: Keys.
+        v: Values.
+        scale: Factor of the result.
+
+    Returns:
+        The current that each token gets.
     """
     tokens, width, value_width = q.shape[-2], q.shape[-1], v.shape[-1]
     values_first = 2 * width * value_width <= tokens * (width + value_width)

@@ -51,6 +51,13 @@ def kernels() -> ctypes.CDLL | None:
         return None
 
 
+def library() -> ctypes.CDLL:
+    """The compiled kernels, for what runs only where there are any."""
+    found = kernels()
+    assert found is not None
+    return found
+
+
 @torch.compiler.assume_constant_result
 def have_kernels() -> bool:
     """Whether there are kernels, so that torch.compile need not look."""

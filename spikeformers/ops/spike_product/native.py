@@ -7,12 +7,12 @@ they call the operators instead, for which torch needs only the shapes.
 import ctypes
 import functools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from spikeformers.ops.spike_product.build import kernels
+from spikeformers.ops.spike_product.build import library
 from spikeformers.ops.spike_product.neuron import struct
 
 _ROWS_IN_BAND = 16  # of outputs whose inputs are listed together
@@ -111,16 +111,15 @@ def product(
         if residual.shape != shape:
             raise ValueError(f"a residual of {list(residual.shape)} came where {list(shape)} belongs")
         residual = residual.float().contiguous(memory_format=torch.channels_last)
-    library: Any = kernels()
-    z, size = ctypes.byref(struct(neuron)), ctypes.byref(sizes)
+    found, z, size, threads = library(), ctypes.byref(struct(neuron)), ctypes.byref(sizes), torch.get_num_threads()
     if packed.depthwise:
         weight, _, bias = tensors
-        library.sf_depthwise(size, z, at(x), at(weight), at(bias), at(residual), at(spikes), at(flow), threads)
+        found.sf_depthwise(size, z, at(x), at(weight), at(bias), at(residual), at(spikes), at(flow), threads)
         return spikes, flow
     for group in range(packed.groups):
         weight, scale, bias = tensors[3 * group : 3 * group + 3]
         made = group * sizes.O
-        library.sf_conv(
+        found.sf_conv(
             size, z, at(x, group * sizes.C), at(weight), packed.eight, int(counts), packed.vectors,
             at(scale), at(bias), at(residual, made), at(spikes, made), at(flow, made), threads, band,
         )  # fmt: skip
@@ -139,7 +138,7 @@ def fire(x: Tensor, neuron: tuple[float, ...]) -> Tensor:
     if not laid.is_contiguous() or not (once or x.stride(0) >= step.numel()):
         order, whole = list(range(step.ndim)), x.contiguous()
     spikes = torch.empty(whole.shape, dtype=torch.uint8)
-    kernels().sf_neuron(  # pyright: ignore[reportOptionalMemberAccess]
+    library().sf_neuron(
         ctypes.byref(struct(neuron)), at(whole), x.shape[0], step.numel(),
         whole.stride(0), at(spikes), torch.get_num_threads(),
     )  # fmt: skip
@@ -155,7 +154,7 @@ def max_pool(x: Tensor, window: Window, shape: tuple[int, int]) -> Tensor:
     items, channels, height, width = x.shape
     y = _channels_last((items, channels, *shape), torch.uint8)
     sizes = Shape(1, items, height, width, channels, *shape, channels, *window.numbers, channels, channels)
-    kernels().sf_max_pool(ctypes.byref(sizes), at(x), at(y), torch.get_num_threads())  # pyright: ignore[reportOptionalMemberAccess]
+    library().sf_max_pool(ctypes.byref(sizes), at(x), at(y), torch.get_num_threads())
     return y
 
 
@@ -163,7 +162,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, neuron: tuple[float
     """Bytes or current of `scale q (k^T v)`, `[T, B, M, N, D]`, heads side by side in rows."""
     steps, batch, heads, tokens, dim = q.shape
     made = torch.empty(steps, batch, tokens, heads, v.shape[4], dtype=torch.uint8 if neuron else torch.float32)
-    kernels().sf_attention(  # pyright: ignore[reportOptionalMemberAccess]
+    library().sf_attention(
         steps, batch, tokens, heads, dim, v.shape[4], at(q), at(k), at(v), scale,
         ctypes.byref(struct(neuron)),
         at(made if neuron else None), at(None if neuron else made), torch.get_num_threads(),
@@ -195,8 +194,9 @@ def _product_op(
     counts: bool,
     current: bool,
 ) -> tuple[Tensor, Tensor]:
-    made = product(x, tensors, residual, steps, _window(window), Packed(*packed), tuple(neuron), counts, current)
-    return tuple(x.new_empty(0) if y is None else y for y in made)  # pyright: ignore[reportReturnType]
+    how = _window(window), Packed(*packed), tuple(neuron), counts, current
+    spikes, flow = (x.new_empty(0) if y is None else y for y in product(x, tensors, residual, steps, *how))
+    return spikes, flow
 
 
 @_product_op.register_fake

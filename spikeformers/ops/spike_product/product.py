@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from spikeformers.ops.spike_product import native, reference
-from spikeformers.ops.spike_product.build import have_kernels, kernels
+from spikeformers.ops.spike_product.build import have_kernels, library
 from spikeformers.ops.spike_product.native import Packed, Window
 from spikeformers.ops.spike_product.neuron import Neuron
 
@@ -109,7 +109,7 @@ class SpikeProduct:
 
     def _pack(self) -> tuple[Packed, list[Tensor]]:
         """Sizes, and of each group the weights in tiles, the scales and the biases."""
-        lanes = kernels().sf_lanes()  # pyright: ignore[reportOptionalMemberAccess]
+        lanes = library().sf_lanes()
         weight, (dim, in_dim) = self.weight / self.scale.view(-1, 1, 1, 1), self.weight.shape[:2]
         scale, bias = self.scale * self.unit, self.bias
         if self.dtype == torch.float32:

@@ -9,7 +9,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from spikeformers.ops.spike_product.build import kernels
+from spikeformers.ops.spike_product.build import have_kernels, library
 from spikeformers.ops.spike_product.native import Packed, Shape, Window, at, product
 
 DENSEST = 0.3  # share of inputs that are not 0, above which the dense product is the faster
@@ -23,7 +23,7 @@ def as_bytes(x: Tensor) -> tuple[Tensor, float]:
     x = x.contiguous(memory_format=torch.channels_last)
     made = torch.empty_like(x, dtype=torch.uint8)
     ones = ctypes.c_int64()
-    kernels().sf_bytes(at(x), x.numel(), at(made), ctypes.byref(ones))  # pyright: ignore[reportOptionalMemberAccess]
+    library().sf_bytes(at(x), x.numel(), at(made), ctypes.byref(ones))
     return made, ones.value / max(1, x.numel())
 
 
@@ -37,7 +37,7 @@ def refuses(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> bool
         or any(t is not None and t.dtype != torch.float32 for t in (x, weight, bias))
         or torch.is_autocast_enabled("cpu")
         or weight.shape[1] >= 1 << 16
-        or kernels() is None
+        or not have_kernels()
     )
 
 
@@ -77,7 +77,7 @@ def weight_gradient(x: Tensor, grad: Tensor, weight: Tensor, window: Window, *, 
     tiles = -(-dim // width)
     sums = _room(tiles, in_dim, kh, kw, width)
     sizes = Shape(1, len(x), *x.shape[2:], in_dim, *grad.shape[2:], dim, *window.numbers, in_dim, dim)
-    kernels().sf_weight_grad(  # pyright: ignore[reportOptionalMemberAccess]
+    library().sf_weight_grad(
         ctypes.byref(sizes), at(x), at(grad), at(sums), int(counts), vectors, _PIXELS, torch.get_num_threads()
     )
     made = torch.empty_like(weight)
@@ -99,7 +99,7 @@ def _rows(tiles: Tensor, weight: Tensor) -> None:
 
 
 def _lanes() -> int:
-    return kernels().sf_lanes()  # pyright: ignore[reportOptionalMemberAccess]
+    return library().sf_lanes()
 
 
 def _vectors(dim: int, most: int) -> int:

@@ -8,8 +8,8 @@ import torch
 
 from spikeformers.data import input_reader, load_sets
 from spikeformers.data.events import Window, known_event_sets, load_events
-from spikeformers.data.events import named as named_file
 from spikeformers.data.events.gesture import CLASSES
+from spikeformers.data.known import _CIFAR10DVS, SETS
 from spikeformers.data.settings import Data
 from spikeformers.data.split import split_in_order
 
@@ -73,7 +73,7 @@ def test_a_label_file_that_says_nothing_clear(gesture, text, said):
 
 
 def test_the_first_nine_tenths_of_each_class_by_file_name(tmp_path, write_recording, events):
-    names = sorted(named_file._CIFAR10DVS)
+    names = sorted(_CIFAR10DVS)
     for name in names:
         for i in range(20):
             write_recording(tmp_path / name / f"cifar10_{name}_{i}.aedat", events)
@@ -89,7 +89,7 @@ def test_the_first_nine_tenths_of_each_class_by_file_name(tmp_path, write_record
 
 def test_cifar10dvs_lies_on_its_side_as_in_the_papers(tmp_path, encode, caplog):
     events = [(10 * k, 3 * k, k, k % 2) for k in range(20)]  # as the camera saw them
-    for name in named_file._CIFAR10DVS:
+    for name in _CIFAR10DVS:
         (tmp_path / "cifar10dvs" / name).mkdir(parents=True)
         for i in range(2):
             (tmp_path / "cifar10dvs" / name / f"{i}.aedat").write_bytes(encode["aedat2"](events))
@@ -164,7 +164,7 @@ def test_archives_are_fetched_where_there_is_a_network(make_folder, tmp_path, mo
 
     monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", fetch)
     sets = load_events("nmnist", root=tmp_path / "data", validation=0)
-    assert fetched == named_file.ARCHIVES["nmnist"]
+    assert fetched == SETS["nmnist"].archives
     assert len(sets.train) == 10 and "data/nmnist/Train" in sets.train[0][0].path
 
 
@@ -174,7 +174,7 @@ def test_without_network_it_is_said_what_to_put_where(name, tmp_path, monkeypatc
         raise OSError("no network\nhere")
 
     monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", fetch)
-    file, address, _ = named_file.ARCHIVES[name][0]
+    file, address, _ = SETS[name].archives[0]
     for how in ({}, {"download": False}):
         with pytest.raises(FileNotFoundError) as told:
             load_events(name, root=tmp_path, **how)
