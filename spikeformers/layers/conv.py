@@ -1,6 +1,6 @@
 """Convolution and batch norm, which hold nearly all weights of a spiking transformer."""
 
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +21,8 @@ class SpikeConv2d(nn.Conv2d):
         counts = noted(input, Counts)
         if counts is None or not torch.is_grad_enabled():
             return super().forward(input)
-        settings: Any = (self.stride, self.padding, self.dilation, self.groups)
-        return spike_conv2d(input, self.weight, self.bias, *settings, counts.most)
+        stride, padding, dilation = (cast(tuple[int, int], s) for s in (self.stride, self.padding, self.dilation))
+        return spike_conv2d(input, self.weight, self.bias, stride, padding, dilation, self.groups, counts.most)
 
 
 class ConvNorm(nn.Module):

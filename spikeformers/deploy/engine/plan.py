@@ -183,7 +183,7 @@ def _pool(node: Node) -> Run:
     x: Any
     x, kernel, stride, padding, dilation = (*node.args, None, None, None)[:5]
     window = Window(pair(kernel, 1), pair(stride or kernel, 1), pair(padding, 0), pair(dilation, 1))
-    source, shape = x.name, node.shape[-2:]
+    source, shape = x.name, (int(node.shape[-2]), int(node.shape[-1]))
 
     def run(values: Values) -> None:
         values[node.name] = max_pool(values[source], window, shape)
