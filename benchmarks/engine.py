@@ -34,7 +34,8 @@ from spikeformers.evaluation.subject import set_norms
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.models import SpikingTransformer
 from spikeformers.neurons import LIF
-from spikeformers.ops.spike_product import Neuron, SpikeProduct
+from spikeformers.ops.spike_product import Neuron
+from spikeformers.ops.spike_product.product import SpikeProduct
 
 REPEATS = 7
 SIZE = dict(dim=128, depth=2, num_heads=4, strides=[2, 2], mlp_ratio=2, time_steps=4, image_size=32, num_classes=10)

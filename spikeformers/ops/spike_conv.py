@@ -15,11 +15,18 @@ from spikeformers.ops.tracing import runs_eagerly
 class _SpikeConv(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, most: int, window: Window, groups: int
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        window: Window,
+        groups: int,
+        most: int,
+        skip_zeros: bool,
     ) -> Tensor:
         ctx.dtype, ctx.bias = x.dtype, None if bias is None else bias.dtype
         ctx.window, ctx.groups, ctx.counts, ctx.sparse = window, groups, most > 1, False
-        if training.refuses(x, weight, bias, groups):
+        if not skip_zeros or training.refuses(x, weight, bias, groups):
             ctx.save_for_backward(x.to(torch.uint8), weight)
             return conv2d(x, weight, bias, *window[1:], groups)
         spikes, density = training.as_bytes(x)
@@ -62,7 +69,7 @@ class _SpikeConv(torch.autograd.Function):
         grad_x = None if grad_x is None else grad_x.to(ctx.dtype)
         grad_weight = None if grad_weight is None else grad_weight.to(weight.dtype)
         grad_bias = None if grad_bias is None else grad_bias.to(ctx.bias)
-        return grad_x, grad_weight, grad_bias, None, None, None
+        return grad_x, grad_weight, grad_bias, None, None, None, None
 
 
 def spike_conv2d(
@@ -74,12 +81,16 @@ def spike_conv2d(
     dilation: tuple[int, int],
     groups: int,
     most: int = 255,
+    *,
+    skip_zeros: bool = True,
 ) -> Tensor:
     """`conv2d` of integers from 0 to `most`, differentiable once: `[B, C_in, H, W] -> [B, C, H', W'] current`.
 
     Args:
         x: Spikes or counts; other values give wrong results.
         most: The largest value that `x` can hold, at most 255.
+        skip_zeros: Whether the CPU's kernels may skip zeros where few are not zero; then the whole of `x` decides about
+            the order of sums.
         weight, bias, stride, padding, dilation, groups: As in `torch.nn.functional.conv2d`.
 
     Returns:
@@ -88,4 +99,4 @@ def spike_conv2d(
     if not runs_eagerly(x, weight):
         return conv2d(x, weight, bias, stride, padding, dilation, groups)
     window = Window((weight.shape[2], weight.shape[3]), stride, padding, dilation)
-    return _SpikeConv.apply(x, weight, bias, most, window, groups)
+    return _SpikeConv.apply(x, weight, bias, window, groups, most, skip_zeros)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from spikeformers.deploy.engine.fuse import ADD, ATTENTION, CONV, LINEAR, MUL, POOL, PRODUCT, Bytes, kinds_of, pair
 from spikeformers.deploy.engine.graph import MOVES, NEURON, Node, Ref, fill, function_of
-from spikeformers.ops.spike_product import Neuron, SpikeProduct, Window, attention, fire, max_pool
+from spikeformers.ops.spike_product import Neuron, Window
+from spikeformers.ops.spike_product.product import SpikeProduct, attention, fire, max_pool
 
 SPARSE, DENSE, TORCH = "sparse", "dense", "torch"
 

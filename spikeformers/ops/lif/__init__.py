@@ -63,7 +63,7 @@ def lif(
     if backend in ("native", "triton"):
         way = _kernels(backend)
         if refused := way.cannot_take(x, tau, surrogate):
-            raise ValueError(f"lif cannot run in {backend}: {refused}; use backend='auto'")
+            raise ValueError(f"lif cannot run in {backend.title()}: {refused}; use backend='auto'")
     settings = (x, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate)
     return reference.lif(*settings) if backend == "reference" else autograd.lif(way, *settings)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeformers.ops.spike_product.build import have_kernels, library
+from spikeformers.ops.spike_product.build import kernels, library
 from spikeformers.ops.spike_product.native import at
 from spikeformers.ops.surrogate import ATan, Sigmoid, Surrogate, Triangle, sharpness
 
@@ -35,7 +35,7 @@ def cannot_take(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str | N
         return "tau is not one number on the CPU"
     if type(surrogate) not in _SURROGATES:
         return f"it does not know the surrogate {surrogate}"
-    return "its kernels are off, or could not be compiled" if not have_kernels() else None
+    return "its kernels are off, or could not be compiled" if kernels() is None else None
 
 
 def fire(x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | None, decay_input: bool) -> Tensor:

@@ -12,8 +12,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-
 logger = logging.getLogger("spikeformers")
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
@@ -56,12 +54,6 @@ def library() -> ctypes.CDLL:
     found = kernels()
     assert found is not None
     return found
-
-
-@torch.compiler.assume_constant_result
-def have_kernels() -> bool:
-    """Whether there are kernels, so that torch.compile need not look."""
-    return kernels() is not None
 
 
 def _loaded(path: Path) -> ctypes.CDLL:

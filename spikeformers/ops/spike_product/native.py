@@ -1,8 +1,4 @@
-"""Calls into the compiled kernels, and the operators of torch that stand for them.
-
-The functions here check nothing: `SpikeProduct`, `fire`, `max_pool` and `attention` do. While torch compiles or exports
-they call the operators instead, for which torch needs only the shapes.
-"""
+"""Calls into the compiled kernels. They check nothing: `SpikeProduct`, `fire`, `max_pool` and `attention` do."""
 
 import ctypes
 import functools
@@ -97,16 +93,11 @@ def product(
     current: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Bytes and current of a convolution; `tensors` are weights, scales and biases of each group."""
-    if torch.compiler.is_compiling():
-        spikes, flow = _product_op(
-            x, list(tensors), residual, steps, [*window.numbers], [*packed], list(map(float, neuron)), counts, current
-        )
-        return spikes if neuron else None, flow if current else None
     x = x.contiguous(memory_format=torch.channels_last)
     threads = torch.get_num_threads()
     sizes, shape, band = _geometry(x.shape, steps, window, packed, threads)
-    spikes = _channels_last(shape, torch.uint8) if neuron else None
-    flow = _channels_last(shape, torch.float32) if current else None
+    spikes = channels_last(shape, torch.uint8) if neuron else None
+    flow = channels_last(shape, torch.float32) if current else None
     if residual is not None:
         if residual.shape != shape:
             raise ValueError(f"a residual of {list(residual.shape)} came where {list(shape)} belongs")
@@ -128,8 +119,6 @@ def product(
 
 def fire(x: Tensor, neuron: tuple[float, ...]) -> Tensor:
     """Bytes of neurons behind any current `[T, ...]`, which lie as `x` does."""
-    if torch.compiler.is_compiling():
-        return _fire_op(x, list(map(float, neuron)))
     once = x.shape[0] > 1 and x.stride(0) == 0
     step = x[0]
     order = sorted(range(step.ndim), key=step.stride, reverse=True)
@@ -152,7 +141,7 @@ def max_pool(x: Tensor, window: Window, shape: tuple[int, int]) -> Tensor:
     """The largest byte of every window, `[B, C, *shape]`."""
     x = x.contiguous(memory_format=torch.channels_last)
     items, channels, height, width = x.shape
-    y = _channels_last((items, channels, *shape), torch.uint8)
+    y = channels_last((items, channels, *shape), torch.uint8)
     sizes = Shape(1, items, height, width, channels, *shape, channels, *window.numbers, channels, channels)
     library().sf_max_pool(ctypes.byref(sizes), at(x), at(y), torch.get_num_threads())
     return y
@@ -175,49 +164,5 @@ def at(tensor: Tensor | None, offset: int = 0) -> int | None:
     return None if tensor is None else tensor.data_ptr() + offset * tensor.element_size()
 
 
-def _channels_last(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def channels_last(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
-
-
-# ---- operators
-
-
-@torch.library.custom_op("spikeformers::spike_product", mutates_args=())
-def _product_op(
-    x: Tensor,
-    tensors: list[Tensor],
-    residual: Tensor | None,
-    steps: int,
-    window: list[int],
-    packed: list[int],
-    neuron: list[float],
-    counts: bool,
-    current: bool,
-) -> tuple[Tensor, Tensor]:
-    how = _window(window), Packed(*packed), tuple(neuron), counts, current
-    spikes, flow = (x.new_empty(0) if y is None else y for y in product(x, tensors, residual, steps, *how))
-    return spikes, flow
-
-
-@_product_op.register_fake
-def _(x, tensors, residual, steps, window, packed, neuron, counts, current):
-    shape = (x.shape[0], packed[0], *_window(window).size_after((x.shape[2], x.shape[3])))
-    return (
-        _channels_last(shape, torch.uint8) if neuron else x.new_empty(0),
-        _channels_last(shape, torch.float32) if current else x.new_empty(0),
-    )
-
-
-@torch.library.custom_op("spikeformers::spike_neuron", mutates_args=())
-def _fire_op(x: Tensor, neuron: list[float]) -> Tensor:
-    return fire(x.contiguous(), tuple(neuron))
-
-
-@_fire_op.register_fake
-def _(x, neuron):
-    return torch.empty(x.shape, dtype=torch.uint8, device=x.device)
-
-
-def _window(numbers: list[int]) -> Window:
-    pairs = iter(numbers)
-    return Window(*zip(pairs, pairs, strict=True))

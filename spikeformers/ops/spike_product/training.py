@@ -9,7 +9,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from spikeformers.ops.spike_product.build import have_kernels, library
+from spikeformers.ops.spike_product.build import kernels, library
 from spikeformers.ops.spike_product.native import Packed, Shape, Window, at, product
 
 DENSEST = 0.3  # share of inputs that are not 0, above which the dense product is the faster
@@ -37,7 +37,7 @@ def refuses(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> bool
         or any(t is not None and t.dtype != torch.float32 for t in (x, weight, bias))
         or torch.is_autocast_enabled("cpu")
         or weight.shape[1] >= 1 << 16
-        or not have_kernels()
+        or kernels() is None
     )
 
 
