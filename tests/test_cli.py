@@ -332,7 +332,7 @@ def test_settings_of_a_run_are_a_recipe(trained, tmp_path):
         (["train", "digits", "again"], "the word 'again' belongs to no field"),
         (["train", "digits", "--model", "spikformer_8_51"], "there is no model 'spikformer_8_51'"),
         (["train", "digits", "--model.dim", "-24"], "dim -24 is below 1"),
-        (["train", "digits", "--model.mlp_ratio", "nan"], "mlp_ratio is 'nan', where float belongs"),
+        (["train", "digits", "--model.mlp_ratio", "nan"], "mlp_ratio must be float, not 'nan'"),
         (["train", "digits", "--model.drop_path", "2"], "drop_path 2 is not in [0, 1)"),
         (["train", "digits", "--model.num_heads", "5"], "dim 96 is not a multiple of num_heads 5"),
         (

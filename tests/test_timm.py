@@ -285,7 +285,7 @@ def test_timms_names_for_our_arguments():
         (dict(out_indices=(0,)), "are for features_only=True: add it"),
         (dict(features_only=True, out_indices=(0, 9)), r"out_indices \(0, 9\) are not among the 2 stages"),
         (dict(features_only=True, out_indices=0), "out_indices 0 are not among the 2 stages"),
-        (dict(features_only=True, feature_cls="hook"), "feature_cls 'hook' knows no time: use spikeformers.timm"),
+        (dict(features_only=True, feature_cls="hook"), "feature_cls 'hook' has no time axis: use spikeformers.timm"),
         (dict(image_size=None, img_size=(16, 24)), r"img_size \(16, 24\) is not square"),
         (dict(in_chans=2, in_channels=3), "in_chans and in_channels are one argument"),
         (dict(pretrained=True), "has no weights to download: give checkpoint_path=FILE"),
@@ -298,10 +298,10 @@ def test_what_would_change_nothing_is_refused(arguments, message):
 
 def test_refusals_of_methods():
     model = create("spikformer")
-    with pytest.raises(ValueError, match="global_pool 'max' is not for spiking"):
+    with pytest.raises(ValueError, match="global_pool 'max' is not supported, only 'avg'"):
         model.reset_classifier(3, "max")
     for arguments in (dict(norm=True), dict(output_fmt="NHWC")):
-        with pytest.raises(ValueError, match="not for maps NCHW without norm"):
+        with pytest.raises(ValueError, match="only NCHW without norm"):
             model.forward_intermediates(images(model), **arguments)
 
 

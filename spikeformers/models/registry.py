@@ -293,7 +293,7 @@ def _checked(what: str, value: Any, hint: Any) -> Any:
         if option not in (float, int, bool, str, types.NoneType) and typing.get_origin(option) is not tuple:
             return value
     wanted = getattr(hint, "__name__", None) if typing.get_origin(hint) is None else None
-    raise ValueError(f"{what} is {value!r}, not {wanted or hint}: give one")
+    raise ValueError(f"{what} must be {wanted or hint}, not {value!r}")
 
 
 def _plain(value: Any) -> Any:

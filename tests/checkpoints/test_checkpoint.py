@@ -337,7 +337,7 @@ def test_a_foreign_part_is_refused_unless_passed_in(tmp_path, own_part):
     path = sf.save_pretrained(model, tmp_path)
     own_file = own_part.rpartition(":")[0]
     pathlib.Path(own_file).write_text("raise SystemExit('this must not run')")
-    with pytest.raises(ValueError, match=r"attention '.*own.py:Own' is not a part of spikeformers.*pass it in"):
+    with pytest.raises(ValueError, match=r"attention '.*own.py:Own' is not a part of .*pass it as attention="):
         sf.from_pretrained(path)
     again = sf.from_pretrained(path, attention=Foreign)
     assert isinstance(again.blocks[0].attn.core, Foreign)

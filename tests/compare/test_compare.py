@@ -401,7 +401,7 @@ def own_part(folder, source):
             "class Mine(MyAttention):\n    def forward(self, x):\n        return x.view(7)",
             r"mine.py, line \d+: RuntimeError: ",
         ),
-        ("Mine = 3", r"attention .*mine.py:Mine is 3, no class or function"),
+        ("Mine = 3", r"attention .*mine.py:Mine is 3, not a class or function"),
         (
             "class Mine(MyAttention):\n    def forward(self, x):\n        s = self.v_neuron(self.v(x)).sigmoid()\n"
             "        y = self.proj(s)\n        s.detach().add_(1)\n        return y",

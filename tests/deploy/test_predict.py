@@ -157,7 +157,7 @@ def test_what_is_neither_file_nor_image_is_refused(make_checkpoint, pictures):
         with pytest.raises(TypeError, match=r"reads a path or a PIL image, not a (ndarray|Tensor|bytes)"):
             predictor([given])
     for alone in (str(pictures[0]), pictures[0], Image.open(pictures[0])):
-        with pytest.raises(TypeError, match=r"inputs are one .*: put it into a list"):
+        with pytest.raises(TypeError, match=r"inputs is a single .*: put it in a list"):
             predictor(alone)
     assert predictor([]) == []
 
@@ -179,7 +179,7 @@ def test_a_folder_is_the_files_in_it(make_checkpoint, pictures, tmp_path):
 
 def test_a_checkpoint_that_does_not_say_how_it_sees_is_refused(make_checkpoint):
     for changes in ({"without": "preprocess"}, {"preprocess": {"image_size": 16}}):
-        with pytest.raises(ValueError, match=r"weights\.safetensors does not say how its images are prepared"):
+        with pytest.raises(ValueError, match=r"weights\.safetensors has no preprocessing settings"):
             Predictor(make_checkpoint(**changes))
     with pytest.raises(ValueError, match=r"weights\.safetensors is damaged: its setting preprocess is 'as usual'"):
         Predictor(make_checkpoint(preprocess="as usual"))

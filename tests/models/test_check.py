@@ -171,7 +171,7 @@ SPEDS_BETWEEN = {"part": "SPEDS", "lead": 0, "narrow": 1}
             dict(neuron=Halves),
             r"Halves \(stem.stages.0.neuron\) .*emits only those: it emits 0.5, and its levels are \(0.0, 1",
         ),
-        (dict(neuron=Undeclared), "Undeclared .*declares levels.*it declares none: levels = "),
+        (dict(neuron=Undeclared), "Undeclared .*declares levels.*it declares none; .* levels = "),
         (dict(neuron=Steps), "Steps .*looks ahead in time only where it declares"),
         (dict(shortcut=Narrow), r"Narrow \(position\) .*returns the shape that its slot asks for"),
         (dict(stem="MembraneSPS"), r"MembraneSPS returns current, and SEWShortcut \(position\) .*use MembraneShortcut"),

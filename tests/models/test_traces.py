@@ -196,7 +196,7 @@ def test_other_ways_of_looking_on():
 
 def test_what_cannot_be_is_refused_in_one_line():
     model, x = build("spikformer"), torch.randn(2, 3, 16, 16)
-    with pytest.raises(TypeError, match=r"^torch.jit.script does not read this model: torch.jit.trace.*$"):
+    with pytest.raises(TypeError, match=r"^torch.jit.script does not support this model: use torch.jit.trace.*$"):
         torch.jit.script(model)
     with pytest.raises(TypeError, match=r"^the model takes a Tensor and got a Proxy.* torch.export.export .*$"):
         torch.fx.symbolic_trace(model)

@@ -131,7 +131,7 @@ def test_runs_of_others_are_refused(own_run, monkeypatch, tmp_path, capsys):
     for words in (*commands(copied, tmp_path / "report"), ["eval", bare]):
         code, said = answered(words, capsys)
         assert (code, len(said.splitlines())) == (2, 1)
-        assert "is not a part of spikeformers: if you trust it, pass it in as attention=" in said
+        assert "is not a part of spikeformers: if you trust it, pass it as attention=" in said
     with pytest.raises(ValueError, match="is not a part of spikeformers"):
         sf.from_pretrained("runs/mine")  # in Python they are passed in
     assert made_here("runs/mine") and made_here("runs/mine/checkpoints/last.ckpt") and not made_here(copied)

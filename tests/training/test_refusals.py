@@ -39,7 +39,7 @@ def refused(train, tmp_path):
     [
         ({"model": "spikformer_8_51"}, "there is no model 'spikformer_8_51': did you mean spikformer_8_512"),
         ({"model.width": 3}, "spikformer takes no 'width': did you mean"),
-        ({"model.dim": "wide"}, "dim is 'wide', where int belongs"),
+        ({"model.dim": "wide"}, "dim must be int, not 'wide'"),
         ({"model.neuron": "LIFF"}, "there is no neuron 'LIFF': did you mean LIF"),
         ({"model.num_heads": 3}, "dim 16 is not a multiple of num_heads 3"),
         ({"model.image_size": 18}, "an image of 18 x 18 is not a multiple of the stem's stride 4"),
