@@ -318,13 +318,14 @@ def picture(out: Path, file: Path) -> None:
             times = [statistics.median(times)] * len(times)
         style = "-o" if way.startswith("sparse") else "--"
         axes.plot([100 * share for share in shares], times, style, label=way, markersize=3)
-    for family, shortcut in FAMILIES.items():
-        if (out / family).exists():
-            ones = 100 * float((out / family / "density.txt").read_text())
-            axes.axvline(ones, color="grey", linewidth=0.8)
-            axes.annotate(
-                f"{family}, trained\n({shortcut} shortcuts)", (ones, axes.get_ylim()[1] * 0.97), fontsize=7, va="top"
-            )
+    found = {f: 100 * float((out / f / "density.txt").read_text()) for f in FAMILIES if (out / f).exists()}
+    for family, ones in found.items():
+        side, gap = ("right", -4) if ones == min(found.values()) else ("left", 4)
+        axes.axvline(ones, color="grey", linewidth=0.8)
+        axes.annotate(
+            f"{family}, trained\n({FAMILIES[family]} shortcuts)",
+            (ones, 0.03), (gap, 0), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7, ha=side,
+        )  # fmt: skip
     axes.set(xlabel="ones among the inputs, %", ylabel="CPU time, ms", yscale="log")
     axes.set_title(f"3 x 3 convolution {dim} to {dim} and LIF, {size} x {size}, T {steps}, batch {batch}", fontsize=9)
     axes.legend(fontsize=7, ncol=2)

@@ -138,7 +138,7 @@ def test_says_which_library_is_missing(monkeypatch):
 def test_compiling_without_a_gpu_is_refused_in_one_line():
     model = sf.create_model("spikformer", dim=16, depth=1, num_heads=1, image_size=16, num_classes=2)
     with pytest.raises(
-        ValueError, match="does not pay without a GPU.*: leave it out, or name backend='inductor'"
+        ValueError, match=r"does not pay without a GPU.*: leave it out, or name backend='inductor'"
     ) as error:
         sf.compile(model)
     assert "\n" not in str(error.value)
