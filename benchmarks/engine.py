@@ -324,7 +324,7 @@ def picture(out: Path, file: Path) -> None:
         axes.axvline(ones, color="grey", linewidth=0.8)
         axes.annotate(
             f"{family}, trained\n({FAMILIES[family]} shortcuts)",
-            (ones, 0.03), (gap, 0), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7, ha=side,
+            (ones, 0.76), (gap, 0), xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=7, ha=side,
         )  # fmt: skip
     axes.set(xlabel="ones among the inputs, %", ylabel="CPU time, ms", yscale="log")
     axes.set_title(f"3 x 3 convolution {dim} to {dim} and LIF, {size} x {size}, T {steps}, batch {batch}", fontsize=9)

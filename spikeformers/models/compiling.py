@@ -24,12 +24,12 @@ def compile(model: Model, **options: object) -> Model:
         The same model.
 
     Raises:
-        ValueError: There is no GPU, where compiling takes minutes and gains little, and `options` name no backend.
+        ValueError: There is no GPU, where compiling takes minutes, and `options` name no backend.
     """
     if "backend" not in options and not torch.accelerator.is_available():
         raise ValueError(
-            "compiling does not pay without a GPU, where it takes minutes and gains a tenth of a step's time: leave it "
-            "out, or name backend='inductor' to compile anyway; for inference, sf.deploy.spike_engine is faster"
+            "compiling does not pay without a GPU: it takes minutes, and compiled models skip no zeros: leave it out, "
+            "or name backend='inductor' to compile anyway; for inference, sf.deploy.spike_engine is faster"
         )
     for part in (model.stem, model.position, *model.blocks):
         if not isinstance(part, nn.Identity):
