@@ -51,7 +51,9 @@ def make_way(way: str, name: str, **overrides: Any) -> Any:
             raise ValueError(f"SpikingJelly has no {name}: leave SpikingJelly out, as in --ways plain,lean")
         return torch.compile(counterpart) if way.endswith("compiled") else counterpart
     model = model.to(memory_format=torch.channels_last)
-    return {"plain": lambda model: model, "lean": recompute_blocks, "compiled": compile}[way](model)
+    if way == "compiled":
+        return compile(model, backend="inductor")
+    return recompute_blocks(model) if way == "lean" else model
 
 
 def _for_inference(way: str, name: str, x: Tensor, **overrides: Any) -> nn.Module:

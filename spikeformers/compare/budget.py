@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -97,7 +97,8 @@ def _measured(ready: Mapping[str, Prepared], jobs: int, repeats: int) -> dict[st
             speeds = bench(models, inputs, bf16=bf16, repeats=repeats)
     finally:
         torch.set_num_threads(threads)
-    return {s.way: Price(s.training or 0.0, s.evaluation, s.peak or 0.0, flops[s.way]) for s in speeds}
+    # only what cannot be trained has no training step and no peak
+    return {s.way: Price(cast(float, s.training), s.evaluation, cast(float, s.peak), flops[s.way]) for s in speeds}
 
 
 def training_flops(model: nn.Module, x: Tensor) -> float:
