@@ -132,6 +132,15 @@ def test_an_image_too_large_to_be_meant_is_refused(make_checkpoint, pictures, mo
         Predictor(make_checkpoint())(pictures[:1])
 
 
+def test_weights_that_are_not_finite_give_no_answer(make_checkpoint, pictures):
+    file = make_checkpoint()
+    weights = {**load_file(file), "head.linear.bias": torch.full((3,), float("nan"))}
+    odd = file.with_name("odd.safetensors")
+    save_file(weights, odd, {"spikeformers": json.dumps(read_checkpoint(file).settings)})
+    with pytest.raises(ValueError, match=r"odd.safetensors answers with numbers that are not finite"):
+        Predictor(odd)(pictures[:1])
+
+
 def test_as_many_names_as_the_model_tells_apart(make_checkpoint):
     """Of a file whose names are too few or many, and of a model with another head."""
     file = make_checkpoint()

@@ -139,7 +139,7 @@ def hold(ask, tmp_path, recipe, without_pictures):
     return hold
 
 
-@pytest.mark.quick(60)
+@pytest.mark.quick(30)
 def test_train(tries, hold):
     @tries
     @given(data=st.data(), model=st.sampled_from(MODELS), door=st.sampled_from(("file", "words", "like")))
@@ -149,7 +149,7 @@ def test_train(tries, hold):
     check()
 
 
-@pytest.mark.quick(15)
+@pytest.mark.quick(8)
 def test_compare(tries, ask, tmp_path, recipe):
     """The sizes that a plan tells are those of the models that its combinations make."""
 
@@ -175,7 +175,7 @@ def test_compare(tries, ask, tmp_path, recipe):
     check()
 
 
-@pytest.mark.quick(50)
+@pytest.mark.quick(20)
 def test_damaged_files(tries, ask, tmp_path, recipe):
     """A recipe's file that is cut or flipped ends in one line, at the least for a batch that is too large."""
     plain = yaml.safe_dump(recipe("spikformer")).encode()
@@ -205,7 +205,7 @@ FLAGS = {"--skip-broken", "--engine", "--int8", "--json"}
 ALIKE = {"--batch-size", "--workers", "--skip-broken", "--root"}  # they change no answer
 
 
-@pytest.mark.quick(25)
+@pytest.mark.quick(12)
 def test_options(tries, ask, tmp_path, knows_pictures):
     """Options of the commands that take a run, set to anything; those that change no answer change none."""
     files = {"predict": [knows_pictures / "samples"]}
