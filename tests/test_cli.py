@@ -606,7 +606,7 @@ def test_bench():
     assert [way["way"] for way in says["ways"]] == ["plain", "lean", "spikingjelly"]
     plain, lean, _ = says["ways"]
     assert lean["peak"] < plain["peak"]
-    assert 0 < says["products"]["evaluation"] < says["products"]["training"]
+    assert min(says["products"].values()) > 0
     assert re.search(r"plain +[\d.]+ images/s +[\d.]+ images/s", spikeformers(*words, "--ways", "plain").out)
     assert "no way 'fast' to run a model: choose from plain, lean" in refused(spikeformers(*words, "--ways", "fast"))
     assert "--batch-size 0 is below 1" in refused(spikeformers("bench", "sdt_8_384", "--batch-size", 0))

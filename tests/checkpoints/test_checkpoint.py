@@ -280,10 +280,16 @@ def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, untouched, content
     assert "\n" not in str(error.value)
 
 
-WRAPPERS = [nn.DataParallel, torch.compile, lambda model: nn.DataParallel(torch.compile(model)), ModelEmaV3, sf.compile]
+WRAPPERS = {
+    "parallel": nn.DataParallel,
+    "compiled": torch.compile,
+    "parallel_compiled": lambda model: nn.DataParallel(torch.compile(model)),
+    "averaged": ModelEmaV3,
+    "compiled_by_parts": lambda model: sf.compile(model, backend="eager"),
+}
 
 
-@pytest.mark.parametrize("wrap", WRAPPERS)
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 def test_a_wrapped_model_is_saved_by_what_is_inside(tmp_path, model, wrap):
     sf.save_pretrained(wrap(model), tmp_path / "saved")
     again = sf.from_pretrained(tmp_path / "saved")
