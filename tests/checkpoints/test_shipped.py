@@ -92,6 +92,7 @@ def test_commands_take_the_name(own, tmp_path, capsys):
 
 
 def test_those_that_come_along():
+    assert "cifar10_evening" in shipped.shipped()
     for name in shipped.shipped():
         told, file = shipped.describe_shipped(name), shipped.shipped()[name]
         card = file.with_suffix(".md").read_text()
@@ -99,7 +100,7 @@ def test_those_that_come_along():
         for row in ("accuracy, measured", "data", "licence", "command", "commit"):
             assert f"| {row} |" in card
         assert f"{told['weights']['top1']:.2f} %" in card and "/tmp" not in card + json.dumps(shipped.settings_of(file))
-        model = sf.create_model(name, pretrained=True).eval()
+        model = sf.create_model(name, pretrained=True).double().eval()  # in float32 a count may flip
         assert sum(p.numel() for p in model.parameters()) == told["parameters"]
-        x = torch.randn(2, 3, 32, 32)
-        assert torch.allclose(sf.deploy.unroll(model)(x), model(x), atol=1e-3) and model(x).std() > 0.1
+        x = torch.randn(2, 3, 32, 32).double()
+        assert torch.allclose(sf.deploy.unroll(model)(x), model(x), atol=1e-5) and model(x).std() > 0.1
