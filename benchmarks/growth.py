@@ -1,4 +1,4 @@
-"""How the cost of a training step grows with time steps, tokens, width and batch: docs/figures/growth.png.
+"""How the cost of a training step grows with time steps, tokens, width and batch, as docs/figures/growth.png.
 
 python benchmarks/growth.py
 """

@@ -1,4 +1,4 @@
-"""What a training step keeps for its backward pass, beside SpikingJelly: the second table of docs/performance.md.
+"""What a training step keeps for its backward pass, beside SpikingJelly: a table of docs/performance.md.
 
 python benchmarks/memory.py
 """

@@ -1,4 +1,4 @@
-"""How fast, and how lean, beside SpikingJelly: the tables of docs/performance.md.
+"""How fast, and how lean, beside SpikingJelly.
 
 python benchmarks/speed.py            on a CPU, about four minutes
 python benchmarks/speed.py --large    the ImageNet sizes

@@ -1,4 +1,4 @@
-"""Writing files so that each is there whole, or as it was before; and finding out early that they can be written."""
+"""Writing files atomically, checking early that they can be written, and locking folders."""
 
 import logging
 import shutil
@@ -14,16 +14,16 @@ LOCK = ".lock"
 
 @contextmanager
 def atomic_path(file: Path, writer: str = "") -> Iterator[Path]:
-    """A path beside `file` to write to, which takes its name at the end. After an error `file` is as it was.
+    """A temporary path beside `file`, renamed to `file` at the end. After an error `file` is unchanged.
 
-    Where several processes may write one file at once, each gives its own `writer`; the last to finish wins.
+    If several processes may write one file at once, each needs its own `writer`; the last to finish wins.
     """
     unfinished = file.with_name(f"{file.name}{writer}.unfinished")
     try:
         yield unfinished
         unfinished.replace(file)
     finally:
-        with suppress(OSError):  # a folder that takes no file gives none back
+        with suppress(OSError):  # the folder may be missing or read-only
             unfinished.unlink(missing_ok=True)
 
 
@@ -33,11 +33,11 @@ def atomic_write(file: Path, text: str) -> None:
 
 
 def check_output(option: str, path: str | Path | None, *, folder: bool = False, room: int = 0) -> None:
-    """Tries, before any work, whether a file can be written to `path`, or a folder's files where `folder` says so.
+    """Checks, before any work, that a file at `path`, or files in it if it is a `folder`, can be written.
 
-    None is nothing to write. `room` is how many bytes there should be for it.
+    Does nothing if `path` is None. `room` is the number of bytes that must be free.
 
-    Raises ValueError, in one line with the option that gave the path, where it cannot be.
+    Raises ValueError, naming the option that gave the path, if it cannot be written.
     """
     if path is None:
         return
@@ -65,9 +65,9 @@ def check_output(option: str, path: str | Path | None, *, folder: bool = False, 
 
 @contextmanager
 def held(folder: Path, otherwise: str) -> Iterator[None]:
-    """Holds a folder, so that no other process that asks for it gets it meanwhile; one that is killed lets it go.
+    """Locks a folder against other processes. A killed process releases its lock.
 
-    Raises ValueError, with `otherwise`, where another process holds it.
+    Raises ValueError with the message `otherwise` if another process holds the lock.
     """
     from filelock import FileLock, Timeout
 
@@ -77,7 +77,7 @@ def held(folder: Path, otherwise: str) -> Iterator[None]:
     except Timeout:
         raise ValueError(otherwise) from None
     except NotImplementedError:  # some network disks have no locks
-        logger.warning("%s lies on a disk without locks: see to it that no other process works in it", folder)
+        logger.warning("%s is on a disk without locks: make sure that no other process uses it", folder)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Seeing inside a model, from outside: hooks read what passes, and the model's forward carries nothing for it."""
+"""Analysing models from outside: hooks observe operations and spikes, so `forward` contains no code for it."""
 
 from spikeformers.analysis.anytime import Anytime, anytime
 from spikeformers.analysis.attention_map import AttentionMap, attention_maps, relevance

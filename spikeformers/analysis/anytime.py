@@ -1,4 +1,4 @@
-"""Accuracy against time: one pass, read out after every step, with what it has cost so far."""
+"""Accuracy over time: one pass, read out after every step, with its cost so far."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from spikeformers.models import SpikingTransformer
 
 @dataclass(frozen=True)
 class Anytime:
-    """Answers after `steps` steps: accuracy in percent, and an input's energy until then in mJ, mean of `counted`."""
+    """Accuracy after `steps` steps, in percent, and the energy per input up to then, in mJ, over `counted` inputs."""
 
     steps: int
     top1: float
@@ -29,12 +29,21 @@ def anytime(
     convention: str | Convention = "strict",
     costs: Costs = HOROWITZ,
 ) -> list[Anytime]:
-    """Accuracy and cost after each step, on batches `([B, C, H, W] or [T, B, C, H, W], [B] labels)`.
+    """Accuracy and energy after each step.
 
-    The answer after t steps is the mean of the logits so far, which is what a run of t steps gives, since nothing looks
-    ahead. The cost is counted on such runs of the first batch.
+    The prediction after t steps is the mean of the logits so far. In a causal model, a run of t steps gives the same.
 
-    Raises ValueError for a model with parts that look ahead, and where there is no batch.
+    Args:
+        model: runs in eval mode; its training mode is restored afterwards.
+        batches: `([B, C, H, W] or [T, B, C, H, W], [B] labels)`.
+        convention: how energy is counted, by name or as an object.
+        costs: picojoules per operation.
+
+    Returns:
+        One entry per step. Energy is measured on runs of the first batch.
+
+    Raises:
+        ValueError: the model has parts that look ahead in time, or there is no batch.
     """
     check_causal(model)
     device = next(model.parameters()).device
@@ -54,7 +63,7 @@ def anytime(
         for module in training:
             module.training = True
     if not samples:
-        raise ValueError("there is nothing to read out: give at least one batch")
+        raise ValueError("there are no batches: give at least one")
     return [
         Anytime(t + 1, 100 * int(hits) / samples, run.total(convention).millijoules, run.samples)
         for t, (hits, run) in enumerate(zip(right, runs, strict=True))
@@ -62,10 +71,10 @@ def anytime(
 
 
 def check_causal(model: torch.nn.Module) -> None:
-    """Raises ValueError for a model with a part that looks ahead in time."""
+    """Raises ValueError if a part of the model looks ahead in time."""
     for name, module in model.named_modules():
         if getattr(module, "causal", True) is False:
             raise ValueError(
-                f"{name} ({type(module).__name__}) looks ahead in time, so that an answer before the last step is not "
-                "that of a shorter run: use neurons and attention with causal = True"
+                f"{name} ({type(module).__name__}) looks ahead in time, so early predictions differ from those of a "
+                "shorter run: use neurons and attention with causal = True"
             )

@@ -1,6 +1,7 @@
-"""What an operation of `torch.ops.aten` adds to the counts of its layer, from what it gave and was given.
+"""Counting operations of `torch.ops.aten`, from their arguments and results.
 
-Each function returns the origin of the result, or None where the operation just reads all that it is given.
+Each function adds to the counts of the current layer, and returns the origin of the result, or None if the operation
+only reads its inputs, so that no constant factor passes through it.
 """
 
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ def count_conv(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | N
     channels, axes = conv_fan_out(x.shape, weight.shape, y.shape, stride, padding, dilation, transposed, groups)
     taps = prod(weight.shape[2:])
     macs = x.numel() * channels * taps if transposed else y.numel() * weight.shape[1] * taps
-    if not ops.is_weight(weight):  # a filter that depends on the input
+    if not ops.is_weight(weight):  # the filter depends on the input
         rest = (None, stride, padding, dilation, transposed, output_padding, groups)
 
         def meet(left: Tensor, right: Tensor) -> int:
@@ -70,7 +71,7 @@ def count_matmul(ops: Operations, y: Tensor, args: Any, kwargs: Any, biased: int
 
 
 def count_mv(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
-    """A matrix or a vector, and a vector."""
+    """A product of a matrix or a vector with a vector."""
     left, right = args[:2]
     return count_matmul(ops, y, (left if left.ndim > 1 else left[None], right[:, None]), {})
 
@@ -103,14 +104,14 @@ def count_sum(ops: Operations, y: Tensor, args: Any, kwargs: Any, op: str = "sum
 
 
 def count_put(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
-    """Numbers put into others' places, or added to them."""
+    """Numbers written over others, or added to them."""
     if len(args) > 3 and args[3]:
         return count_sum(ops, y, args, kwargs, of=2)
     return moved(*ops.origins.among(args), elements=y.numel())
 
 
 def count_lookup(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
-    """Rows of a table, which takes constant factors of what is read from it."""
+    """Rows of an embedding table, which absorbs constant factors of its output."""
     return ops.made(f"{ops.stack[-1].name} table", y.numel()) if ops.is_weight(args[0]) else None
 
 
@@ -141,7 +142,7 @@ def count_global_pool(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin
 
 def count_norm(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | None:
     x, y = args[0], y[0] if isinstance(y, tuple) else y
-    if ops.bias is not None and ops.bias[0] == x.data_ptr():  # folded, the two are one
+    if ops.bias is not None and ops.bias[0] == x.data_ptr():  # folding merges both biases into one
         _, layer, outputs = ops.bias
         layer.hits, layer.macs, layer.dense = layer.hits - outputs, layer.macs - outputs, layer.dense - outputs
     ops.bias = None
@@ -162,12 +163,12 @@ def _count_bias(ops: Operations, y: Tensor, bias: Any) -> None:
 
 
 def learns(name: str, args: Sequence[Any]) -> bool:
-    """Whether a norm takes its statistics from the input, so that it does not fold."""
+    """Whether a norm uses the statistics of its input, so that it cannot be folded."""
     flag = {"native_batch_norm": 5, "cudnn_batch_norm": 5, "miopen_batch_norm": 5, "_native_batch_norm_legit": 5}
     return name in flag and (len(args) <= flag[name] + 1 or bool(args[flag[name]]))
 
 
-COUNTED: dict[str, Count] = {  # by the operation's name in torch.ops.aten, in place or not
+COUNTED: dict[str, Count] = {  # keys are names in torch.ops.aten; in-place variants are included
     "convolution": count_conv,
     "convolution_overrideable": count_conv,
     "mm": count_matmul,

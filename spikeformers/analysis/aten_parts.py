@@ -1,4 +1,4 @@
-"""Operations of PyTorch that are made of others: run in its place, the others are counted as they go."""
+"""Composite operations of PyTorch, rewritten as simpler operations, which can be counted."""
 
 from collections.abc import Callable
 from functools import partial
@@ -56,7 +56,7 @@ def _distances(a: Tensor, b: Tensor, power: float, *_: Any) -> Tensor:
     return torch.linalg.vector_norm(a.unsqueeze(-2) - b.unsqueeze(-3), power, -1)
 
 
-MEANS: dict[str, Callable[..., Any]] = {
+REWRITES: dict[str, Callable[..., Any]] = {
     "_softmax": _softmax,
     "_safe_softmax": _softmax,
     "_log_softmax": _log_softmax,
@@ -75,8 +75,8 @@ MEANS: dict[str, Callable[..., Any]] = {
 }
 
 
-def means(func: Any, name: str, ops: Operations, args: Any, kwargs: Any) -> Callable[[], Any] | None:
-    """What an operation is made of, or None for one that is counted as it is."""
+def rewrite(func: Any, name: str, ops: Operations, args: Any, kwargs: Any) -> Callable[[], Any] | None:
+    """A function that computes an operation from simpler ones, or None if the operation is counted directly."""
     if name.startswith("_scaled_dot_product"):
         named = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False))
         return lambda: _attention(**named, **kwargs)
@@ -86,4 +86,4 @@ def means(func: Any, name: str, ops: Operations, args: Any, kwargs: Any) -> Call
         and all(kwargs.get(k, 1) == 1 for k in ("alpha", "beta"))
     ):
         return None
-    return partial(MEANS[name], *args, **kwargs) if name in MEANS else None
+    return partial(REWRITES[name], *args, **kwargs) if name in REWRITES else None

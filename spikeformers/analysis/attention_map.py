@@ -1,4 +1,4 @@
-"""Where the attention of a model goes. Products of spikes have no softmax, so that each map says what it shows."""
+"""Attention maps. Products of spikes have no softmax, so each kind of attention has its own map, with a description."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,7 +15,7 @@ from spikeformers.models import SpikingTransformer
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """One attention part's maps, `values` `[T, B, M, h, w]`, 0 or more, and in words what they show."""
+    """Maps of an attention part: `values` are `[T, B, M, h, w]`, not negative; `shows` describes them in words."""
 
     name: str
     shows: str
@@ -24,10 +24,15 @@ class AttentionMap:
 
 @torch.no_grad()
 def attention_maps(model: SpikingTransformer, x: Tensor) -> list[AttentionMap]:
-    """Maps of every attention part, in order, for images `[B, C, H, W]` or sequences `[T, B, C, H, W]`.
+    """Attention maps of a model for one batch.
 
-    The model runs as it is written, compiled or not, and in eval mode. A part that is neither one of ours nor made of
-    one has no map, unless it has a `q_neuron` and a `k_neuron` with a head's tokens in `[T, B, C, H, W]`.
+    Args:
+        model: runs uncompiled and in eval mode; its training mode is restored afterwards.
+        x: images `[B, C, H, W]` or sequences `[T, B, C, H, W]`.
+
+    Returns:
+        One entry per attention part, in order. A part of a user's own has a map if it derives from a part of this
+        library, or has a `q_neuron` and a `k_neuron` with outputs `[T, B, C, H, W]`.
     """
     caught: dict[str, dict[str, Tensor]] = {}
     parts = {name: module for name, module in model.named_modules() if hasattr(module, "attn_neuron")}
@@ -65,7 +70,7 @@ def _catch_input(into: dict[str, Tensor]) -> Callable[..., None]:
 
 
 def _received(part: Any, seen: dict[str, Tensor]) -> Tensor:
-    """How many spikes of all queries coincide with those of a key, token by token."""
+    """For each key token, the number of its spikes that coincide with spikes of any query."""
     q = split_heads(seen["q_neuron"], part.num_heads)  # T B M N D
     k = split_heads(seen["k_neuron"], seen["k_neuron"].shape[2] // q.shape[-1])  # SEMM's experts share a head
     received = (k * q.sum(-2, keepdim=True)).sum(-1)  # T B M N
@@ -73,7 +78,7 @@ def _received(part: Any, seen: dict[str, Tensor]) -> Tensor:
 
 
 def _patches(part: Any, seen: dict[str, Tensor]) -> Tensor:
-    """How many tokens' maps fire for a patch."""
+    """For each patch, the number of tokens whose attention map fires there."""
     height, width = (size // part.patch_size for size in seen["x"].shape[-2:])
     return seen["attn_neuron"].sum(-2).unflatten(-1, (height, width))
 
@@ -82,39 +87,46 @@ def _kept_tokens(part: Any, seen: dict[str, Tensor]) -> Tensor:
     return seen["attn_neuron"].squeeze(3)  # T B M H W
 
 
-def _let_through(name: str) -> Callable[[Any, dict[str, Tensor]], Tensor]:
+def _kept_channels(name: str) -> Callable[[Any, dict[str, Tensor]], Tensor]:
     def draw(part: Any, seen: dict[str, Tensor]) -> Tensor:
-        let_through = seen[name] * seen["attn_neuron"]  # T B C H W
-        return let_through.unflatten(2, (getattr(part, "num_heads", 1), -1)).sum(3)
+        kept = seen[name] * seen["attn_neuron"]  # T B C H W
+        return kept.unflatten(2, (getattr(part, "num_heads", 1), -1)).sum(3)
 
     return draw
 
 
-def _let_through_pooled(part: Any, seen: dict[str, Tensor]) -> Tensor:
+def _kept_channels_pooled(part: Any, seen: dict[str, Tensor]) -> Tensor:
     q = seen["q_neuron"]
     tokens = split_heads(q, part.num_heads) * seen["attn_neuron"]  # T B M N D
     return tokens.sum(-1).unflatten(-1, q.shape[-2:])
 
 
-_RECEIVED = "spikes of all queries that coincide with a key's, by key: the row sums of k q^T, unscaled"
-_CHANNELS = "spikes in the channels that the mask lets through; the mask itself is the same at every place"
+_RECEIVED = "for each key, spikes of all queries that coincide with its own: the row sums of k q^T, unscaled"
+_CHANNELS = "spikes in the channels that the mask keeps; the mask is the same at every position"
 _MAPS: dict[type[nn.Module], tuple[str, Callable[[Any, dict[str, Tensor]], Tensor]]] = {
     SSA: (_RECEIVED, _received),
     WideSSA: (_RECEIVED, _received),
-    QKTA: ("tokens of the keys that the queries keep, 1, or drop, 0", _kept_tokens),
-    QKCA: (_CHANNELS, _let_through("k_neuron")),
-    SDSA: (_CHANNELS, _let_through("q_neuron")),
-    PooledSDSA: (f"{_CHANNELS}; ahead of the last pool", _let_through_pooled),
-    DSSA: ("tokens whose spiking map fires for a patch", _patches),
+    QKTA: ("key tokens that the queries keep (1) or drop (0)", _kept_tokens),
+    QKCA: (_CHANNELS, _kept_channels("k_neuron")),
+    SDSA: (_CHANNELS, _kept_channels("q_neuron")),
+    PooledSDSA: (f"{_CHANNELS}; before the last pooling", _kept_channels_pooled),
+    DSSA: ("for each patch, tokens whose spiking map fires there", _patches),
 }
 
 
 def relevance(model: SpikingTransformer, x: Tensor, classes: Tensor | None = None) -> Tensor:
-    """Where the stream speaks for a class: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, h, w]`, 0 or more.
+    """Grad-CAM on the output of the last block: where it supports a class.
 
-    Grad-CAM on the stream behind the last block: each channel weighed by its mean gradient, summed, and cut below 0.
-    `classes` `[B]` are those the model predicts, unless given. Selvaraju et al., ICCV 2017, arXiv:1610.02391; where a
-    neuron follows, gradients are surrogate gradients.
+    Channels are weighted by their mean gradient and summed; negative sums become 0. Gradients through neurons are
+    surrogate gradients. Selvaraju et al., ICCV 2017, arXiv:1610.02391.
+
+    Args:
+        model: runs in eval mode; its training mode is restored afterwards.
+        x: images `[B, C, H, W]` or sequences `[T, B, C, H, W]`.
+        classes: `[B]`, by default the predicted classes.
+
+    Returns:
+        `[T, B, h, w]`, not negative.
     """
     training = [module for module in model.modules() if module.training]
     model.eval()

@@ -1,6 +1,6 @@
-"""How fast a model is and how much it keeps: ways of running it side by side, and the least that they could take.
+"""Speed and memory of models, and of their bare matrix products as a lower bound.
 
-Measured are whole steps on random images: training is forward, cross-entropy and backward, evaluation is forward.
+Whole steps are measured: training is forward, cross-entropy and backward; evaluation is forward.
 """
 
 import contextlib
@@ -26,16 +26,21 @@ _PRODUCTS = ("convolution", "convolution_backward", "mm", "addmm", "bmm", "baddb
 
 @dataclass(frozen=True)
 class Speed:
-    """One way of running a model: seconds a step (median), and MiB a training step holds at most, above the model.
+    """Speed and memory of one way of running a model.
 
-    What is for inference only has no training and no peak.
+    Attributes:
+        way: its name.
+        training: seconds per step, median; None for a way that only evaluates.
+        evaluation: seconds per step, median.
+        peak: MiB that a training step holds at most, beyond the model itself; None for a way that only evaluates.
+        first: seconds of the first training and evaluation steps together, including compilation.
     """
 
     way: str
     training: float | None
     evaluation: float
     peak: float | None
-    first: float  # seconds of both first steps, compilation included
+    first: float
 
 
 def bench(
@@ -46,9 +51,17 @@ def bench(
     repeats: int = 5,
     after: Callable[[nn.Module], Any] = lambda model: None,
 ) -> list[Speed]:
-    """Times several models on one input `x`, or each on its own, in turns, so that a noisy machine is noisy for all.
+    """Times several models in turns, so that a noisy machine disturbs all alike.
 
-    `after` is called between steps, outside of what is timed, with the model (SpikingJelly's need a reset).
+    Args:
+        ways: models by name.
+        x: one input for all models, or a mapping from name to input.
+        bf16: whether to run under bf16 autocast.
+        repeats: timed steps per model.
+        after: called with the model after each step, outside the timing; SpikingJelly's models need a reset.
+
+    Returns:
+        Speed and memory of each model, in the order of `ways`.
     """
     seconds: dict[str, dict[bool, list[float]]] = {way: {True: [], False: []} for way in ways}
     first = dict.fromkeys(ways, 0.0)
@@ -75,7 +88,17 @@ def bench(
 
 
 def bare_products(model: nn.Module, x: Tensor, *, bf16: bool = False, repeats: int = 5) -> tuple[float, float]:
-    """Seconds of a step's matrix products and convolutions alone, of their shapes and layouts: training, evaluation."""
+    """Times the matrix products and convolutions of a step alone, on tensors of the same shapes and layouts.
+
+    Args:
+        model: the model whose products are timed.
+        x: its input.
+        bf16: whether to run under bf16 autocast.
+        repeats: timed calls per product.
+
+    Returns:
+        Seconds of a training step and of an evaluation step.
+    """
     seconds = []
     for training in (True, False):
         model.train(training)
@@ -91,7 +114,7 @@ def _step(model: nn.Module, x: Tensor, training: bool, bf16: bool) -> None:
         logits = model(x)
         if not training:
             return
-        logits = logits.mean(0) if logits.ndim == 3 else logits  # of SpikingJelly's, some answer at every step
+        logits = logits.mean(0) if logits.ndim == 3 else logits  # some models of SpikingJelly return T B K
         loss = cross_entropy(logits, torch.arange(len(logits), device=x.device) % logits.shape[-1])
     loss.backward()
     model.zero_grad()
@@ -111,13 +134,13 @@ def _wait(x: Tensor) -> None:
 
 
 def _peak(model: nn.Module, x: Tensor, bf16: bool) -> float:
-    """MiB of tensors that are alive at once in a training step, above those before it; gradients are among them."""
+    """Peak MiB of tensors, gradients included, in a training step, beyond those that exist before it."""
     if x.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         _step(model, x, True, bf16)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler tells of each start, and of no GPU as an error
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler logs each start, and a missing GPU as an error
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         _step(model, x, True, bf16)
     changes = [e for e in watched.profiler.kineto_results.events() if e.name() == "[memory]"]  # pyright: ignore[reportOptionalMemberAccess]
@@ -129,7 +152,7 @@ def _peak(model: nn.Module, x: Tensor, bf16: bool) -> float:
 
 
 class _Products(TorchDispatchMode):
-    """Notes the products that run inside, as the operator and its arguments, tensors by shape, stride and dtype."""
+    """Records products as operator and arguments, with tensors reduced to shape, stride and dtype."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,7 +199,7 @@ def _alone(call: tuple[Any, tuple, tuple], repeats: int) -> float:
 
 @contextlib.contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Runs what is inside on so many CPU threads."""
+    """Sets the number of CPU threads inside the `with` block; None changes nothing."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

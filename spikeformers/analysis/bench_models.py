@@ -1,4 +1,4 @@
-"""Ways to run a model: as it is, with our switches, and as SpikingJelly has it."""
+"""Ways to run a model by name: plain, memory-lean, compiled, in SpikingJelly, or for inference only."""
 
 from collections.abc import Sequence
 from math import prod
@@ -19,19 +19,19 @@ WAYS = ("plain", "lean", "compiled", "spikingjelly", "spikingjelly-compiled", *I
 def bench_ways(
     name: str, ways: Sequence[str], *, batch_size: int = 16, bf16: bool = False, repeats: int = 5, **overrides: Any
 ) -> tuple[list[Speed], tuple[float, float]]:
-    """Speed and memory of a model by name, run in some of `WAYS`, and `bare_products`; on a GPU where there is one.
+    """Speed and memory of a model by name, run in some of `WAYS`, and its `bare_products`; on a GPU if there is one.
 
-    Weights are as drawn, so that the densities the engine pays for are not a trained model's: `benchmarks/engine.py`
-    takes trained ones. `overrides` go to `create_model`. Raises ValueError for an unknown way, and for a model that
-    SpikingJelly does not have.
+    Weights are random, so their spike densities, which set the engine's speed, are not those of a trained model;
+    `benchmarks/engine.py` uses trained ones. `overrides` go to `create_model`. Raises ValueError for an unknown way or
+    a model that SpikingJelly does not have.
     """
     if unknown := [way for way in ways if way not in WAYS]:
-        raise ValueError(f"there is no way {unknown[0]!r} to run a model: choose of {', '.join(WAYS)}")
+        raise ValueError(f"there is no way {unknown[0]!r} to run a model: choose from {', '.join(WAYS)}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     plain = make_way("plain", name, **overrides).to(device)
     x = random_input(plain, batch_size).to(device)
     if (bf16 or device.type == "cuda") and (on_cpu := [way for way in ways if way in INFERENCE_WAYS]):
-        raise ValueError(f"{on_cpu[0]} is a way in fp32 or int8 on a CPU: leave it, or --bf16 and the GPU, out")
+        raise ValueError(f"{on_cpu[0]} runs in fp32 or int8 on a CPU only: leave out either it, or --bf16 and the GPU")
     models = {
         way: _for_inference(way, name, x, **overrides)
         if way in INFERENCE_WAYS
@@ -43,19 +43,21 @@ def bench_ways(
 
 
 def make_way(way: str, name: str, **overrides: Any) -> Any:
-    """A model by name, to be run in one of `WAYS`. Raises ValueError for a model SpikingJelly does not have."""
+    """A model by name for one of `WAYS`. Raises ValueError for a model that SpikingJelly does not have."""
     model = create_model(name, **overrides)
     if way.startswith("spikingjelly"):
         counterpart = spikingjelly_counterpart(model)
         if counterpart is None:
-            raise ValueError(f"SpikingJelly has no {name}: leave it out, as in --ways plain,lean")
+            raise ValueError(f"SpikingJelly has no {name}: leave SpikingJelly out, as in --ways plain,lean")
         return torch.compile(counterpart) if way.endswith("compiled") else counterpart
     model = model.to(memory_format=torch.channels_last)
-    return {"plain": lambda model: model, "lean": recompute_blocks, "compiled": compile}[way](model)
+    if way == "compiled":
+        return compile(model, backend="inductor")
+    return recompute_blocks(model) if way == "lean" else model
 
 
 def _for_inference(way: str, name: str, x: Tensor, **overrides: Any) -> nn.Module:
-    """A model with weights as drawn and norms that have seen `x`, without which hardly a neuron would fire."""
+    """A model with random weights, and norms set by `x`, without which hardly any neuron would fire."""
     model = create_model(name, **overrides)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -66,9 +68,9 @@ def _for_inference(way: str, name: str, x: Tensor, **overrides: Any) -> nn.Modul
 
 
 def random_input(model: SpikingTransformer, batch_size: int) -> Tensor:
-    """Images `[B, C, H, W]`, or, for a model of events, frames `[T, B, C, H, W]`, each of its own.
+    """Random images `[B, C, H, W]`, or, for a model of events, frames `[T, B, C, H, W]`.
 
-    An image is the same at all steps, so that what sees it first is computed once; frames of events are not.
+    An image is repeated at all steps, and the stem computes it once; frames differ from step to step.
     """
     image = (batch_size, model.in_channels, model.image_size, model.image_size)
     name = str(model.config.get("name"))
@@ -79,9 +81,9 @@ def random_input(model: SpikingTransformer, batch_size: int) -> Tensor:
 
 
 def spikingjelly_counterpart(model: SpikingTransformer) -> nn.Module | None:
-    """The same architecture at the same size from SpikingJelly 2, multi-step, or None where it has none.
+    """The same architecture at the same size from SpikingJelly 2, multi-step, or None if it has none.
 
-    Its state has to be cleared after every call, by `clear_state`. Raises ImportError where it is not installed.
+    Call `clear_state` after every forward pass. Raises ImportError if SpikingJelly is not installed.
     """
     config: dict[str, Any] = model.config
     ends: dict[str, Any] = dict(T=model.time_steps, in_channels=model.in_channels, num_classes=model.num_classes)
@@ -104,7 +106,7 @@ def spikingjelly_counterpart(model: SpikingTransformer) -> nn.Module | None:
 
 
 def clear_state(model: nn.Module) -> None:
-    """Clears what SpikingJelly's neurons remember; of ours there is nothing to clear."""
+    """Resets SpikingJelly's neurons. This library's neurons keep no state."""
     if not isinstance(model, SpikingTransformer):
         from spikingjelly.activation_based.functional import reset_net
 

@@ -1,6 +1,7 @@
-"""What an operation on numbers, one by one, adds to the counts: factors, sums, functions, comparisons.
+"""Counting elementwise operations: factors, sums, functions, comparisons.
 
-Each function returns the origin of the result, or None where the operation just reads all that it is given.
+Each function adds to the counts of the current layer, and returns the origin of the result, or None if the operation
+only reads its inputs, so that no constant factor passes through it.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ Count = Callable[[Operations, Any, Any, Any], Origin | None]
 
 
 def real_parts(left: Any, right: Any) -> int:
-    """Multiplications of real numbers that one of these takes: four where both sides are complex."""
+    """Real multiplications in one product of these operands: two if one side is complex, four if both are."""
     return prod(2 if isinstance(side, complex) or (isinstance(side, Tensor) and side.is_complex()) else 1
                 for side in (left, right))  # fmt: skip
 
@@ -48,7 +49,7 @@ def count_div(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | No
 
 
 def _count_factor(ops: Operations, y: Tensor, x: Tensor, factor: Any) -> Origin:
-    """A constant factor: 0, 1 and -1 are wires."""
+    """A product with a constant. 0, 1 and -1 cost nothing: in hardware they are wiring."""
     origin = ops.origins.of(x)
     if _is_wiring(factor):
         return moved(origin, elements=y.numel())
@@ -72,7 +73,7 @@ def count_pow(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | No
     times = 1
     if isinstance(power, int | float) and power == int(power) and power:
         size = abs(int(power))
-        times = size.bit_length() - 1 + size.bit_count() - 1 + (power < 0)  # squares and products of them, a division
+        times = size.bit_length() - 1 + size.bit_count() - 1 + (power < 0)  # by repeated squaring, and a division
     return _count_function(ops, y, args, kwargs, label="pow", times=times)
 
 
@@ -97,7 +98,7 @@ def count_rsub(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | N
 
 
 def _count_constant(ops: Operations, y: Tensor, x: Tensor, constant: Any) -> Origin:
-    """A constant that is added: one more bias of a product with weights, or an addition where neither is 0."""
+    """A sum with a constant: merged into a product's bias if possible, else an addition wherever neither is 0."""
     origin = ops.origins.of(x)
     assert origin is not None
     there = constant.ne(0) if isinstance(constant, Tensor) else torch.tensor(constant != 0, device=x.device)
@@ -114,7 +115,7 @@ def _count_constant(ops: Operations, y: Tensor, x: Tensor, constant: Any) -> Ori
 def _count_function(
     ops: Operations, y: Any, args: Any, kwargs: Any, *, label: str, op: str = "function", times: int = 1
 ) -> None:
-    """`exp` and its like: at least a multiplication a number, whatever the number is."""
+    """Functions such as `exp`: at least one multiplication per number, whatever its value."""
     live = [x for x in args if not ops.is_weight(x)]
     outputs = y[0] if isinstance(y, tuple | list) else y
     layer = ops.add(op, max(outputs.numel(), *(x.numel() for x in live)) * times, label=label)
@@ -130,7 +131,7 @@ def count_compare(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | N
 
 
 def count_bounded(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | None:
-    """A comparison through which positive factors go."""
+    """A comparison that commutes with positive factors, such as `relu`."""
     count_compare(ops, y, args[:1], kwargs)
     return moved(ops.origins.of(args[0]))
 
@@ -143,7 +144,7 @@ def count_sorted(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | No
 
 
 def count_select(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
-    """`where` and `masked_fill`: what a condition that depends on the input lets pass."""
+    """`where` and `masked_fill` with a condition that depends on the input."""
     condition = args[0] if args[0].dtype == torch.bool and len(args) == 3 and args[0] is not y else args[1]
     if ops.is_weight(condition):
         return moved(*ops.origins.among(args), elements=y.numel())
@@ -157,7 +158,7 @@ def count_select(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin |
 
 
 def count_transform(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
-    """A fast Fourier transform: half as many butterflies a stage as numbers, four multiplications each."""
+    """A fast Fourier transform: N / 2 butterflies per stage, of four multiplications each."""
     x, axes = args[:2]
     long = y if x.is_complex() and not y.is_complex() else x
     stages = sum(ceil(log2(long.shape[axis])) for axis in axes if long.shape[axis] > 1)
@@ -168,7 +169,7 @@ def count_transform(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origi
 
 
 def count_unknown(ops: Operations, y: Any, args: Any, kwargs: Any, *, label: str) -> None:
-    """Something that is not counted, with what it reads."""
+    """An operation of unknown cost: only its operands are recorded."""
     layer = ops.layer("unknown", label)
     for x in (x for x in tree_leaves((args, kwargs)) if not ops.is_weight(x)):
         layer.left.add(look(x, ops.units).operand)
@@ -197,7 +198,7 @@ unsafe_split_with_sizes upsample_nearest1d upsample_nearest2d upsample_nearest3d
 _upsample_nearest_exact2d _upsample_nearest_exact3d zero
 """)
 )
-MADE = frozenset(  # of a tensor's shape alone
+SHAPE_ONLY = frozenset(  # operations that read a tensor's shape, not its numbers
     _names("empty_like full_like ones_like zeros_like new_empty new_empty_strided new_full new_ones new_zeros")
 )
 ELEMENTWISE: dict[str, Count] = {

@@ -1,4 +1,4 @@
-"""Energy by the conventions of the papers, which differ, and by a strict one. `docs/energy.md` tells them apart."""
+"""Energy by the conventions of the papers, which differ, and by a strict one. `docs/energy.md` explains each."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,9 +9,13 @@ from spikeformers.analysis.synaptic_ops import Layer
 
 @dataclass(frozen=True)
 class Costs:
-    """Picojoules an operation: a multiplication with its addition, and an addition alone.
+    """Picojoules per operation.
 
-    The default is 32-bit floating point in 45 nm, of Horowitz, ISSCC 2014, which the papers use.
+    The defaults are for 32-bit floating point in 45 nm, from Horowitz, ISSCC 2014, as in the papers.
+
+    Attributes:
+        mac: a multiply-accumulate.
+        ac: an accumulate, an addition alone.
     """
 
     mac: float = 4.6
@@ -19,10 +23,10 @@ class Costs:
 
     def __post_init__(self) -> None:
         if self.mac < 0 or self.ac < 0:
-            raise ValueError(f"costs of {self.mac} and {self.ac} pJ are not both 0 or more")
+            raise ValueError(f"costs of {self.mac} and {self.ac} pJ include a negative one: give 0 or more for both")
 
     def millijoules(self, ac: float, mac: float) -> float:
-        """Energy of so many operations: `Costs().millijoules(12.514e9, 0.521e9)` is 13.66."""
+        """Energy of this number of operations: `Costs().millijoules(12.514e9, 0.521e9)` is 13.66."""
         return (self.ac * ac + self.mac * mac) * 1e-9
 
 
@@ -31,7 +35,7 @@ HOROWITZ = Costs()
 
 @dataclass(frozen=True)
 class Energy:
-    """What one sample costs by a convention: accumulations, multiply-accumulates and mJ."""
+    """The cost of one sample by a convention: accumulates, multiply-accumulates and mJ."""
 
     convention: str
     ac: float
@@ -48,7 +52,14 @@ Operations = tuple[float, float]  # AC, MAC
 
 @dataclass(frozen=True)
 class Convention:
-    """A way of counting: what it makes of one layer, in a sentence or two, and the paper it is from."""
+    """A way of counting energy.
+
+    Attributes:
+        name: its name.
+        says: what it counts, in a sentence or two.
+        paper: where it comes from.
+        count: the accumulates and multiply-accumulates of one layer, over all samples.
+    """
 
     name: str
     says: str
@@ -56,7 +67,7 @@ class Convention:
     count: Callable[[Layer], Operations]
 
     def energy(self, layers: Iterable[Layer], samples: int, costs: Costs = HOROWITZ) -> Energy:
-        """What one of `samples` costs on average."""
+        """The mean cost of one of `samples`."""
         counted = [self.count(layer) for layer in layers]
         ac, mac = (sum(column) / samples for column in zip(*counted, strict=True)) if counted else (0.0, 0.0)
         return Energy(self.name, ac, mac, costs)
@@ -66,13 +77,13 @@ _WITH_WEIGHTS = ("convolution", "linear")
 
 
 def _by_rate(layer: Layer, rate: Callable[[Operand], float]) -> float | None:
-    """FLOPs times firing rate; of two sides with spikes the lower rate; None where neither has spikes."""
+    """FLOPs times firing rate, the lower one if both operands are spikes; None if neither is."""
     rates = [rate(side) for side in (layer.left, layer.right) if side is not None and side.kind != "real"]
     return min(rates) * layer.macs if rates else None
 
 
 def _attention_masks(layer: Layer, rate: Callable[[Operand], float]) -> Operations:
-    """Masks and column sums inside attention, whose cost is that of the numbers they let pass."""
+    """Masks and column sums inside attention cost one addition per number that passes."""
     spiking = layer.left.kind != "real"
     return (rate(layer.left) * layer.macs, 0) if layer.attention and layer.op in ("mask", "sum") and spiking else (0, 0)
 
@@ -90,7 +101,7 @@ def _share(side: Operand) -> float:
 
 
 def _once(layer: Layer) -> float:
-    return layer.macs / layer.shown
+    return layer.macs / layer.passes
 
 
 def _rates_times_flops(layer: Layer, rate: Callable[[Operand], float], first: float) -> Operations:
@@ -124,7 +135,7 @@ def _spikingformer(layer: Layer) -> Operations:
         sides, operations = [layer.left] if layer.keys is None else [layer.keys, layer.right], layer.linear
     if binary := [side.rate for side in sides if side is not None and side.kind == "binary"]:
         return min(binary) * operations, 0
-    return 0, operations / layer.shown if layer.role == "classifier" else operations
+    return 0, operations / layer.passes if layer.role == "classifier" else operations
 
 
 def _spikingresformer(layer: Layer) -> Operations:
@@ -162,42 +173,42 @@ CONVENTIONS = {
     for convention in (
         Convention(
             "spikformer",
-            "FLOPs x firing rate (the mean value of what comes in) are additions, whatever the spikes add up to; the "
-            "first convolution of an image is multiplied once, not T times.",
+            "FLOPs x firing rate (the mean input) are additions, even if inputs are counts of spikes; the first "
+            "convolution of an image is counted once, as multiplications, not T times.",
             "arXiv:2209.15425",
             _spikformer,
         ),
         Convention(
             "sdt",
-            "FLOPs x the share of inputs that are not 0 are additions; the first convolution is multiplied at every "
-            "step; masks and column sums cost what they let pass.",
+            "FLOPs x the share of nonzero inputs are additions; the first convolution is multiplied at every step; "
+            "masks and column sums cost an addition per number that passes.",
             "arXiv:2307.01694",
             _sdt,
         ),
         Convention(
             "spikingformer",
-            "Additions only where the input is exactly 0 or 1; all else, counts of spikes too, is multiplied in full. "
-            "A bias is one operation more an output; attention costs N d^2 (min(k, v) + q), in whatever order.",
+            "Additions only if all inputs are 0 or 1; anything else, counts of spikes too, is multiplied in full. A "
+            "bias is one more operation per output; attention costs N d^2 (min(k, v) + q), in either order.",
             "arXiv:2304.11954",
             _spikingformer,
         ),
         Convention(
             "spikingresformer",
-            "Synaptic operations that take place, padding left out; stem and classifier are not counted.",
+            "Synaptic operations that actually happen, without padding; stem and classifier are not counted.",
             "arXiv:2403.14302",
             _spikingresformer,
         ),
         Convention(
             "integer",
-            "A count of up to D is D sub-steps of binary spikes: T x D x normalised firing rate x FLOPs additions.",
+            "A count up to D is D sub-steps of binary spikes: T x D x normalised firing rate x FLOPs additions.",
             "arXiv:2411.16061",
             _integer,
         ),
         Convention(
             "strict",
             "All that a digital neuromorphic core would do: each spike at each synapse it reaches, products of spikes "
-            "where both sides fire, masks, sums, pools, adds, comparisons, biases of folded norms and neuron updates; "
-            "real numbers that are multiplied, divided or put into functions such as exp are multiplications.",
+            "where both sides fire, masks, sums, pooling, additions, comparisons, biases of folded norms and neuron "
+            "updates. Products, divisions and functions such as exp of real numbers are multiplications.",
             "ours",
             _strict,
         ),
@@ -206,7 +217,7 @@ CONVENTIONS = {
 
 
 def find_convention(name: str) -> Convention:
-    """A convention by name. Raises ValueError for another."""
+    """A convention by name. Raises ValueError for an unknown name."""
     if name not in CONVENTIONS:
-        raise ValueError(f"there is no energy convention {name!r}: choose of {', '.join(CONVENTIONS)}")
+        raise ValueError(f"there is no energy convention {name!r}: choose from {', '.join(CONVENTIONS)}")
     return CONVENTIONS[name]

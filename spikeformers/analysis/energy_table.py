@@ -1,4 +1,4 @@
-"""Models side by side: one row each."""
+"""A table of models with accuracy, operations and energy, one row per model."""
 
 import csv
 import io
@@ -17,9 +17,9 @@ def energy_row(
     settings: Mapping[str, Any] | None = None,
     costs: Costs = HOROWITZ,
 ) -> dict[str, Any]:
-    """What a table says of a model: its accuracy where it is known, and an input's operations and energy.
+    """A model's row: accuracy, if known, and operations and energy per input.
 
-    `settings` are those of its checkpoint. `top1_of` is `test`, the run's own, or `published`, or None.
+    `settings` are those of its checkpoint. `top1_of` is `test` for the run's own accuracy, `published`, or None.
     """
     found = profile(model, batches, costs=costs, name=name)
     top1, source = (settings or {}).get("test", {}).get("top1"), "test"
@@ -44,7 +44,7 @@ def energy_row(
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as a table of comma-separated values."""
+    """The rows as CSV."""
     table = io.StringIO()
     writer = csv.DictWriter(table, list(rows[0]), lineterminator="\n")
     writer.writeheader()

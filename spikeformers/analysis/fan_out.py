@@ -1,4 +1,4 @@
-"""How many multiplications an element of a product's operand takes part in."""
+"""Fan-out: how many multiplications each element of an operand takes part in."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,10 +14,10 @@ from spikeformers.analysis.operands import total
 def reached(
     size: int, kernel: int, stride: int, padding: int, dilation: int, outputs: int | None = None
 ) -> tuple[int, ...]:
-    """For each input along one axis the outputs that see it, counted once a tap.
+    """For each input along one axis, the number of taps that read it.
 
-    `reached(4, 3, 1, 1, 1) == (2, 3, 3, 2)`: taps that lie in the padding see nothing, so that the edges reach fewer
-    outputs than the middle. There are as many `outputs` as fit, if not given.
+    `reached(4, 3, 1, 1, 1) == (2, 3, 3, 2)`: taps in the padding read nothing, so inputs at the edges reach fewer
+    outputs. By default there are as many `outputs` as fit.
     """
     outputs = outputs or (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
     seen = [0] * size
@@ -33,7 +33,7 @@ def reached(
 def reached_transposed(
     size: int, outputs: int, kernel: int, stride: int, padding: int, dilation: int
 ) -> tuple[int, ...]:
-    """`reached` for a transposed convolution: taps that fall outside of the output are lost."""
+    """`reached` for a transposed convolution, without taps that fall outside the output."""
     places = ([i * stride - padding + tap * dilation for tap in range(kernel)] for i in range(size))
     return tuple(sum(0 <= place < outputs for place in row) for row in places)
 
@@ -48,7 +48,7 @@ def conv_fan_out(
     transposed: bool,
     groups: int,
 ) -> tuple[int, list[tuple[int, ...]]]:
-    """Output channels that an input channel reaches, and along each axis of space the taps that an input meets."""
+    """Output channels that an input channel reaches, and, for each spatial axis, the taps that read each input."""
     sizes, kernels, outputs = x_shape[2:], weight_shape[2:], y_shape[2:]
     channels = weight_shape[1] if transposed else weight_shape[0] // groups
     axes = []
@@ -61,7 +61,7 @@ def conv_fan_out(
 
 
 def spread(amount: Tensor, channels: int, axes: Sequence[tuple[int, ...]]) -> int:
-    """Multiplications that `amount` takes part in, `[N, C, *space]` of whole numbers: an exact integer."""
+    """Multiplications that integers `amount`, `[N, C, *space]`, take part in: an exact integer."""
     if all(len(set(axis)) == 1 for axis in axes):
         return total(amount) * channels * prod(axis[0] for axis in axes)
     by_place = amount.sum((0, 1)).double()
@@ -72,13 +72,13 @@ def spread(amount: Tensor, channels: int, axes: Sequence[tuple[int, ...]]) -> in
 
 
 def meetings(left: Tensor, right: Tensor) -> int:
-    """Multiplications of `[..., I, K] @ [..., K, J]` neither side of which is 0, weighed by counts: an exact integer.
+    """Multiplications of `[..., I, K] @ [..., K, J]` with both sides nonzero, weighted by counts: an exact integer.
 
-    Each of the K inner places brings together all that is in a column on the left with all in a row on the right.
+    Each of the K inner indices pairs every element of a left column with every element of a right row.
     """
     return round(float((left.sum(-2).double() * right.sum(-1).double()).sum()))
 
 
 def coincidences(left: Tensor, right: Tensor) -> int:
-    """Multiplications of two tensors, element by element, neither side of which is 0, weighed by counts."""
+    """Elementwise multiplications of two tensors with both sides nonzero, weighted by counts."""
     return total(left * right)

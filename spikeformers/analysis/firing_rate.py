@@ -1,4 +1,4 @@
-"""How often the neurons of a model fire."""
+"""Firing rates of a model's neurons."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch.utils.hooks import RemovableHandle
 
 
 class FiringRates:
-    """Counts the outputs other than zero of every neuron in a model, while its `with` block runs.
+    """Counts the nonzero outputs of every neuron in a model inside its `with` block.
 
         with FiringRates(model) as firing:
             model(images)
         firing.by_block()      # {"stem": 0.08, "position": 0.11, "blocks.0": 0.17, ...}
 
-    A neuron is a module that declares `levels`. A rate is the share of outputs, over neurons, samples and steps, that
-    are not zero. Blocks count further, over several `with` blocks, until `clear`.
+    A neuron is a module that declares `levels`. A rate is the share of nonzero outputs over neurons, samples and steps.
+    Several `with` blocks add up until `clear`.
     """
 
     def __init__(self, model: nn.Module):
@@ -38,7 +38,7 @@ class FiringRates:
 
     def __enter__(self) -> FiringRates:
         if any(module._compiled_call_impl is not None for module in self._modules):
-            # what is compiled calls no hook that came later: meanwhile it runs as it is written
+            # compiled modules ignore hooks registered later, so they run uncompiled here
             self._plainly.enter_context(torch.compiler.set_stance("force_eager"))
         for name, neuron in self.neurons.items():
 
@@ -60,7 +60,7 @@ class FiringRates:
         return {name: float(self._fired[name]) / outputs for name, outputs in self._outputs.items()}
 
     def by_block(self) -> dict[str, float]:
-        """The rate of the stem, the position part and every block, over all their neurons."""
+        """The rates of the stem, the position part and every block, over all their neurons."""
         fired: dict[str, float] = defaultdict(float)
         outputs: dict[str, int] = defaultdict(int)
         for name in self._outputs:
@@ -71,5 +71,5 @@ class FiringRates:
         return {block: fired[block] / outputs[block] for block in outputs}
 
     def overall(self) -> float:
-        """The rate over all neurons; 0 where none was called."""
+        """The rate over all neurons; 0 if none was called."""
         return sum(map(float, self._fired.values())) / max(sum(self._outputs.values()), 1)

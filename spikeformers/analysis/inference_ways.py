@@ -1,4 +1,4 @@
-"""Ways to run a model for inference only, on a CPU: our engine, ONNX Runtime and OpenVINO."""
+"""Ways to run a model for inference only, on a CPU: the spike engine, ONNX Runtime and OpenVINO."""
 
 import importlib.util
 import tempfile
@@ -21,7 +21,7 @@ _NEEDS = {
 
 
 class Session(nn.Module):
-    """What another library made of a model: `[B, C, H, W] -> [B, K]`, for the batch size that it was made of."""
+    """A model exported to another library: `[B, C, H, W] -> [B, K]`, for the batch size it was exported with."""
 
     def __init__(self, call: Callable[[Any], Any]):
         super().__init__()
@@ -32,10 +32,10 @@ class Session(nn.Module):
 
 
 def inference_way(way: str, model: SpikingTransformer, x: Tensor) -> nn.Module:
-    """A model in eval mode, run in one of `INFERENCE_WAYS` on inputs like `x`, on as many threads as torch uses.
+    """A model in eval mode for one of `INFERENCE_WAYS`, for inputs like `x`, with as many threads as torch uses.
 
-    int8 of the other two is ONNX Runtime's static quantisation of convolutions, channel by channel, calibrated on `x`.
-    Raises ImportError that says what to install where a library is missing.
+    For ONNX Runtime and OpenVINO, int8 is ONNX Runtime's static quantisation of convolutions, per channel, calibrated
+    on `x`. Raises ImportError, naming what to install, if a library is missing.
     """
     library, eight = way.removesuffix("-int8"), way.endswith("-int8")
     if library == "engine":

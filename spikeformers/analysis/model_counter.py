@@ -1,4 +1,4 @@
-"""Counting what a model computes, from outside: hooks say where, a dispatch mode sees every operation."""
+"""Counting a model's operations from outside: hooks track the current module, a dispatch mode sees every operation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from spikeformers.analysis.aten_counts import COUNTED, count_chain, learns
-from spikeformers.analysis.aten_parts import means
-from spikeformers.analysis.elementwise_counts import MADE, MOVES, count_unknown
+from spikeformers.analysis.aten_parts import rewrite
+from spikeformers.analysis.elementwise_counts import MOVES, SHAPE_ONLY, count_unknown
 from spikeformers.analysis.neuron_activity import NeuronActivity, is_neuron, multiplications_of, steps_of
 from spikeformers.analysis.operands import Operand
 from spikeformers.analysis.origins import Origin, moved
@@ -23,11 +23,11 @@ from spikeformers.analysis.synaptic_ops import Layer, Operations, Place
 
 
 class Counter(Operations, TorchDispatchMode):
-    """Counts every operation of a model while a `with counter.batch(samples)` block runs.
+    """Counts every operation of a model inside a `with counter.batch(samples)` block.
 
-    The model computes what it always does. What is compiled runs as it is written meanwhile, in the model's own
-    precision. Of a part that folds into a single convolution at inference (`RepConv`) that convolution is counted.
-    Within a neuron nothing is counted but its update.
+    Counting does not change the model's outputs. Compiled modules run uncompiled, in the model's own precision. A part
+    that folds into a single convolution at inference (`RepConv`) counts as that convolution. A neuron counts as its
+    update only.
     """
 
     def __init__(self, model: nn.Module):
@@ -37,16 +37,16 @@ class Counter(Operations, TorchDispatchMode):
         self.samples = 0
         self._chains = {m: _folded_shape(m) for m in model.modules() if _is_chain(m)}
         self._rerun: dict[str, tuple[nn.Module, Tensor]] = {}
-        self._apart: list[str] = []  # operations whose parts are being counted
-        self._depth = 0  # inside of a module in which nothing is counted
+        self._apart: list[str] = []  # composite operations being counted by their parts
+        self._depth = 0  # above 0 inside a module in which nothing is counted
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # nothing is compiled here, and PyTorch's guard against it costs more than the counting
+        return False  # nothing is compiled here, and PyTorch's check costs more time than the counting
 
     @contextmanager
     def batch(self, samples: int) -> Iterator[None]:
-        """One call of the model with so many samples."""
+        """Counts one call of the model with this number of samples."""
         self.samples += samples
         self.begin(samples)
         for activity in self.activity.values():
@@ -59,12 +59,12 @@ class Counter(Operations, TorchDispatchMode):
                 on.enter_context(torch.compiler.set_stance("force_eager"))
             on.enter_context(torch.autocast(_device(self.model), enabled=False))
             on.enter_context(_no_fast_path())
-            on.enter_context(torch.inference_mode(False))  # in it some operations are not taken apart
+            on.enter_context(torch.inference_mode(False))  # inference mode does not decompose some operations
             on.enter_context(torch.no_grad())
             on.enter_context(self)
             yield
         self.settle_factors()
-        self.begin(0)  # lets go of what it has seen last
+        self.begin(0)  # frees the last batch's tensors
         self._name_classifier()
 
     def _enter(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
@@ -78,13 +78,13 @@ class Counter(Operations, TorchDispatchMode):
             if opaque and not self._depth:
                 for origin in self.origins.among((inputs, named)):
                     origin.absorbs()
-                self.__exit__(None, None, None)  # nothing inside is seen, and nothing slows down
+                self.__exit__(None, None, None)  # operations inside are not counted, and run at full speed
                 if module in self._chains:
                     count_chain(self, inputs[0], *self._chains[module])
             self._depth += self._depth > 0 or opaque
             x = inputs[0] if inputs else None
             if isinstance(x, Tensor) and x.ndim == 5 and x.shape[0] > 1 and x.stride(0) == 0:
-                return (x.contiguous(), *inputs[1:]), named  # one image at all steps: computed at each, not once
+                return (x.contiguous(), *inputs[1:]), named  # an image repeated at all steps: compute every step
             return None
 
         return enter
@@ -93,7 +93,7 @@ class Counter(Operations, TorchDispatchMode):
         name = self.stack.pop().name
         for own in getattr(module, "reruns", ()):
             if last := self._rerun.pop(f"{name}.{own}", None):
-                self.__exit__(None, None, None)  # what counting computes is not the model's
+                self.__exit__(None, None, None)  # do not count the counting itself
                 self._count_neuron(f"{name}.{own}", last[0], last[1][:-1])
                 self.__enter__()
         if not self._depth:
@@ -108,7 +108,7 @@ class Counter(Operations, TorchDispatchMode):
         if is_neuron(module) and isinstance(output, Tensor):
             own = name.rpartition(".")[2]
             if self.stack and own in getattr(self.stack[-1].module, "reruns", ()):
-                self._rerun[name] = (module, output)  # its last call has all that is used of those before
+                self._rerun[name] = (module, output)  # the last call contains all outputs used of earlier ones
             else:
                 self._count_neuron(name, module, output)
             if self.stack:
@@ -116,22 +116,22 @@ class Counter(Operations, TorchDispatchMode):
         self.__enter__()
 
     def _arrive(self, tree: Any) -> None:
-        """Tensors come from where nothing is seen: the model's input, and what neurons put out."""
+        """Registers tensors that no counted operation made: the model's input and neuron outputs."""
         for x in tree_leaves(tree):
             if isinstance(x, Tensor):
                 self.origins.set(x, Origin(x.numel()))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, func.overloadpacket.__name__
-        if _is_made_of_others(func):  # it comes whole where no gradient could be asked for
+        if _is_composite(func):  # without gradients, PyTorch dispatches it undecomposed
             with self:
                 return func.decompose(*args, **kwargs)
         if _is_view(func):
             output = func(*args, **kwargs)
-            if name == "lift_fresh":  # a constant that was made of numbers just now
+            if name == "lift_fresh":  # a new constant
                 self.origins.set(output, None)
             return output
-        if func._schema.is_mutable and name.endswith("_"):  # seen before it overwrites what it takes
+        if func._schema.is_mutable and name.endswith("_"):  # count before it overwrites its input
             origin = self._count(func, name.removesuffix("_"), args[0], args, kwargs)
             output = func(*args, **kwargs)
         else:
@@ -141,19 +141,19 @@ class Counter(Operations, TorchDispatchMode):
         return output
 
     def _count(self, func: Any, name: str, y: Any, args: Any, kwargs: Any) -> Origin | None:
-        """Counts an operation, and says where its result is from; what depends on no input is done once, and free."""
+        """Counts an operation and returns the origin of its result. Constants are computed once, and cost nothing."""
         read, random = self.origins.among((args, kwargs)), torch.Tag.nondeterministic_seeded in func.tags
-        if not (read or random) or name in MADE:
+        if not (read or random) or name in SHAPE_ONLY:
             return None
         outputs = [x for x in tree_leaves(y) if isinstance(x, Tensor)]
         elements = sum(x.numel() for x in outputs)
         if not self.stack or name in MOVES:
             return moved(*read, elements=elements)
         origin, count = None, COUNTED.get(name)
-        if any(x.layout != torch.strided for x in outputs):  # sparse: where that is read is not followed
+        if any(x.layout != torch.strided for x in outputs):  # sparse tensors are not tracked
             count_unknown(self, y, args, kwargs, label=[*self._apart, name][0])
             return None
-        if run := means(func, name, self, args, kwargs):
+        if run := rewrite(func, name, self, args, kwargs):
             return self._take_apart(name, run)[1]
         if count is not None and not learns(name, args):
             origin = count(self, y, args, kwargs)
@@ -169,7 +169,7 @@ class Counter(Operations, TorchDispatchMode):
         return origin or Origin(elements)
 
     def _take_apart(self, name: str, run: Callable[[], Any]) -> tuple[bool, Origin | None]:
-        """Counts the parts of an operation as they run; whether it has any, and the origin of their result."""
+        """Counts the parts of an operation while they run. Returns whether it has any, and their result's origin."""
         if name in self._apart:
             return False, None
         self._apart.append(name)
@@ -211,18 +211,18 @@ class Counter(Operations, TorchDispatchMode):
 
 @cache
 def _is_view(func: Any) -> bool:
-    """Whether an operation gives what it was given, in another shape."""
+    """Whether an operation returns a view of its input."""
     return not func._schema.is_mutable and any(result.alias_info is not None for result in func._schema.returns)
 
 
 @cache
-def _is_made_of_others(func: Any) -> bool:
+def _is_composite(func: Any) -> bool:
     return func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
 
 
 def _decomposed(func: Any, name: str) -> Callable[..., Any] | None:
-    """What PyTorch itself takes an operation apart into, of the one that overwrites nothing."""
-    from torch._decomp import decomposition_table  # takes seconds, and is rarely needed
+    """PyTorch's own decomposition of an operation, or of its variant that is not in place."""
+    from torch._decomp import decomposition_table  # takes seconds to import, and is rarely needed
 
     if func._schema.is_mutable:
         func = getattr(getattr(torch.ops.aten, name, None), func._overloadname.removesuffix("out") or "default", None)
@@ -230,7 +230,7 @@ def _decomposed(func: Any, name: str) -> Callable[..., Any] | None:
 
 
 def _is_chain(module: nn.Module) -> bool:
-    """Whether a part is several linear layers that fold into one at inference."""
+    """Whether a part consists of several linear layers that fold into one at inference."""
     return hasattr(module, "folded") and sum(isinstance(m, nn.Conv2d) for m in module.modules()) > 1
 
 
@@ -246,7 +246,7 @@ def _device(model: nn.Module) -> str:
 
 @contextmanager
 def _no_fast_path() -> Iterator[None]:
-    """PyTorch's own transformer layers run operation by operation meanwhile."""
+    """Makes PyTorch's own transformer layers run operation by operation."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

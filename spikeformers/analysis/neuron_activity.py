@@ -1,4 +1,4 @@
-"""What the neurons of a model do: how often they fire, at which steps, and which never or always."""
+"""Spikes of neuron layers: rates by step and by neuron, silent and saturated neurons."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,26 +9,26 @@ from torch import Tensor, nn
 
 @dataclass
 class NeuronActivity:
-    """The spikes of one layer of neurons, added up over any number of batches.
+    """The spikes of one neuron layer, summed over batches.
 
-    `by_step` are outputs other than 0 at each step, over all samples; `by_neuron` at each neuron, over samples and
-    steps, in the shape of one sample's layer. Each step of the model is `sub_steps` of theirs.
+    `by_step` counts nonzero outputs at each step, over neurons and samples; `by_neuron` counts them for each neuron,
+    over samples and steps, in the shape of one sample. Each step of the model has `sub_steps` steps of the neuron.
     """
 
     name: str
     kind: str
     by_step: Tensor | None = None  # T
-    by_neuron: Tensor | None = None  # C H W, or whatever a sample has
+    by_neuron: Tensor | None = None  # C H W, or another shape of a sample
     samples: int = 0
     sub_steps: int = 1
     _step: int = 0
 
     def begin(self) -> None:
-        """A new batch begins, with step 0."""
+        """Begins a new batch, at step 0."""
         self._step = 0
 
     def add(self, spikes: Tensor, steps: int, samples: int) -> int:
-        """Takes in `[T, B, ...]`, all `steps` at once, or `[B, ...]`, one step after another; how many fired."""
+        """Adds outputs `[T, B, ...]` of all `steps`, or `[B, ...]` of one step. Returns the number of nonzero ones."""
         by_place = _fired(spikes.detach(), steps, samples)  # T neurons
         by_step, by_neuron = by_place.sum(1), by_place.sum(0)
         first, self._step = self._step, self._step + steps
@@ -74,36 +74,36 @@ class NeuronActivity:
 
 
 def _fired(spikes: Tensor, steps: int, samples: int) -> Tensor:
-    """How many samples each neuron fired for at each step: `[T, B, ...] -> [T, ...]`, the rest in one row."""
+    """The number of samples for which each neuron fired at each step: `[T, B, ...] -> [T, neurons]`."""
     fired = spikes if spikes.dtype in (torch.float32, torch.float64) else spikes.float()
     fired = fired.abs().sign()
     if steps * samples != spikes[..., None].shape[0] * spikes[..., None].shape[1]:
         return fired.reshape(steps, samples, -1).sum(1).long()
-    axes = sorted(range(2, spikes.ndim), key=lambda axis: -spikes.stride(axis))  # along memory, where sums are fast
+    axes = sorted(range(2, spikes.ndim), key=lambda axis: -spikes.stride(axis))  # in memory order: sums are fast
     by_place = fired.permute(0, 1, *axes).sum(1)
     back = [0, *(1 + axes.index(axis) for axis in range(2, spikes.ndim))]
     return by_place.permute(back).reshape(steps, -1).long()
 
 
 def is_neuron(module: nn.Module) -> bool:
-    """Whether a module is a layer of neurons: one that declares `levels`, or one of SpikingJelly's."""
+    """Whether a module is a neuron layer: it declares `levels`, or is one of SpikingJelly's."""
     return hasattr(module, "levels") or (hasattr(module, "v_threshold") and hasattr(module, "surrogate_function"))
 
 
 def multiplications_of(neuron: nn.Module) -> int:
-    """How often a neuron's update multiplies at a step: as it declares, or once where its membrane leaks."""
+    """Multiplications per neuron and step: as the neuron declares, or 1 if its membrane leaks."""
     neuron = getattr(neuron, "node", neuron)
     leaks = any(hasattr(neuron, name) for name in ("tau", "w", "decay"))
     return getattr(neuron, "multiplications", int(leaks))
 
 
 def steps_of(neuron: nn.Module, spikes: Tensor) -> int:
-    """How many steps one call of a neuron covers: the first axis, but for SpikingJelly's single-step mode."""
+    """How many steps one call of a neuron covers: the first axis, or 1 in SpikingJelly's single-step mode."""
     return 1 if getattr(neuron, "step_mode", "m") == "s" else spikes.shape[0]
 
 
 def units_of(model: nn.Module) -> tuple[float, ...]:
-    """What one spike of each kind of neuron in a model is worth, 1 among them, the largest first."""
+    """The values of one spike of the neurons in a model, always including 1, largest first."""
     units = {1.0}
     for module in model.modules():
         units |= {

@@ -1,4 +1,4 @@
-"""What the tensors of a product hold: spikes, counts of spikes, or real numbers."""
+"""Classifying the operands of a product: spikes, counts of spikes, or real numbers."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,24 +13,24 @@ _ROW = 2**16  # numbers of at most 256 that float32 adds exactly
 
 @dataclass
 class Operand:
-    """All that was seen on one side of a product, over any number of batches.
+    """One operand of a product, over any number of batches.
 
-    A tensor is made of spikes where each of its numbers is a whole multiple of `unit`, what one spike is worth; the
-    multiple is how many spikes it stands for. `unit` is None where none of the network's fits: then the numbers are
-    real, `example` is one that is no multiple, and `spikes` means nothing.
+    A tensor consists of spikes if each of its numbers is a whole multiple of `unit`, the value of one spike. The
+    multiple is the number of spikes. If none of the network's units fits, `unit` is None: the numbers are real,
+    `example` is one that is not a multiple, and `spikes` has no meaning.
     """
 
     elements: int = 0
     nonzeros: int = 0
-    spikes: int = 0  # the sum of the multiples' magnitudes
-    most: int = 0  # the largest of them
+    spikes: int = 0  # the sum of the absolute multiples
+    most: int = 0  # the largest absolute multiple
     negative: bool = False
     unit: float | None = 1.0
     example: float | None = None
 
     @property
     def kind(self) -> str:
-        """`binary`, `ternary`, `integer`, as are spikes that are not worth 1, or `real`; empty where none were seen."""
+        """`binary`, `ternary`, `integer` (also spikes of a value other than 1) or `real`; empty without elements."""
         if not self.elements:
             return ""
         if self.unit is None:
@@ -41,17 +41,17 @@ class Operand:
 
     @property
     def rate(self) -> float:
-        """The share that is not 0."""
+        """The share of nonzero elements."""
         return self.nonzeros / self.elements if self.elements else 0.0
 
     def add(self, other: "Operand") -> None:
-        """Takes in what another batch held, both counted in the same unit."""
+        """Adds another batch, counted in the same unit."""
         self.elements += other.elements
         self.nonzeros += other.nonzeros
         self.spikes += other.spikes
         if self.unit is None or other.unit is None:
             self.unit = None
-        elif other.most:  # nothing but 0 fits every unit
+        elif other.most:  # a tensor of zeros fits every unit
             self.unit = min(self.unit, other.unit) if self.most else other.unit
         self.most = max(self.most, other.most)
         self.negative |= other.negative
@@ -64,7 +64,7 @@ class Operand:
 
 @dataclass
 class Seen:
-    """One tensor and what it holds: 1 where it is not 0, and `counts` of spikes where those are not the same."""
+    """A classified tensor: `nonzero` is 1 where it is not 0; `counts` are its spikes, None if equal to `nonzero`."""
 
     operand: Operand
     nonzero: Tensor
@@ -76,7 +76,7 @@ class Seen:
 
 
 def look(x: Tensor, units: Sequence[float]) -> Seen:
-    """Finds out what a tensor holds, trying `units` from the largest on; spikes are counted in the smallest of them."""
+    """Classifies a tensor. Tries `units` from the largest on, and counts spikes in the smallest unit."""
     x = x.detach()
     if x.is_complex():
         nonzero = x.ne(0).float()
@@ -89,9 +89,9 @@ def look(x: Tensor, units: Sequence[float]) -> Seen:
         return Seen(operand, x)
     flat = in_memory_order(x)
     low, high = (float(bound) for bound in flat.aminmax())
-    # between 0 and 1 no term of this sum is below 0, so that it is 0 for 0 and 1 alone
+    # for numbers in [0, 1] every term of this sum is at least 0, so it is 0 only for numbers 0 and 1
     binary = low >= 0 and high <= 1 and _whole(flat[:256], 1.0) and float((flat * (1 - flat)).sum()) == 0
-    finite = isfinite(low) and isfinite(high)  # a mask's -inf is no count of spikes
+    finite = isfinite(low) and isfinite(high)  # -inf in a mask is not a count of spikes
     operand.unit = 1.0 if binary else next((unit for unit in units if finite and _made_of(flat, unit)), None)
     nonzero = x if binary else x.abs().sign()
     operand.nonzeros = total(nonzero)
@@ -111,20 +111,20 @@ def look(x: Tensor, units: Sequence[float]) -> Seen:
 
 
 def total(amount: Tensor) -> int:
-    """The sum of whole numbers, exactly."""
+    """The exact sum of integers."""
     flat = in_memory_order(amount)
     rows = [flat[i : i + _ROW].sum() for i in range(0, len(flat), _ROW)]
     return sum(map(int, torch.stack(rows).tolist())) if rows else 0
 
 
 def in_memory_order(x: Tensor) -> Tensor:
-    """A tensor's numbers in a row, `[...] -> [N]`, without a copy where its memory has no gaps, whatever its format."""
+    """A tensor flattened in memory order, `[...] -> [N]`, without a copy if its memory has no gaps."""
     order = sorted(range(x.ndim), key=lambda axis: -x.stride(axis))
     return x.permute(order).reshape(-1)
 
 
 def _made_of(flat: Tensor, unit: float) -> bool:
-    return _whole(flat[:256], unit) and _whole(flat, unit)  # real numbers show at once
+    return _whole(flat[:256], unit) and _whole(flat, unit)  # a few numbers usually decide
 
 
 def _whole(x: Tensor, unit: float) -> bool:

@@ -1,4 +1,4 @@
-"""Where tensors come from and what reads them: what depends on the input, and which constant factors disappear."""
+"""Tracking the origins and readers of tensors, to find which depend on the input and which constant factors fold."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from torch.utils._pytree import tree_leaves
 
 @dataclass(eq=False)
 class Origin:
-    """What made a tensor that depends on the input, and what reads its numbers.
+    """The origin of a tensor that depends on the input, with its readers.
 
-    A constant factor goes into what is `affine`, weights whose product the tensor is, if nothing reads that without
-    it; and into what `absorbs`, the threshold of a neuron or the weights of a product, if nothing else reads its
-    result. What only moves or sums numbers, of its `parents`, passes it on.
+    A constant factor folds backwards into an `affine` origin, a product with weights, if every reader of the product
+    applies the factor. It folds forwards into readers that absorb it, a neuron's threshold or a product's weights, if
+    there are no other readers. Operations that only move or sum numbers pass factors on to their `parents`.
     """
 
     elements: int = 0
     affine: bool = False
-    biased: bool = False  # a constant was added already, and another one goes into it
+    biased: bool = False  # has a bias, into which another constant would fold
     parents: tuple[Origin, ...] = ()
     maker: str = ""  # the layer whose weights made it
-    readers: int = 0  # at first hand, but for factors
-    scaled: int = 0  # numbers that factors read at first hand
-    absorbed: int = 0  # readers at any hand that take a factor, or are one
-    others: int = 0  # those that do not
+    readers: int = 0  # direct readers other than factors
+    scaled: int = 0  # numbers read directly by factors
+    absorbed: int = 0  # direct and indirect readers that absorb a factor, or are one
+    others: int = 0  # direct and indirect readers that do not
 
     def line(self) -> Iterator[Origin]:
-        """This one, and all that it is made of."""
+        """This origin and all its ancestors."""
         waiting, known = [self], {id(self)}
         while waiting:
             origin = waiting.pop()
@@ -42,29 +42,29 @@ class Origin:
             waiting += new
 
     def absorbs(self) -> None:
-        """Something reads it that a factor goes into."""
+        """Records a reader that absorbs a factor."""
         self.readers += 1
         for origin in self.line():
             origin.absorbed += 1
 
     def is_scaled(self, elements: int) -> None:
-        """So many of its numbers are multiplied by a constant."""
+        """Records that `elements` of its numbers are multiplied by a constant."""
         self.scaled += elements
         for origin in self.line():
             origin.absorbed += 1
 
     def is_read(self) -> None:
-        """Anything else reads it."""
+        """Records any other reader."""
         self.readers += 1
         self.is_summed()
 
     def is_summed(self) -> None:
-        """It is added to what a factor of its own does not reach."""
+        """Records that it is added to a tensor that its factor does not reach."""
         for origin in self.line():
             origin.others += 1
 
     def takes_a_factor(self) -> bool:
-        """Whether nothing reads what made it but by way of factors, once all that reads it has."""
+        """Whether all its numbers are read by factors only. Call it once all readers are recorded."""
         if not self.affine or self.readers or self.scaled > self.elements:
             return False
         line = [*self.line()]
@@ -72,12 +72,12 @@ class Origin:
         return all(origin.readers == ways[id(origin)] and not origin.scaled for origin in line[1:])
 
     def passes_a_factor(self) -> bool:
-        """Whether all that reads it takes a factor that it was multiplied by, or has one of its own."""
+        """Whether every reader absorbs a factor, or is one."""
         return not self.others and self.absorbed > 0
 
 
 def moved(*origins: Origin | None, elements: int = 0, biased: bool = False) -> Origin:
-    """What holds the same numbers, or their sum, as far as they depend on the input."""
+    """The origin of a tensor with the same numbers as others, or their sum. Constants among them are None."""
     parents = tuple(origin for origin in origins if origin is not None)
     for parent in parents:
         parent.readers += 1
@@ -87,7 +87,7 @@ def moved(*origins: Origin | None, elements: int = 0, biased: bool = False) -> O
 
 
 class Origins:
-    """The origins of the tensors of one call, by their memory; what has none is a constant."""
+    """The origins of the tensors in one call, by memory address. A tensor without origin is a constant."""
 
     def __init__(self) -> None:
         self._by_memory: dict[int, Origin] = {}
@@ -96,16 +96,16 @@ class Origins:
         self._by_memory.clear()
 
     def of(self, x: Any) -> Origin | None:
-        """What made `x`, or None for a number or a tensor that no input has a part in."""
+        """The origin of `x`, or None for a number or a tensor that does not depend on the input."""
         return self._by_memory.get(x.untyped_storage().data_ptr()) if _has_memory(x) else None
 
     def among(self, tree: Any) -> list[Origin]:
-        """Those of all tensors in arguments, each once."""
+        """The distinct origins of all tensors in a tree of arguments."""
         found = {id(origin): origin for x in tree_leaves(tree) if (origin := self.of(x)) is not None}
         return [*found.values()]
 
     def set(self, tree: Any, origin: Origin | None) -> None:
-        """Every tensor in a tree was made so; None is a constant."""
+        """Sets the origin of every tensor in a tree; None marks constants."""
         for x in tree_leaves(tree):
             if not _has_memory(x) or not (memory := x.untyped_storage().data_ptr()):
                 continue
@@ -116,4 +116,4 @@ class Origins:
 
 
 def _has_memory(x: Any) -> bool:
-    return isinstance(x, Tensor) and x.layout == torch.strided  # a sparse one has that of its parts
+    return isinstance(x, Tensor) and x.layout == torch.strided  # a sparse tensor has none of its own

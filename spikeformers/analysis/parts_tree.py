@@ -1,4 +1,4 @@
-"""A model as a tree of its parts, with the shapes that pass and the parameters they hold."""
+"""A model as a tree of parts, with output shapes and parameters."""
 
 import copy
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from spikeformers.models import SpikingTransformer
 
 @dataclass(frozen=True)
 class Part:
-    """One line of the tree: how deep, which part, what leaves it for a batch of one, and its parameters."""
+    """One line of the tree: depth, name and kind of a part, its output shape for one image, and its parameters."""
 
     depth: int
     name: str
@@ -24,13 +24,20 @@ class Part:
 
 
 def parts_tree(model: SpikingTransformer) -> list[Part]:
-    """The parts of a model, parents first; blocks that equal the one before them are one line, `blocks.1-7`.
+    """The parts of a model as a list of lines, parents first.
 
-    Shapes are those of one image of the model's own size, found without computing anything.
+    Args:
+        model: is not run; shapes come from a copy on the meta device.
+
+    Returns:
+        One entry per part, with output shapes for one image of the model's own size. Equal consecutive blocks share an
+        entry, `1-7`.
     """
     memo = {id(x): x.data.to("meta") for x in model.buffers()}
     memo |= {id(x): nn.Parameter(x.data.to("meta"), x.requires_grad) for x in model.parameters()}
-    twin = copy.deepcopy(model, memo).eval()  # as it stands, folded or edited: no config has that
+    twin = copy.deepcopy(
+        model, memo
+    ).eval()  # not rebuilt from the config, which does not know later edits such as folding
     image = torch.empty(1, twin.in_channels, twin.image_size, twin.image_size, device="meta")
     shapes: dict[nn.Module, tuple[int, ...]] = {}
 
@@ -42,7 +49,7 @@ def parts_tree(model: SpikingTransformer) -> list[Part]:
         twin(image)
     for hook in hooks:
         hook.remove()
-    if len(twin.blocks):  # called one by one
+    if len(twin.blocks):  # blocks are called one by one
         shapes[twin.blocks] = shapes[twin.blocks[-1]]
     return [Part(0, "", type(twin).__name__, shapes.get(twin), _count(twin)), *_lines(twin, shapes, 1)]
 
@@ -63,7 +70,7 @@ def _lines(module: nn.Module, shapes: dict[nn.Module, tuple[int, ...]], depth: i
         yield Part(
             depth, label, kind, shapes.get(child), _count(child) * (int(last) - int(name) + 1 if last != name else 1)
         )
-        if not isinstance(child, ConvNorm):  # its two layers say no more than its own line
+        if not isinstance(child, ConvNorm):  # its two layers add no information
             yield from _lines(child, shapes, depth + 1)
 
 

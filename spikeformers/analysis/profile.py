@@ -1,4 +1,4 @@
-"""What a model computes on real inputs: operations, firing and energy, as one small object."""
+"""Profiling a model on real inputs: operations, firing and energy."""
 
 import csv
 import io
@@ -18,7 +18,16 @@ from spikeformers.analysis.synaptic_ops import Layer
 
 @dataclass(frozen=True)
 class Profile:
-    """Operations of every layer and spikes of every neuron, exact integers over `samples` inputs of `steps` steps."""
+    """Operations of every layer and spikes of every neuron layer: exact integers, summed over `samples` inputs.
+
+    Attributes:
+        model: the model's name.
+        samples: number of inputs.
+        steps: time steps of an input.
+        layers: operations, in the order of execution.
+        activity: neuron layers, in the order of execution.
+        costs: picojoules per operation.
+    """
 
     model: str
     samples: int
@@ -28,19 +37,19 @@ class Profile:
     costs: Costs = HOROWITZ
 
     def total(self, convention: str | Convention = "strict", costs: Costs | None = None) -> Energy:
-        """What one input costs. Raises ValueError for an unknown convention."""
+        """The mean cost of one input. Raises ValueError for an unknown convention."""
         counted = find_convention(convention) if isinstance(convention, str) else convention
         return counted.energy(self.layers, self.samples, costs or self.costs)
 
     def by_layer(self, convention: str | Convention = "strict") -> list[tuple[Layer, Energy]]:
-        """Every layer that costs something, with what it costs an input."""
+        """The layers that cost anything, each with its mean cost per input."""
         counted = find_convention(convention) if isinstance(convention, str) else convention
         costs = [(layer, counted.energy([layer], self.samples, self.costs)) for layer in self.layers]
         return [(layer, energy) for layer, energy in costs if energy.ac or energy.mac]
 
     @property
     def uncounted(self) -> list[str]:
-        """Operations on numbers that were seen, whose cost is in no total: `blocks.0.attn.erfinv1`."""
+        """Operations of unknown cost, which no total includes: `blocks.0.attn.erfinv1`."""
         return [layer.name for layer in self.layers if layer.op == "unknown"]
 
     def describe(self) -> dict[str, Any]:
@@ -61,7 +70,7 @@ class Profile:
         return json.dumps(self.describe(), indent=2)
 
     def to_csv(self) -> str:
-        """One row a layer: FLOPs, rates, kinds, and AC and MAC an input by every convention."""
+        """One row per layer: FLOPs, rates, kinds, and ACs and MACs per input by every convention."""
         table = io.StringIO()
         counts = [f"{what}_{name}" for name in CONVENTIONS for what in ("ac", "mac")]
         columns = [
@@ -82,17 +91,24 @@ class Profile:
 
 
 def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ, name: str | None = None) -> Profile:
-    """Runs a model on batches and counts what it does; the model is left as it was.
+    """Runs a model on batches and counts its operations and spikes.
 
         profile(model, loader).total("strict").millijoules
 
-    A batch is what the model takes, images `[B, ...]` or sequences `[T, B, C, H, W]`, alone or first in a tuple, with
-    labels behind it. It may be any model of ours, or of plain PyTorch with SpikingJelly's neurons, whose state is
-    cleared between batches. It runs in eval mode, uncompiled, in its own precision.
+    Args:
+        model: a model of this library, or any PyTorch module, also with SpikingJelly's neurons, whose state is reset
+            between batches. It runs in eval mode, uncompiled, in its own precision, and stays unchanged.
+        batches: images `[B, ...]` or sequences `[T, B, C, H, W]`, alone or first in a tuple with labels.
+        costs: picojoules per operation.
+        name: the model's name in the profile; by default the name in its config, or its class.
 
-    Raises ValueError where there is no batch.
+    Returns:
+        The profile, with exact integers.
+
+    Raises:
+        ValueError: there is no batch.
     """
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    model = getattr(model, "_orig_mod", model)  # the module inside torch.compile's wrapper
     counter = Counter(model)
     training = [module for module in model.modules() if module.training]
     model.eval()
@@ -109,7 +125,7 @@ def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ
         for module in training:
             module.training = True
     if not counter.samples:
-        raise ValueError("there is nothing to profile on: give at least one batch")
+        raise ValueError("there are no batches to profile on: give at least one")
     label = name or str(getattr(model, "config", {}).get("name") or type(model).__name__)
     steps = max((len(a.rates) // a.sub_steps for a in counter.activity.values()), default=1)
     layers = [_settled(layer, steps, counter.units[-1]) for layer in counter.layers.values()]
@@ -117,19 +133,19 @@ def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ
 
 
 def _settled(layer: Layer, steps: int, smallest_unit: float) -> Layer:
-    """A layer whose spikes are counted in its own unit, and which knows whether it is done at each step."""
+    """A layer with spikes counted in its own unit, and `passes` set to the steps or 1."""
     layer = deepcopy(layer)
     for side, events in ((layer.left, "left_events"), (layer.right, "right_events")):
         if side is not None and side.unit is not None:
             times = round(side.unit / smallest_unit)
             side.spikes, side.most = side.spikes // times, side.most // times
             setattr(layer, events, getattr(layer, events) // times)
-    layer.shown = steps if layer.shown % steps == 0 else 1
+    layer.passes = steps if layer.passes % steps == 0 else 1
     return layer
 
 
 def clear_states(model: nn.Module) -> None:
-    """Clears what SpikingJelly's neurons remember; of ours there is nothing to clear."""
+    """Resets SpikingJelly's neurons. This library's neurons keep no state."""
     for module in model.modules():
         if type(module).__module__.startswith("spikingjelly") and callable(clear := getattr(module, "reset", None)):
             clear()

@@ -1,4 +1,4 @@
-"""A report on one model: a page that needs nothing else, with its numbers and pictures as files beside it."""
+"""A report on one model: a self-contained page, with its numbers and pictures as files beside it."""
 
 import json
 import shutil
@@ -37,22 +37,22 @@ def write_report(
     shown: int = 2,
     progress: Callable[[Iterable[Any], str], Iterable[Any]] = lambda batches, what: batches,
 ) -> Report:
-    """Looks into a model on labelled batches, which are gone through twice, and leaves a report in `folder`.
+    """Analyses a model on labelled batches, which are iterated twice, and writes a report to `folder`.
 
-    Batches are `([B, C, H, W] or [T, B, C, H, W], [B])`. `convention` is the one that the page tells layer by layer,
-    `raster` the layer of neurons whose spikes are drawn, `shown` how many inputs' attention is.
+    Batches are `([B, C, H, W] or [T, B, C, H, W], [B])`. `convention` is used for the energy of each layer, `raster`
+    is the neuron layer whose spikes are drawn, `shown` the number of inputs whose attention is drawn.
 
-    Raises ValueError for an unknown convention or layer, for a folder that holds something else, and without batches.
+    Raises ValueError for an unknown convention or layer, for a folder with other contents, and without batches.
     """
     if convention not in CONVENTIONS:
-        raise ValueError(f"there is no energy convention {convention!r}: choose of {', '.join(CONVENTIONS)}")
+        raise ValueError(f"there is no energy convention {convention!r}: choose from {', '.join(CONVENTIONS)}")
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / SUMMARY).is_file():
-        raise ValueError(f"{folder} holds something that is no report: choose another folder with --out")
+        raise ValueError(f"{folder} has files but no report: choose another folder with --out")
     neurons = [name for name, module in model.named_modules() if hasattr(module, "levels")]
     raster = raster or next((name for name in reversed(neurons) if name.startswith("blocks")), neurons[-1])
     if raster not in neurons:
-        raise ValueError(f"there is no layer of neurons {raster!r}: choose one of {', '.join(neurons[:3])}, ...")
+        raise ValueError(f"there is no neuron layer {raster!r}: choose from {', '.join(neurons[:3])}, ...")
     found = profile(model, progress(batches, "counting"), costs=costs, name=title)
     try:
         check_causal(model)
@@ -119,16 +119,16 @@ def _draw(
     relevant = relevance(model, first).cpu()
     maps = attention_maps(model, first)
     for i in range(first.shape[1]):
-        said, true = (_class_of(int(k), classes) for k in (logits[i].argmax(), labels[i]))
-        of, frames = f"Input {i + 1}: {true}, taken for {said}", first[:, i].cpu()
+        predicted, true = (_class_of(int(k), classes) for k in (logits[i].argmax(), labels[i]))
+        of, frames = f"Input {i + 1}: {true}, predicted {predicted}", first[:, i].cpu()
         still = len(frames) > 1 and all(torch.equal(frame, frames[0]) for frame in frames)
         path = add("attention", f"input-{i + 1}.png", "The input", "input", of)
         draw.draw_input(frames[:1] if still else frames, path)
-        path = add("attention", f"relevance-{i + 1}.png", f"Relevance for {said}, step by step", "relevance", of)
+        path = add("attention", f"relevance-{i + 1}.png", f"Relevance for {predicted} at each step", "relevance", of)
         draw.draw_maps(frames, relevant[:, i, None], path, rows="")
         for drawn in maps:
             name = drawn.name.removesuffix(".core")
-            shows = f"{name}: {drawn.shows}" + ("" if drawn.values[:, i].any() else "; none here")
+            shows = f"{name}: {drawn.shows}" + ("" if drawn.values[:, i].any() else "; none for this input")
             path = add("attention", f"attention-{i + 1}-{name}.png", shows, f"attention of {name}", of)
             draw.draw_maps(frames, drawn.values[:, i].cpu(), path)
     return pictures

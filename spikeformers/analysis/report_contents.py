@@ -1,4 +1,4 @@
-"""What a report on one model holds."""
+"""The contents of a report on one model."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,15 +10,15 @@ from spikeformers.analysis.spike_audit import Finding, verdict
 
 @dataclass(frozen=True)
 class Report:
-    """What was found out of a model on its inputs; `write` leaves it in a folder."""
+    """The results of analysing a model, as `write_report` writes them to a folder."""
 
     title: str
-    about: dict[str, str]  # what the page says at its head
+    about: dict[str, str]  # entries in the head of the page
     profile: Profile
     findings: list[Finding]
     advice: list[str]
     answers: list[Anytime]
-    refused: str  # why there are no answers before the last step
+    refused: str  # why accuracy before the last step is missing, or ""
     top1: float
     convention: str
 
@@ -38,7 +38,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of the page: its file, what it is called, what one sees in it, and for which input."""
+    """A picture on the page: its file, caption, alternative text, and the input it belongs to."""
 
     file: str
     caption: str

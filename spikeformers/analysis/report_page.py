@@ -1,4 +1,4 @@
-"""The page of a report, with its pictures inside."""
+"""The page of a report, with embedded pictures."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def block_of(name: str) -> str:
 
 
 def page_of(report: Report, pictures: dict[str, list[Picture]], folder: Path) -> str:
-    """The page as HTML, with the pictures that lie in `folder`."""
+    """The page as HTML. Pictures are read from `folder` and embedded."""
     layers = report.profile.by_layer(report.convention)
     blocks: dict[str, float] = {}
     for layer, energy in layers:

@@ -1,4 +1,4 @@
-"""The pictures of a report: SVG for curves, PNG for what is made of pixels."""
+"""The pictures of a report: curves as SVG, images as PNG."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,9 +26,9 @@ from spikeformers.analysis.report_kit.figures import (
     style_axis,
 )
 
-_PIXELS = 96  # of a map in a mosaic
+_PIXELS = 96  # side of a tile in a mosaic
 _GAP = 3
-_DPI = 96  # a picture's pixels are those of a page
+_DPI = 96  # one pixel of a picture is one pixel of the page
 
 
 def draw_depth(activity: Sequence[NeuronActivity], file: Path) -> None:
@@ -38,7 +38,7 @@ def draw_depth(activity: Sequence[NeuronActivity], file: Path) -> None:
     axis.plot(depth, [layer.rate for layer in activity], color=BLUE, marker="o", markersize=3, label="firing rate")
     axis.plot(depth, [layer.silent for layer in activity], color=GREY, linestyle="--", label="silent")
     axis.plot(depth, [layer.saturated for layer in activity], color=RED, linestyle=":", label="saturated")
-    name_axes(axis, ("layer of neurons, from the input on", depth), ("share", (0, 1)))
+    name_axes(axis, ("neuron layer, counted from the input", depth), ("share", (0, 1)))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside upper center", ncols=3, frameon=False, labelcolor=GREY, fontsize=FONT - 1)
     save(figure, file)
@@ -62,14 +62,14 @@ def draw_anytime(answers: Sequence[Anytime], file: Path) -> None:
 
 
 def draw_raster(spikes: Tensor, file: Path, neurons: int = 96, samples: int = 16) -> tuple[int, int]:
-    """Spikes `[T, B, ...]` of some neurons, spread over the layer, for some samples, one after another in time.
+    """Draws spikes `[T, B, ...]` of neurons spread over the layer, for several samples in a row.
 
-    Returns how many of each are shown.
+    Returns the numbers of drawn neurons and samples.
     """
     spikes = spikes[:, :samples].flatten(2)  # T B neurons
-    shown = torch.linspace(0, spikes.shape[-1] - 1, min(neurons, spikes.shape[-1])).long()
+    chosen = torch.linspace(0, spikes.shape[-1] - 1, min(neurons, spikes.shape[-1])).long()
     steps, count = spikes.shape[:2]
-    rows = spikes[..., shown].transpose(0, 1).flatten(0, 1).T.float().numpy()  # neurons, B T
+    rows = spikes[..., chosen].transpose(0, 1).flatten(0, 1).T.float().numpy()  # neurons, B T
     figure, axis = new_chart(3.2)
     axis.imshow(rows != 0, cmap="Blues", aspect="auto", interpolation="nearest", vmin=0, vmax=1.3)
     for sample in range(1, count):
@@ -78,7 +78,7 @@ def draw_raster(spikes: Tensor, file: Path, neurons: int = 96, samples: int = 16
     axis.set_xlabel(f"sample, {steps} step{'s' * (steps > 1)} each")
     axis.set_ylabel("neuron")
     save(figure, file)
-    return len(shown), count
+    return len(chosen), count
 
 
 def draw_input(x: Tensor, file: Path) -> None:
@@ -87,7 +87,7 @@ def draw_input(x: Tensor, file: Path) -> None:
 
 
 def draw_maps(x: Tensor, maps: Tensor, file: Path, rows: str = "head") -> None:
-    """Maps `[T, M, h, w]` over their frames `[T, C, H, W]`: a row a head, a column a step, with a scale of colours."""
+    """Maps `[T, M, h, w]` over their frames `[T, C, H, W]`: a row per head, a column per step, with a colour scale."""
     most = float(maps.max())
     frames, heads = [_picture(frame) for frame in x], maps.transpose(0, 1) / (most or 1.0)
     tiles = [[_laid_over(frame, heat) for frame, heat in zip(frames, head, strict=True)] for head in heads]
@@ -95,7 +95,7 @@ def draw_maps(x: Tensor, maps: Tensor, file: Path, rows: str = "head") -> None:
 
 
 def _picture(frame: Tensor) -> np.ndarray:
-    """One frame `[C, H, W]` as `[P, P, 3]` in 0..1: grey, coloured, or events in blue and red on white."""
+    """One frame `[C, H, W]` as `[P, P, 3]` in 0..1: grey, colour, or events in blue and red on white."""
     frame = interpolate(frame[None].float(), (_PIXELS, _PIXELS), mode="nearest")[0]
     if frame.shape[0] == 2:
         off, on = (frame / frame.max().clamp(min=1e-9)).sqrt()
@@ -115,7 +115,7 @@ def _laid_over(picture: np.ndarray, heat: Tensor) -> np.ndarray:
 def _mosaic(
     tiles: Sequence[Sequence[np.ndarray]], file: Path, rows: str, columns: str, most: float | None = None
 ) -> None:
-    """Tiles `[P, P, 3]` with the numbers of their rows and columns, and a scale of colours from 0 to `most`."""
+    """Tiles `[P, P, 3]` with numbered rows and columns, and a colour scale from 0 to `most`."""
     side = _PIXELS + _GAP
     canvas = np.ones((len(tiles) * side - _GAP, len(tiles[0]) * side - _GAP, 4))
     canvas[..., 3] = 0  # the gaps are transparent

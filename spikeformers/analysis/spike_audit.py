@@ -1,4 +1,4 @@
-"""Is it really spike-driven? What the operands of every product are, and a verdict in words."""
+"""Auditing whether a model is spike-driven: the operands of every product, and a verdict in words."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ _FUNCTIONS = ("division", "function")
 
 @dataclass(frozen=True)
 class Finding:
-    """One product or function: what it takes, and whether that comes down to additions.
+    """One product or function, with its operands and a verdict on whether additions suffice for it.
 
-    `verdict` is `silent` where a side was never anything but 0, `additions` where one is binary or ternary, `counts`
-    where the spikes are counts, each as many additions or one multiplication, and `multiplications` where no side is
-    made of spikes, for a division and for a function such as `exp`. An operation that is not counted is `unknown`.
+    `verdict` is `silent` if one side was always 0, `additions` if one is binary or ternary, `counts` if one holds
+    spike counts (a count c costs c additions, or one multiplication), and `multiplications` if neither holds spikes,
+    for a division and for a function such as `exp`. Operations of unknown cost are `unknown`.
     """
 
     layer: Layer
@@ -36,7 +36,7 @@ class Finding:
 
     @property
     def operands(self) -> tuple[str, str]:
-        """Both sides in words: `nothing but 0`, `binary`, `counts up to 3`, `real, such as 0.37`, `weights`."""
+        """Both sides in words: `always 0`, `binary`, `counts up to 3`, `real, such as 0.37`, `weights`."""
         left, right, op = self.layer.left, self.layer.right, self.layer.op
         alone = "" if op in (*_FUNCTIONS, "unknown") else "a constant" if op == "scale" else "weights"
         return _in_words(left), alone if right is None else _in_words(right)
@@ -48,12 +48,23 @@ class Finding:
 
 
 def audit(profile: Profile) -> list[Finding]:
-    """What every product, element by element or with weights too, and every function of a profiled model takes."""
+    """A finding for every product and function of a profiled model.
+
+    Args:
+        profile: the model's profile.
+
+    Returns:
+        One entry per product (with weights, of activations, elementwise), function and operation of unknown cost.
+    """
     return [Finding(layer) for layer in profile.layers if layer.op in (*_PRODUCTS, *_FUNCTIONS, "unknown")]
 
 
 def verdict(findings: list[Finding]) -> str:
-    """A few sentences on the whole: which products are additions, which are not, and why."""
+    """A few sentences on which products are additions, which are not, and why.
+
+    Args:
+        findings: what `audit` returns.
+    """
     return " ".join(_sentences(findings))
 
 
@@ -67,25 +78,25 @@ def _sentences(every: list[Finding]) -> Iterator[str]:
     added = len(findings) - len(broken) - len(silent)
     if within or functions:
         others = f", {len(broken)} do not" if broken else ""
-        yield f"Not spike-driven throughout: {added} of {len(findings)} products only add{others}."
+        yield f"Not entirely spike-driven: {added} of {len(findings)} products only add{others}."
     else:
-        known = ", as far as is known" if unknown else ""
+        known = ", except for unknown operations" if unknown else ""
         yield f"Spike-driven{known}: {added} of {len(findings)} products only add."
     for finding in broken:
         if finding.layer.role == "first" and finding.verdict == "multiplications":
             yield f"The first convolution, {finding.layer.name}, multiplies the image, {_in_words(finding.layer.left)}."
     if silent:
-        yield f"{_products(silent)} {'are' if len(silent) > 1 else 'is'} silent: one side is 0 throughout."
+        yield f"{_products(silent)} {'are' if len(silent) > 1 else 'is'} silent: one side is always 0."
     if counts := [finding for finding in within if finding.verdict == "counts"]:
         most = max(finding.layer.left.most for finding in counts)
-        yield f"{_products(counts)} of counts of spikes, up to {most}: as many additions each, or one multiplication."
-        yield "Shortcuts that add spikes (SEW) and integer neurons make counts."
+        yield f"{_products(counts)} of spike counts up to {most}: a count c costs c additions, or one multiplication."
+        yield "Counts come from shortcuts that add spikes (SEW) and from integer neurons."
     if real := [finding for finding in within if finding.verdict == "multiplications"]:
-        yield f"{_products(real)} of real numbers, there {_in_words(real[0].layer.left)}: multiplications in full."
+        yield f"{_products(real)} of real numbers, there {_in_words(real[0].layer.left)}: full multiplications."
     if functions:
-        yield f"{_products(functions, 'function')} of {_in_words(functions[0].layer.left)}: multiplications at least."
+        yield f"{_products(functions, 'function')} of {_in_words(functions[0].layer.left)}: at least multiplications."
     if unknown:
-        yield f"{_products(unknown, 'operation')} not counted: nothing is known of the cost."
+        yield f"{_products(unknown, 'operation')} not counted: the cost is unknown."
     if last := [finding for finding in broken if finding.layer.role == "classifier"]:
         yield f"The classifier, {last[0].layer.name}, reads {_in_words(last[0].layer.left)}."
     products = [f for f in findings if f.layer.op == "product" and f.verdict == "additions"]
@@ -99,7 +110,7 @@ def _kinds(layer: Layer) -> set[str]:
 
 def _in_words(side: Operand) -> str:
     if side.elements and not side.nonzeros:
-        return "nothing but 0"
+        return "always 0"
     if side.kind == "integer":
         worth = "" if side.unit == 1 else f" worth {side.unit:g}"
         return f"counts up to {side.most}{worth}"
@@ -107,6 +118,6 @@ def _in_words(side: Operand) -> str:
 
 
 def _products(findings: list[Finding], what: str = "product") -> str:
-    """`3 products, blocks.0.attn.core.q.conv the first,`."""
+    """`3 products (the first is blocks.0.attn.core.q.conv)`, or `One product (blocks.0.attn.core.q.conv)`."""
     count, first = len(findings), findings[0].layer.name
-    return f"{count} {what}s, {first} the first," if count > 1 else f"One {what}, {first},"
+    return f"{count} {what}s (the first is {first})" if count > 1 else f"One {what} ({first})"

@@ -1,4 +1,4 @@
-"""The layers of a model, and what each of its operations did."""
+"""The layers of a model with counts of their operations."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from spikeformers.analysis.origins import Origin, Origins
 
 @dataclass
 class Layer:
-    """One operation of a model with all that it did, over any number of batches.
+    """One operation of a model, with counts over any number of batches.
 
-    `name` is the module that does it and, where that does several, which of them. `op` is `convolution`, `linear`,
-    `product` (of two activations), `mask` (element by element), `scale` (by a constant that goes into no weights and no
-    threshold), `division`, `function` (such as `exp`), `add`, `bias` (what a folded norm leaves), `sum`, `scan` (a
-    running sum), `pool`, `compare`, `select` (by a condition), `neuron` (an update; `left` is what comes out) or
-    `unknown`, an operation that is not counted. `right` is None where the other side is weights.
+    `name` is the module and, if it has several operations, the operation's label. `op` is `convolution`, `linear`,
+    `product` (of two activations), `mask` (elementwise product), `scale` (by a constant that does not fold into weights
+    or a threshold), `division`, `function` (such as `exp`), `add`, `bias` (also of a folded norm), `sum`, `scan` (a
+    cumulative sum), `pool`, `compare`, `select` (by a condition), `neuron` (an update; `left` is its output) or
+    `unknown`, an operation of unknown cost. `right` is None if the other side is weights.
     """
 
     name: str
     op: str
     left: Operand = field(default_factory=Operand)
     right: Operand | None = None
-    role: str = ""  # `first`, ahead of any neuron; `classifier`
+    role: str = ""  # `first`, before any neuron, or `classifier`
     attention: bool = False  # inside an attention part
     macs: int = 0  # multiplications as papers count them, padding included
-    dense: int = 0  # those that have an input
-    hits: int = 0  # those neither of whose sides is 0
-    left_events: int = 0  # hits, each as often as its left number has spikes
+    dense: int = 0  # multiplications without padding
+    hits: int = 0  # multiplications with both sides nonzero
+    left_events: int = 0  # hits weighted by the number of spikes on the left
     right_events: int = 0
-    biased: int = 0  # outputs that get a bias of the layer's own, before any norm is folded
-    linear: int = 0  # of a product of (q k^T) v: the multiplications of q (k^T v) in its place
-    keys: Operand | None = None  # k, of the second product of (q k^T) v
-    shown: int = 1  # how often one sample passes: T, or 1 for what is done once
-    multiplications: int = 0  # of a neuron's update
-    resets: bool = True  # of a neuron: whether a spike changes its membrane
-    sides: tuple[str, str] = ("", "")  # the neurons that the two sides come from, where they are known
+    biased: int = 0  # outputs with a bias of the layer's own, before any norm is folded
+    linear: int = 0  # for a product of (q k^T) v: the multiplications of q (k^T v) instead
+    keys: Operand | None = None  # k, for the second product of (q k^T) v
+    passes: int = 1  # times one sample passes through: T, or 1
+    multiplications: int = 0  # per update of a neuron
+    resets: bool = True  # whether a spike changes the neuron's membrane
+    sides: tuple[str, str] = ("", "")  # the neurons that emit the two sides, if known
 
     def describe(self) -> dict[str, Any]:
         """Plain numbers, for JSON."""
         sides = {key: getattr(self, key) for key in ("left", "right", "keys")}
-        says = {key: value for key, value in asdict(self).items() if key not in sides}
-        return {**says, **{key: side.describe() if side else None for key, side in sides.items()}}
+        own = {key: value for key, value in asdict(self).items() if key not in sides}
+        return {**own, **{key: side.describe() if side else None for key, side in sides.items()}}
 
 
 @dataclass
 class Place:
-    """A module that is being called, by name, how many operations of each kind it has done, and whose spikes are whose.
+    """A module during its call, with the number of operations so far by label.
 
-    `sources` are the neurons right inside of it, by the memory of their spikes, which live as long as the call.
+    `sources` are its direct child neurons by the memory address of their spikes, valid during the call.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Place:
 
 
 class Operations:
-    """The layers of a model, each with what its operations did; `stack` is where in the model it is at the moment."""
+    """The layers of a model with their counts. `stack` holds the modules that are being called."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -78,13 +78,13 @@ class Operations:
         self.last_product: str | None = None
         self.scores: tuple[Layer, Sequence[int], Operand] | None = None  # the last q k^T: its shape, k
         self.origins = Origins()
-        self._factors: list[tuple[Origin, Origin | None, Layer, Layer]] = []  # constant ones, which may disappear
-        self._made: Counter[str] = Counter()  # how often the weights of a layer were used
+        self._factors: list[tuple[Origin, Origin | None, Layer, Layer]] = []  # constants, which may fold
+        self._made: Counter[str] = Counter()  # uses of each layer's weights
         self._last: tuple[Tensor, int, Seen] | None = None
-        self.bias: tuple[int, Layer, int] | None = None  # the last: where its sum lies, its layer, its size
+        self.bias: tuple[int, Layer, int] | None = None  # the last one: memory address of the sum, layer, size
 
     def begin(self, samples: int) -> None:
-        """A new batch."""
+        """Begins a new batch."""
         self.in_batch, self.fired, self.last_product = samples, False, None
         self.bias = self._last = self.scores = None
         self._factors.clear()
@@ -92,7 +92,7 @@ class Operations:
         self.origins.clear()
 
     def layer(self, op: str, label: str = "") -> Layer:
-        """The layer of the operation that is being done: its module's name, and which of the module's it is."""
+        """The layer of the current operation, named after its module and, if needed, a label and a number."""
         place, label = self.stack[-1], label or op
         place.done[label] += 1
         first = place.done[label] == 1
@@ -101,7 +101,7 @@ class Operations:
         return self.layers.setdefault(name, Layer(name, op, attention=hasattr(place.module, "attn_neuron")))
 
     def look(self, x: Tensor) -> Seen:
-        """What `x` holds; of the tensor that was looked at last it is known."""
+        """Classifies `x`, with a cache for the last tensor."""
         if self._last is not None:  # q, k and v read the same one
             known, version, seen = self._last
             same = known.data_ptr() == x.data_ptr() and known.shape == x.shape and known.stride() == x.stride()
@@ -112,18 +112,18 @@ class Operations:
         return seen
 
     def is_weight(self, x: Any) -> bool:
-        """Whether `x` is a constant at inference: the model's own, what is made of that alone, or a number."""
+        """Whether `x` is constant at inference: a parameter or buffer, computed from these alone, or a number."""
         return self.origins.of(x) is None
 
     def source(self, x: Tensor) -> str:
-        """The neuron whose spikes `x` is, where a module around has one."""
+        """The neuron that emitted `x`, if an enclosing module has one, else ""."""
         pointer = x.untyped_storage().data_ptr()
         return next((place.sources[pointer] for place in reversed(self.stack) if pointer in place.sources), "")
 
     def with_weights(
         self, op: str, seen: Seen, macs: int, dense: int, spread_of: Callable[[Tensor], int], rows: int, biased: int = 0
     ) -> None:
-        """Adds a product with weights, of `rows` rows; `spread_of` says how often numbers of the input are used."""
+        """Adds a product with weights, of `rows` rows. `spread_of` counts the multiplications of given inputs."""
         layer = self.layer(op)
         layer.left.add(seen.operand)
         layer.macs += macs
@@ -131,7 +131,7 @@ class Operations:
         hits = spread_of(seen.nonzero)
         layer.hits += hits
         layer.left_events += hits if seen.counts is None else spread_of(seen.counts)
-        layer.shown = max(layer.shown, rows // max(self.in_batch, 1))
+        layer.passes = max(layer.passes, rows // max(self.in_batch, 1))
         layer.biased += biased
         if not self.fired and (layer.role or not any(known.role for known in self.layers.values())):
             layer.role = "first"
@@ -140,7 +140,7 @@ class Operations:
     def two_sided(
         self, op: str, a: Seen, b: Seen, left: Tensor, right: Tensor, macs: int, meet: Callable[[Tensor, Tensor], int]
     ) -> Layer:
-        """Adds a product of two activations; `meet` says how often numbers of both come together."""
+        """Adds a product of two activations. `meet` counts the multiplications of given numbers."""
         layer = self.layer(op)
         layer.left.add(a.operand)
         layer.right = layer.right or Operand()
@@ -169,9 +169,9 @@ class Operations:
         self.scores = None
 
     def scale(self, x: Tensor, factor: Any, outputs: Sequence[int], result: Origin | None) -> None:
-        """Adds a product of `x` with a constant, of so many `outputs`, unless weights or a threshold take the factor.
+        """Adds a product of `x` with a constant, with shape `outputs`, unless it folds into weights or a threshold.
 
-        Which of them do shows once everything that reads `x` and `result`, the product's origin, has been called.
+        This is decided later, in `settle_factors`, when all readers of `x` and of `result`, the product, are known.
         """
         origin = self.origins.of(x)
         assert origin is not None
@@ -183,17 +183,17 @@ class Operations:
         self._factors.append((origin, result, layer, counted))
 
     def made(self, maker: str, elements: int, biased: bool = False) -> Origin:
-        """The origin of what the weights of a layer made."""
+        """The origin of a product with a layer's weights."""
         self._made[maker] += 1
         return Origin(elements, affine=True, biased=biased, maker=maker)
 
     def settle_factors(self) -> None:
-        """Counts the constant factors of the batch that do not disappear; nothing more is called."""
+        """Counts the constant factors of the batch that do not fold. Call it when the batch is done."""
         makers = [
             {id(made): made.maker for made in origin.line() if made.maker} if origin.takes_a_factor() else None
             for origin, *_ in self._factors
         ]
-        # weights that are used at each step take a factor that is there at each
+        # weights used at every step absorb a factor only if it occurs at every step
         scaled = Counter({made: maker for known in makers if known for made, maker in known.items()}.values())
         for (_, result, layer, counted), known in zip(self._factors, makers, strict=True):
             taken = known is not None and all(scaled[maker] == self._made[maker] for maker in known.values())
@@ -215,7 +215,7 @@ class Operations:
         amount: Callable[[Tensor], int] = total,
         label: str = "",
     ) -> Layer:
-        """Adds what is neither: so many elements, each of them a hit where what is `seen` is not given."""
+        """Adds another operation on `elements` numbers. Without `seen`, its operand, every element is a hit."""
         layer = self.layer(op, label)
         layer.macs += elements
         layer.dense += elements

@@ -72,6 +72,8 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
             raise
         what = f"it is {what}; give a weight file or a run folder"
         raise ValueError(f"{path} is not a readable checkpoint: {what}") from error
+    told = {name: value for name, value in checkpoint.settings.items() if value is not None}  # null is nothing said
+    checkpoint = replace(checkpoint, settings=told)
     _check_settings(checkpoint)
     if model is not None and not checkpoint.config:
         with torch.device("meta"):
@@ -92,9 +94,9 @@ def _check_settings(checkpoint: Checkpoint) -> None:
     """Raises ValueError for settings that no version of spikeformers writes: the file was edited or is damaged."""
     settings = checkpoint.settings
     for name in ("config", "preprocess", "recipe"):
-        if not isinstance(settings.get(name) or {}, dict):
+        if not isinstance(settings.get(name, {}), dict):
             raise _odd(checkpoint, name, settings[name], "a mapping")
-    data = (settings.get("recipe") or {}).get("data") or {}
+    data = settings.get("recipe", {}).get("data", {})
     if not isinstance(data, dict):
         raise _odd(checkpoint, "recipe.data", data, "a mapping")
     for known in dataclasses.fields(Data):
@@ -105,9 +107,6 @@ def _check_settings(checkpoint: Checkpoint) -> None:
     classes = settings.get("classes") or []
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
         raise _odd(checkpoint, "classes", classes, "a list of names")
-    told = (settings.get("config") or {}).get("num_classes") or None  # 0 learns without labels
-    if classes and told is not None and told != len(classes):
-        raise _odd(checkpoint, "config.num_classes", told, f"the number of its {len(classes)} classes")
     for name, numbers in (settings.get("preprocess") or {}).items():
         for number in numbers if isinstance(numbers, list) else [numbers]:
             if isinstance(number, int | float) and not (abs(number) < 1e6):

@@ -1,7 +1,4 @@
-"""The `spikeformers` command: one file a subcommand, which parses its words and calls one function.
-
-Importing this runs nothing.
-"""
+"""The `spikeformers` command. Each subcommand has a file, which parses its arguments and calls one function."""
 
 import difflib
 import io
@@ -14,60 +11,60 @@ from typing import NoReturn
 
 from spikeformers.memory import shortages_told
 
-COMMANDS = {  # what each takes, and what it says of itself
-    "list": ("[PATTERN]", "the models, with parameters and published accuracy"),
-    "info": ("MODEL", "the parts of a model, with shapes and parameters"),
-    "recipes": ("[PATTERN]", "the recipes that come along"),
-    "train": ("RECIPE", "train by a recipe, into runs/<name>/"),
-    "eval": ("CHECKPOINT", "accuracy on a test set"),
-    "predict": ("CHECKPOINT FILE...", "what a trained model says of images"),
-    "export": ("CHECKPOINT", "a trained model as a file for ONNX Runtime, OpenVINO or torch"),
-    "identify": ("FILE", "which model a file of weights holds"),
-    "bench": ("MODEL", "speed and memory of a model on this machine"),
-    "analyze": ("MODEL", "what a model costs, how it fires and where it looks, as a page"),
-    "compare-energy": ("MODEL...", "operations and energy of models side by side"),
-    "compare": ("RECIPE", "parts against each other, trained alike over several seeds"),
+COMMANDS = {  # name: arguments, help
+    "list": ("[PATTERN]", "list models, with parameters and published accuracy"),
+    "info": ("MODEL", "show the parts of a model, with shapes and parameters"),
+    "recipes": ("[PATTERN]", "list the recipes that ship with the package"),
+    "train": ("RECIPE", "train a model by a recipe, into runs/<name>/"),
+    "eval": ("CHECKPOINT", "measure accuracy on a test set"),
+    "predict": ("CHECKPOINT FILE...", "classify images or event recordings"),
+    "export": ("CHECKPOINT", "write a trained model for ONNX Runtime, OpenVINO or torch"),
+    "identify": ("FILE", "find out which model a file of weights holds"),
+    "bench": ("MODEL", "measure speed and memory of a model on this machine"),
+    "analyze": ("MODEL", "write a page on a model's cost, firing and attention"),
+    "compare-energy": ("MODEL...", "compare operations and energy of models"),
+    "compare": ("RECIPE", "compare parts, trained alike over several seeds"),
 }
 
-_SMALLER = {  # what needs less memory
+_SMALLER = {  # remedies if memory runs out
     **dict.fromkeys(("train", "compare"), "lower batch_size, model.image_size, model.time_steps or the model's sizes"),
-    **dict.fromkeys(("eval", "bench", "analyze", "compare-energy"), "lower --batch-size, or take a smaller model"),
+    **dict.fromkeys(("eval", "bench", "analyze", "compare-energy"), "lower --batch-size, or use a smaller model"),
 }
 
 
 def _help() -> str:
     lines = []
-    for name, (takes, says) in COMMANDS.items():
-        usage = f"  {name} {takes}"
-        lines.append(f"{usage:<26}{says}" if len(usage) < 26 else f"{usage}\n{'':26}{says}")
+    for name, (arguments, text) in COMMANDS.items():
+        usage = f"  {name} {arguments}"
+        lines.append(f"{usage:<26}{text}" if len(usage) < 26 else f"{usage}\n{'':26}{text}")
     return "\n".join(
         [
             "usage: spikeformers COMMAND ...",
             "",
             *lines,
             "",
-            "Each has --help with an example. Start with:  spikeformers train digits",
+            "Each command has --help with an example. Start with:  spikeformers train digits",
             "",
         ]
     )
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
-    """Runs one command and exits: 0 when it did what was asked, 2 after a user's mistake, 130 after Ctrl-C."""
-    words = [*(sys.argv[1:] if words is None else words)]  # not list(): the command of that name, once it is imported
+    """Runs one command and exits: 0 after success, 2 after a user's mistake, 130 after Ctrl-C."""
+    words = [*(sys.argv[1:] if words is None else words)]  # not list(), which may be the imported command `list`
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     if not sys.warnoptions:
-        warnings.simplefilter("ignore")  # libraries' words to programmers; ours are log lines
+        warnings.simplefilter("ignore")  # libraries warn programmers; this package logs what users should read
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a letter that the encoding lacks ends no command
+            stream.reconfigure(errors="backslashreplace")  # never fail on a letter that the encoding lacks
     try:
-        with shortages_told(lambda: _SMALLER.get(words[0], "take a smaller model")):
+        with shortages_told(lambda: _SMALLER.get(words[0], "use a smaller model")):
             sys.exit(_run(words))
     except (ValueError, OSError, ImportError) as error:
-        sys.exit(_say(" ".join(str(error).split()), 2))
+        sys.exit(_report(" ".join(str(error).split()), 2))
     except KeyboardInterrupt as interrupt:
-        sys.exit(_say(str(interrupt) or "interrupted", 130))
+        sys.exit(_report(str(interrupt) or "interrupted", 130))
 
 
 def _run(words: list[str]) -> int:
@@ -87,7 +84,7 @@ def _run(words: list[str]) -> int:
     return 0
 
 
-def _say(message: str, status: int) -> int:
+def _report(message: str, status: int) -> int:
     from spikeformers.cli._terminal import say
 
     say(f"spikeformers: {message}", file=sys.stderr)

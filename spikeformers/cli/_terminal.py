@@ -1,14 +1,14 @@
-"""How the commands read words and print: whatever comes from outside is plain text, and nothing of it is cut."""
+"""Argument parsing and output of the commands. Foreign text is printed as plain text, unstyled and uncut."""
 
 import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-_ENDLESS = 1_000_000  # columns of a file or a pipe
+_ENDLESS = 1_000_000  # columns in a file or a pipe
 
 
-def make_parser(usage: str, says: str, example: str) -> Any:
+def make_parser(usage: str, description: str, example: str) -> Any:
     from argparse import HelpFormatter
 
     from jsonargparse import ArgumentParser
@@ -19,16 +19,16 @@ def make_parser(usage: str, says: str, example: str) -> Any:
 
     return Parser(
         usage=f"spikeformers {usage} [options]",
-        description=says,
+        description=description,
         epilog=f"example: {example}",
         formatter_class=HelpFormatter,
     )
 
 
 def engine_weights(asked: Any) -> Any:
-    """The dtype of an engine's weights that --engine and --int8 ask for; None without. Raises ValueError."""
+    """The dtype of an engine's weights, None without --engine. Raises ValueError for --int8 alone."""
     if asked.int8 and not asked.engine:
-        raise ValueError("--int8 is how an engine has its weights: say --engine --int8")
+        raise ValueError("--int8 applies to an engine only: give --engine --int8")
     if not asked.engine:
         return None
     import torch
@@ -37,21 +37,21 @@ def engine_weights(asked: Any) -> Any:
 
 
 def printable(text: str) -> str:
-    """Text that stays on its line: line breaks, control characters and bytes that are no UTF-8 as their escapes."""
-    return "".join(c if _keeps_its_line(c) else c.encode("unicode_escape").decode() for c in text)
+    """Text on one line: line breaks, control characters and bytes that are not UTF-8 are escaped."""
+    return "".join(c if _is_inline(c) else c.encode("unicode_escape").decode() for c in text)
 
 
-def _keeps_its_line(letter: str) -> bool:
+def _is_inline(letter: str) -> bool:
     return letter.isprintable() or letter in "\u200c\u200d" or unicodedata.category(letter) == "Zs"  # spaces, joiners
 
 
 def say(*lines: str, file: Any = None) -> None:
-    """Prints lines as plain text, each on one line of a file or a pipe."""
+    """Prints lines as plain text, unwrapped in a file or a pipe."""
     print(*map(printable, lines), sep="\n", file=file)
 
 
 def make_table(*columns: str, right: Sequence[int] = ()) -> Any:
-    """A table of plain text, for `show`; on a narrow terminal its cells are folded."""
+    """A table of plain text, for `show`. Cells wrap on a narrow terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -67,7 +67,7 @@ def make_table(*columns: str, right: Sequence[int] = ()) -> Any:
 
 
 def console_of(file: Any) -> Any:
-    """A console that takes text for what it is, and is as wide as its terminal, or endless."""
+    """A console that prints text unstyled, as wide as its terminal or, in a file or a pipe, without limit."""
     from rich.console import Console
 
     width = None if file.isatty() else _ENDLESS

@@ -1,4 +1,4 @@
-"""A look inside a model: cost, firing, what is spike-driven, attention, accuracy against time."""
+"""`spikeformers analyze`: a report on cost, firing, spike-driven operation, attention and accuracy over time."""
 
 import json
 import sys
@@ -9,22 +9,22 @@ from spikeformers.cli._terminal import console_of, make_parser, make_table, say,
 def run(words: list[str]) -> None:
     parser = make_parser(
         "analyze MODEL|CHECKPOINT",
-        "What a model costs, how it fires, what of it is spike-driven and where it looks: a page and its numbers.",
+        "Writes a page and tables on a model's cost, firing rates, spike-driven operations and attention.",
         "spikeformers analyze runs/digits --out report",
     )
     parser.add_argument("model", help="a run folder or a file of weights, or a name from `spikeformers list`")
-    parser.add_argument("--data", help="a known set or a folder; else the one it was trained on")
-    parser.add_argument("--root", help="where known sets lie (data/)")
+    parser.add_argument("--data", help="a known set or a folder (default: the set it was trained on)")
+    parser.add_argument("--root", help="folder of known sets (data/)")
     parser.add_argument(
         "--out", default="report", help="folder for index.html, summary.json, layers.csv and pictures (report)"
     )
     parser.add_argument("--images", type=int, default=256, help="test images, spread over the set (256)")
-    parser.add_argument("--batch-size", type=int, default=32, help="images at a time (32)")
-    parser.add_argument("--convention", default="strict", help="whose energy is told layer by layer (strict)")
-    parser.add_argument("--mac", type=float, default=4.6, help="picojoules a multiply-accumulate (4.6)")
-    parser.add_argument("--ac", type=float, default=0.9, help="picojoules an accumulate (0.9)")
-    parser.add_argument("--raster", help="layer of neurons whose spikes are drawn")
-    parser.add_argument("--shown", type=int, default=2, help="images whose attention is drawn (2)")
+    parser.add_argument("--batch-size", type=int, default=32, help="images per batch (32)")
+    parser.add_argument("--convention", default="strict", help="convention for the energy of each layer (strict)")
+    parser.add_argument("--mac", type=float, default=4.6, help="picojoules per multiply-accumulate (4.6)")
+    parser.add_argument("--ac", type=float, default=0.9, help="picojoules per accumulate (0.9)")
+    parser.add_argument("--raster", help="neuron layer to draw the spikes of")
+    parser.add_argument("--shown", type=int, default=2, help="images to draw the attention of (2)")
     parser.add_argument("--json", action="store_true", help="print summary.json")
     asked = parser.parse_args(words)
     from spikeformers.files import check_output
@@ -70,9 +70,9 @@ def run(words: list[str]) -> None:
     show(table)
     uncounted = report.profile.uncounted
     say(
-        f"an input of {report.profile.samples}, {report.profile.steps} steps; accuracy on them {report.top1:.2f} %",
+        f"means over {report.profile.samples} inputs, {report.profile.steps} steps; accuracy {report.top1:.2f} %",
         verdict(report.findings),
-        *([f"in no total are {', '.join(uncounted)}"] if uncounted else []),
+        *([f"not counted in any total: {', '.join(uncounted)}"] if uncounted else []),
         *map(str, report.advice),
-        f"{asked.out}/index.html has it all, with layers.csv, summary.json and pictures/ beside it",
+        f"{asked.out}/index.html has the full report, with layers.csv, summary.json and pictures/ beside it",
     )

@@ -1,4 +1,4 @@
-"""Speed and memory on this machine."""
+"""`spikeformers bench`: speed and memory of a model on this machine."""
 
 import json
 
@@ -8,13 +8,13 @@ from spikeformers.cli._terminal import make_parser, make_table, show
 def run(words: list[str]) -> None:
     parser = make_parser(
         "bench MODEL",
-        "Speed and memory of a model on this machine, and SpikingJelly's beside it where it is installed and has it.",
+        "Measures speed and memory of a model on this machine, and of SpikingJelly's version if it is installed.",
         "spikeformers bench spikformer_4_384_cifar10 --bf16 --ways plain,lean,compiled,spikingjelly",
     )
     parser.add_argument("model", help="a name from `spikeformers list`")
-    parser.add_argument("--batch-size", type=int, default=16, help="images a step (16)")
-    parser.add_argument("--time-steps", type=int, help="the model's own, if not given")
-    parser.add_argument("--bf16", action="store_true", help="under bf16 autocast")
+    parser.add_argument("--batch-size", type=int, default=16, help="images per step (16)")
+    parser.add_argument("--time-steps", type=int, help="time steps (default: the model's)")
+    parser.add_argument("--bf16", action="store_true", help="use bf16 autocast")
     parser.add_argument(
         "--ways",
         default="plain,lean,spikingjelly",
@@ -22,12 +22,12 @@ def run(words: list[str]) -> None:
         "for inference engine, engine-int8, onnxruntime, onnxruntime-int8, openvino, openvino-int8",
     )
     parser.add_argument("--threads", type=int, help="CPU threads")
-    parser.add_argument("--repeats", type=int, default=5, help="steps timed each way (5)")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--repeats", type=int, default=5, help="timed steps per way (5)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
     for name in ("batch_size", "repeats", "time_steps", "threads"):
         if (value := getattr(asked, name)) is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} {value} is below 1: nothing would be measured")
+            raise ValueError(f"--{name.replace('_', '-')} {value} is below 1: give at least 1")
     from spikeformers.analysis.bench import threads
     from spikeformers.analysis.bench_models import bench_ways
 
@@ -36,8 +36,8 @@ def run(words: list[str]) -> None:
     with threads(asked.threads):
         speeds, (training, evaluation) = bench_ways(asked.model, asked.ways.split(","), **settings, **overrides)
     if asked.json:
-        says = {"ways": [vars(speed) for speed in speeds], "products": {"training": training, "evaluation": evaluation}}
-        print(json.dumps({**vars(asked), **says}, indent=2))
+        products = {"training": training, "evaluation": evaluation}
+        print(json.dumps({**vars(asked), "ways": [vars(speed) for speed in speeds], "products": products}, indent=2))
         return
     table = make_table("way", "training", "evaluation", "peak of a step", "first steps", right=(1, 2, 3, 4))
 

@@ -1,32 +1,32 @@
-"""A fair comparison of parts."""
+"""`spikeformers compare`: a fair comparison of parts."""
 
 from typing import Any
 
 HELP = """\
 usage: spikeformers compare RECIPE|MODEL --swap SLOT=A,B[,...] [--swap ...] [--seeds N] [--any.field VALUE ...]
 
-Trains every combination at the same budget, over the same seeds, data order and augmentation, and leaves a report in
-runs/compare-<recipe>/: index.html, report.md, report.json, variants.csv, runs.csv, pareto.svg. The first combination is
-the one the others are compared with. Started again, it resumes interrupted runs and skips finished ones.
+Trains every combination at the same budget, with the same seeds, data order and augmentation, and writes a report to
+runs/compare-<recipe>/: index.html, report.md, report.json, variants.csv, runs.csv, pareto.svg. All combinations are
+compared with the first. Started again, it resumes interrupted runs and skips finished ones.
 
-  --swap SLOT=A,B     an argument of the model, and what to put there: attention=SSA,my_ideas.py:MyAttention
-  --seeds N           runs of each combination, from the recipe's seed on (3), or the seeds, as 0,1,5
+  --swap SLOT=A,B     an argument of the model and its values: attention=SSA,my_ideas.py:MyAttention
+  --seeds N           number of seeds, from the recipe's seed on (3), or a list of seeds, such as 0,1,5
   --epochs N          the budget: epochs, or
   --minutes M         minutes of training steps, at the speed measured here before training, or
-  --flops F           FLOPs of training steps, as 1e15
-  --even ARGUMENT     even out parameters by a number of the model, as mlp_ratio
-  --jobs N            runs at once (one a GPU, or 1)
+  --flops F           FLOPs of training steps, such as 1e15
+  --even ARGUMENT     even out parameters by adjusting a number of the model, such as mlp_ratio
+  --jobs N            runs at the same time (one per GPU, or 1)
   --name NAME         the report's folder in runs/ (or in --out FOLDER)
-  --dry-run           try everything out and say what would be trained, and for how long; write nothing
+  --dry-run           check everything and print what would be trained, and for how long; write nothing
   --json              print report.json
   --data NAME --batch_size N --optimizer.lr X ...
-                      any field of the recipe, as for `spikeformers train`; a MODEL takes a recipe for its data
+                      any field of the recipe, as for `spikeformers train`; a MODEL uses a recipe for its data
 
   spikeformers compare digits --swap attention=SSA,FrozenSSA --swap neuron=LIF,PLIF --seeds 3
 """
 
 _OWN = ("--swap", "--seeds", "--minutes", "--flops", "--even", "--jobs", "--name")
-_ON_THE_PAGE = ("AC + MAC, M", "MiB a step", "steps")  # columns too many for a terminal
+_ON_THE_PAGE = ("AC + MAC, M", "MiB a step", "steps")  # columns left out of the table in the terminal
 
 
 def run(words: list[str]) -> None:
@@ -35,7 +35,7 @@ def run(words: list[str]) -> None:
         return
     name, *words = words
     if name.startswith("-"):
-        raise ValueError(f"compare got {name} where a recipe or a model belongs: spikeformers compare NAME {name} ...")
+        raise ValueError(f"name a recipe or a model before {name}: spikeformers compare NAME {name} ...")
     as_json, dry = "--json" in words, "--dry-run" in words
     own, rest = _own_words([word for word in words if word not in ("--json", "--dry-run")])
     import json
@@ -49,12 +49,12 @@ def run(words: list[str]) -> None:
 
     swaps = dict(read_swap(swap) for swap in own.get("--swap", []))
     if len(swaps) < len(own.get("--swap", [])):
-        raise ValueError("--swap names one argument twice: give all its values at once, as --swap neuron=LIF,PLIF")
+        raise ValueError("--swap names an argument twice: give all its values at once, as in --swap neuron=LIF,PLIF")
     if not swaps:
-        raise ValueError("compare has nothing to swap: give --swap slot=A,B, as --swap attention=SSA,SDSA")
+        raise ValueError("compare has nothing to swap: give --swap slot=A,B, as in --swap attention=SSA,SDSA")
     limits = [Budget(kind, _number(own, f"--{kind}")) for kind in ("flops", "minutes") if f"--{kind}" in own]
     if len(limits) + any(word.partition("=")[0] == "--epochs" for word in rest) > 1:
-        raise ValueError("--epochs, --minutes and --flops are three budgets: give one")
+        raise ValueError("--epochs, --minutes and --flops exclude each other: give one of them as the budget")
     seeds = own.get("--seeds", ["3"])[-1]
     jobs = _whole(own, "--jobs") if "--jobs" in own else devices()
     console = console_of(sys.stderr)
@@ -83,7 +83,7 @@ def run(words: list[str]) -> None:
     if report.failed:
         count = len(report.failed) + len(report.outcomes)
         first, why = next(iter(report.failed.items()))
-        raise ValueError(f"{len(report.failed)} of {count} runs failed, the first {first}: {why}")
+        raise ValueError(f"{len(report.failed)} of {count} runs failed, the first of them {first}: {why}")
 
 
 def _show_plan(plan: Any) -> None:
@@ -92,7 +92,7 @@ def _show_plan(plan: Any) -> None:
     _show_table(plan.table())
     say(
         f"{len(plan.runs)} runs, {sum(run.finished for run in plan.runs)} of them finished; the others take about "
-        f"{plan.minutes:.0f} minutes of training steps here. Runs would go to {plan.folder}"
+        f"{plan.minutes:.0f} minutes of training steps here. Runs go to {plan.folder}"
     )
 
 
@@ -101,7 +101,7 @@ def _show_report(report: Any) -> None:
     from spikeformers.compare.report import MARKS
 
     _show_table([{head: cell for head, cell in row.items() if head not in _ON_THE_PAGE} for row in report.table()])
-    say(MARKS, "", *report.notes, "", f"{report.page} has it all, with its numbers beside it")
+    say(MARKS, "", *report.notes, "", f"{report.page} has the full report, with tables of its numbers beside it")
 
 
 def _show_table(rows: list[dict[str, str]]) -> None:
@@ -114,7 +114,7 @@ def _show_table(rows: list[dict[str, str]]) -> None:
 
 
 def _own_words(words: list[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The options of `compare` with their values, and the words that are the recipe's."""
+    """The options of `compare` with their values, and the remaining words, which set fields of the recipe."""
     own: dict[str, list[str]] = {}
     rest: list[str] = []
     waiting = iter(words)
@@ -133,17 +133,17 @@ def _number(own: dict[str, list[str]], option: str) -> float:
     try:
         return float(own[option][-1])
     except ValueError as error:
-        raise ValueError(f"{option} is {own[option][-1]!r}, where a number belongs") from error
+        raise ValueError(f"{option} must be a number, not {own[option][-1]!r}") from error
 
 
 def _whole(own: dict[str, list[str]], option: str) -> int:
     number = _number(own, option)
-    if not number.is_integer():  # inf and nan are none either
-        raise ValueError(f"{option} is {own[option][-1]!r}, where a whole number belongs")
+    if not number.is_integer():  # also false for inf and nan
+        raise ValueError(f"{option} must be an integer, not {own[option][-1]!r}")
     return int(number)
 
 
 def _seed(word: str) -> int:
     if not (word.isascii() and word.isdigit()):
-        raise ValueError(f"--seeds is {word!r}, where a number of seeds belongs, as 3, or seeds, as 0,1,5")
+        raise ValueError(f"--seeds must be a number of seeds, such as 3, or a list, such as 0,1,5, not {word!r}")
     return int(word)

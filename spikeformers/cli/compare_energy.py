@@ -1,4 +1,4 @@
-"""Models side by side: parameters, accuracy, operations and energy."""
+"""`spikeformers compare-energy`: parameters, accuracy, operations and energy of models side by side."""
 
 import json
 import sys
@@ -11,18 +11,18 @@ from spikeformers.cli._terminal import console_of, make_parser, make_table, say,
 def run(words: list[str]) -> None:
     parser = make_parser(
         "compare-energy MODEL|CHECKPOINT...",
-        "Operations and energy of models side by side, by every convention, on the same test images.",
+        "Compares operations and energy of models, by every convention, on the same test images.",
         "spikeformers compare-energy runs/digits runs/digits-plif --csv energy.csv",
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="run folders, files of weights, or names")
-    parser.add_argument("--data", help="a known set or a folder; else the one each was trained on")
-    parser.add_argument("--root", help="where known sets lie (data/)")
+    parser.add_argument("--data", help="a known set or a folder (default: the set each was trained on)")
+    parser.add_argument("--root", help="folder of known sets (data/)")
     parser.add_argument("--images", type=int, default=64, help="test images, spread over the set (64)")
-    parser.add_argument("--batch-size", type=int, default=32, help="images at a time (32)")
-    parser.add_argument("--mac", type=float, default=4.6, help="picojoules a multiply-accumulate (4.6)")
-    parser.add_argument("--ac", type=float, default=0.9, help="picojoules an accumulate (0.9)")
+    parser.add_argument("--batch-size", type=int, default=32, help="images per batch (32)")
+    parser.add_argument("--mac", type=float, default=4.6, help="picojoules per multiply-accumulate (4.6)")
+    parser.add_argument("--ac", type=float, default=0.9, help="picojoules per accumulate (0.9)")
     parser.add_argument("--csv", help="file to write the table to")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
     from spikeformers.files import atomic_write, check_output
 
@@ -44,7 +44,7 @@ def run(words: list[str]) -> None:
     if asked.json:
         print(json.dumps(rows, indent=2))
         return
-    table = make_table("an input", *(row["model"] for row in rows), right=range(1, len(rows) + 1))
+    table = make_table("per input", *(row["model"] for row in rows), right=range(1, len(rows) + 1))
     table.add_row("parameters", *(f"{row['parameters']:,}" for row in rows))
     table.add_row("top-1", *("-" if row["top1"] is None else f"{row['top1']:.2f} %, {row['top1_of']}" for row in rows))
     table.add_row("steps", *(str(row["steps"]) for row in rows))
@@ -57,7 +57,7 @@ def run(words: list[str]) -> None:
     show(table)
     for row in rows:
         if row["uncounted"]:
-            say(f"{row['model']}: in no total are {', '.join(row['uncounted'].split())}")
-    say(f"means over {rows[0]['images']} inputs; docs/energy.md says what each convention counts")
+            say(f"{row['model']}: not counted in any total: {', '.join(row['uncounted'].split())}")
+    say(f"means over {rows[0]['images']} inputs; docs/energy.md explains what each convention counts")
     if any(row["top1_of"] == "published" for row in rows):
-        say("published: of a model that was trained; the weights here are random, and so are its firing rates")
+        say("published: accuracy of the trained model; the weights here are random, and so are the firing rates")

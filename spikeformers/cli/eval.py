@@ -1,4 +1,4 @@
-"""Accuracy of a checkpoint."""
+"""`spikeformers eval`: accuracy of a checkpoint."""
 
 import json
 import sys
@@ -7,20 +7,18 @@ from spikeformers.cli._terminal import console_of, engine_weights, make_parser, 
 
 
 def run(words: list[str]) -> None:
-    parser = make_parser("eval CHECKPOINT", "Accuracy on a test set.", "spikeformers eval runs/digits")
+    parser = make_parser("eval CHECKPOINT", "Measures accuracy on a test set.", "spikeformers eval runs/digits")
     parser.add_argument("checkpoint", help="a run folder, a weight file, or a name that `list` has weights for")
-    parser.add_argument("--data", help="a known set or a folder; else the one it was trained on")
-    parser.add_argument("--root", help="where known sets lie (data/)")
-    parser.add_argument("--model", help="name of the model, for a file that does not say")
-    parser.add_argument("--batch-size", type=int, default=128, help="images at a time (128)")
+    parser.add_argument("--data", help="a known set or a folder (default: the set it was trained on)")
+    parser.add_argument("--root", help="folder of known sets (data/)")
+    parser.add_argument("--model", help="name of the model, for a file that does not store it")
+    parser.add_argument("--batch-size", type=int, default=128, help="images per batch (128)")
     parser.add_argument("--workers", type=int, default=0, help="loading processes (0)")
-    parser.add_argument(
-        "--time-steps", type=int, help="frames of a recording, or times an image is shown; else its own"
-    )
-    parser.add_argument("--skip-broken", action="store_true", help="leave out images or recordings that cannot be read")
-    parser.add_argument("--engine", action="store_true", help="by sf.deploy.spike_engine, on a CPU")
-    parser.add_argument("--int8", action="store_true", help="with --engine: weights of 8 bits")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--time-steps", type=int, help="time steps, or frames of a recording (default: the model's)")
+    parser.add_argument("--skip-broken", action="store_true", help="skip images or recordings that cannot be read")
+    parser.add_argument("--engine", action="store_true", help="run on sf.deploy.spike_engine, on a CPU")
+    parser.add_argument("--int8", action="store_true", help="with --engine: 8-bit weights")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
     weights = engine_weights(asked)
     from rich.progress import track
@@ -38,7 +36,7 @@ def run(words: list[str]) -> None:
         skip_broken=asked.skip_broken,
         weights=weights,
         **({} if asked.time_steps is None else {"time_steps": asked.time_steps}),
-        shown=lambda batches: track(
+        progress=lambda batches: track(
             batches, "evaluating", console=console, transient=True, disable=not console.is_terminal
         ),
     )

@@ -1,4 +1,4 @@
-"""The parts of one model."""
+"""`spikeformers info`: the parts of a model."""
 
 import json
 
@@ -7,10 +7,10 @@ from spikeformers.cli._terminal import make_parser, make_table, say, show
 
 def run(words: list[str]) -> None:
     parser = make_parser(
-        "info MODEL", "The parts of a model, with shapes and parameters.", "spikeformers info spikformer_8_512"
+        "info MODEL", "Shows the parts of a model, with shapes and parameters.", "spikeformers info spikformer_8_512"
     )
     parser.add_argument("model", help="a name from `spikeformers list`")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
     import torch
 
@@ -23,9 +23,9 @@ def run(words: list[str]) -> None:
     if asked.json:
         print(json.dumps({"config": model.config, "parts": [vars(part) for part in parts]}, indent=2))
         return
-    table = make_table("part", "what it is", "output for one image", "parameters", right=(3,))
+    table = make_table("part", "kind", "output for one image", "parameters", right=(3,))
     for part in parts:
         shape = " ".join(map(str, part.shape)) if part.shape else ""
         table.add_row("  " * part.depth + (part.name or asked.model), part.kind, shape, f"{part.parameters:,}")
     show(table)
-    say("shapes: T B C H W in parts, T B K of the head, B K of the model; a line such as blocks 0-7 stands for all")
+    say("shapes: parts T B C H W, head T B K, model B K; a line such as blocks 0-7 stands for several equal parts")

@@ -1,4 +1,4 @@
-"""The models by name."""
+"""`spikeformers list`: the models by name."""
 
 import difflib
 import json
@@ -8,9 +8,9 @@ from spikeformers.cli._terminal import make_parser, make_table, show
 
 
 def run(words: list[str]) -> None:
-    parser = make_parser("list [PATTERN]", "The models by name.", "spikeformers list '*cifar10'")
+    parser = make_parser("list [PATTERN]", "Lists models by name.", "spikeformers list '*cifar10'")
     parser.add_argument("pattern", nargs="?", default="*", help="a word in the name, or a shell pattern")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
     from spikeformers.checkpoints.shipped import describe_shipped, shipped
     from spikeformers.models import describe_model, list_models

@@ -1,4 +1,4 @@
-"""What a checkpoint says of files."""
+"""`spikeformers predict`: a model's predictions for files."""
 
 import itertools
 import json
@@ -14,23 +14,21 @@ _TOGETHER = 32  # files in a batch
 def run(words: list[str]) -> None:
     parser = make_parser(
         "predict CHECKPOINT FILE...",
-        "What a trained model says of images or event recordings.",
+        "Classifies images or event recordings with a trained model.",
         "spikeformers predict runs/digits seven.png",
     )
     parser.add_argument(
         "checkpoint", help="a run folder, a weight file, an exported .onnx, or a name that `list` has weights for"
     )
     parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="images, or recordings where it learnt from those, or folders of them"
+        "files", nargs="+", metavar="FILE", help="images or folders of images; recordings if trained on recordings"
     )
     parser.add_argument("--top", type=int, default=5, help="classes to name (5)")
-    parser.add_argument(
-        "--skip-broken", action="store_true", help="go on past files that cannot be read, and count them"
-    )
-    parser.add_argument("--engine", action="store_true", help="by sf.deploy.spike_engine, on a CPU")
-    parser.add_argument("--int8", action="store_true", help="with --engine: weights of 8 bits")
-    parser.add_argument("--threads", type=int, help="that compute; else one for each core that is free")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--skip-broken", action="store_true", help="skip and count files that cannot be read")
+    parser.add_argument("--engine", action="store_true", help="run on sf.deploy.spike_engine, on a CPU")
+    parser.add_argument("--int8", action="store_true", help="with --engine: 8-bit weights")
+    parser.add_argument("--threads", type=int, help="threads (default: one per free core)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
     if asked.top < 1:
         raise ValueError(f"--top {asked.top} is below 1: name at least one class")
@@ -49,29 +47,29 @@ def run(words: list[str]) -> None:
     predictor = Predictor(asked.checkpoint, weights=weights, threads=asked.threads or free_threads(), **trusted)
     files = [file for given in asked.files for file in predictor.files(given)]
     broken: list[str] = []
-    said: dict[str, list[tuple[str, float]]] = {}
-    found = _read(predictor, files, broken)
-    while some := list(itertools.islice(found, _TOGETHER)):
+    predictions: dict[str, list[tuple[str, float]]] = {}
+    readable = _read(predictor, files, broken)
+    while some := list(itertools.islice(readable, _TOGETHER)):
         names, samples = zip(*some, strict=True)
-        said.update(zip(names, predictor.classify(samples, top=asked.top), strict=True))
-    if broken and not (said or asked.skip_broken):
+        predictions.update(zip(names, predictor.classify(samples, top=asked.top), strict=True))
+    if broken and not (predictions or asked.skip_broken):
         raise ValueError(broken[0])
     if asked.json:
-        rows = [{"file": f, "top": [{"label": k, "confidence": p} for k, p in top]} for f, top in said.items()]
+        rows = [{"file": f, "top": [{"label": k, "confidence": p} for k, p in top]} for f, top in predictions.items()]
         print(json.dumps(rows, indent=2))
     else:
         table = make_table("file", *(f"top {i + 1}" for i in range(min(asked.top, len(predictor.classes)))))
-        for file, top in said.items():
+        for file, top in predictions.items():
             table.add_row(file, *(f"{label} {confidence:.1%}" for label, confidence in top))
         show(table)
     if broken and asked.skip_broken:
-        say(f"{len(broken)} of {len(files)} files left out, the first: {broken[0]}", file=sys.stderr)
+        say(f"skipped {len(broken)} of {len(files)} files, the first: {broken[0]}", file=sys.stderr)
     elif broken:
-        raise ValueError(f"{broken[0]} ({len(broken)} of {len(files)} files have no answer)")
+        raise ValueError(f"{broken[0]} ({len(broken)} of {len(files)} files have no prediction)")
 
 
 def _read(predictor: Any, files: list[str], broken: list[str]) -> Iterator[tuple[str, Any]]:
-    """Each file that can be read, with what the model takes; of the others, why not, into `broken`."""
+    """Each readable file with the model's input. Adds the reasons for the other files to `broken`."""
     for file in files:
         try:
             yield file, predictor.read(file)

@@ -1,22 +1,22 @@
-"""The recipes that come along."""
+"""`spikeformers recipes`: the recipes that ship with the package."""
 
 import json
 
 from spikeformers.cli._terminal import make_parser, say
 
-_MANY = 8  # more are told by their first lines
+_MANY = 8  # beyond this number only first lines are printed
 
 
 def run(words: list[str]) -> None:
-    parser = make_parser("recipes [PATTERN]", "The recipes that come along.", "spikeformers recipes qkformer_cifar")
+    parser = make_parser("recipes [PATTERN]", "Lists the recipes.", "spikeformers recipes qkformer_cifar")
     parser.add_argument("pattern", nargs="?", default="", help="a word in the name")
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
     from spikeformers.training.recipe_file import list_recipes, recipe_head, recipe_sizes
 
     names = [name for name in list_recipes() if asked.pattern in name]
     if not names:
-        raise ValueError(f"no recipe matches {asked.pattern!r}: there are {', '.join(list_recipes())}")
+        raise ValueError(f"no recipe matches {asked.pattern!r}: choose from {', '.join(list_recipes())}")
     if asked.json:
         heads = {name: {"head": recipe_head(name), "models": recipe_sizes(name)} for name in names}
         print(json.dumps(heads, indent=2))
@@ -29,4 +29,4 @@ def run(words: list[str]) -> None:
             models = f"Models:    {', '.join(recipe_sizes(name))}"
             say(name, *(f"  {line}" for line in (*head.splitlines(), models)), "")
     if len(names) > _MANY:
-        say("", f"  {len(names)} recipes; more of one is told by its name: spikeformers recipes {names[0]}")
+        say("", f"  {len(names)} recipes; for details give a name: spikeformers recipes {names[0]}")

@@ -1,4 +1,4 @@
-"""Training by a recipe."""
+"""`spikeformers train`: training by a recipe."""
 
 import traceback
 from collections.abc import Iterator
@@ -9,21 +9,21 @@ HELP = """\
 usage: spikeformers train RECIPE [--model NAME] [--data NAME] [--any.field VALUE ...] [--run NAME] [--resume]
        spikeformers train --like RUN [--any.field VALUE ...] [--run NAME] [--resume]
 
-Trains by a recipe (a name from `spikeformers recipes`, or a file, mine.yaml) and leaves weights, settings, metrics and
-pictures in runs/<recipe>/.
+Trains by a recipe (a name from `spikeformers recipes`, or a file, mine.yaml) and writes weights, settings, metrics and
+pictures to runs/<recipe>/.
 
-  --model NAME        another model, one of the recipe's sizes; arguments are --model.time_steps 8, --model.neuron PLIF
+  --model NAME        another model; set its arguments as in --model.time_steps 8, --model.neuron PLIF
   --data NAME         a folder of images or event recordings, train/<class>/*, test/<class>/*, or one of
                       {sets}
-  --start_from CKPT   begin with the weights of a run or a file: for more time steps, larger images, other classes, or
+  --start_from CKPT   start from the weights of a run or a file: for more time steps, larger images, other classes, or
                       after pre-training
   --epochs N  --batch_size N  --optimizer.lr X  --precision bf16-mixed  --seed N  --data.workers N ...
-                      any field of the recipe; a misspelt one is answered with those that are close
+                      any field of the recipe; an unknown one gets suggestions
   --trainer.devices N --trainer.num_nodes N --trainer.strategy ddp ...
-                      the switches of Lightning's Trainer
+                      arguments of Lightning's Trainer
   --run NAME          name of the run's folder in runs/ (or in --out FOLDER)
-  --resume            go on with that run from its last checkpoint
-  --like RUN          in place of a recipe: the settings of an earlier run's folder; warns of other versions
+  --resume            continue that run from its last checkpoint
+  --like RUN          instead of a recipe: the settings of an earlier run; warns if package versions differ
 
   spikeformers train digits --epochs 5 --run short
   spikeformers train --like runs/digits --seed 1 --run digits-1
@@ -34,7 +34,7 @@ pictures in runs/<recipe>/.
 
 @contextmanager
 def _no_traceback(run: Path) -> Iterator[None]:
-    """What nobody foresaw, in one line too, where there is work to go on with: its traceback is put into the run."""
+    """Reports an unexpected error in one line too if the run can resume; its traceback goes to a file in the run."""
     try:
         yield
     except (ValueError, OSError, ImportError):
@@ -44,9 +44,9 @@ def _no_traceback(run: Path) -> Iterator[None]:
             raise
         file = run / "error.txt"
         file.write_text(traceback.format_exc(), encoding="utf-8")
-        said = " ".join(str(error).split())[:200]
+        text = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{type(error).__name__}: {said}; {file} says where. {run} is saved up to there: go on with --resume"
+            f"{type(error).__name__}: {text}; see {file} for the traceback. {run} is saved: continue with --resume"
         ) from error
 
 
@@ -62,7 +62,7 @@ def run(words: list[str]) -> None:
     if again:
         recipe_name, *words = words
     if recipe_name.startswith("-"):
-        raise ValueError(f"train got {recipe_name} where a recipe belongs: spikeformers train RECIPE {recipe_name} ...")
+        raise ValueError(f"name a recipe before {recipe_name}: spikeformers train RECIPE {recipe_name} ...")
     resume = "--resume" in words
     import shlex
 
@@ -77,11 +77,11 @@ def run(words: list[str]) -> None:
     run, test = result.run, result.test
     word = shlex.quote(str(run))  # of a command
     if test is None:
-        say("", f"{run}/ holds the weights of epoch {result.epoch}, to start from: --start_from {word}")
+        say("", f"{run}/ holds the weights of epoch {result.epoch}; start a run from them with --start_from {word}")
         return
-    say("", f"test accuracy {test.top1:.2f} % on {test.tested_on}, by the weights of epoch {result.epoch}")
+    say("", f"test accuracy {test.top1:.2f} % on {test.tested_on}, with the weights of epoch {result.epoch}")
     if result.best_on_test is not None:
-        say(f"best on test {result.best_on_test:.2f} %, over all epochs, as papers report; it chose nothing")
+        say(f"best on test {result.best_on_test:.2f} %, over all epochs, as papers report; not used for selection")
     files = sorted(entry.name for entry in run.iterdir() if entry.is_file() and entry.name != LOCK)
     say(
         f"{run}/ holds {', '.join(files)}",

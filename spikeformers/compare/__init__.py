@@ -1,7 +1,7 @@
-"""A fair comparison: every combination of parts trained alike over several seeds, and a report on what that shows.
+"""Fair comparisons: every combination of parts is trained alike over several seeds, and a report tests differences.
 
-`compare` is the whole of it, `plan_comparison` what can be known before. plan.py says what is trained, train_all.py
-trains it, the rest reads what came out.
+`compare` runs a whole comparison, `plan_comparison` prepares one without training. plan.py defines the runs,
+train_all.py trains them, and the other files evaluate results.
 """
 
 from spikeformers.compare.base import base_recipe

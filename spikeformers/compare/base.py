@@ -1,4 +1,4 @@
-"""The training settings that a comparison starts from: a recipe's, or for a model those of a recipe on its data."""
+"""The base settings of a comparison: those of a recipe, or, for a model, of a recipe for its data."""
 
 import dataclasses
 import difflib
@@ -14,11 +14,19 @@ logger = logging.getLogger("spikeformers")
 
 
 def base_recipe(name: str, words: Sequence[str] = ()) -> Recipe:
-    """A recipe by its name or file, or the one to train a model by; `words` change fields, as in `read_recipe`.
+    """A recipe by name or file, or the recipe to train a model by.
 
-    Warm-up, cool-down and the end of mixing keep their share of the epochs, where `words` do not give them.
+    Warm-up, cool-down and the end of mixup keep their share of the epochs, unless `words` set them.
 
-    Raises ValueError, in one line, for a name that is neither, and what `read_recipe` raises.
+    Args:
+        name: The name of a recipe, a YAML file, or the name of a model.
+        words: Fields to change, as in `read_recipe`.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        ValueError: The name is neither a recipe nor a model; also what `read_recipe` raises.
     """
     if name in list_recipes() or name.endswith((".yaml", ".yml")):
         own, asked = read_recipe(name), read_recipe(name, words)
@@ -29,13 +37,13 @@ def base_recipe(name: str, words: Sequence[str] = ()) -> Recipe:
 
 
 def with_total_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """A recipe of so many epochs, its cool-down among them, in the proportions that it has."""
+    """A recipe with this number of epochs, including its cool-down, in unchanged proportions."""
     changed = _in_proportion(recipe, epochs / total_epochs(recipe))
     return dataclasses.replace(changed, epochs=max(1, epochs - changed.schedule.cooldown_epochs))
 
 
 def _in_proportion(recipe: Recipe, share: float, given: Collection[str] = ()) -> Recipe:
-    """A recipe whose lengths, but for those `given`, are a share of what they are."""
+    """A recipe with its lengths scaled by `share`, except those in `given`."""
     lengths = {"schedule": ("warmup_epochs", "cooldown_epochs"), "augment": ("mix_off_epoch",)}
     for group, fields in lengths.items():
         settings = getattr(recipe, group)
@@ -59,26 +67,26 @@ def _for_model(model: str, words: Sequence[str]) -> tuple[Recipe, Recipe]:
     for recipe in (name for name in nearest if _is_for(name, data)):
         try:
             own = read_recipe(recipe, ["--model", model])
-        except ValueError:  # its rows are those of another family
+        except ValueError:  # a recipe of another family
             continue
         asked = read_recipe(recipe, ["--model", model, *words])
-        logger.warning("training settings are those of the recipe %s", recipe)
+        logger.warning("using the training settings of the recipe %s", recipe)
         break
     else:
-        logger.warning("no recipe is for %s on %s: training settings are the defaults", model, data)
+        logger.warning("there is no recipe for %s on %s: using default training settings", model, data)
         own, asked = make_recipe(plain), make_recipe(plain, words)
     asked.run = model.replace(".py:", "-").rpartition("/")[2]
     return own, asked
 
 
 def _is_for(recipe: str, data: str) -> bool:
-    """Whether a recipe trains on the data, and from the start."""
+    """Whether a recipe trains on the data, from random weights."""
     own = read_recipe(recipe)
     return own.data.name == data and not (own.start_needed or own.start_from)
 
 
 def _strangeness(theirs: Sequence[str], ours: str) -> int:
-    """0 for a recipe of the same model, 1 for one of its family, 2 for another."""
+    """0 for a recipe of the same model, 1 for one of its family, 2 for any other."""
     if ours in theirs:
         return 0
     return 2 if ":" in ours else 2 - (find_family(theirs[0]) is find_family(ours))

@@ -1,4 +1,4 @@
-"""The live table of a comparison: a row a variant, a column a seed, from what the runs have written so far."""
+"""The live table of a comparison: one row per variant, one column per seed, from the files of the runs."""
 
 import statistics
 import time
@@ -8,43 +8,43 @@ from typing import Any
 
 from spikeformers.compare.outcome import metrics_of
 from spikeformers.compare.plan import Run
-from spikeformers.compare.train_all import Told
+from spikeformers.compare.train_all import OnEnd
 from spikeformers.training.optim import total_epochs
 
 
 def live_board(console: Any, jobs: int) -> Callable[[Sequence[Run]], Any]:
-    """What `compare` takes as `watch`: a table that follows the runs, or a line a run where there is no terminal."""
+    """A `watch` for `compare`: a live table in a terminal, otherwise a line per finished run."""
 
     @contextmanager
-    def watch(runs: Sequence[Run]) -> Iterator[Told]:
+    def watch(runs: Sequence[Run]) -> Iterator[OnEnd]:
         from rich.live import Live
 
         failures: dict[str, str] = {}
         started, done = time.time(), sum(run.finished for run in runs)
 
-        def told(run: Run, failure: str | None) -> None:
+        def on_end(run: Run, failure: str | None) -> None:
             nonlocal done
             if failure:
                 failures[str(run.recipe.run)] = failure
             else:
                 done += 1
             if failure or not console.is_terminal:
-                said = f"{run.recipe.run}: {failure or state(run, failures)} ({done} of {len(runs)} runs done)"
-                console.print(said, markup=False, highlight=False)
+                line = f"{run.recipe.run}: {failure or state(run, failures)} ({done} of {len(runs)} runs done)"
+                console.print(line, markup=False, highlight=False)
 
         if not console.is_terminal:
-            yield told
+            yield on_end
             return
         with Live(
             get_renderable=lambda: table_of(runs, failures, started, jobs), console=console, refresh_per_second=1
         ):
-            yield told
+            yield on_end
 
     return watch
 
 
 def table_of(runs: Sequence[Run], failures: dict[str, str], started: float, jobs: int) -> Any:
-    """The table as it stands. It shows validation accuracy only: nobody should choose by the test set."""
+    """The current table. It shows validation accuracy only, so that nobody selects by the test set."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -58,7 +58,7 @@ def table_of(runs: Sequence[Run], failures: dict[str, str], started: float, jobs
 
 
 def state(run: Run, failures: dict[str, str]) -> str:
-    """How far a run is: waiting, its epoch and validation accuracy, done, failed."""
+    """The state of a run: waiting, its epoch and validation accuracy, done, or failed."""
     rows = metrics_of(run)
     accuracies = [float(row["val_acc"]) for row in rows if row.get("val_acc")]
     if run.finished:

@@ -1,4 +1,4 @@
-"""The same budget for all: epochs as the recipe has them, or steps bought for so many FLOPs or minutes."""
+"""Equal budgets: the recipe's epochs, or as many steps as a number of FLOPs or minutes allows."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,31 +26,31 @@ from spikeformers.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Budget:
-    """What each run may spend on training steps. Epochs are those of the recipe, and need no amount."""
+    """The budget of each run for training steps. Epochs are those of the recipe, and need no amount."""
 
     of: Literal["epochs", "flops", "minutes"] = "epochs"
     amount: float = 0.0
 
     def __post_init__(self) -> None:
         if self.of != "epochs" and not 0 < self.amount < math.inf:
-            raise ValueError(f"{self.of} {self.amount} buy no training step: give a number above 0")
+            raise ValueError(f"a budget of {self.amount} {self.of} allows no training step: give a number above 0")
 
 
 @dataclass(frozen=True)
 class Price:
-    """What a batch costs one variant on this machine, before training."""
+    """The cost of a batch for one variant on this machine, measured before training."""
 
     seconds: float  # of a training step
     evaluation: float  # seconds of evaluation
-    peak: float  # MiB that a training step holds at most, above the model
+    peak: float  # MiB that a training step holds at most, beyond the model
     flops: float  # of a training step's products and convolutions, backward included
 
 
 def measured_prices(ready: Mapping[str, Prepared], file: Path, jobs: int, repeats: int = 5) -> dict[str, Price]:
     """The price of each variant, measured in turns on its training images, with the processor shared by `jobs` runs.
 
-    Those that `keep_prices` has put into `file` are taken from it, so that budgets stay, where they are of the same
-    settings and the same files of parts.
+    Prices that `keep_prices` stored in `file` are reused, so that budgets stay the same, if the settings and files of
+    parts are unchanged.
     """
     kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     known = {
@@ -63,14 +63,14 @@ def measured_prices(ready: Mapping[str, Prepared], file: Path, jobs: int, repeat
 
 
 def keep_prices(prices: Mapping[str, Price], ready: Mapping[str, Prepared], file: Path) -> None:
-    """Puts prices into `file`, beside those of other variants, with what they are the prices of."""
+    """Stores prices in `file`, with the settings they are for, and keeps those of other variants."""
     kept = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     new = {name: {"of": _settings(ready[name]), "price": asdict(price)} for name, price in prices.items()}
     atomic_write(file, json.dumps(kept | new, indent=2) + "\n")
 
 
 def _settings(prepared: Prepared) -> dict[str, Any]:
-    """What a price depends on, but for the machine."""
+    """Everything that a price depends on, except the machine."""
     recipe = prepared.loaders.recipe
     of = {"model": prepared.model.config, "files": digests(recipe.model), "precision": recipe.precision,
           "batch_size": recipe.batch_size, "memory": recipe.memory, "compile": recipe.compile}  # fmt: skip
@@ -97,11 +97,12 @@ def _measured(ready: Mapping[str, Prepared], jobs: int, repeats: int) -> dict[st
             speeds = bench(models, inputs, bf16=bf16, repeats=repeats)
     finally:
         torch.set_num_threads(threads)
-    return {s.way: Price(s.training or 0.0, s.evaluation, s.peak or 0.0, flops[s.way]) for s in speeds}
+    # only what cannot be trained has no training step and no peak
+    return {s.way: Price(cast(float, s.training), s.evaluation, cast(float, s.peak), flops[s.way]) for s in speeds}
 
 
 def training_flops(model: nn.Module, x: Tensor) -> float:
-    """FLOPs of the products and convolutions in a training step on a batch: two for a multiplication with its sum."""
+    """FLOPs of products and convolutions in a training step on a batch: two per multiply-accumulate."""
     with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
         logits = model.train()(x)
         cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=x.device)).backward()
@@ -110,7 +111,7 @@ def training_flops(model: nn.Module, x: Tensor) -> float:
 
 
 def spent(recipe: Recipe, budget: Budget, price: Price, batches: int) -> Recipe:
-    """A recipe that spends a budget: as many steps as it buys, in epochs of equal length, no longer than `batches`.
+    """A recipe that uses up a budget, in epochs of equal length with at most `batches` steps.
 
     Raises ValueError for a budget below one step.
     """
@@ -119,9 +120,13 @@ def spent(recipe: Recipe, budget: Budget, price: Price, batches: int) -> Recipe:
     cost, unit = (price.flops, "FLOPs") if budget.of == "flops" else (price.seconds / 60, "minutes")
     steps = math.floor(budget.amount / cost)
     if steps < 1:
-        raise ValueError(f"{budget.of} {budget.amount:g} are less than one step of {recipe.run}: {cost:.3g} {unit}")
+        raise ValueError(
+            f"{budget.of} {budget.amount:g} is less than one step of {recipe.run}, {cost:.3g} {unit}: give more"
+        )
     least = math.ceil(steps / batches)
-    epochs = max(range(least, 2 * least + 1), key=lambda number: (steps // number * number, -number))  # least is left
+    epochs = max(
+        range(least, 2 * least + 1), key=lambda number: (steps // number * number, -number)
+    )  # leave out the fewest steps
     limited = {**recipe.trainer, "limit_train_batches": steps // epochs}
     return dataclasses.replace(with_total_epochs(recipe, epochs), trainer=limited)
 

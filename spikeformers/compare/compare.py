@@ -1,4 +1,4 @@
-"""A comparison from its first word to its report: planned and tried out, then trained and told."""
+"""A whole comparison: planning and checking, training, and the report."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -21,7 +21,7 @@ from spikeformers.compare.even import count_parameters, evened
 from spikeformers.compare.plan import Run, Variant, combinations, recipe_of
 from spikeformers.compare.report import Report, make_report
 from spikeformers.compare.report_files import write_report
-from spikeformers.compare.train_all import Told, devices, train_all
+from spikeformers.compare.train_all import OnEnd, devices, train_all
 from spikeformers.data import load_sets
 from spikeformers.files import check_output, held
 from spikeformers.training.optim import total_epochs
@@ -30,11 +30,11 @@ from spikeformers.training.provenance import COMPARISON
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.trainer import check_processes
 
-Watch = Callable[[Sequence[Run]], AbstractContextManager[Told]]
+Watch = Callable[[Sequence[Run]], AbstractContextManager[OnEnd]]
 Say = Callable[[str], None]
 
 
-def _unwatched(runs: Sequence[Run]) -> AbstractContextManager[Told]:
+def _unwatched(runs: Sequence[Run]) -> AbstractContextManager[OnEnd]:
     return nullcontext(lambda run, failure: None)
 
 
@@ -71,26 +71,26 @@ def compare(
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison will train, tried out and priced. Nothing is written yet."""
+    """A planned comparison, with all combinations checked and priced. Nothing is written yet."""
 
     folder: Path
     runs: list[Run]
     ready: dict[str, Prepared]  # by variant
     prices: dict[str, Price]
     even: str | None
-    images: int  # of training
+    images: int  # training images
     jobs: int
 
     @property
     def minutes(self) -> float:
-        """What the training steps of all runs that are not finished take here, begun ones from their start."""
+        """Minutes for the training steps of all unfinished runs, interrupted ones counted from their start."""
         left = [run for run in self.runs if not run.finished]
         return (
             sum(steps_of(run.recipe, self.images) * self.prices[run.variant].seconds for run in left) / self.jobs / 60
         )
 
     def table(self) -> list[dict[str, str]]:
-        """What people read before it begins: for each variant its cells by their heads."""
+        """The plan as a table: for each variant its cells by column."""
         return [self._row(name, [run for run in self.runs if run.variant == name]) for name in self.prices]
 
     def _row(self, name: str, runs: Sequence[Run]) -> dict[str, str]:
@@ -108,14 +108,14 @@ class Comparison:
         }
 
     def run(self, watch: Watch = _unwatched, say: Say = lambda line: None) -> Report:
-        """Trains what is not trained yet, and leaves the report.
+        """Trains the unfinished runs and writes the report.
 
-        Raises ValueError where another comparison works in the folder, and where no run came to its end;
-        KeyboardInterrupt after Ctrl-C, with checkpoints saved.
+        Raises ValueError if another comparison uses the folder or no run finished, KeyboardInterrupt after Ctrl-C, with
+        checkpoints saved.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        at_work = f"another comparison is at work in {self.folder}: wait for it, or name another by --name NAME"
-        with held(self.folder, at_work):
+        in_use = f"another comparison is running in {self.folder}: wait for it, or name another with --name NAME"
+        with held(self.folder, in_use):
             return self._run(watch, say)
 
     def _run(self, watch: Watch, say: Say) -> Report:
@@ -125,10 +125,10 @@ class Comparison:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         try:
-            with watch(self.runs) as told:
-                failed = train_all(self.runs, self.jobs, told)
+            with watch(self.runs) as on_end:
+                failed = train_all(self.runs, self.jobs, on_end)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted: the same words again go on with {self.folder}") from None
+            raise KeyboardInterrupt(f"interrupted: the same command continues {self.folder}") from None
         say("counting operations and energy on validation images")
         report = make_report(self.folder, self.runs, configs, self.prices, self.images, failed, self.even)
         write_report(report)
@@ -168,19 +168,19 @@ def plan_comparison(
     """
     chosen = [*range(base.seed, base.seed + seeds)] if isinstance(seeds, int) else [*seeds]
     if not chosen or len({*chosen}) < len(chosen):
-        raise ValueError(f"seeds {seeds} are none, or one of them twice: give a number of them, as 3")
+        raise ValueError(f"seeds {seeds} must be a number above 0, such as 3, or a list without repetition")
     if (jobs := devices() if jobs is None else jobs) < 1:
-        raise ValueError(f"jobs {jobs} is below 1: nothing would be trained")
+        raise ValueError(f"jobs {jobs} is below 1: give at least 1")
     check_processes("jobs", jobs, base.oversubscribe)
     folder = Path(base.out) / (name or f"compare-{base.run}")
     check_output("--out", folder, folder=True)
     variants = combinations(base.model, swaps)
 
-    say("trying out every combination")
+    say("checking every combination")
     sets = load_sets(asdict(base.data), seed=base.seed)
     images, validated = len(sets.train), len(sets.validation)
     if not validated:
-        raise ValueError("there are no validation images to choose epochs by: cut some, as by --data.validation 0.1")
+        raise ValueError("there are no validation images to select epochs by: split some off, --data.validation 0.1")
     if even:
         ends = {"num_classes": len(sets.classes), "in_channels": sets.channels}
         variants = evened(variants, even, ends)
@@ -189,7 +189,7 @@ def plan_comparison(
     say("measuring speed and memory, in turns")
     prices = measured_prices(ready, folder / COMPARISON, jobs)
     runs = []
-    for seed in chosen:  # all variants at one seed, then the next: what is there is comparable at any time
+    for seed in chosen:  # all variants at one seed, then the next, so that partial results are comparable
         for variant in variants:
             recipe = recipe_of(base, variant.model, folder, variant.name, seed)
             recipe = spent(recipe, budget or Budget(), prices[variant.name], batches_of(recipe, images))
@@ -205,5 +205,5 @@ def _tried(variant: Variant, recipe: Recipe, sets: Any) -> Prepared:
     except ValueError as error:
         raise ValueError(f"{variant.name}: {error}") from error
     if not prepared.module.objective.labelled:
-        raise ValueError(f"{recipe.model['name']} learns without labels: it has no accuracy to compare")
+        raise ValueError(f"{recipe.model['name']} trains without labels, so there is no accuracy to compare")
     return prepared

@@ -1,4 +1,4 @@
-"""What a swapped value does by itself: the mean over all that is swapped beside it."""
+"""Main effects: a swapped value against its swap's first, averaged over all combinations of the other swaps."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,10 +8,10 @@ from spikeformers.compare.plan import Run
 
 
 def effects_in_words(runs: Sequence[Run], outcomes: Sequence[Outcome], grain: float) -> list[str]:
-    """A sentence for each value of each swap against the swap's first; none where a single argument is swapped.
+    """A sentence for each value of each swap, compared with the swap's first value; none for a single swap.
 
-    Seed by seed the difference is the mean over all settings of the other swaps, which are as many pairs: it takes
-    fewer seeds to see than one variant against another. A seed counts where all its runs are finished.
+    For each seed, the difference is a mean over all combinations of the other swaps. It averages several pairs, so it
+    needs fewer seeds than a comparison of two variants. Only seeds with all runs finished count.
     """
     chosen = {run.variant: run.chosen for run in runs}
     swaps = {argument: list(dict.fromkeys(c[argument] for c in chosen.values())) for argument in runs[0].chosen}

@@ -1,4 +1,4 @@
-"""What a finished run came to: accuracies as it left them, and what its trained model costs."""
+"""The outcome of a finished run: its accuracies, and the cost of its trained model."""
 
 import json
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ from spikeformers.models.registry import rebuild
 from spikeformers.training.metrics_table import read_metrics
 
 COST = "cost.json"
-_IMAGES = 64  # validation images that operations are counted on, spread over the split
+_IMAGES = 64  # validation images to count operations on, spread over the split
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run: accuracies in percent, and a mean over validation images of what its model does for one."""
+    """One run: accuracies in percent, and mean costs per validation image."""
 
     variant: str
     seed: int
@@ -33,15 +33,15 @@ class Outcome:
     test: float
     test_images: int
     epoch: int
-    minutes: float  # that its epochs took, evaluation included
-    ac: float  # accumulations, strict
+    minutes: float  # of all epochs, including evaluation
+    ac: float  # accumulates, by the strict convention
     mac: float
-    firing: float  # the share of neurons that fire at a step
+    firing: float  # share of neurons that fire at a step
     millijoules: Mapping[str, float]  # by convention
 
 
 def read_outcome(run: Run) -> Outcome:
-    """What a finished run came to; the costs are counted once, and kept in its folder."""
+    """The outcome of a finished run. Costs are counted once and cached in its folder."""
     results = json.loads((run.folder / RESULTS).read_text(encoding="utf-8"))
     rows = metrics_of(run)
     chosen = next(row for row in rows if int(row["epoch"]) == results["epoch"])
@@ -55,7 +55,7 @@ def read_outcome(run: Run) -> Outcome:
 
 
 def metrics_of(run: Run) -> list[dict[str, str]]:
-    """The rows of a run's table, an epoch each, so far."""
+    """The rows of a run's table so far, one per epoch."""
     return read_metrics(run.folder / "metrics.csv")
 
 

@@ -1,8 +1,8 @@
-"""What a difference over a few seeds is worth.
+"""Testing whether a difference over a few seeds is more than chance.
 
-A seed draws the weights, the validation split, the order of the data and its augmentation, the latter three alike for
-all variants. So differences are taken seed by seed (paired), their mean is tried by Student's t, and many comparisons
-at once are held to Holm's bar.
+A seed sets the weights, the validation split, the order of the data and its augmentation, the latter three equally for
+all variants. So differences are taken seed by seed (paired) and tested with Student's t, with Holm's correction for
+several comparisons.
 """
 
 import math
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 
 from scipy.stats import nct, t
 
-LEVEL, POWER = 0.05, 0.8  # a false alarm once in 20, a true difference seen four times in 5
+LEVEL, POWER = 0.05, 0.8  # a false alarm once in 20; a true difference detected four times in 5
 _MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Differences of one variant from another, seed by seed, in points; `tests` such comparisons are made at once.
+    """Differences between two variants, seed by seed, in points, as one of `tests` comparisons.
 
-    `grain` is the least that two accuracies can differ by, one image of the test set: seeds whose differences happen
-    to coincide are taken to spread as much as rounding to it would have them.
+    `grain` is the smallest possible difference of two accuracies, one test image. If all seeds happen to differ
+    equally, their spread is taken to be that of rounding to the grain.
     """
 
     differences: tuple[float, ...]
@@ -41,11 +41,13 @@ class Paired:
         """Standard deviation of the differences over seeds; nan for one seed."""
         if self.seeds < 2:
             return math.nan
-        return max(statistics.stdev(self.differences), self.grain / math.sqrt(6))  # of two rounded numbers' difference
+        return max(
+            statistics.stdev(self.differences), self.grain / math.sqrt(6)
+        )  # of a difference of two rounded numbers
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the mean lies with 95 % confidence."""
+        """The 95 % confidence interval of the mean."""
         if self.seeds < 2:
             return -math.inf, math.inf
         half = float(t.ppf(1 - LEVEL / 2, self.seeds - 1)) * self.spread / math.sqrt(self.seeds)
@@ -53,7 +55,7 @@ class Paired:
 
     @property
     def p(self) -> float:
-        """How often chance alone would give a mean as far from 0: the two-sided paired t-test, for itself alone."""
+        """The p-value of the two-sided paired t-test, uncorrected."""
         if self.seeds < 2:
             return 1.0
         if self.spread == 0:
@@ -62,7 +64,7 @@ class Paired:
 
     @property
     def needed(self) -> int | None:
-        """Seeds that would see a difference such as this four times in five; None for more than 1,000, or unknown."""
+        """Seeds that would detect this difference four times in five; None if above 1,000 or unknown."""
         if self.seeds < 2 or self.mean == 0:
             return None
         low, high = 2, _MOST_SEEDS
@@ -75,7 +77,7 @@ class Paired:
 
     @property
     def visible(self) -> float:
-        """The smallest difference that this many seeds see four times in five; inf where they see none."""
+        """The smallest difference that this number of seeds detects four times in five; inf if none."""
         if self.seeds < 2 or self._seen(100.0, self.seeds) < POWER:
             return math.inf
         low, high = 0.0, 100.0
@@ -85,7 +87,7 @@ class Paired:
         return high
 
     def _seen(self, difference: float, seeds: int) -> float:
-        """The chance that so many seeds see a difference, were it real and the spread what it is here."""
+        """The probability that this number of seeds detects a true difference, given the observed spread."""
         if self.spread == 0:
             return 1.0
         shift = difference / self.spread * math.sqrt(seeds)
@@ -95,11 +97,11 @@ class Paired:
         return float(nct.sf(bar, seeds - 1, shift))
 
     def shows(self, corrected: float) -> bool:
-        """Whether the difference is more than chance gives; `corrected` is p after Holm."""
+        """Whether the difference is more than chance. `corrected` is p after Holm's correction."""
         return any(self.differences) and abs(self.mean) >= 2 * self.grain and corrected < LEVEL
 
     def in_words(self, name: str, other: str, corrected: float) -> str:
-        """What a newcomer should take from it; `corrected` is p after Holm."""
+        """The result in a sentence. `corrected` is p after Holm's correction."""
         way = "above" if self.mean > 0 else "below"
         if self.seeds < 2:
             return f"One seed has no spread: nothing can be said of {name} against {other}. Give --seeds 3 or more."
@@ -122,7 +124,7 @@ class Paired:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p-values of several tests, corrected so that one false alarm in all of them is as rare as in one test."""
+    """p-values of several tests with Holm's correction: any false alarm is as rare as in a single test."""
     corrected, worst = [0.0] * len(ps), 0.0
     for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
         worst = max(worst, min(1.0, (len(ps) - rank) * ps[i]))
@@ -131,5 +133,5 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and standard deviation over seeds: nan for one."""
+    """Mean and standard deviation, nan for a single value."""
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan

@@ -1,4 +1,4 @@
-"""What is compared: combinations of parts, and their runs."""
+"""The variants of a comparison, combinations of parts, and their runs."""
 
 import dataclasses
 import itertools
@@ -15,16 +15,15 @@ from spikeformers.models.parts import part_name, slot_of
 from spikeformers.training.limits import check_storable
 from spikeformers.training.provenance import changed_files
 from spikeformers.training.recipe import Recipe, named_part
+from spikeformers.training.recipe_file import read_yaml
 from spikeformers.training.resume import check_same_settings
 
-RESULTS = "results.json"  # what `fit` leaves when a run is finished
+RESULTS = "results.json"  # `fit` writes it when a run is finished
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One combination: its name, which is also that of its folders, the model's arguments that make it, and, in a word
-    each, what was chosen of each swap.
-    """
+    """One combination: its name, also used for folders, the model's arguments, and the value of each swap as a word."""
 
     name: str
     model: dict[str, Any]
@@ -48,47 +47,44 @@ class Run:
         return (self.folder / RESULTS).is_file()
 
     def check_resumable(self) -> None:
-        """Raises ValueError where the run's folder holds one of other settings, or of parts that have changed since."""
+        """Raises ValueError if the folder has a run with other settings, or with parts that have changed since."""
         file = self.folder / "settings.yaml"
         if not file.is_file():
             return
         began = yaml.safe_load(file.read_text(encoding="utf-8"))
-        limit = "limit_train_batches"  # which a budget is made of
+        limit = "limit_train_batches"  # set by a budget
         then, now = (trainer.get(limit) for trainer in (began["trainer"], self.recipe.trainer))
         if changed := changed_files(self.folder, self.recipe):
             raise ValueError(
-                f"{changed[0]} has changed since {self.folder} began: a comparison goes on with the code that it began "
-                "with; for the new code name another by --name NAME"
+                f"{changed[0]} has changed since {self.folder} began, so the comparison cannot continue: restore it, "
+                "or start another with --name NAME"
             )
         if then != now:
             raise ValueError(
-                f"trainer.{limit} is {now}, and {self.folder} began with {then}: a comparison goes on with its own "
-                "budget; for another, name another by --name NAME"
+                f"trainer.{limit} is {now}, but {self.folder} began with {then}: give the same budget, or start "
+                "another comparison with --name NAME"
             )
         check_same_settings(self.recipe, began, self.folder)
 
 
 def read_swap(words: str) -> tuple[str, list[Any]]:
-    """`attention=SSA,my.py:Mine,{part: SSA, scale: 0.5}` as the argument's name and its values.
+    """Parses `attention=SSA,my.py:Mine,{part: SSA, scale: 0.5}` to the argument's name and its values.
 
-    Raises ValueError where it is not written so.
+    Raises ValueError for another form.
     """
     argument, equals, values = words.partition("=")
     if not equals or not argument.isidentifier() or not values:
         raise ValueError(f"swap {words!r} is not written as slot=A,B: an argument of the model, and values for it")
-    try:
-        read = [yaml.safe_load(value) for value in _split(values)]
-    except yaml.YAMLError as error:
-        raise ValueError(f"swap {words!r} has a value that is not YAML: {' '.join(str(error).split())}") from error
+    read = [read_yaml(value, f"swap {argument}") for value in _split(values)]
     for value, spelt in zip(read, _split(values), strict=True):
         if not spelt.strip() or not isinstance(value, str | int | float | dict | list | None):
-            raise ValueError(f"swap {words!r} has {spelt!r} for a value: give a part, a number or a word")
+            raise ValueError(f"swap {words!r} has the value {spelt!r}: give a part, a number or a word")
         check_storable(f"swap {argument}", value)
     return argument, read
 
 
 def _split(values: str) -> Iterator[str]:
-    """The pieces between commas that stand in no bracket."""
+    """The pieces between commas outside brackets."""
     depth, piece = 0, ""
     for letter in values:
         depth += (letter in "[{(") - (letter in "]})")
@@ -101,9 +97,9 @@ def _split(values: str) -> Iterator[str]:
 
 
 def combinations(model: Mapping[str, Any], swaps: Mapping[str, Sequence[Any]]) -> list[Variant]:
-    """Every combination of the swapped values, the first of each slot first.
+    """Every combination of the swapped values, beginning with the first of each.
 
-    Raises ValueError where there is nothing to compare, or a value stands twice.
+    Raises ValueError if there is nothing to compare, or a value occurs twice.
     """
     for argument, values in swaps.items():
         spelt = [json.dumps(named_part(argument, value), sort_keys=True) for value in values]
@@ -117,7 +113,7 @@ def combinations(model: Mapping[str, Any], swaps: Mapping[str, Sequence[Any]]) -
         name = _unlike("-".join(chosen.values()), [variant.name for variant in variants])
         variants.append(Variant(name, {**model, **swapped}, chosen))
     if len(variants) < 2:
-        raise ValueError("there is one combination, and nothing to compare: swap=A,B needs two values at least")
+        raise ValueError("there is only one combination: give a swap at least two values, as in --swap neuron=LIF,PLIF")
     return variants
 
 
@@ -143,13 +139,13 @@ def _word(argument: str, value: Any) -> str:
 
 
 def _unlike(name: str, taken: Sequence[str]) -> str:
-    """`name`, with a number behind it where it is taken: parts of two files may share a name."""
+    """`name`, with a number appended if it is taken: parts of two files may share a name."""
     names = itertools.chain([name], (f"{name}.{i}" for i in itertools.count(2)))
     return next(free for free in names if free not in taken)
 
 
 def recipe_of(base: Recipe, model: Mapping[str, Any], folder: Path, run: str, seed: int) -> Recipe:
-    """The recipe of one run, which leaves the test set alone until it ends, and shows no bar of its own."""
+    """The recipe of one run, which reads the test set only at its end, and has no progress bar of its own."""
     return dataclasses.replace(
         base,
         model=dict(model),

@@ -1,4 +1,4 @@
-"""What a comparison came to: a table, and what it shows in words."""
+"""The report of a comparison: a table, and conclusions in words."""
 
 import itertools
 import json
@@ -29,10 +29,10 @@ MARKS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One variant, over its seeds. Spreads are standard deviations, nan for one seed; energy is in mJ an image."""
+    """One variant over its seeds. Spreads are standard deviations, nan for one seed; energy is in mJ per image."""
 
     variant: str
-    model: dict[str, Any]  # its settings of the model, where they are not all variants'
+    model: dict[str, Any]  # settings of the model that not all variants share
     parameters: int
     steps: int  # of training
     seeds: int
@@ -40,9 +40,9 @@ class Row:
     validation_spread: float
     test: float
     test_spread: float
-    against_first: float  # points of test accuracy, the mean over the seeds that both have
-    p: float  # of that, alone; nan for the first
-    p_holm: float  # and as one of several comparisons
+    against_first: float  # mean difference in test accuracy over common seeds, in points
+    p: float  # of that difference, uncorrected; nan for the first
+    p_holm: float  # corrected for several comparisons
     more_than_chance: bool
     ac: float
     mac: float
@@ -51,14 +51,14 @@ class Row:
     firing: float
     train_images_per_second: float
     eval_images_per_second: float
-    peak_mib: float  # of a training step, above the model
-    minutes: float  # of a run, evaluation included
+    peak_mib: float  # of a training step, beyond the model
+    minutes: float  # of a run, including evaluation
     on_front: bool  # it beats another in test accuracy or energy, and none beats it in one without losing the other
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a comparison came to: its rows, the first first and the others by validation accuracy, notes, every run."""
+    """The result of a comparison. The first variant has the first row; the others follow by validation accuracy."""
 
     folder: Path
     first: str
@@ -67,24 +67,24 @@ class Report:
     outcomes: list[Outcome]
     failed: Mapping[str, str]
     base: dict[str, Any]  # the settings that all runs share, by dotted names
-    even: str | None  # what evened out parameters
-    made: dict[str, Any]  # the command that told it, the machine, versions
+    even: str | None  # the argument that evened out parameters
+    made: dict[str, Any]  # command, machine and versions
 
     @property
     def page(self) -> Path:
         return self.folder / PAGE
 
     def describe(self) -> dict[str, Any]:
-        """Everything as plain numbers; what is not known is null."""
+        """Everything as plain numbers; unknown values are null."""
         plain = {**asdict(self), "folder": str(self.folder)}
         return json.loads(json.dumps(plain), parse_constant=lambda name: None)
 
     def table(self) -> list[dict[str, str]]:
-        """The table that people read: for each row its cells by their heads."""
+        """The printed table: for each row its cells by column."""
         unit, size = unit_of([row.millijoules for row in self.rows])
-        return [self._told(row, unit, size) for row in self.rows]
+        return [self._cells(row, unit, size) for row in self.rows]
 
-    def _told(self, row: Row, unit: str, size: float) -> dict[str, str]:
+    def _cells(self, row: Row, unit: str, size: float) -> dict[str, str]:
         is_first = row.variant == self.first
         return {
             "variant": row.variant + " *" * row.on_front,
@@ -113,13 +113,10 @@ def make_report(
     failed: Mapping[str, str],
     even: str | None = None,
 ) -> Report:
-    """What the finished runs came to.
-
-    Raises ValueError where no run is finished.
-    """
+    """The report on the finished runs. Raises ValueError if there are none."""
     outcomes = [read_outcome(run) for run in runs if run.finished]
     if not outcomes:
-        raise ValueError(f"no run in {folder} came to its end: {next(iter(failed.values()), 'start it again')}")
+        raise ValueError(f"no run in {folder} finished: {next(iter(failed.values()), 'start it again')}")
     names = [name for name in models if any(outcome.variant == name for outcome in outcomes)]
     first, grain = next(iter(models)), 100 / outcomes[0].test_images
     against = {
@@ -137,8 +134,8 @@ def make_report(
         {"variant": name, "model": _of_model(settings[name], shared), "p_holm": corrected.get(name, math.nan),
          "more_than_chance": name in against and against[name].shows(corrected[name]), "on_front": name in front,
          "parameters": count_parameters(models[name]), "steps": steps_of(recipes[name], images)}
-        | _told(name, outcomes, against.get(name))
-        | _priced(prices[name], min(recipes[name].batch_size, images))
+        | _over_seeds(name, outcomes, against.get(name))
+        | _speeds(prices[name], min(recipes[name].batch_size, images))
         for name in names
     ]  # fmt: skip
     rows = [Row(**row) for row in plain]
@@ -175,40 +172,40 @@ def _made(run: Run) -> dict[str, Any]:
 def _differences(
     outcomes: Sequence[Outcome], name: str, other: str, of: Callable[[Outcome], float] = lambda outcome: outcome.test
 ) -> tuple[float, ...]:
-    """What a variant has more than another, points of test accuracy if not said, at the seeds that both have."""
+    """Differences between two variants at their common seeds, in test accuracy unless `of` selects another number."""
     values = {(outcome.variant, outcome.seed): of(outcome) for outcome in outcomes}
     return tuple(v - values[other, seed] for (n, seed), v in values.items() if n == name and (other, seed) in values)
 
 
-_Gains = dict[str, dict[str, list[str]]]  # for each variant, in what it is better than each other
+_Gains = dict[str, dict[str, list[str]]]  # for each variant and each other one, the respects in which it is better
 
 
 def _gains(
     outcomes: Sequence[Outcome], names: Sequence[str], first: str, corrected: Mapping[str, float], grain: float
 ) -> _Gains:
-    """What variants are better in than others, test accuracy or energy, by more than chance.
+    """Where variants are better than others, in test accuracy or energy, by more than chance.
 
-    It is the notes' own test: p after Holm against the first, and times the number of comparisons elsewhere.
+    The test is that of the notes: Holm's p for accuracy against the first, otherwise p times the number of comparisons.
     """
     several = len(names) - 1
 
-    def better(one: str, other: str, of: Callable[[Outcome], float], grain: float, told: float | None) -> bool:
+    def better(one: str, other: str, of: Callable[[Outcome], float], grain: float, noted: float | None) -> bool:
         if not (differences := _differences(outcomes, one, other, of)):
             return False
         paired = Paired(differences, several, grain)
-        return paired.mean > 0 and paired.shows(several * paired.p if told is None else told)
+        return paired.mean > 0 and paired.shows(several * paired.p if noted is None else noted)
 
     gains: _Gains = {one: {} for one in names}
     for one, other in itertools.permutations(names, 2):
-        told = corrected[other if one == first else one] if first in (one, other) else None
-        accurate = better(one, other, lambda outcome: outcome.test, grain, told)
+        noted = corrected[other if one == first else one] if first in (one, other) else None
+        accurate = better(one, other, lambda outcome: outcome.test, grain, noted)
         saves = better(one, other, lambda outcome: -outcome.millijoules["strict"], 0.0, None)
         gains[one][other] = ["a higher test accuracy"] * accurate + ["less energy"] * saves
     return gains
 
 
 def _front(gains: _Gains) -> list[str]:
-    """Those that are better than another in something, while none is better than they are and worse in nothing."""
+    """Variants that are better than another in something, and that no other beats without being worse in something."""
     return [
         one
         for one, than in gains.items()
@@ -217,17 +214,17 @@ def _front(gains: _Gains) -> list[str]:
 
 
 def _why(name: str, gains: Mapping[str, Sequence[str]]) -> str:
-    """What gives a variant its star."""
+    """Why a variant has a star, in a sentence."""
     by_gain: dict[str, list[str]] = {}
     for other, gain in gains.items():
         if gain:
             by_gain.setdefault(" and ".join(gain), []).append(other)
-    told = "; ".join(f"{gain} than {', '.join(others)}" for gain, others in by_gain.items())
-    return f"{name} has its * for {told}, by more than chance."
+    reasons = "; ".join(f"{gain} than {', '.join(others)}" for gain, others in by_gain.items())
+    return f"{name} has its * for {reasons}, by more than chance."
 
 
-def _told(name: str, outcomes: Sequence[Outcome], paired: Paired | None) -> dict[str, Any]:
-    """What a row says of its runs."""
+def _over_seeds(name: str, outcomes: Sequence[Outcome], paired: Paired | None) -> dict[str, Any]:
+    """The fields of a row that summarise its runs."""
     own = [outcome for outcome in outcomes if outcome.variant == name]
 
     def over_seeds(key: str) -> tuple[float, float]:
@@ -244,8 +241,8 @@ def _told(name: str, outcomes: Sequence[Outcome], paired: Paired | None) -> dict
     }  # fmt: skip
 
 
-def _priced(price: Price, batch: int) -> dict[str, Any]:
-    """What a row says of speed and memory."""
+def _speeds(price: Price, batch: int) -> dict[str, Any]:
+    """The fields of a row on speed and memory."""
     return {
         "train_images_per_second": batch / price.seconds,
         "eval_images_per_second": batch / price.evaluation,

@@ -1,4 +1,4 @@
-"""A report's files: a page, a picture, a text in Markdown, tables in CSV, and all of it in JSON."""
+"""Writing a report: a page, a figure, Markdown, tables in CSV, and everything in JSON."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ _CAPTION = (
 
 
 def write_report(report: Report) -> None:
-    """Writes a report into its folder."""
+    """Writes a report to its folder."""
     described = report.describe()
     (report.folder / JSON).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     rows = [{**row, "model": json.dumps(row["model"])} for row in described["rows"]]
@@ -41,7 +41,7 @@ def _write_csv(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _markdown(report: Report) -> str:
-    """The table and the notes, for a document of the reader's own."""
+    """The table and notes as Markdown."""
     table = report.table()
     lines = [list(table[0]), ["---", *["--:"] * (len(table[0]) - 1)], *(list(row.values()) for row in table)]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,4 +1,4 @@
-"""Training a list of runs, one after another or one on each device; the finished are skipped, the begun resumed."""
+"""Training a list of runs, one after another or one per device. Finished runs are skipped, interrupted ones resume."""
 
 import logging
 import multiprocessing
@@ -22,14 +22,14 @@ from spikeformers.models.parts import own_files, user_code_errors
 from spikeformers.training.fit import fit
 from spikeformers.training.recipe import Recipe
 
-Told = Callable[[Run, str | None], None]
+OnEnd = Callable[[Run, str | None], None]  # called with a run that ended, and the reason if it failed
 
 
-def train_all(runs: Sequence[Run], jobs: int, told: Told) -> dict[str, str]:
-    """Trains what is not finished, `jobs` at once; what became of those that failed, by their run's name.
+def train_all(runs: Sequence[Run], jobs: int, on_end: OnEnd) -> dict[str, str]:
+    """Trains the unfinished runs, `jobs` at a time. Returns the reasons of those that failed, by the run's name.
 
-    `told` hears of each run that ended, with why it failed. A run that fails, as by a loss that is not finite, does
-    not stop the others. Raises KeyboardInterrupt after Ctrl-C, with a checkpoint saved of each run that was training.
+    A run that fails, for example with a loss that is not finite, does not stop the others. Raises KeyboardInterrupt
+    after Ctrl-C, with a checkpoint saved of each run in training.
     """
     waiting = [run for run in runs if not run.finished]
     failed: dict[str, str] = {}
@@ -37,7 +37,7 @@ def train_all(runs: Sequence[Run], jobs: int, told: Told) -> dict[str, str]:
     def ended(run: Run, failure: str | None) -> None:
         if failure:
             failed[str(run.recipe.run)] = failure
-        told(run, failure)
+        on_end(run, failure)
 
     if jobs == 1:
         for run in waiting:
@@ -48,12 +48,12 @@ def train_all(runs: Sequence[Run], jobs: int, told: Told) -> dict[str, str]:
 
 
 def devices() -> int:
-    """How many runs there are devices for: GPUs, or one on the processor."""
+    """How many runs can train at a time: one per GPU, or one on the CPU."""
     return max(1, torch.cuda.device_count())
 
 
 def _train(recipe: Recipe) -> str | None:
-    """Trains a run; why it failed, in a line. What a part of somebody's own raises leaves its traceback beside it."""
+    """Trains a run. Returns the reason in one line if it fails; an error in a user's part also writes its traceback."""
     try:
         with (
             _naming(recipe),
@@ -71,7 +71,7 @@ def _train(recipe: Recipe) -> str | None:
 
 @contextmanager
 def _naming(recipe: Recipe) -> Iterator[None]:
-    """What is logged meanwhile begins with the run's name: several may be at it."""
+    """Prefixes log lines with the run's name, as several runs may train at a time."""
 
     def name(record: logging.LogRecord) -> bool:
         record.msg = f"{str(recipe.run).replace('%', '%%')}: {record.msg}"
@@ -85,7 +85,7 @@ def _naming(recipe: Recipe) -> Iterator[None]:
         logger.removeFilter(name)
 
 
-def _in_processes(waiting: Sequence[Run], jobs: int, ended: Told) -> None:
+def _in_processes(waiting: Sequence[Run], jobs: int, ended: OnEnd) -> None:
     context = multiprocessing.get_context("spawn")
     slots = context.SimpleQueue()
     for slot in range(jobs):
@@ -96,9 +96,9 @@ def _in_processes(waiting: Sequence[Run], jobs: int, ended: Told) -> None:
     futures: dict[Future, Run] = {}
     try:
         while left or futures:
-            while left and len(futures) < jobs:  # no more: what is in the pool's queue cannot be taken back
+            while left and len(futures) < jobs:  # no more: the pool's queue cannot be cancelled
                 run = left.popleft()
-                _heed_ctrl_c(False)  # a worker that starts now does not until it trains
+                _heed_ctrl_c(False)  # a worker that starts now inherits this, until it trains
                 futures[pool.submit(_train_and_heed, run.recipe)] = run
                 _heed_ctrl_c(True)
             done, _ = wait(futures, return_when=FIRST_COMPLETED)
@@ -106,12 +106,12 @@ def _in_processes(waiting: Sequence[Run], jobs: int, ended: Told) -> None:
                 ended(futures.pop(future), future.result())
     except BrokenProcessPool as error:
         raise ValueError(
-            "a process that trained was killed, perhaps for memory: lower --jobs, and start again"
+            "a training process was killed, perhaps for lack of memory: lower --jobs, and start again"
         ) from error
     except BaseException:
         for worker in multiprocessing.active_children():
             if worker.pid:
-                os.kill(worker.pid, signal.SIGINT)  # they save a checkpoint, and end
+                os.kill(worker.pid, signal.SIGINT)  # it saves a checkpoint and ends
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -119,9 +119,9 @@ def _in_processes(waiting: Sequence[Run], jobs: int, ended: Told) -> None:
 
 
 def _enter(slots: Any, jobs: int, count: int) -> None:
-    """A worker's first steps: it takes a device, or its share of the processor, and hears of Ctrl-C from the parent.
+    """Initialises a worker: it takes a device, or its share of the processor, and gets Ctrl-C from the parent only.
 
-    `count` is the parent's number of GPUs: to ask here might open all of them.
+    `count` is the parent's number of GPUs: asking torch here might open all of them.
     """
     if hasattr(os, "setsid"):
         os.setsid()
@@ -134,8 +134,8 @@ def _enter(slots: Any, jobs: int, count: int) -> None:
 
 
 def _ended_by_sigterm() -> Callable[[], Any]:
-    """Has SIGTERM end this process as an exception does, workers first; call what it returns to undo that."""
-    if threading.current_thread() is not threading.main_thread():  # only that one may
+    """Makes SIGTERM end this process by an exception, so that workers end first. Returns a function that undoes it."""
+    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers
         return lambda: None
 
     def end(*_: Any) -> None:
@@ -148,7 +148,7 @@ def _ended_by_sigterm() -> Callable[[], Any]:
 def _train_and_heed(recipe: Recipe) -> str | None:
     parent = multiprocessing.parent_process()
     if parent is None or not parent.is_alive():
-        raise SystemExit(1)  # it was killed, and nobody waits for what it had in its queue
+        raise SystemExit(1)  # the parent was killed, and nobody waits for this run
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         _heed_ctrl_c(True)
@@ -158,6 +158,6 @@ def _train_and_heed(recipe: Recipe) -> str | None:
 
 
 def _heed_ctrl_c(heeds: bool) -> None:
-    """Lets SIGINT through, what came meanwhile too, or keeps it waiting; a process inherits this from its parent."""
+    """Unblocks SIGINT, delivering a pending one, or blocks it. A process inherits this from its parent."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK if heeds else signal.SIG_BLOCK, {signal.SIGINT})

@@ -105,7 +105,7 @@ class Predictor:
         Raises:
             FileNotFoundError: There is no such file.
             TypeError: `inputs` is not a sequence.
-            ValueError: An input, which is named, cannot be read.
+            ValueError: An input, which is named, cannot be read, or the answer is not finite.
         """
         if isinstance(inputs, str | Path | Image.Image):
             raise TypeError(f"inputs is a single {type(inputs).__name__}: put it in a list")
@@ -126,6 +126,8 @@ class Predictor:
         batch = np.stack([sample for of_input in samples for sample in of_input])  # B C H W, or B T C H W
         batch = np.moveaxis(batch, 1, 0) if batch.ndim == 5 else batch
         shares = _softmax(self.run(batch))
+        if not np.isfinite(shares).all():
+            raise ValueError(f"{self.run.path} answers with numbers that are not finite: its weights are damaged")
         starts = np.cumsum([0, *map(len, samples)])
         return [
             [(self.classes[k], float(mean[k])) for k in np.argsort(-mean, kind="stable")[:top]]

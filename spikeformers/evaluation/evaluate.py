@@ -21,24 +21,24 @@ from spikeformers.models import SpikingTransformer
 if TYPE_CHECKING:
     from spikeformers.deploy.engine import SpikeEngine
 
-_PLANNED = 16  # images that an engine is planned by
+_PLANNED = 16  # images to plan an engine with
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Accuracies in percent and mean cross-entropy over a number of images, recordings or windows, as `kind` says."""
+    """Accuracies in percent and mean cross-entropy over images, recordings or windows (`kind`)."""
 
     top1: float
     top5: float
     loss: float
     images: int
     kind: str = "images"
-    classes: int = 0  # that the model tells apart
-    classes_tested: int = 0  # that any of the images is of
+    classes: int = 0  # of the model
+    classes_tested: int = 0  # classes with at least one test sample
 
     @property
     def tested_on(self) -> str:
-        """How many images or recordings, and of how many classes there is none."""
+        """The number of images or recordings, and of classes without a test sample."""
         count = f"{self.images} {self.kind if self.images != 1 else self.kind.removesuffix('s')}"
         missing = self.classes - self.classes_tested
         return count + (f"; {missing} of {self.classes} classes have no test sample" if missing else "")
@@ -50,7 +50,7 @@ def evaluate(
 ) -> Scores:
     """Scores of a model in eval mode on batches `([B, C, H, W] or [B, T, C, H, W], [B])`, on the model's device.
 
-    `kind` is what they are called. What has the label `NOT_COUNTED` is left out. Raises ValueError where there is none.
+    `kind` names the samples. Samples with the label `NOT_COUNTED` are skipped. Raises ValueError if none remain.
     """
     model.eval()
     device = next((parameter.device for parameter in model.parameters()), "cpu")  # an engine has none
@@ -83,18 +83,18 @@ def evaluate_checkpoint(
     workers: int = 2,
     skip_broken: bool = False,
     weights: torch.dtype | None = None,
-    shown: Any = iter,
+    progress: Any = iter,
     **overrides: Any,
 ) -> Scores:
-    """Scores of a checkpoint of ours on the test split of `data`, or else of the set it was trained on.
+    """Scores of a checkpoint on the test split of `data`, by default the set it was trained on.
 
-    A run that was trained here may have parts of one's own.
+    A run that was trained here may use parts from a user's own files.
 
-    With `weights`, float32 or int8, a `spike_engine` planned by the first images is evaluated in the model's place.
+    With `weights`, float32 or int8, a `spike_engine` planned with the first images is evaluated instead of the model.
 
-    `shown` wraps the loader, for a progress bar; `overrides` go to `create_model`.
+    `progress` wraps the loader, for a progress bar. `overrides` go to `create_model`.
 
-    Raises what building and reading raise, and ValueError where the set's classes or channels are not the model's.
+    Raises what building and reading raise, and ValueError if the set's classes or channels differ from the model's.
     """
     model = build_from(checkpoint, trusted=made_here(checkpoint.path), **overrides)
     where: Any = dict(root=root, workers=workers, skip_broken=skip_broken)
@@ -103,10 +103,10 @@ def evaluate_checkpoint(
     loader = eval_loader(test, batch_size, workers)
     with unwrap_worker_errors():
         if weights is None:
-            answers = model.to("cuda" if torch.cuda.is_available() else "cpu")
+            evaluated = model.to("cuda" if torch.cuda.is_available() else "cpu")
         else:
             from spikeformers.deploy.engine import spike_engine  # imports torch's tracer
 
             x, _ = next(iter(loader))
-            answers = spike_engine(model, time_first(x[:_PLANNED]), weights=weights)
-        return evaluate(answers, shown(loader), test_set.sets.counted_in)
+            evaluated = spike_engine(model, time_first(x[:_PLANNED]), weights=weights)
+        return evaluate(evaluated, progress(loader), test_set.sets.counted_in)

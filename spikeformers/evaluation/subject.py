@@ -1,4 +1,4 @@
-"""Labelled test images for a model to be looked into, prepared as it was trained."""
+"""Loading a model together with labelled test images, preprocessed as in its training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from spikeformers.models.registry import describe_model, find_family, list_model
 
 @dataclass(frozen=True)
 class Subject:
-    """A model with test images: `settings` are its checkpoint's, or nothing for a model that was just made."""
+    """A model with test images. `settings` are those of its checkpoint, empty for a new model."""
 
     name: str
     model: SpikingTransformer
@@ -40,25 +40,25 @@ def load_for_analysis(
     batch_size: int = 32,
     other_classes: bool = False,
 ) -> Subject:
-    """A model by name or checkpoint, in eval mode, with `images` of the test set of `data`, spread evenly over it.
+    """A model by name or checkpoint, in eval mode, with `images` spread evenly over the test set of `data`.
 
-    For a checkpoint the default is the set it was trained on. A model by name is new: made for the set's classes, with
-    random weights, and norms set by the first images, without which most of its neurons would be silent. With
-    `other_classes` a checkpoint's may be others than the set's, for what makes nothing of its answers.
+    `data` defaults to the set that a checkpoint was trained on. A model given by name is built for the set's classes
+    with random weights; the first images set its norms, without which most of its neurons would be silent. With
+    `other_classes` the classes of a checkpoint may differ from the set's, for callers that ignore its predictions.
 
-    Raises what reading and building raise, and ValueError without `data` and where a checkpoint is for other data.
+    Raises what reading and building raise, and ValueError if `data` is missing or does not suit a checkpoint.
     """
     is_file = find_weights(model).exists()
     checkpoint = read_checkpoint(model) if is_file else None
     settings = checkpoint.settings if checkpoint else {}
-    if not (is_file or ":" in model):  # else a part of one's own, file.py:builder
+    if not (is_file or ":" in model):  # not a builder in a user's file, file.py:builder
         find_family(model)
     if images < 1 or batch_size < 1:
-        raise ValueError(f"{images} images, {batch_size} at a time, are none: give at least one of each")
+        raise ValueError(f"{images} images in batches of {batch_size} leave nothing to run: give at least 1 for both")
     test = TestSet(model, settings, data, root=root, workers=0)
     sets = test.sets
     new: dict[str, Any] = {"name": model, "in_channels": sets.channels}
-    if not (other_classes and model in list_models() and not describe_model(model)["num_classes"]):  # it has none
+    if not (other_classes and model in list_models() and not describe_model(model)["num_classes"]):  # has no classes
         new["num_classes"] = len(sets.classes)
     built = build_from(checkpoint, trusted=made_here(checkpoint.path)) if checkpoint else rebuild(new).eval()
     count = len(sets.test)

@@ -1,4 +1,4 @@
-"""The test split that a model is measured on: its own, or another set's, prepared as it learnt."""
+"""The test split to evaluate a model on: that of its own data set or of another, preprocessed as in its training."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -13,12 +13,12 @@ from spikeformers.models import SpikingTransformer
 
 
 class TestSet:
-    """The test split of `data`, or else of the set that `settings`, a checkpoint's, were trained on.
+    """The test split of `data`, by default the set that a checkpoint with these `settings` was trained on.
 
-    `who` is how errors name the model. Raises ValueError where neither names a set, and what reading it raises.
+    Errors name the model `who`. Raises ValueError if neither names a set, and what reading it raises.
     """
 
-    __test__ = False  # it is not a test of ours, whatever its name
+    __test__ = False  # tells pytest that this is no test class
 
     def __init__(
         self,
@@ -34,12 +34,12 @@ class TestSet:
         trained_on = settings.get("recipe", {}).get("data", {})
         name = data or trained_on.get("name")
         if name is None:
-            raise ValueError(f"{who} does not say what it was trained on: give --data, a set's name or a folder")
+            raise ValueError(f"{who} does not record its training data: give --data, a set's name or a folder")
         asked = {"name": name, "skip_broken": skip_broken, "workers": workers} | ({"root": str(root)} if root else {})
         self.reading = {**asdict(Data()), **trained_on, **asked}
-        if name != trained_on.get("name"):  # its own split, and not that of what it was trained on
+        if name != trained_on.get("name"):  # use this set's own split, not the one for the training data
             self.reading |= {key: getattr(Data(), key) for key in ("test", "split_seed")}
-        # A sensor that the model knows is not looked for.
+        # If the checkpoint stores the sensor, it need not be detected.
         self.reading["sensor"] = (settings.get("preprocess") or {}).get("sensor")
         if self.reading["cache"] and not Path(self.reading["cache"]).is_dir():  # it was trained elsewhere
             self.reading["cache"] = Data().cache
@@ -48,10 +48,10 @@ class TestSet:
     def prepared(
         self, model: SpikingTransformer, only: list[int] | None = None, *, other_classes: bool = False
     ) -> Dataset:
-        """Its items, or `only` some, as the model takes them: `[C, H, W]` or `[T, C, H, W]`, and a label.
+        """The split, or the items at the indices `only`, as model inputs `[C, H, W]` or `[T, C, H, W]` with labels.
 
-        With `other_classes` the labels need not be the model's: nothing is made of its answers. Raises ValueError
-        where classes, channels or the kind of data are not the model's.
+        With `other_classes` the set's classes may differ from the model's, for callers that ignore its predictions.
+        Raises ValueError if classes, channels or the kind of data do not suit the model.
         """
         sets, who, settings = self.sets, self.who, self.settings
         preprocess = settings.get("preprocess") or sets.preprocess(
@@ -59,18 +59,20 @@ class TestSet:
         )
         learnt = "recordings" if "frames_by" in preprocess else "images"
         if learnt != sets.kind:
-            raise ValueError(f"{sets.name} has {sets.kind}, and {who} learnt from {learnt}: give others by --data")
+            raise ValueError(f"{sets.name} has {sets.kind}, but {who} was trained on {learnt}: give --data another set")
         if len(sets.classes) != model.num_classes and not other_classes:
             raise ValueError(
-                f"{sets.name} has {len(sets.classes)} classes, and the model tells {model.num_classes} apart"
+                f"{sets.name} has {len(sets.classes)} classes, but the model has {model.num_classes}: "
+                "give --data another set"
             )
         known = sets.classes if other_classes else settings.get("classes") or sets.classes
         for label, learnt in zip(sets.classes, known, strict=True):
             if label != learnt:
-                raise ValueError(f"{sets.name} has the class {label!r} where {who} learnt {learnt!r}: rename it")
+                raise ValueError(f"{sets.name} has the class {label!r} in place of {learnt!r} of {who}: rename it")
         if sets.channels != model.in_channels:
             raise ValueError(
-                f"{sets.name} has {sets.kind} of {sets.channels} channels, and the model takes {model.in_channels}"
+                f"{sets.name} has {sets.kind} of {sets.channels} channels, but the model takes {model.in_channels}: "
+                "give --data another set"
             )
         if "time_steps" in preprocess:
             preprocess = {**preprocess, "time_steps": model.time_steps}

@@ -2,6 +2,7 @@
 
 from typing import TypeVar
 
+import torch
 from torch import nn
 
 from spikeformers.models.network import SpikingTransformer
@@ -21,7 +22,15 @@ def compile(model: Model, **options: object) -> Model:
 
     Returns:
         The same model.
+
+    Raises:
+        ValueError: There is no GPU, where compiling takes minutes, and `options` name no backend.
     """
+    if "backend" not in options and not torch.accelerator.is_available():
+        raise ValueError(
+            "compiling does not pay without a GPU: it takes minutes, and compiled models skip no zeros: leave it out, "
+            "or name backend='inductor' to compile anyway; for inference, sf.deploy.spike_engine is faster"
+        )
     for part in (model.stem, model.position, *model.blocks):
         if not isinstance(part, nn.Identity):
             part.compile(**{"dynamic": False, **options})

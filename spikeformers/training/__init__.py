@@ -1,4 +1,4 @@
-"""Training on Lightning: recipes are typed settings, `fit` runs one and leaves a run folder behind."""
+"""Training on Lightning: a recipe is a set of typed settings, and `fit` runs one into a run folder."""
 
 from spikeformers.training.fit import fit
 from spikeformers.training.recipe import Recipe

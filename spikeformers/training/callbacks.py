@@ -1,4 +1,4 @@
-"""What a run shows of itself: firing rates, the table of metrics, the progress bar."""
+"""Logging a run: firing rates, the table of metrics, lines in the terminal, the progress bar."""
 
 import csv
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger("spikeformers")
 class FiringRateLog(Callback):
     """Logs `firing`, the share of outputs that are spikes, over all neurons and by block.
 
-    It is read every tenth batch, and in the first after a run resumes.
+    Rates are measured on every tenth batch and on the first batch after a run resumes.
     """
 
     def __init__(self, every: int = 10):
@@ -54,14 +54,14 @@ class FiringRateLog(Callback):
 
 
 class MetricsTable(Callback):
-    """Writes one row an epoch, from 1 on, to a CSV file; a resumed run keeps those before the epoch it goes on with.
+    """Writes one row per epoch, counted from 1, to a CSV file; a resumed run keeps the rows of earlier epochs.
 
-    Where an epoch was not evaluated, its cells for that are empty.
+    Validation and test cells stay empty for epochs without an evaluation.
 
-    `lr` is that of the epoch's last step. `loss`, `acc`, firing rates and seconds of an epoch that was cut in two are
-    those of its second part: the first part's sums died with the process that held them.
+    `lr` is the rate of the epoch's last step. If a run was interrupted within an epoch, `loss`, `acc`, firing rates and
+    seconds of that epoch cover only the part after resuming: the earlier sums died with the process.
 
-    Lightning's own CSV logger deletes what was there when a run resumes, and spreads an epoch over several rows.
+    Lightning's own CSV logger deletes earlier rows when a run resumes, and spreads an epoch over several rows.
     """
 
     def __init__(self, file: Path):
@@ -84,14 +84,14 @@ class MetricsTable(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self.lr = trainer.optimizers[0].param_groups[0]["lr"]  # at the epoch's end it is the next one's
+        self.lr = trainer.optimizers[0].param_groups[0]["lr"]  # by the epoch's end it is already the next epoch's
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if not key.endswith("_step")}
         epoch_means = {key.removesuffix("_epoch"): f"{value:.5g}" for key, value in metrics.items()}
-        epoch_means.pop("firing", None)  # the last step's; the blocks' are the epoch's
-        if not self.evaluated:  # Lightning still has the numbers of an earlier epoch
+        epoch_means.pop("firing", None)  # of the last step only; the rates by block are means over the epoch
+        if not self.evaluated:  # Lightning still holds the numbers of an earlier epoch
             epoch_means |= {key: "" for key in epoch_means if key.startswith(("val_", "test_"))}
         seconds = time.perf_counter() - self.started
         self.rows.append(
@@ -100,8 +100,8 @@ class MetricsTable(Callback):
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
         try:
             self._write(columns)
-        except OSError as error:  # a full disk: whether that ends the run is said where checkpoints are written
-            logger.warning("%s could not be written (%s); its rows wait for the next epoch", self.file, error)
+        except OSError as error:  # a full disk; the checkpoint callback decides whether to stop
+            logger.warning("%s could not be written (%s); trying again after the next epoch", self.file, error)
 
     def _write(self, columns: list[str]) -> None:
         with atomic_path(self.file) as unfinished, unfinished.open("w", newline="") as file:
@@ -111,7 +111,7 @@ class MetricsTable(Callback):
 
 
 class TensorBoard(TensorBoardLogger):
-    """Lightning's, with epochs counted from 1."""
+    """Lightning's logger, with epochs counted from 1."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -120,10 +120,10 @@ class TensorBoard(TensorBoardLogger):
 
 
 class EpochLines(Callback):
-    """Prints a line at each epoch's end, and one every few `minutes` within it, with the time that is left.
+    """Prints a line after each epoch, and every few `minutes` within it, with the remaining time.
 
-    For whoever reads a log, or looks again at a terminal: a progress bar forgets, and where there is no terminal shows
-    nothing before a run has ended. What is left is reckoned from the steps since this process began.
+    A progress bar keeps no history, and in a log file it shows nothing until the run ends. The remaining time is
+    extrapolated from the steps since this process began.
     """
 
     def __init__(self, minutes: float = 5.0):
@@ -131,7 +131,7 @@ class EpochLines(Callback):
 
     @rank_zero_only
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.began = self.said = self.epoch_began = time.monotonic()  # it may begin within an epoch
+        self.began = self.printed = self.epoch_began = time.monotonic()  # a resumed run may begin within an epoch
         self.steps = 0
 
     @rank_zero_only
@@ -143,23 +143,23 @@ class EpochLines(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.steps += 1
-        if time.monotonic() - self.said >= 60 * self.minutes and not trainer.is_last_batch:
+        if time.monotonic() - self.printed >= 60 * self.minutes and not trainer.is_last_batch:
             metrics = trainer.callback_metrics
-            self._say(trainer, batch_idx + 1, {name: metrics.get(f"{name}_step") for name in ("loss", "acc")})
+            self._print(trainer, batch_idx + 1, {name: metrics.get(f"{name}_step") for name in ("loss", "acc")})
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         names = ("loss", "acc", "val_loss", "val_acc", "test_acc")
-        self._say(trainer, 0, {name: trainer.callback_metrics.get(name) for name in names})
+        self._print(trainer, 0, {name: trainer.callback_metrics.get(name) for name in names})
 
-    def _say(self, trainer: pl.Trainer, step: int, metrics: dict[str, Any]) -> None:
-        self.said = time.monotonic()
+    def _print(self, trainer: pl.Trainer, step: int, metrics: dict[str, Any]) -> None:
+        self.printed = time.monotonic()
         epochs, batches = trainer.max_epochs or 0, int(trainer.num_training_batches)
         left = (epochs - trainer.current_epoch - (0 if step else 1)) * batches - step
-        shown = [f"{name} {float(value):.4g}" for name, value in metrics.items() if value is not None]
-        where = f"step {step}/{batches}" if step else f"{self.said - self.epoch_began:.0f} s"
-        rest = duration(left * (self.said - self.began) / max(self.steps, 1))
-        line = f"epoch {trainer.current_epoch + 1}/{epochs}  {'  '.join([*shown, where])}  {rest} left"
+        values = [f"{name} {float(value):.4g}" for name, value in metrics.items() if value is not None]
+        where = f"step {step}/{batches}" if step else f"{self.printed - self.epoch_began:.0f} s"
+        rest = duration(left * (self.printed - self.began) / max(self.steps, 1))
+        line = f"epoch {trainer.current_epoch + 1}/{epochs}  {'  '.join([*values, where])}  {rest} left"
         bar = next((one for one in trainer.callbacks if isinstance(one, ProgressBar)), None)  # pyright: ignore[reportAttributeAccessIssue]
         if bar is not None and bar.progress is not None:
             bar.progress.console.print(line, markup=False, highlight=False)  # above the bar
@@ -169,20 +169,20 @@ class EpochLines(Callback):
 
 
 def duration(seconds: float) -> str:
-    """`40 s`, `12 min` or `3.5 h`."""
+    """Seconds as `40 s`, `12 min` or `3.5 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 class ProgressBar(RichProgressBar):
-    """Lightning's, with epochs counted from 1, a step's loss, accuracy and firing rate, and the last validation's."""
+    """Lightning's bar, with epochs counted from 1, and loss, accuracy, firing rate and the last validation accuracy."""
 
     def _get_train_description(self, current_epoch: int) -> str:
-        said = f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
-        return f"{said:{len(self.validation_description)}}"  # a bar that keeps its place
+        label = f"Epoch {current_epoch + 1}/{self.trainer.max_epochs}"
+        return f"{label:{len(self.validation_description)}}"  # padded, so that the bar does not move
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
         names = {"loss_step": "loss", "acc_step": "acc", "firing": "firing", "val_acc": "val_acc"}
-        return {shown: metrics[name] for name, shown in names.items() if name in metrics}
+        return {short: metrics[name] for name, short in names.items() if name in metrics}

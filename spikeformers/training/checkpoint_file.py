@@ -1,4 +1,4 @@
-"""Checkpoint files that are whole or not there, and finding the newest that can be trusted."""
+"""Writing checkpoint files atomically, and finding a run's newest undamaged one."""
 
 import logging
 import os
@@ -18,10 +18,10 @@ LAST = "last.ckpt"
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Lightning's way of writing a checkpoint, except that a file appears under its name when all of it is on disk.
+    """Writes checkpoints as Lightning does, but atomically: a file gets its name once all of it is on disk.
 
-    Lightning writes where temporary files go, which may be another disk, and copies from there: a process killed
-    meanwhile leaves half a file. A disk that is full leaves nothing here, and raises OSError.
+    Lightning writes to the folder for temporary files, perhaps on another disk, and copies: a process killed meanwhile
+    leaves half a file. Here a full disk leaves no file and raises OSError.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -32,12 +32,12 @@ class WholeFiles(TorchCheckpointIO):
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-        except RuntimeError as error:  # torch's way to say that it could not write
+        except RuntimeError as error:  # what torch raises when it cannot write
             raise OSError(f"{path} cannot be written: is its disk full?") from error
 
 
 def is_whole(file: Path) -> bool:
-    """Whether a checkpoint is all there, by the checksums inside, which reading it would not compare."""
+    """Whether a checkpoint is complete, by the checksums inside it, which torch does not compare on loading."""
     try:
         with zipfile.ZipFile(file) as archive:
             return archive.testzip() is None
@@ -46,36 +46,36 @@ def is_whole(file: Path) -> bool:
 
 
 def earlier(folder: Path, back: int) -> Path:
-    """The file of the last checkpoint but `back`."""
+    """The file of the checkpoint that is `back` places before the last."""
     return folder / (f"last-{back}.ckpt" if back else LAST)
 
 
 def newest_whole(folder: Path) -> Path | None:
-    """The newest checkpoint of a run that is not damaged; None where the run has not saved any.
+    """A run's newest undamaged checkpoint, or None if the run has saved none.
 
-    Warns of those passed over. Raises ValueError where all are damaged.
+    Warns about each damaged one that it skips. Raises ValueError if all are damaged.
     """
     there = sorted(folder.glob("last-*.ckpt"), key=lambda file: int(file.stem.partition("-")[2]))
     there = [file for file in (folder / LAST, *there) if file.is_file()]
     for i, file in enumerate(there):
         if is_whole(file):
             for damaged in there[:i]:
-                logger.warning("%s is damaged: going back to %s, saved before it", damaged, file)
+                logger.warning("%s is damaged: resuming from %s, saved before it", damaged, file)
             return file
     if there:
-        raise ValueError(f"{there[0]} is damaged, as is all that was saved before: start anew under another --run NAME")
+        raise ValueError(f"{there[0]} and all checkpoints before it are damaged: start anew under another --run NAME")
     return None
 
 
 def shift(folder: Path, keep: int) -> None:
-    """Makes room for a new last checkpoint: the last becomes the one before, and so on; `keep` of those stay."""
+    """Renames the last checkpoint to `last-1.ckpt`, that one to `last-2.ckpt`, and so on up to `keep`."""
     for back in range(keep, 0, -1):
         if (newer := earlier(folder, back - 1)).is_file():
             newer.replace(earlier(folder, back))
 
 
 def set_aside_newer(file: Path) -> None:
-    """Renames the checkpoints that are newer than this one of a run, all damaged: they are no longer in the way."""
+    """Renames a run's checkpoints that are newer than `file`, all damaged, so that they are not tried again."""
     for back in range(99):
         if (newer := earlier(file.parent, back)) == file:
             return

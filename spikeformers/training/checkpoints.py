@@ -14,12 +14,11 @@ logger = logging.getLogger("spikeformers")
 
 
 class Checkpoints(Checkpoint):
-    """Writes `last.ckpt`, to resume from, and `best.ckpt` when `val_acc` was never as high.
+    """Writes `last.ckpt`, to resume from, and `best.ckpt` whenever `val_acc` reaches a new high.
 
-    The last is written after each epoch, and within one when `minutes` have passed since; `keep` before it stay, as
-    `last-1.ckpt` and so on. Of epochs with the same accuracy, as small validation sets give, the one with the lowest
-    `val_loss` is the best. Where a file cannot be written, `stop` raises OSError; without it that is said and counted,
-    and training goes on: what was saved before stays.
+    `last.ckpt` is written after each epoch, and within an epoch every `minutes`. The `keep` files before it stay, as
+    `last-1.ckpt` and so on. The lower `val_loss` breaks ties in accuracy, which are common with small validation sets.
+    If a file cannot be written, earlier ones stay; `stop` raises OSError, without it training goes on with a warning.
 
     Lightning's ModelCheckpoint writes `last` only when it writes `best`, and forgets the best score of a run whose
     folder was moved.
@@ -49,7 +48,7 @@ class Checkpoints(Checkpoint):
         self.save_last(trainer)
 
     def save_last(self, trainer: pl.Trainer) -> None:
-        """Writes `last.ckpt`; the one of before keeps its place until the new one is whole."""
+        """Writes `last.ckpt`. The previous one keeps its name until the new file is complete."""
         new = self.folder / "new.ckpt"
         if self._save(trainer, new, self.best) and trainer.is_global_zero:
             shift(self.folder, self.keep)
@@ -57,23 +56,23 @@ class Checkpoints(Checkpoint):
         self.saved_at = time.monotonic()
 
     def _save(self, trainer: pl.Trainer, file: Path, best: tuple[float, float]) -> bool:
-        """Writes a checkpoint that knows the best score; whether it is there. All processes take part and agree."""
+        """Writes a checkpoint with the best score so far; returns whether it could. All processes must call it."""
         before, self.best = self.best, best
         failure: OSError | None = None
         try:
             trainer.save_checkpoint(file)
         except OSError as error:
             failure = error
-            trainer.strategy.barrier()  # where the others wait for the one that writes
+            trainer.strategy.barrier()  # here the other processes wait for the one that writes
         finally:
             self.best = before
         if not agreed(trainer, failure is not None):
             return True
         self.unsaved += 1
-        said = f"{file.parent / LAST} could not be saved ({failure or 'see the first process'}): make room on its disk"
+        text = f"{file.parent / LAST} could not be saved ({failure or 'see the first process'}): make room on its disk"
         if self.stop:
-            raise OSError(f"{said}, and go on with --resume from what was saved before")
-        logger.warning("%s; training goes on, and %d could not be saved so far", said, self.unsaved)
+            raise OSError(f"{text}, then continue from the checkpoint before it with --resume")
+        logger.warning("%s; training goes on without it (%d checkpoints not saved so far)", text, self.unsaved)
         return False
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,14 +83,14 @@ class Checkpoints(Checkpoint):
 
 
 def between_updates(trainer: pl.Trainer, batch_idx: int) -> bool:
-    """Whether a checkpoint written after this step resumes with the next.
+    """Whether a checkpoint written after this step can resume with the next.
 
-    Not where gradients are half accumulated, and not after an epoch's last: validation comes first, and Lightning would
-    leave it out when it resumes.
+    It cannot while gradients accumulate, nor after an epoch's last step: Lightning would skip that epoch's validation
+    on resuming.
     """
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0 and not trainer.is_last_batch
 
 
 def agreed(trainer: pl.Trainer, wish: bool) -> bool:
-    """Whether any process of the run wishes it: all are told the same, and do the same at the same step."""
+    """Whether `wish` is true in any process of the run. All get the same answer, and act at the same step."""
     return trainer.strategy.reduce_boolean_decision(wish, all=False)

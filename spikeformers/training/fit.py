@@ -1,4 +1,4 @@
-"""Running a recipe, from its data to a run folder."""
+"""Running a recipe: from its settings to a run folder."""
 
 import logging
 import shutil
@@ -34,17 +34,25 @@ logger = logging.getLogger("spikeformers")
 
 
 def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Result:
-    """Trains by a recipe, and leaves weights, settings, metrics and pictures in its run folder.
+    """Trains a model by a recipe and writes weights, settings, metrics and pictures to its run folder.
 
         fit("digits", epochs=3)
         fit("digits", model={"neuron": PLIF}, optimizer={"lr": 1e-3}, run="plif")
 
-    `recipe` is a name, a file or a `Recipe`; `overrides` are its fields. `resume` goes on with the run of that name
-    from its last checkpoint, or starts it where there is none.
+    Args:
+        recipe: the name of a recipe, the path of a YAML file, or a `Recipe`.
+        resume: whether to continue the run of that name from its last checkpoint; without a checkpoint it starts anew.
+        overrides: fields of the recipe; not with a `Recipe`.
 
-    Raises ValueError or FileNotFoundError, in one line, for settings or data that do not fit, for a run that exists
-    or is at work, and, naming the place, for a loss that is not finite; OSError where a checkpoint cannot be written;
-    KeyboardInterrupt after Ctrl-C, and SystemExit with status 143 after SIGTERM or SLURM's warning, with one saved.
+    Returns:
+        The run's folder, weights and test scores.
+
+    Raises:
+        ValueError: settings or data do not fit, the run exists or is in use, or the loss is not finite.
+        FileNotFoundError: there is no such recipe, data set or checkpoint.
+        OSError: a checkpoint cannot be written.
+        KeyboardInterrupt: Ctrl-C was pressed; a checkpoint is saved.
+        SystemExit: status 143 after SIGTERM or SLURM's SIGUSR1; a checkpoint is saved.
     """
     if isinstance(recipe, str):
         recipe = read_recipe(recipe, overrides)
@@ -58,7 +66,7 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
         with _claimed(folder, ready, resume) as begun:
             if (cooling := recipe.schedule.cooldown_epochs) and rank_zero_only.rank == 0:
                 logger.warning(
-                    "%d epochs and %d of cool-down, %d in all; --schedule.cooldown_epochs 0 leaves it out",
+                    "%d epochs and %d of cool-down, %d in all; --schedule.cooldown_epochs 0 skips the cool-down",
                     recipe.epochs, cooling, total_epochs(recipe),
                 )  # fmt: skip
             _train(trainer, ready, folder, begun)
@@ -73,7 +81,7 @@ def _train(trainer: pl.Trainer, ready: Prepared, folder: Path, begun: Path | Non
     recipe, last = ready.loaders.recipe, folder / "checkpoints" / LAST
     if begun:
         set_aside_newer(begun)
-        logger.warning("going on with %s", begun)
+        logger.warning("resuming from %s", begun)
     try:
         with (
             user_code_errors(own_files(recipe.model)),
@@ -81,7 +89,7 @@ def _train(trainer: pl.Trainer, ready: Prepared, folder: Path, begun: Path | Non
             shortages_told(lambda: _room(recipe, last)),
         ):
             trainer.fit(ready.module, datamodule=ready.loaders, ckpt_path=begun, weights_only=True)
-    except SystemExit:  # how Lightning passes on Ctrl-C, with the signal ignored from then on
+    except SystemExit:  # Lightning turns Ctrl-C into this, and ignores the signal from then on
         if rank_zero_only.rank != 0:
             raise
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -95,7 +103,7 @@ def _train(trainer: pl.Trainer, ready: Prepared, folder: Path, begun: Path | Non
 
 
 def _finish(trainer: pl.Trainer, ready: Prepared, folder: Path) -> Result:
-    """Leaves what a trained run has to show. Raises ValueError, whatever went wrong: the training is not lost."""
+    """Tests the trained model and writes its results. Any failure becomes a ValueError: the training is not lost."""
     model, last = ready.model, folder / "checkpoints" / LAST
     best = last.with_name("best.ckpt")
     kept = best if best.is_file() else last
@@ -107,38 +115,38 @@ def _finish(trainer: pl.Trainer, ready: Prepared, folder: Path) -> Result:
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted: {_saved(last)}") from None
     except Exception as error:
-        said = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
-        said = " ".join(said.split())
+        text = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
+        text = " ".join(text.split())
         raise ValueError(
-            f"{said}; {folder} is trained, and has no results yet: mend that, and {_saved(last)}"
+            f"{text}; {folder} is trained but has no results yet: solve this first, {_saved(last)}"
         ) from error
 
 
 def _saved(last: Path) -> str:
-    return f"{last} is saved, go on with --resume" if last.is_file() else "before there was anything to save"
+    return f"{last} is saved, continue with --resume" if last.is_file() else "nothing was saved yet"
 
 
 def _room(recipe: Recipe, last: Path) -> str:
-    """What to do where memory is short; with another batch_size a run that has begun would be another run."""
+    """What to do when memory is short. A run that has begun cannot change its batch_size."""
     lean = " --memory lean" if recipe.memory == "plain" else ""
     if not last.is_file():
         return f"add{lean}, or lower batch_size" if lean else "lower batch_size"
     other = "lower batch_size in another --run NAME"
-    return f"{_saved(last)}{lean}, or {other}" if lean else f"{other}, or go on where there is more, with --resume"
+    return f"{_saved(last)}{lean}, or {other}" if lean else f"{other}, or --resume on a device with more memory"
 
 
 def _folder_of(recipe: Recipe) -> Path:
     run = recipe.run or ""
     if Path(run).name != run or run in ("", ".."):
-        raise ValueError(f"run {run!r} is not a name: give one word, and the folder it goes to with --out")
+        raise ValueError(f"run {run!r} is not a name: give one word, and set its parent folder with --out")
     return Path(recipe.out) / run
 
 
 def _check_place(folder: Path, resume: bool, room: int = 0) -> None:
-    """Raises ValueError where a run's folder cannot be written, or has something in it and is not gone on with."""
+    """Raises ValueError if a run's folder cannot be written, or has files in it and `resume` is false."""
     if rank_zero_only.rank == 0:
         if not (resume or _is_new(folder)):
-            raise ValueError(f"{folder} exists: go on with it by --resume, or name another by --run NAME")
+            raise ValueError(f"{folder} exists: continue it with --resume, or name another run with --run NAME")
         check_output("--out", folder, folder=True, room=room)
 
 
@@ -148,9 +156,10 @@ def _is_new(folder: Path) -> bool:
 
 @contextmanager
 def _claimed(folder: Path, ready: Prepared, resume: bool) -> Iterator[Path | None]:
-    """Holds the run's folder, made if need be and with its settings inside; the checkpoint to go on with, if any.
+    """Makes and locks the run's folder, writes the settings into it, and yields the checkpoint to resume from, if any.
 
-    Before anything is written, all is checked. A new folder without a step of training goes again: its name is free.
+    Everything is checked before anything is written. A new folder is deleted again if the run ends without a
+    checkpoint, so that its name stays free.
     """
     recipe, last = ready.loaders.recipe, folder / "checkpoints" / LAST
     if rank_zero_only.rank != 0:
@@ -160,8 +169,8 @@ def _claimed(folder: Path, ready: Prepared, resume: bool) -> Iterator[Path | Non
     _check_place(folder, resume, room=weights * (2 if last.is_file() else recipe.keep + 3))  # at the least
     new = [place for place in folder.parents if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    at_work = f"another process is at work in {folder}: wait for its end, or name another run by --run NAME"
-    with held(folder, at_work):
+    in_use = f"another process is training in {folder}: wait until it ends, or name another run with --run NAME"
+    with held(folder, in_use):
         is_new = _is_new(folder)
         _check_place(folder, resume)  # another process may have been faster
         begun = _begun(last, ready) if resume else None
@@ -178,7 +187,7 @@ def _claimed(folder: Path, ready: Prepared, resume: bool) -> Iterator[Path | Non
 
 
 def _begun(last: Path, ready: Prepared) -> Path | None:
-    """The checkpoint of a run to go on with. Raises ValueError where it would not be the same run."""
+    """The checkpoint to resume a run from, if any. Raises ValueError if the recipe would make it another run."""
     if begun := newest_whole(last.parent):
         began_with = read_checkpoint(begun).settings.get("recipe", {})
         check_resumable(ready.loaders.recipe, began_with, last.parent.parent, ready.loaders.sets)

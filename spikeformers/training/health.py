@@ -1,4 +1,4 @@
-"""Noticing early that a run goes nowhere: a loss that explodes, neurons that never fire or always do."""
+"""Warnings about a run that fails to learn: an exploding loss, neurons that never or always fire."""
 
 import logging
 import math
@@ -12,20 +12,20 @@ from spikeformers.training.callbacks import FiringRateLog
 
 logger = logging.getLogger("spikeformers")
 
-SILENT, ALWAYS = 1e-4, 0.98  # shares of outputs that are spikes
+SILENT, ALWAYS = 1e-4, 0.98  # firing rates
 
 
 class Health(Callback):
-    """Warns of an exploding loss within some twenty steps, and at each epoch's end of neurons newly silent or stuck.
+    """Warns of an exploding loss within some twenty steps, and after each epoch of neurons newly silent or saturated.
 
-    A loss explodes when its running mean is above twice that of guessing and above twice what it was at its lowest; one
-    that is not finite stops the run elsewhere. Each warning names where, and what usually helps.
+    A loss explodes when its running mean exceeds twice the loss of guessing and twice its own minimum. A loss that is
+    not finite stops the run in `TrainingModule`. Each warning names the place and the usual remedies.
     """
 
     def __init__(self, firing: FiringRateLog, every: int = 20):
         self.firing, self.every = firing, every
         self.mean = self.lowest = math.inf
-        self.told: dict[str, str] = {}
+        self.known: dict[str, str] = {}  # neuron -> the state that the last warnings were about
 
     @rank_zero_only
     def on_train_batch_end(
@@ -35,33 +35,34 @@ class Health(Callback):
         if not on_cpu and batch_idx % self.every:  # reading the loss waits for an accelerator
             return
         share = 1 / self.every if on_cpu else 0.5
-        loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning has divided it
+        loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning divided by it
         self.mean = loss if math.isinf(self.mean) else (1 - share) * self.mean + share * loss
         self.lowest = min(self.lowest, self.mean)
         guessing = math.log(max(pl_module.model.num_classes, 2))  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
         if self.mean > 2 * max(guessing, self.lowest):
             logger.warning(
-                "the loss explodes: %.3g at epoch %d, step %d, and it was %.3g: lower optimizer.lr, lengthen "
+                "the loss explodes: %.3g at epoch %d, step %d, up from %.3g: lower optimizer.lr, lengthen "
                 "schedule.warmup_epochs, or set clip_grad_norm 1.0",
                 self.mean, trainer.current_epoch + 1, batch_idx + 1, self.lowest,
             )  # fmt: skip
-            self.lowest = self.mean  # said again where it doubles again
+            self.lowest = self.mean  # warn again only if it doubles again
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         state = {name: _state(rate) for name, rate in self.firing.rates.by_neuron().items()}
         for what, remedy in _REMEDIES.items():
-            new = [name for name, is_now in state.items() if is_now == what and self.told.get(name) != what]
+            new = [name for name, is_now in state.items() if is_now == what and self.known.get(name) != what]
             if new:
                 named = ", ".join(new[:3]) + (f" and {len(new) - 3} more" if len(new) > 3 else "")
                 logger.warning("epoch %d: %s %s: %s", trainer.current_epoch + 1, named, what, remedy)
-        self.told = state
+        self.known = state
 
 
 _NEVER, _ALWAYS = "never fires", "fires all the time"
 _REMEDIES = {
-    _NEVER: "no gradient tells it to: lower optimizer.lr or the neuron's v_threshold, lengthen schedule.warmup_epochs",
-    _ALWAYS: "it tells inputs apart no more: lower optimizer.lr, raise the neuron's v_threshold or weight_decay",
+    _NEVER: "no gradient revives it: lower optimizer.lr or the neuron's v_threshold, or lengthen "
+    "schedule.warmup_epochs",
+    _ALWAYS: "its output carries no information: lower optimizer.lr, or raise the neuron's v_threshold or weight_decay",
 }
 
 

@@ -1,4 +1,4 @@
-"""Being told to stop: Ctrl-C, SIGTERM, and the warning that SLURM gives before it pre-empts a job."""
+"""Stopping on a signal: Ctrl-C, SIGTERM, and the one that SLURM sends before it pre-empts a job."""
 
 import contextlib
 import signal
@@ -15,14 +15,14 @@ _TERMINATES = [
 
 
 class Terminated(Exception):
-    """The run was told to end by another process, and has saved what it had."""
+    """A signal of another process ended the run, which has saved a checkpoint."""
 
 
 class Interruption(Callback):
     """On the first signal, finishes the step, saves a checkpoint that resumes with the next, and stops.
 
-    Ctrl-C raises KeyboardInterrupt, the others Terminated; all processes of a run stop at the same step, whichever was
-    told. A second Ctrl-C stops at once, and leaves the checkpoint that was written before.
+    Ctrl-C raises KeyboardInterrupt, the other signals Terminated. All processes of a run stop at the same step,
+    whichever got the signal. A second Ctrl-C stops at once and keeps the checkpoint written before.
     """
 
     def __init__(self, checkpoints: Checkpoints):
@@ -31,7 +31,7 @@ class Interruption(Callback):
         self.before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        with contextlib.suppress(ValueError):  # only the main thread may; elsewhere signals do what they always do
+        with contextlib.suppress(ValueError):  # only the main thread may set handlers
             for number in (signal.SIGINT, *_TERMINATES):
                 self.before[number] = signal.signal(number, self._ask)
 
@@ -43,7 +43,7 @@ class Interruption(Callback):
             self._stop(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if agreed(trainer, self.asked is not None):  # since the last step of an epoch, at whose end all is saved
+        if agreed(trainer, self.asked is not None):  # came after the last step; the epoch's end has saved everything
             self._stop(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

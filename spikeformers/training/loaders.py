@@ -1,4 +1,4 @@
-"""Loaders of a recipe's images or clips, as Lightning wants them."""
+"""A Lightning DataModule for a recipe's images or clips."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ from spikeformers.training.recipe import Augment, Recipe
 
 
 class _Resumed(EpochSampler):
-    """An epoch's order without its first `skip` items, once: those were trained on before the run was cut."""
+    """An epoch's order without its first `skip` items, once: the run trained on those before it was interrupted."""
 
     skip = 0
 
@@ -28,9 +28,9 @@ class _Resumed(EpochSampler):
 class Loaders(pl.LightningDataModule):
     """Training batches drawn by seed and epoch, and the splits that are evaluated each epoch.
 
-    Each is `[B, C, H, W]` of images and `[B, T, C, H, W]` of clips. `preprocess` is what travels with a checkpoint.
+    A batch is `[B, C, H, W]` of images or `[B, T, C, H, W]` of clips. `preprocess` is what a checkpoint stores.
 
-    Raises what making clips raises, and ValueError where the training set has less than a batch.
+    Raises what reading clips raises, and ValueError if the training set has fewer items than a batch.
     """
 
     def __init__(self, recipe: Recipe, sets: ImageSets | EventSets, preprocess: dict[str, Any]):
@@ -38,7 +38,8 @@ class Loaders(pl.LightningDataModule):
         self.recipe, self.sets, self.preprocess = recipe, sets, preprocess
         if (train := len(sets.train)) < recipe.batch_size:
             raise ValueError(
-                f"{sets.name} has {train} training {sets.kind}, fewer than batch_size {recipe.batch_size}: lower it"
+                f"{sets.name} has {train} training {sets.kind}, fewer than batch_size {recipe.batch_size}: lower "
+                "batch_size"
             )
         settings, augment = asdict(recipe.data), asdict(recipe.augment)
         _check_kind(sets, recipe.augment)
@@ -51,18 +52,18 @@ class Loaders(pl.LightningDataModule):
 
     @property
     def evaluated_each_epoch(self) -> list[str]:
-        """Names of the splits that `val_dataloader` loads."""
+        """Names of the splits in the order of `val_dataloader`."""
         return list(self.evaluated)
 
     def steps_per_epoch(self) -> int:
-        """Batches that one process draws in an epoch. Raises ValueError where its share of them gives none."""
+        """Batches that one process draws in an epoch. Raises ValueError if its share is less than one batch."""
         trainer: Any = self.trainer
         share = math.ceil(len(self.train) / trainer.world_size)
         batches = share // self.recipe.batch_size
         if not batches:
             raise ValueError(
                 f"{self.sets.name} has {share} training {self.sets.kind} for each of {trainer.world_size} processes, "
-                f"fewer than batch_size {self.recipe.batch_size}: lower it"
+                f"fewer than batch_size {self.recipe.batch_size}: lower batch_size"
             )
         limit = trainer.limit_train_batches
         return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
@@ -77,9 +78,9 @@ class Loaders(pl.LightningDataModule):
             seed=recipe.seed,
             repeats=recipe.augment.repeats,
         )
-        # Lightning says which epoch it is only after the first batches of a resumed run are drawn.
+        # Lightning sets the sampler's epoch only after the first batches of a resumed run are drawn.
         sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)
-        # A checkpoint from the middle of an epoch goes on with the next batch, whatever reads it.
+        # A run resumed in the middle of an epoch goes on with the next batch.
         trained = trainer.fit_loop.epoch_loop.batch_progress.current.processed % self.steps_per_epoch()
         sampler.skip = trained * recipe.batch_size
         return DataLoader(
@@ -99,7 +100,7 @@ class Loaders(pl.LightningDataModule):
         return [self.eval_loader(share) for share in shares]
 
     def on_exception(self, exception: BaseException) -> None:
-        # Ends the loading processes now: the garbage collector would wait five seconds for each, some time later.
+        # Ends the loading processes now: the garbage collector would wait five seconds for each.
         iterator: Any = getattr(getattr(self.trainer, "train_dataloader", None), "_iterator", None)
         if hasattr(iterator, "_shutdown_workers"):
             iterator._shutdown_workers()
@@ -110,6 +111,6 @@ class Loaders(pl.LightningDataModule):
 
 
 def _check_kind(sets: ImageSets | EventSets, augment: Augment) -> None:
-    """Raises ValueError for augmentation that would do nothing to data of this kind."""
+    """Raises ValueError for augmentation that has no effect on this kind of data."""
     for name in sorted(augment.changed() & (ImageSets.augments | EventSets.augments) - sets.augments):
-        raise ValueError(f"augment.{name} changes no {sets.kind}, which {sets.name} has: leave it out")
+        raise ValueError(f"augment.{name} has no effect on the {sets.kind} of {sets.name}: leave it out")

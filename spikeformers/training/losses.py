@@ -1,4 +1,4 @@
-"""What a step of training minimises: logits against labels, against a teacher, and how often neurons fire."""
+"""Training losses: against labels, against a teacher, and on firing rates."""
 
 from collections.abc import Callable
 from functools import partial
@@ -25,10 +25,10 @@ def mean_over_steps(steps: Tensor, targets: Tensor, *, label_smoothing: float = 
 def tet(
     steps: Tensor, targets: Tensor, *, target: float = 1.0, weight: float = 0.0, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Temporal efficient training: every step answers for itself: `[T, B, K], [B] or [B, K] -> []`.
+    """Temporal efficient training, a loss at every step: `[T, B, K], [B] or [B, K] -> []`.
 
-    `(1 - weight)` times the mean over steps of their cross-entropies, and `weight` times the mean squared distance of
-    all logits from `target`. Deng et al., ICLR 2022, arXiv:2202.11946.
+    `(1 - weight)` times the mean of the steps' cross-entropies, plus `weight` times the mean squared distance of all
+    logits from `target`. Deng et al., ICLR 2022, arXiv:2202.11946.
     """
     each = [cross_entropy(logits, targets, label_smoothing=label_smoothing) for logits in steps]
     loss = torch.stack(each).mean()
@@ -38,12 +38,12 @@ def tet(
 
 
 def hard_distillation(logits: Tensor, taught: Tensor) -> Tensor:
-    """Cross-entropy against the teacher's likeliest class: `[B, K], [B, K] -> []`. DeiT, arXiv:2012.12877."""
+    """Cross-entropy against the teacher's top class: `[B, K], [B, K] -> []`. DeiT, arXiv:2012.12877."""
     return cross_entropy(logits, taught.argmax(-1))
 
 
 def soft_distillation(logits: Tensor, taught: Tensor, *, temperature: float = 1.0) -> Tensor:
-    """Divergence from the teacher's probabilities at a temperature, by its square: `[B, K], [B, K] -> []`.
+    """KL divergence from the teacher's probabilities at a temperature, times its square: `[B, K], [B, K] -> []`.
 
     Hinton et al., 2015, arXiv:1503.02531.
     """
@@ -54,7 +54,7 @@ def soft_distillation(logits: Tensor, taught: Tensor, *, temperature: float = 1.
 class FiringPenalty:
     """`weight` times the squared distance of each neuron's rate from `rate`, averaged over neurons.
 
-    A rate is here the mean output over the largest level, through which gradients pass. It is that of what runs inside
+    A rate here is the mean output over the largest level, so that gradients pass. It covers the forward passes inside
     the `with` block.
     """
 
@@ -76,21 +76,21 @@ class FiringPenalty:
         self._hooks.clear()
 
     def __call__(self) -> Tensor | float:
-        """The penalty of what ran in the block."""
+        """The penalty of the forward passes in the block."""
         if not self._rates:
             return 0.0
         return self.weight * (torch.stack([*self._rates.values()]) - self.rate).square().mean()
 
     def _read(self, neuron: Any, _inputs: tuple, spikes: Tensor) -> None:
-        # A neuron is read once: memory-lean blocks call it again in the backward pass, after the block.
+        # Each neuron is read once: recomputed blocks call it again in the backward pass.
         self._rates.setdefault(id(neuron), spikes.float().mean() / max(neuron.levels))
 
 
 class Objective:
-    """A recipe's loss of a model on a batch, and the logits it was read from.
+    """A recipe's supervised loss.
 
     `objective(model, x, targets)` takes images `[B, C, H, W]` or sequences `[T, B, C, H, W]` and labels `[B]` or
-    targets `[B, K]`, and gives a number and logits `[B, K]`. Where the model has two heads, the second learns from the
+    targets `[B, K]`, and returns the loss and logits `[B, K]`. If the model has two heads, the second learns from the
     teacher, and the logits are their average.
     """
 
@@ -109,7 +109,7 @@ class Objective:
         )
 
     def __call__(self, model: SpikingTransformer, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        # Mixed targets are smoothed already.
+        # Mixup has already smoothed its targets.
         labels = self.labels if targets.ndim == 2 else partial(self.labels, label_smoothing=self.label_smoothing)
         with self.firing:
             heads = [model.forward_steps(x)] if self.teacher is None else [*model.forward_heads(x)]
@@ -120,15 +120,15 @@ class Objective:
         return loss + self.firing(), torch.stack(heads).mean((0, 1))
 
     def judge(self, model: SpikingTransformer, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Cross-entropies in evaluation, `[B]`, whatever was trained by, and logits `[B, K]`."""
+        """The metrics of evaluation: cross-entropies `[B]`, whatever the training loss, and logits `[B, K]`."""
         logits = model(x)
         return cross_entropy(logits, labels, ignore_index=NOT_COUNTED, reduction="none"), logits
 
 
 class Reconstruction:
-    """The loss of a masked autoencoder, which asks for no labels and gives no logits.
+    """The loss of a masked autoencoder, without labels or logits.
 
-    Raises ValueError for what a masked autoencoder cannot be trained with.
+    Raises ValueError for settings that a masked autoencoder cannot be trained with.
     """
 
     labelled = False
@@ -136,32 +136,30 @@ class Reconstruction:
 
     def __init__(self, recipe: Recipe, model: MaskedAutoencoder, teacher: Teacher | None = None):
         mixing = recipe.augment.mixup > 0 or recipe.augment.cutmix > 0
-        for what, asked in (
+        for name, is_set in (
             ("memory lean", recipe.memory == "lean"),
             ("distill.teacher", teacher is not None),
             ("augment.mixup and cutmix", mixing),
         ):
-            if asked:
-                raise ValueError(
-                    f"{what} is not for a masked autoencoder, which paints what it does not see: leave it out"
-                )
+            if is_set:
+                raise ValueError(f"{name} does not apply to a masked autoencoder: leave it out")
 
     def __call__(self, model: MaskedAutoencoder, x: Tensor, targets: Tensor) -> tuple[Tensor, None]:
         return model.reconstruct(x), None
 
     def judge(self, model: MaskedAutoencoder, x: Tensor, labels: Tensor) -> tuple[Tensor, None]:
-        """The loss in evaluation, `[B]` times the same, with the same patches hidden each time."""
+        """The batch's loss, repeated `[B]` times, with the same patches masked at every evaluation."""
         return model.reconstruct(x, torch.Generator(x.device).manual_seed(0)).expand(len(labels)), None
 
 
-# Models that learn otherwise than by labels, and by what; nothing else asks which they are.
+# Objectives of models that learn without labels. No other code distinguishes these models.
 _OWN_OBJECTIVES: dict[type[SpikingTransformer], Any] = {MaskedAutoencoder: Reconstruction}
 
 
 def make_objective(recipe: Recipe, model: SpikingTransformer, teacher: Teacher | None) -> Any:
-    """What a model is trained by: whether it is `labelled`, its loss of a batch, and how it is judged.
+    """The training objective of a model: its loss, its evaluation, and whether it is `labelled`.
 
-    Raises ValueError for what it cannot be trained with.
+    Raises ValueError for settings that the model cannot be trained with.
     """
     own = next((objective for kind, objective in _OWN_OBJECTIVES.items() if isinstance(model, kind)), Objective)
     return own(recipe, model, teacher)

@@ -1,11 +1,11 @@
-"""A run's `metrics.csv`, a row an epoch."""
+"""Reading a run's `metrics.csv`, one row per epoch."""
 
 import csv
 from pathlib import Path
 
 
 def read_metrics(file: Path) -> list[dict[str, str]]:
-    """The rows of a run so far, none where it has no table yet; `epoch` counts from 1, as it did not before 0.4."""
+    """The rows written so far. `epoch` counts from 1; tables from before 0.4, which count from 0, are converted."""
     if not file.is_file():
         return []
     with file.open(newline="") as table:

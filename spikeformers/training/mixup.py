@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 class Mixup(ImageMixup):
-    """timm's, for clips too: two clips are mixed frame by frame, by one weight or in one box, and never with others.
+    """timm's Mixup, extended to clips: two clips are mixed frame by frame, with one weight or one box for all frames.
 
     `[B, C, H, W] or [B, T, C, H, W], [B] labels -> the same shape, [B, K] targets`.
     """

@@ -1,4 +1,4 @@
-"""One training step, as Lightning wants it."""
+"""A Lightning module for training by a recipe."""
 
 import logging
 import math
@@ -28,16 +28,16 @@ logger = logging.getLogger("spikeformers")
 class TrainingModule(pl.LightningModule):
     """Trains a model on batches `([B, C, H, W] or [B, T, C, H, W], [B] labels)` by a recipe.
 
-    Logs `loss` and `acc`, then `val_loss`, `val_acc` and, where the test set is read each epoch, `test_acc`; accuracies
-    are in percent. What a checkpoint says of itself is `settings`.
+    Logs `loss` and `acc`, then `val_loss`, `val_acc` and, with `data.test_each_epoch`, `test_acc`; accuracies are in
+    percent. Checkpoints store `settings`.
 
-    Raises ValueError, naming epoch and step, counted from 1, when the loss is not finite.
+    Raises ValueError, naming epoch and step, counted from 1, if the loss is not finite.
     """
 
     def __init__(self, recipe: Recipe, model: SpikingTransformer, settings: dict[str, Any]):
         super().__init__()
         self.recipe, self.settings = recipe, settings
-        self.extended: int | None = None  # the epochs that a run was begun with, where it goes on to more
+        self.extended: int | None = None  # the `epochs` a run began with, if it resumes with more
         self.model = channels_last(model)
         self.ema: ModelEmaV3 | None = None
         if recipe.ema_decay is not None:
@@ -49,7 +49,7 @@ class TrainingModule(pl.LightningModule):
         if recipe.compile:
             compile(model)
         self.objective = make_objective(recipe, model, self._load_teacher())
-        # Lightning's own means count images as whole numbers a process, and round their average down.
+        # Lightning's own means weigh processes by whole numbers of images, and round their average down.
         self.means = nn.ModuleDict(
             {f"{split}_{what}": MeanMetric() for split in ("val", "test") for what in ("loss", "acc")}
         )
@@ -67,15 +67,15 @@ class TrainingModule(pl.LightningModule):
 
     @property
     def evaluated(self) -> SpikingTransformer:
-        """The model whose accuracy counts: the averaged one, where there is one."""
+        """The model to evaluate: the one with averaged weights, if `ema_decay` is set."""
         return self.ema.module if self.ema is not None else self.model
 
     def _load_teacher(self) -> Teacher | None:
         if (name := self.recipe.distill.teacher) is None:
             return None
         preprocess = self.settings.get("preprocess", {})
-        seen = (preprocess["mean"], preprocess["std"]) if "mean" in preprocess else None
-        return load_teacher(name, self.model.num_classes, seen)
+        pixels = (preprocess["mean"], preprocess["std"]) if "mean" in preprocess else None
+        return load_teacher(name, self.model.num_classes, pixels)
 
     def on_fit_start(self) -> None:
         if self.objective.teacher is not None:
@@ -100,12 +100,12 @@ class TrainingModule(pl.LightningModule):
             scheduler.step(epoch)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        # Loaders of earlier versions kept their place themselves.
+        # Loaders of earlier versions saved their own position.
         checkpoint["loops"]["fit_loop"]["state_dict"].pop("combined_loader", None)
         began = checkpoint["spikeformers"]["recipe"]["epochs"]
         if began != self.recipe.epochs:
             self.extended = began
-            checkpoint["lr_schedulers"] = [{} for _ in checkpoint["lr_schedulers"]]  # which know how long they are
+            checkpoint["lr_schedulers"] = [{} for _ in checkpoint["lr_schedulers"]]  # they hold the old length
 
     def on_train_start(self) -> None:
         if self.extended is None:
@@ -115,14 +115,14 @@ class TrainingModule(pl.LightningModule):
         self._step(self.lr_schedulers(), self.current_epoch)
         if self.global_rank == 0:
             logger.warning(
-                "epochs were %d and are %d: from epoch %d on the rate is that of the %s schedule of %d epochs, %.3g "
-                "where it had come to %.3g; a run of %d from the start would have come out otherwise",
+                "epochs changed from %d to %d: from epoch %d on the rate follows the %s schedule of %d epochs, at %.3g "
+                "instead of %.3g; a run of %d epochs from the start would have given another result",
                 self.extended, self.recipe.epochs, self.current_epoch + 1, self.recipe.schedule.name,
                 self.recipe.epochs, groups[0]["lr"], before, self.recipe.epochs,
             )  # fmt: skip
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        # What is drawn in a step is a function of seed, epoch, step and process, so that a resumed run is the run.
+        # Random numbers of a step depend on seed, epoch, step and process alone, so that resuming reproduces the run.
         sequence = np.random.SeedSequence([self.recipe.seed, self.current_epoch, batch_idx, self.global_rank])
         seed = int(sequence.generate_state(1)[0])
         random.seed(seed)
@@ -134,9 +134,9 @@ class TrainingModule(pl.LightningModule):
         targets, off = labels, self.recipe.augment.mix_off_epoch
         if self.mix is not None and (off is None or self.current_epoch < off):
             x, targets = self.mix(x, labels)
-            labels = targets.argmax(-1)  # the image that weighs more
+            labels = targets.argmax(-1)  # the label of the image with the larger weight
         loss, logits = self.objective(self.model, time_first(x), targets)
-        # Reading the loss waits for the device: on an accelerator, only now and then.
+        # Reading the loss waits for the device: on an accelerator, only every 20 steps.
         if (loss.device.type == "cpu" or batch_idx % 20 == 0) and not torch.isfinite(loss):
             raise _not_finite(f"the loss is {loss.item()}", f"at epoch {self.current_epoch + 1}, step {batch_idx + 1}")
         self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
@@ -174,9 +174,9 @@ class TrainingModule(pl.LightningModule):
 
 
 def channels_last(model: SpikingTransformer) -> SpikingTransformer:
-    """Lays out a model's convolutions so that a 1x1 one is one matrix product; returns the model.
+    """Puts a model's convolutions in the channels-last layout, where a 1x1 convolution is one matrix product.
 
-    torch's own `model.to` refuses tensors of other ranks, such as the rates that DSSA keeps.
+    Returns the model. torch's own `model.to` refuses tensors of other ranks, such as the rates that DSSA keeps.
     """
     for tensor in (*model.parameters(), *model.buffers()):
         if tensor.ndim == 4:
@@ -185,12 +185,12 @@ def channels_last(model: SpikingTransformer) -> SpikingTransformer:
 
 
 def percent_right(logits: Tensor, labels: Tensor) -> Tensor:
-    """`[B, K], [B]` -> the share of rows whose largest logit is the label's, in percent."""
+    """`[B, K], [B]` -> top-1 accuracy in percent."""
     return (logits.argmax(-1) == labels).float().mean() * 100
 
 
 def _not_finite(what: str, where: str) -> ValueError:
     return ValueError(
-        f"{what} {where}: training stopped, and the last checkpoint is from before; lower "
+        f"{what} {where}: training stopped, and the last checkpoint is from before that; lower "
         "optimizer.lr, set clip_grad_norm 1.0, or use precision 32-true"
     )

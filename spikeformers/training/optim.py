@@ -1,4 +1,4 @@
-"""timm's optimizers and schedules, from a recipe."""
+"""Building a recipe's optimizer and schedule with timm."""
 
 from typing import Any
 
@@ -11,20 +11,20 @@ from torch.optim import Optimizer
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.training.recipe import Recipe
 
-_SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly")  # timm's plateau wants a metric
+_SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly")  # timm's plateau needs a metric
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module, processes: int = 1) -> Optimizer:
-    """The recipe's optimizer over a model's parameters, of which one-dimensional ones do not decay.
+    """The recipe's optimizer over a model's parameters. One-dimensional ones do not decay, unless `decay_all` is set.
 
-    `processes` are those that share an update, for a rate that is in proportion to its images. Groups of parameters
-    carry timm's `lr_scale` where the recipe has a layer decay.
+    With `lr_batch`, the rate scales with the images of an update over all `processes`. With a layer decay, parameter
+    groups have timm's `lr_scale`.
 
-    Raises ValueError for a name timm does not have, or arguments that optimizer does not take.
+    Raises ValueError if timm has no such optimizer, or the optimizer does not take `args`.
     """
     settings = recipe.optimizer
     if settings.name not in list_optimizers():
-        raise ValueError(f"optimizer.name {settings.name!r} is not one of timm's: {_some(list_optimizers())}")
+        raise ValueError(f"timm has no optimizer.name {settings.name!r}: choose one of {_some(list_optimizers())}")
     try:
         return create_optimizer_v2(
             _groups(recipe, model),
@@ -39,7 +39,7 @@ def make_optimizer(recipe: Recipe, model: nn.Module, processes: int = 1) -> Opti
 
 
 def learning_rate(recipe: Recipe, processes: int = 1) -> float:
-    """The highest rate: `lr`, for the images of one update."""
+    """The peak learning rate, scaled to the images of one update if `lr_batch` is set."""
     settings = recipe.optimizer
     if settings.lr_batch is None:
         return settings.lr
@@ -47,9 +47,9 @@ def learning_rate(recipe: Recipe, processes: int = 1) -> float:
 
 
 def find_layers(model: SpikingTransformer) -> dict[str, int]:
-    """The layer of each parameter, from 0 for the stem: a block is one, all down to the last stage are 0, as the stem.
+    """The layer index of each parameter, for layer decay: 0 for the stem and all earlier stages, then one per block.
 
-    The head is the last. Blocks of the last stage are those behind the one that shrinks the map for the last time.
+    The head comes last. The last stage begins after the last reduction of the map.
     """
     before = [stage.last_block for stage in model.stages if stage.reduction < model.stages[-1].reduction]
     first = max(before) + 2 if before else 0
@@ -64,7 +64,7 @@ def find_layers(model: SpikingTransformer) -> dict[str, int]:
 
 
 def _groups(recipe: Recipe, model: Any) -> list[dict[str, Any]]:
-    """Parameters by whether they decay and by their layer's rate."""
+    """Parameter groups by weight decay and layer."""
     settings = recipe.optimizer
     layers = find_layers(model) if settings.layer_decay is not None else {}
     top = max(layers.values(), default=0)
@@ -81,9 +81,9 @@ def _groups(recipe: Recipe, model: Any) -> list[dict[str, Any]]:
 
 
 def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) -> tuple[Scheduler, int]:
-    """The recipe's learning-rate schedule, and the number of epochs with its cool-down.
+    """The recipe's learning-rate schedule, and the number of epochs including the cool-down.
 
-    Raises ValueError for another name, or a warm-up that leaves nothing.
+    Raises ValueError for an unknown name, or if the warm-up takes all epochs.
     """
     settings = recipe.schedule
     if settings.name not in _SCHEDULES:
@@ -107,12 +107,12 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) 
         step_on_epochs=not settings.per_update,
         updates_per_epoch=updates_per_epoch,
     )
-    assert schedule is not None  # which it is for the name "none" only
+    assert schedule is not None  # timm returns None only for the name "none"
     return schedule, epochs
 
 
 def total_epochs(recipe: Recipe) -> int:
-    """Epochs with the cool-down, which comes on top."""
+    """The epochs of a recipe including the cool-down."""
     return recipe.epochs + recipe.schedule.cooldown_epochs
 
 

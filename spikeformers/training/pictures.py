@@ -1,4 +1,4 @@
-"""What a run leaves to look at: its curves, and test images with what the model says of them."""
+"""Figures of a run: its curves, and test images with the model's predictions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,10 @@ from spikeformers.training.recipe import Recipe
 
 
 def draw_curves(metrics: Path, file: Path, title: str, recipe: Recipe) -> None:
-    """Loss, accuracy and firing rate by epoch, from a run's `metrics.csv`; the recipe says what training is told of."""
+    """Draws loss, accuracy and firing rate by epoch, from a run's `metrics.csv`.
+
+    The legend names the settings of the recipe that make training numbers differ from validation numbers.
+    """
     rows = read_metrics(metrics)
     columns = list(rows[0]) if rows else []
 
@@ -26,14 +29,14 @@ def draw_curves(metrics: Path, file: Path, title: str, recipe: Recipe) -> None:
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     losses, accuracies, firing = figure.subplots(1, 3)
-    labels = {"val_": "validation", "test_": "test, which chose nothing"}
-    for axis, what, training in ((losses, "loss", told_of_loss(recipe)), (accuracies, "acc", told_of_images(recipe))):
+    labels = {"val_": "validation", "test_": "test, not used for selection"}
+    for axis, what, training in ((losses, "loss", _loss_differs(recipe)), (accuracies, "acc", _images_differ(recipe))):
         of_training = "training" + (", of " + ",\nof ".join(training) if training else "")
         for prefix, label in {"": of_training, **labels}.items():
             if prefix + what in columns:
                 axis.plot(*curve(prefix + what), label=label, marker="." if len(rows) < 20 else None)
         if axis.lines:
-            axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)  # above, for its length
+            axis.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)  # above: labels are long
     blocks = [column for column in columns if column.startswith("firing/")]
     for i, column in enumerate(blocks):
         shade = 0.15 + 0.7 * i / max(len(blocks) - 1, 1)
@@ -51,21 +54,21 @@ def draw_curves(metrics: Path, file: Path, title: str, recipe: Recipe) -> None:
     save(figure, file, dpi=120)
 
 
-def told_of_loss(recipe: Recipe) -> list[str]:
-    """What makes a training loss another thing than a validation loss, in words."""
+def _loss_differs(recipe: Recipe) -> list[str]:
+    """Why training and validation losses are not comparable, in words."""
     words = ["smoothed labels"] if recipe.label_smoothing else []
     words += ["every step (TET)"] if recipe.loss.name == "tet" else []
     words += ["a teacher"] if recipe.distill.teacher else []
     words += ["firing rates"] if recipe.loss.firing_weight else []
-    return words + told_of_images(recipe)
+    return words + _images_differ(recipe)
 
 
-def told_of_images(recipe: Recipe) -> list[str]:
-    """What training images, or clips, are that those of validation are not, in words."""
+def _images_differ(recipe: Recipe) -> list[str]:
+    """What is done to training images or clips but not to those of validation, in words."""
     augment = recipe.augment
-    set_otherwise = augment.changed() & (ImageSets.augments | EventSets.augments)
-    hows = {name for name in set_otherwise if name.rpartition("_")[0] in ImageSets.augments | EventSets.augments}
-    words = ["augmented"] if set_otherwise - hows else []  # `x_how` only says how `x` is done
+    changed = augment.changed() & (ImageSets.augments | EventSets.augments)
+    details = {name for name in changed if name.rpartition("_")[0] in ImageSets.augments | EventSets.augments}
+    words = ["augmented"] if changed - details else []  # a detail alone, `x_detail`, changes nothing
     words += ["mixed"] if augment.mixup or augment.cutmix else []
     return [f"{', '.join(words)} images"] if words else []
 
@@ -77,7 +80,7 @@ def draw_predictions(
     file: Path,
     title: str,
 ) -> None:
-    """A grid of images, each under its true label, the predicted one and the confidence in it."""
+    """Draws a grid of images, each titled with its true label, the predicted label and its confidence."""
     across = 8
     down = -(-len(images) // across)
     figure = Figure(figsize=(1.55 * across, 1.95 * down + 0.5), layout="constrained")
@@ -85,18 +88,18 @@ def draw_predictions(
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     for axis in axes:
         axis.axis("off")
-    for axis, image, truth, (said, confidence) in zip(axes, images, truths, predictions, strict=False):
+    for axis, image, truth, (label, confidence) in zip(axes, images, truths, predictions, strict=False):
         axis.imshow(image, cmap="gray", interpolation="nearest")
         axis.set_title(
-            f"true {_short(truth)}\nsays {_short(said)}, {confidence:.0%}",
+            f"true {_short(truth)}\npredicted {_short(label)}, {confidence:.0%}",
             fontsize=9,
-            color=GREEN if said == truth else RED,
+            color=GREEN if label == truth else RED,
         )
     figure.suptitle(title)
     save(figure, file, dpi=120)
 
 
 def _short(name: str, most: int = 14) -> str:
-    """A name that fits over a picture, on one line."""
+    """A name on one line, cut to fit above an image."""
     name = " ".join(name.split())
     return name if len(name) <= most else f"{name[: most - 1]}…"

@@ -1,4 +1,4 @@
-"""From a recipe to all that a run needs, before anything is written."""
+"""Preparing a run: model, data and loss from a recipe, checked before anything is written."""
 
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -21,20 +21,20 @@ from spikeformers.training.trainer import check_trainer
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a recipe names, built and found to go together, before anything is written."""
+    """The model, data and loss of a recipe, built and checked."""
 
     model: SpikingTransformer
     loaders: Loaders
     module: TrainingModule
-    settings: dict[str, Any]  # what travels with a checkpoint
+    settings: dict[str, Any]  # stored in checkpoints
 
 
 def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepared:
-    """Builds what a run needs, and tries it out; `sets` are the recipe's data, where they are read already.
+    """Builds what a run needs and tries it out. `sets` are the recipe's data, if already read.
 
-    Raises ValueError or FileNotFoundError, in one line, for settings, data or parts that do not fit.
+    Raises ValueError or FileNotFoundError if settings, data or parts do not fit.
     """
-    recipe.check()  # its fields may have been set since it was made
+    recipe.check()  # fields may have been set after construction
     check_trainer(recipe)
     check_start(recipe)
     sets = sets or load_sets(asdict(recipe.data), seed=recipe.seed)
@@ -60,18 +60,18 @@ def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepar
 
 
 def _fitted_to(sets: ImageSets | EventSets, model: dict[str, Any]) -> dict[str, Any]:
-    """A recipe's model with the classes and channels of the set. Raises ValueError where it says others."""
+    """A recipe's model with the classes and channels of the set. Raises ValueError if the recipe sets others."""
     ends = {"num_classes": len(sets.classes), "in_channels": sets.channels}
     if model.get("num_classes") == 0:  # it learns without labels
         del ends["num_classes"]
     for key, value in ends.items():
         if model.get(key, value) != value:
-            raise ValueError(f"model.{key} is {model[key]}, and {sets.name} has {value}: leave it out of the recipe")
+            raise ValueError(f"model.{key} is {model[key]}, but {sets.name} has {value}: leave it out of the recipe")
     return {**model, **ends}
 
 
 def _try_out(recipe: Recipe, model: SpikingTransformer) -> None:
-    """Raises what would else be raised after the run folder is made: for parts, for names timm lacks, for sizes."""
+    """Raises early, before the run folder is made, for parts that do not fit, names unknown to timm and wrong sizes."""
     check_model(model)
     make_schedule(recipe, make_optimizer(recipe, model), 1)
     with torch.device("meta"), torch.no_grad():

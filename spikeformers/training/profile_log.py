@@ -1,4 +1,4 @@
-"""Operations and energy while a model trains, in TensorBoard."""
+"""Logging operations and energy to TensorBoard during training."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from spikeformers.layers.time import time_first
 
 
 class ProfileLog(Callback):
-    """Logs energy, AC and MAC an input by every convention, and the rate of every layer of neurons, now and then.
+    """Logs energy, ACs and MACs per input by every convention, and the firing rate of every neuron layer.
 
-    Counted on the first `samples` of every `every`th batch, in eval mode, by running statistics; 0 counts never. The
-    model's random numbers, state and gradients are left as they were.
+    Counts the first `samples` of every `every`th batch, in eval mode; 0 turns it off. Random numbers, the model's state
+    and gradients stay unchanged.
     """
 
     def __init__(self, every: int, samples: int = 8):

@@ -1,4 +1,4 @@
-"""What a run was made with, so that it can be made again: command, versions, git commit; and making it again."""
+"""Recording how a run was started (command, versions, git commits), and starting it again from that record."""
 
 import json
 import logging
@@ -22,13 +22,13 @@ from spikeformers.training.recipe_file import read_recipe
 
 logger = logging.getLogger("spikeformers")
 
-COMPARISON = "prices.json"  # what a comparison's folder is known by
+COMPARISON = "prices.json"  # marks a comparison's folder
 _COMPARED = ("python", "spikeformers", "torch", "lightning", "timm", "torchvision", "numpy")
 
 
 def describe_start(recipe: Recipe) -> dict[str, Any]:
-    """Command, seed, time, machine, git commits (null outside a repository), versions of all installed packages, and
-    a digest of each file that the model takes parts from.
+    """Command, seed, time, machine, git commits (null outside a repository), the versions of all installed packages,
+    and a digest of each file that defines a part of the model.
     """
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -44,38 +44,38 @@ def describe_start(recipe: Recipe) -> dict[str, Any]:
 
 
 def note_start(folder: Path, recipe: Recipe, data: str) -> None:
-    """Adds this start, with a digest of its `data`, to the run's `provenance.json`: a run that was resumed has several.
+    """Appends this start, with the digest of its `data`, to the run's `provenance.json`.
 
-    The number of the folder on its disk goes along, by which `made_here` knows it again.
+    The folder's inode number is stored too, by which `made_here` recognises the folder.
     """
     start = {**describe_start(recipe), "data": data, "folder": folder.stat().st_ino}
     atomic_write(folder / FILE, json.dumps([*starts(folder), start], indent=2) + "\n")
 
 
 def digests(model: Mapping[str, Any]) -> dict[str, str]:
-    """What the files say that a model's settings take parts from, in 16 letters each."""
+    """A digest, 16 letters, of each file that a model's settings take parts from."""
     files = [file for file in sorted(own_files(dict(model))) if file.is_file()]
     return {str(file): digest_of_file(file) for file in files}
 
 
 def changed_files(folder: Path, recipe: Recipe) -> list[str]:
-    """Files that a run takes parts from, and that are not what they were when it was last started."""
+    """Files that define parts of the model and have changed since the run was last started."""
     then = last_start(folder).get("files", {})
     now = digests(recipe.model)
     return [file for file, digest in then.items() if now.get(file) != digest]
 
 
 def like(run: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
-    """The recipe of an earlier run, to run it again under another name, `<name>-again` if not given.
+    """The recipe of an earlier run, to repeat it under another name, `<name>-again` by default.
 
-    One of a comparison's goes beside the comparison, and not into it, unless `out` is given. Warns of what is not as it
-    was then: versions and git commits.
+    A run of a comparison is repeated beside the comparison's folder, not inside it, unless `out` is given. Warns about
+    package versions, files and git commits that have changed since.
 
-    Raises FileNotFoundError for a folder that is no run's, and what `read_recipe` raises.
+    Raises FileNotFoundError if the folder is not a run's, and what `read_recipe` raises.
     """
     folder = Path(run)
     if not (folder / "settings.yaml").is_file():
-        raise FileNotFoundError(f"{folder} is no run folder: it has no settings.yaml")
+        raise FileNotFoundError(f"{folder} is not a run folder: it has no settings.yaml")
     began = read_recipe(str(folder / "settings.yaml"))
     recipe = read_recipe(str(folder / "settings.yaml"), overrides)
     if recipe.run == folder.name:
@@ -83,11 +83,11 @@ def like(run: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> 
     if recipe.out == began.out and (Path(recipe.out) / COMPARISON).is_file():
         recipe.out = str(Path(recipe.out).parent)
         if recipe.trainer.get("enable_progress_bar") == began.trainer.get("enable_progress_bar"):
-            recipe.trainer.pop("enable_progress_bar", None)  # which a comparison turns off for a table of its own
+            recipe.trainer.pop("enable_progress_bar", None)  # a comparison turns it off for its own table
     if then := last_start(folder):
         now = describe_start(recipe)
         for what, was, is_now in _differences(then, now):
-            logger.warning("%s was %s, and is %s", what, was, is_now)
+            logger.warning("%s was %s then and is %s now", what, was, is_now)
     return recipe
 
 
@@ -100,9 +100,9 @@ def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, A
 
 
 def _git(folder: Path) -> str | None:
-    """The commit of the repository that a folder is in, with "+" where files differ from it."""
+    """The commit of the repository around a folder, with "+" if tracked files differ from it."""
     if "site-packages" in folder.parts:
-        return None  # the repository around an environment is not the package's
+        return None  # a repository around the virtual environment is not the package's
 
     def ask(*words: str) -> str:
         call = ["git", "-C", str(folder), *words]

@@ -133,12 +133,35 @@ def _parser() -> ArgumentParser:
 
 def _load(file: Traversable) -> dict[str, Any]:
     try:
-        settings = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not valid YAML: {error}") from error
+    settings = read_yaml(text, str(file))
     if not isinstance(settings, dict):
         raise ValueError(f"{file} holds no settings: write fields, as in `epochs: 10`")
     return settings
+
+
+def read_yaml(text: str, what: str) -> Any:
+    """What a text in YAML says. Raises ValueError, in one line with `what` it is, where nothing can be made of it."""
+    try:
+        value = yaml.safe_load(text)
+    except RecursionError:
+        raise ValueError(f"{what} has more brackets in brackets than any setting has") from None
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # a date that is none is a ValueError
+        raise ValueError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from error
+    level = [value]
+    for _ in range(50):
+        level = [inner for one in level if isinstance(one, dict | list) for inner in _inside(one)]
+        if not level:
+            return value
+        if len(level) > 100_000:
+            break
+    raise ValueError(f"{what} holds itself by an anchor, or is deeper or larger than any setting: write it out")
+
+
+def _inside(value: dict | list) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
 
 
 def recipe_sizes(name: str) -> list[str]:
@@ -192,14 +215,7 @@ def _changes(overrides: Mapping[str, Any] | Sequence[str]) -> Iterator[Change]:
         if not equals and (value := next(words, None)) is None:
             raise ValueError(f"{key} has no value: write {key} value")
         key = key.removeprefix("--")
-        yield key, _mapping(key, value) if value.startswith("{") and key in _fields()[1] else value
-
-
-def _mapping(key: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{key} is {text!r}, which is not a mapping in YAML: write {{name: value}}") from error
+        yield key, read_yaml(value, key) if value.startswith("{") and key in _fields()[1] else value
 
 
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""What a finished run leaves in its folder."""
+"""The results of a finished run: test scores, weights, figures and samples."""
 
 import json
 from collections import Counter
@@ -20,27 +20,35 @@ from spikeformers.training.metrics_table import read_metrics
 from spikeformers.training.pictures import draw_curves, draw_predictions
 from spikeformers.training.recipe import Recipe
 
-_SHOWN = 32  # test images that are drawn, more where there are more classes
+_DRAWN = 32  # test images in the figure of predictions; more if there are more classes
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished run has to show: test scores of the weights it keeps, and where everything lies.
+    """The result of a finished run.
 
-    The weights are those of the best epoch (counted from 1) on validation images, or of the last where there are none.
+    The weights are those of the epoch with the best validation accuracy, or of the last epoch without validation data.
+
+    Attributes:
+        run: the run's folder.
+        weights: the file of weights.
+        test: test scores of these weights; None for a model trained without labels.
+        epoch: their epoch, counted from 1.
+        best_on_test: the highest test accuracy of any epoch, as papers report it; it selects nothing. None without
+            `data.test_each_epoch`.
     """
 
     run: Path
     weights: Path
-    test: Scores | None  # None of a model that learnt without labels
+    test: Scores | None
     epoch: int
-    best_on_test: float | None  # the highest test accuracy of any epoch, as papers report; it chose nothing
+    best_on_test: float | None
 
 
 def leave_results(
     folder: Path, loaders: Loaders, model: SpikingTransformer, settings: dict[str, Any], epoch: int
 ) -> Result:
-    """Tests a trained model, and leaves weights, scores, curves, predictions and a few samples in its run's folder."""
+    """Tests a trained model, and writes weights, scores, curves, predictions and a few samples to the run's folder."""
     on_test = [float(row["test_acc"]) for row in read_metrics(folder / "metrics.csv") if row.get("test_acc")]
     test = evaluate(model, loaders.eval_loader(loaders.test), loaders.sets.counted_in)
     weights = save_pretrained(model, folder, **settings, epoch=epoch, test=asdict(test))
@@ -54,14 +62,14 @@ def leave_results(
 def leave_pretraining(
     folder: Path, loaders: Loaders, model: SpikingTransformer, settings: dict[str, Any], epoch: int
 ) -> Result:
-    """Leaves weights and curves of a model that learnt without labels in its run's folder."""
+    """Writes weights and curves of a model trained without labels to the run's folder."""
     weights = save_pretrained(model, folder, **settings, epoch=epoch)
     _write(folder, loaders.recipe, settings, epoch=epoch)
     return Result(folder, weights, None, epoch, None)
 
 
 def _write(folder: Path, recipe: Recipe, settings: dict[str, Any], **scores: Any) -> str:
-    """Leaves scores as `results.json`, and the curves; the run in words."""
+    """Writes scores to `results.json`, and the curves; returns a title for the run."""
     atomic_write(folder / "results.json", json.dumps(scores, indent=2) + "\n")
     name = f"{settings['config']['name']} on {settings['recipe']['data']['name']}"
     draw_curves(folder / "metrics.csv", folder / "curves.png", name, recipe)
@@ -69,7 +77,7 @@ def _write(folder: Path, recipe: Recipe, settings: dict[str, Any], **scores: Any
 
 
 def of_every_class(labels: Sequence[int], most: int) -> list[int]:
-    """`most` places of a labelled set: the first of each class, then the second of each, and so on."""
+    """Up to `most` indices into a labelled set: the first item of each class, then the second of each, and so on."""
     seen: Counter[int] = Counter()
     turns = []
     for place, label in enumerate(labels):
@@ -81,20 +89,19 @@ def of_every_class(labels: Sequence[int], most: int) -> list[int]:
 def _show_predictions(
     folder: Path, loaders: Loaders, model: SpikingTransformer, classes: list[str], title: str
 ) -> None:
-    """Draws test images of every class, or of as many as there is room for, with what the model says, and leaves five
-    of them as files to try `predict` on.
+    """Draws test images of every class, as far as there is room, with the model's predictions, and saves five of them
+    as files to try `predict` on.
     """
-    chosen = of_every_class(loaders.test.labels(), min(max(_SHOWN, len(classes)), 4 * _SHOWN))
+    chosen = of_every_class(loaders.test.labels(), min(max(_DRAWN, len(classes)), 4 * _DRAWN))
     read = [(loaders.test[i], *loaders.test.source(i)) for i in chosen]
     x, items, truths = zip(*((x, item, k) for (x, _), item, k in read if k != NOT_COUNTED), strict=True)
     batches = torch.stack(x).to(next(model.parameters()).device).split(loaders.recipe.batch_size)
     with torch.inference_mode():
         best = [model(time_first(batch)).softmax(-1).max(-1) for batch in batches]
-    said = [(classes[k], p) for ps, ks in best for p, k in zip(ps.tolist(), ks.tolist(), strict=True)]
+    predicted = [(classes[k], p) for ps, ks in best for p, k in zip(ps.tolist(), ks.tolist(), strict=True)]
     sets = loaders.sets
-    draw_predictions(
-        [sets.picture(item) for item in items], [classes[k] for k in truths], said, folder / "predictions.png", title
-    )
+    pictures, names = [sets.picture(item) for item in items], [classes[k] for k in truths]
+    draw_predictions(pictures, names, predicted, folder / "predictions.png", title)
     (folder / "samples").mkdir(exist_ok=True)
     for i in range(min(5, len(items))):
         sets.keep(items[i], folder / "samples" / f"{i + 1}-true-{classes[truths[i]].replace('/', '-')}")

@@ -1,4 +1,4 @@
-"""Starting from other weights: for more time steps, larger images, other classes, or after pre-training."""
+"""Starting from given weights: for more time steps, larger images, other classes, or after pre-training."""
 
 from spikeformers.checkpoints.load import load_checkpoint
 from spikeformers.models import SpikingTransformer
@@ -6,19 +6,19 @@ from spikeformers.training.recipe import Recipe
 
 
 def check_start(recipe: Recipe) -> None:
-    """Raises ValueError for a recipe that begins with other weights, and was given none."""
+    """Raises ValueError for a recipe that needs initial weights and has none."""
     if recipe.start_needed and not recipe.start_from:
         raise ValueError(
-            f"{recipe.run} begins with {recipe.start_needed}: train those first, or have them, and give the run's "
-            "folder or the file by --start_from"
+            f"{recipe.run} starts from {recipe.start_needed}: train or download those first, and give the run's folder "
+            "or the file with --start_from"
         )
 
 
 def start_from(model: SpikingTransformer, path: str) -> SpikingTransformer:
-    """Loads the trunk of a checkpoint, ours or released, into a model in place, and returns it.
+    """Loads the trunk of a checkpoint, of this library or released by authors, into a model in place, and returns it.
 
-    Heads, a first convolution for other channels and the scales of branches may be new; what the file has besides,
-    such as a decoder, is left out. Log lines say so. The rest of the trunk must be there.
+    Heads, a first convolution for other channels and the scales of branches may stay new; other keys of the file, such
+    as a decoder's, are skipped. Both are logged. The rest of the trunk must be in the file.
 
     Raises what `load_checkpoint` raises.
     """

@@ -1,4 +1,4 @@
-"""A trained model to learn from."""
+"""Teachers for distillation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Pixels = tuple[Sequence[float], Sequence[float]]  # the mean and deviation that images were normalised by
+Pixels = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation of the images' normalisation
 
 
 class Teacher:
-    """A model that answers and does not learn: `[B, C, H, W]`, or what it takes, `-> [B, K]` logits.
+    """A frozen model: `[B, C, H, W]`, or whatever input it takes, `-> [B, K]` logits.
 
-    `scale` and `shift`, a number a channel, turn images as the student sees them into those it was trained on. It is
-    no part of the student: no checkpoint holds it.
+    `scale` and `shift`, one number per channel, convert images from the student's normalisation to the teacher's. The
+    teacher is not a submodule of the student, so checkpoints do not contain it.
     """
 
     def __init__(self, model: nn.Module, scale: Tensor, shift: Tensor):
@@ -30,21 +30,23 @@ class Teacher:
         return self.model(x * self.scale + self.shift)
 
 
-def load_teacher(name: str, num_classes: int, seen: Pixels | None = None) -> Teacher:
-    """A teacher by timm's name of a model, whose weights are downloaded, or from a checkpoint of ours.
+def load_teacher(name: str, num_classes: int, pixels: Pixels | None = None) -> Teacher:
+    """A teacher: a timm model, whose weights are downloaded, or a checkpoint of this library.
 
-    `seen` is what the student's images are normalised by, None where they are not.
+    `pixels` is the normalisation of the student's images, None if they have none.
 
-    Raises ValueError for a name that neither has, for weights that cannot be had, and for other classes than the
-    student's.
+    Raises ValueError if there is no such model or checkpoint, if its weights cannot be downloaded, and if its number of
+    classes differs from the student's.
     """
     model, learnt = _ours(name) if Path(name).exists() else _timms(name)
     classes = getattr(model, "num_classes", None)
     if classes != num_classes:
-        raise ValueError(f"distill.teacher {name} tells {classes} classes apart, and the model {num_classes}")
-    if seen is None or learnt is None:
+        raise ValueError(
+            f"distill.teacher {name} has {classes} classes, but the model has {num_classes}: give a teacher of as many"
+        )
+    if pixels is None or learnt is None:
         return Teacher(model, torch.ones(1), torch.zeros(1))
-    (mean, std), (their_mean, their_std) = (tuple(map(torch.tensor, pixels)) for pixels in (seen, learnt))
+    (mean, std), (their_mean, their_std) = (tuple(map(torch.tensor, each)) for each in (pixels, learnt))
     return Teacher(model, std / their_std, (mean - their_mean) / their_std)
 
 
@@ -63,10 +65,10 @@ def _timms(name: str) -> tuple[nn.Module, Pixels | None]:
     import timm
 
     if not timm.is_model(name.partition(".")[0]):
-        raise ValueError(f"distill.teacher {name!r} is neither a file nor one of timm's models: give a checkpoint")
+        raise ValueError(f"distill.teacher {name!r} is neither a file nor a model of timm: give a checkpoint")
     try:
         model: Any = timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:  # no such weights, or no network
         reason = str(error).partition("\n")[0]
-        raise ValueError(f"distill.teacher {name} has no weights to be had here ({reason}): give a file") from error
+        raise ValueError(f"distill.teacher {name}: no weights to download ({reason}); give a checkpoint") from error
     return model, (model.pretrained_cfg["mean"], model.pretrained_cfg["std"])

@@ -1,4 +1,4 @@
-"""Lightning's Trainer, from a recipe."""
+"""Building Lightning's Trainer from a recipe."""
 
 import difflib
 import inspect
@@ -27,7 +27,7 @@ from spikeformers.training.optim import total_epochs
 from spikeformers.training.profile_log import ProfileLog
 from spikeformers.training.recipe import Recipe
 
-# What a recipe says in fields of its own, and what a run needs as it is.
+# Arguments of the Trainer that a recipe may not set: those with a field of their own, and those that a run fixes.
 _TAKEN = {
     "max_epochs": "epochs",
     "precision": "precision",
@@ -45,13 +45,13 @@ _TAKEN = {
 
 
 def check_trainer(recipe: Recipe) -> None:
-    """Raises ValueError for settings of the Trainer that it does not have, or that cannot be had on this machine."""
+    """Raises ValueError for settings that the Trainer does not have, or that this machine cannot provide."""
     known = [key for key in inspect.signature(pl.Trainer.__init__).parameters if key not in ("self", *_TAKEN)]
     hints = typing.get_type_hints(pl.Trainer.__init__)
     for key, value in recipe.trainer.items():
         if key in _TAKEN:
-            instead = f"set {_TAKEN[key]}" if _TAKEN[key] else "the run needs its own"
-            raise ValueError(f"trainer.{key} is not for a recipe: {instead}")
+            instead = f"set {_TAKEN[key]} instead" if _TAKEN[key] else "leave it out"
+            raise ValueError(f"a recipe cannot set trainer.{key}: {instead}")
         if key not in known:
             close = difflib.get_close_matches(key, known, n=3, cutoff=0.5) or known
             raise ValueError(f"Lightning's Trainer takes no {key!r}: did you mean {', '.join(close)}?")
@@ -59,26 +59,26 @@ def check_trainer(recipe: Recipe) -> None:
     accelerator = recipe.trainer.get("accelerator", "auto")
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
     if recipe.precision == "16-mixed" and on_cpu:
-        raise ValueError("precision 16-mixed needs a GPU, and there is none: use bf16-mixed or 32-true")
+        raise ValueError("precision 16-mixed needs a GPU, which is missing here: use bf16-mixed or 32-true")
     devices = str(recipe.trainer.get("devices", 1))
     if on_cpu and devices.isdecimal():
         check_processes("trainer.devices", int(devices), recipe.oversubscribe)
 
 
 def check_processes(name: str, count: int, oversubscribe: bool) -> None:
-    """Raises ValueError for more training processes than this machine has cores."""
+    """Raises ValueError for more training processes than this machine has cores, unless `oversubscribe` is set."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if count > cores and not oversubscribe:
         raise ValueError(
-            f"{name} {count} is as many processes, and there are {cores} processor cores for them: lower it, or force "
-            "it by --oversubscribe true"
+            f"{name} {count} starts {count} processes, but there are only {cores} processor cores: lower it, or force "
+            "it with --oversubscribe true"
         )
 
 
 def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
-    """A Trainer that will log and save to a run folder; it writes nothing yet.
+    """A Trainer that logs and saves to a run folder once training starts.
 
-    Raises ValueError for settings that Lightning refuses, such as devices that are not there.
+    Raises ValueError for settings that Lightning refuses, such as missing devices.
     """
     firing = FiringRateLog()
     checkpoints = Checkpoints(
@@ -92,10 +92,10 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
         Interruption(checkpoints),
         checkpoints,
     ]
-    shown = recipe.trainer.get("enable_progress_bar", True)
-    if shown:
+    show_progress = recipe.trainer.get("enable_progress_bar", True)
+    if show_progress:
         callbacks.append(EpochLines())
-    if shown and sys.stdout.isatty():  # elsewhere a bar shows nothing until the end
+    if show_progress and sys.stdout.isatty():  # elsewhere a bar prints nothing until the end
         callbacks.append(ProgressBar())
     try:
         trainer = pl.Trainer(
@@ -113,7 +113,7 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
                 "enable_model_summary": False,
                 "log_every_n_steps": 10,
                 **recipe.trainer,
-                "enable_progress_bar": shown and sys.stdout.isatty(),
+                "enable_progress_bar": show_progress and sys.stdout.isatty(),
             },
         )
     except (MisconfigurationException, TypeError, ValueError, RuntimeError) as error:
@@ -129,7 +129,7 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
 
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
-    """Keeps back Lightning's notes on devices it did not find, workers it would like and steps it did not log."""
+    """Silences Lightning's notes on missing devices, too few workers and unlogged steps."""
     chatter = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
     levels = [logger.level for logger in chatter]
     for logger in chatter:

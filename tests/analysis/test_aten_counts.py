@@ -98,7 +98,7 @@ def test_a_gate_multiplies_however_it_is_spelt(made, how, shape):
     functions = 3 * 128 if how == "of c" else 0
     assert result.total("strict").mac == 4 * 128 + 3 * 128 + functions  # updates of neurons, gates
     said = verdict(audit(result))
-    assert said.startswith("Not spike-driven throughout: 1 of 4 products only add, 3 do not.")
+    assert said.startswith("Not entirely spike-driven: 1 of 4 products only add, 3 do not.")
     assert ("functions" in said) == (how == "of c")
 
 
@@ -444,7 +444,7 @@ def test_what_is_not_counted_is_listed():
     says = json.loads(result.to_json())
     assert says["uncounted"] == result.uncounted and "linalg_inv_ex1" in result.to_csv()
     said = verdict(audit(result))
-    assert "linalg_inv_ex1" in said and "not counted: nothing is known of the cost." in said
+    assert "linalg_inv_ex1" in said and "not counted: the cost is unknown." in said
     assert {finding.verdict for finding in audit(result) if finding.layer.op == "unknown"} == {"unknown"}
 
 

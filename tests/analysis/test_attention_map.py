@@ -100,5 +100,5 @@ def test_anytime_refuses_parts_that_look_ahead():
     model = build("spikformer", neuron=Ahead)
     with pytest.raises(ValueError, match=r"stem.stages.0.neuron \(Ahead\) looks ahead in time"):
         anytime(model, [(torch.randn(1, 3, 16, 16), torch.zeros(1))])
-    with pytest.raises(ValueError, match="nothing to read out: give at least one batch"):
+    with pytest.raises(ValueError, match="there are no batches: give at least one"):
         anytime(build("spikformer"), [])

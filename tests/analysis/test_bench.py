@@ -111,7 +111,7 @@ def test_ways_for_inference():
     plain, *engines = speeds
     assert plain.training and plain.peak
     assert all(speed.evaluation > 0 and speed.training is None and speed.peak is None for speed in engines)
-    with pytest.raises(ValueError, match="engine is a way in fp32 or int8"):
+    with pytest.raises(ValueError, match="engine runs in fp32 or int8"):
         bench_ways("spikformer_4_384_cifar10", ["engine"], bf16=True, **size)
 
 
@@ -132,3 +132,14 @@ def test_says_which_library_is_missing(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find(name))
     with pytest.raises(ImportError, match=r"openvino needs openvino: pip install 'openvino spikeformers\[onnx\]'"):
         inference_way("openvino", tiny(), torch.randn(1, 3, 16, 16))
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="compiling pays there")
+def test_compiling_without_a_gpu_is_refused_in_one_line():
+    model = sf.create_model("spikformer", dim=16, depth=1, num_heads=1, image_size=16, num_classes=2)
+    with pytest.raises(
+        ValueError, match=r"does not pay without a GPU.*: leave it out, or name backend='inductor'"
+    ) as error:
+        sf.compile(model)
+    assert "\n" not in str(error.value)
+    assert sf.compile(model, backend="eager") is model

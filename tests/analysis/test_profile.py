@@ -98,7 +98,7 @@ def test_an_image_is_seen_at_every_step(model):
     x = torch.randn(2, 3, 16, 16)
     found = profile(model, [x])
     first = next(layer for layer in found.layers if layer.role == "first")
-    assert (first.name, first.left.kind, first.shown) == ("stem.stages.0.proj.conv", "real", 2)
+    assert (first.name, first.left.kind, first.passes) == ("stem.stages.0.proj.conv", "real", 2)
     once = first.macs / 2 / 2  # samples, steps
     assert CONVENTIONS["spikingformer"].energy([first], 2).mac == 2 * once
     assert CONVENTIONS["sdt"].energy([first], 2).mac == 2 * once
@@ -253,9 +253,9 @@ def test_a_convention_of_ones_own(model):
 
 
 def test_refusals(model):
-    with pytest.raises(ValueError, match="nothing to profile on: give at least one batch"):
+    with pytest.raises(ValueError, match="there are no batches to profile on: give at least one"):
         profile(model, [])
-    with pytest.raises(ValueError, match="no energy convention 'papers': choose of spikformer, sdt"):
+    with pytest.raises(ValueError, match="no energy convention 'papers': choose from spikformer, sdt"):
         profile(model, [torch.randn(1, 3, 16, 16)]).total("papers")
     with pytest.raises(ValueError, match=r"costs of -1 and 0.9 pJ"):
         Costs(mac=-1)
@@ -303,6 +303,6 @@ def test_neurons_that_run_again_count_once():
     assert len(in_both) > 20
     for layer, same in ((plain[name], again[name]) for name in in_both):
         if layer.op != "product":  # what the queries remember changes what is hit
-            assert (layer.shown, layer.macs) == (same.shown, same.macs), layer.name
+            assert (layer.passes, layer.macs) == (same.passes, same.macs), layer.name
     updates = [layer.macs for layer in tim.layers if layer.name.endswith(("past_neuron.update", "mix_neuron.update"))]
     assert updates == [3 * 2 * 4 * 4 * 16] * 2  # all steps but one, samples, tokens, channels

@@ -12,7 +12,7 @@ from browser import in_browser, needs_a_browser, on_a_phone
 from tiny_models import build
 
 import spikeformers as sf
-from spikeformers.analysis import CONVENTIONS
+from spikeformers.analysis import CONVENTIONS, report_pictures
 from spikeformers.analysis.report import write_report
 from spikeformers.analysis.report_page import block_of
 
@@ -67,7 +67,7 @@ def test_the_files_say_what_the_profile_says(reported):
         assert says["energy"][name]["millijoules"] == report.profile.total(name).millijoules
     assert [answer["steps"] for answer in says["anytime"]] == [1, 2, 3]
     assert says["top1"] == says["anytime"][-1]["top1"] == report.top1
-    assert says["verdict"].startswith("Not spike-driven") and 1 <= len(says["advice"]) <= 3
+    assert says["verdict"].startswith("Not entirely spike-driven") and 1 <= len(says["advice"]) <= 3
     with (folder / "layers.csv").open() as table:
         assert len(list(csv.DictReader(table))) == len(says["layers"])
     assert not folder.with_name("out.unfinished").exists()
@@ -111,15 +111,32 @@ def test_on_a_phone(reported, tmp_path):
     assert min(told["tiles"]) >= 1  # they scroll
 
 
+def test_tiles_of_attention_say_head_step_and_what_their_colours_mean(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(report_pictures, "save", lambda figure, *_, **__: figures.append(figure))
+    maps = torch.rand(3, 2, 4, 4)  # T M h w
+    report_pictures.draw_maps(torch.rand(3, 3, 16, 16), maps, tmp_path / "maps.png")
+    (figure,) = figures
+    tiles, scale = figure.axes
+
+    def said(axis):
+        return [text.get_text() for text in axis.get_ticklabels() if text.get_text()]
+
+    assert said(tiles.xaxis) == ["step 1", "step 2", "step 3"] and said(tiles.yaxis) == ["head 1", "head 2"]
+    assert said(scale.yaxis) == ["0", f"{float(maps.max()):.4g}"]
+    height, width = tiles.images[0].get_array().shape[:2]
+    assert height / 2 >= 96 and width / 3 >= 96  # pixels a tile
+
+
 def test_a_report_takes_the_place_of_an_older_one_and_of_nothing_else(reported, tmp_path):
     model, batches = build("spikformer"), [(torch.randn(1, 3, 16, 16), torch.zeros(1, dtype=torch.long))]
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("all of it")
-    with pytest.raises(ValueError, match="mine holds something that is no report: choose another folder"):
+    with pytest.raises(ValueError, match="mine has files but no report: choose another folder"):
         write_report(model, batches, tmp_path / "mine")
-    with pytest.raises(ValueError, match=r"no layer of neurons 'blocks.9': choose one of stem.stages.0.neuron"):
+    with pytest.raises(ValueError, match=r"no neuron layer 'blocks.9': choose from stem.stages.0.neuron"):
         write_report(model, batches, tmp_path / "new", raster="blocks.9")
-    with pytest.raises(ValueError, match="no energy convention 'mine': choose of"):
+    with pytest.raises(ValueError, match="no energy convention 'mine': choose from"):
         write_report(model, batches, tmp_path / "new", convention="mine")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     for _ in range(2):
@@ -135,7 +152,7 @@ def test_events_and_parts_that_look_ahead(tmp_path):
     clips = torch.poisson(torch.rand(3, 2, 2, 32, 32))  # T B C H W
     report = write_report(model, [(clips, torch.tensor([0, 1]))], tmp_path / "out", shown=1)
     assert report.answers == [] and "looks ahead in time" in report.refused
-    assert "Not read out before the last step: " in (tmp_path / "out" / "index.html").read_text()
+    assert "There is no accuracy before the last step: " in (tmp_path / "out" / "index.html").read_text()
     assert not (tmp_path / "out" / "pictures" / "anytime.svg").exists()
 
 

@@ -24,8 +24,8 @@ def test_spikformer_feeds_counts_into_convolutions(lively):
     assert found["blocks.1.mlp.core.fc1.conv"].operands[0] in ("counts up to 4", "counts up to 5")
     assert found["blocks.0.attn.core.product1"].operands == ("binary", "binary")
     said = verdict([*found.values()])
-    assert said.startswith("Not spike-driven throughout")
-    assert "counts of spikes, up to " in said and "The first convolution, stem.stages.0.proj.conv, multiplies" in said
+    assert said.startswith("Not entirely spike-driven")
+    assert "spike counts up to " in said and "The first convolution, stem.stages.0.proj.conv, multiplies" in said
 
 
 def test_spikingformer_is_spike_driven(lively):
@@ -62,10 +62,10 @@ def test_a_product_that_no_spike_reaches_is_silent(lively):
     torch.nn.init.constant_(model.blocks[1].mlp.core.fc1.norm.bias, -50)
     found = {finding.layer.name: finding for finding in audit(profile(model, [x]))}
     silent = found["blocks.1.mlp.core.fc2.conv"]
-    assert (silent.verdict, silent.operands) == ("silent", ("nothing but 0", "weights"))
+    assert (silent.verdict, silent.operands) == ("silent", ("always 0", "weights"))
     assert silent.describe()["verdict"] == "silent"
     said = verdict([*found.values()])
-    assert "One product, blocks.1.mlp.core.fc2.conv, is silent" in said
+    assert "One product (blocks.1.mlp.core.fc2.conv) is silent" in said
     counted = [sum(f.verdict == kind for f in found.values()) for kind in ("additions", "counts", "multiplications")]
     assert f"{counted[0]} of {len(found)} products only add, {sum(counted[1:])} do not" in said
 
@@ -77,7 +77,7 @@ def test_a_piece_of_advice_is_given_once_and_names_its_layers():
         layers[-1].begin()
         layers[-1].add(torch.full((2, 3, 4), 1.0 if i < 2 else 0.0), 2, 3)
     silent, stuck = firing_advice(layers)
-    assert silent.startswith("In 22 layers ") and silent.count("What helps") == 1
+    assert silent.startswith("In 22 layers ") and silent.count("Usual remedies") == 1
     assert all(f"blocks.{i}.neuron (100%)" in (stuck if i < 2 else silent) for i in range(24))
     assert stuck.startswith("In 2 layers ")
 

@@ -19,6 +19,7 @@ from torch import nn
 import spikeformers as sf
 from spikeformers.checkpoints import save
 from spikeformers.checkpoints.read import read_checkpoint
+from spikeformers.deploy import Predictor
 from spikeformers.layers.attention import SSA
 
 TINY = dict(dim=16, depth=1, num_heads=2, image_size=8, time_steps=2)
@@ -279,10 +280,16 @@ def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, untouched, content
     assert "\n" not in str(error.value)
 
 
-WRAPPERS = [nn.DataParallel, torch.compile, lambda model: nn.DataParallel(torch.compile(model)), ModelEmaV3, sf.compile]
+WRAPPERS = {
+    "parallel": nn.DataParallel,
+    "compiled": torch.compile,
+    "parallel_compiled": lambda model: nn.DataParallel(torch.compile(model)),
+    "averaged": ModelEmaV3,
+    "compiled_by_parts": lambda model: sf.compile(model, backend="eager"),
+}
 
 
-@pytest.mark.parametrize("wrap", WRAPPERS)
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS)
 def test_a_wrapped_model_is_saved_by_what_is_inside(tmp_path, model, wrap):
     sf.save_pretrained(wrap(model), tmp_path / "saved")
     again = sf.from_pretrained(tmp_path / "saved")
@@ -323,7 +330,19 @@ def test_nothing_there(tmp_path, untouched):
 
 @pytest.mark.parametrize(
     "settings",
-    ["[]", '{"config": []}', '{"config": {"dim": 16}}', '{"config": 3}', '{"config": {"name": ["x"]}}', "{"],
+    [
+        '{"preprocess": 3}',
+        '{"recipe": []}',
+        '{"recipe": {"data": 3}}',
+        '{"classes": "ab"}',
+        '{"classes": [1]}',
+        "[]",
+        '{"config": []}',
+        '{"config": {"dim": 16}}',
+        '{"config": 3}',
+        '{"config": {"name": ["x"]}}',
+        "{",
+    ],
 )
 def test_settings_that_make_no_sense(tmp_path, settings):
     path = tmp_path / "odd.safetensors"
@@ -357,13 +376,16 @@ def test_a_config_that_cannot_be_or_is_not_that_of_the_weights(tmp_path, model, 
         sf.from_pretrained(path)
 
 
-@pytest.mark.parametrize("number", [1, 2, 4, 2**63])
-def test_classes_are_as_many_as_the_model_tells_apart(tmp_path, model, number):
+def test_a_null_is_nothing_said(tmp_path, model):
     path = tmp_path / "odd.safetensors"
-    told = {"config": {**model.config, "num_classes": number}, "classes": ["a", "b", "c"]}
+    told = {"config": model.config, "recipe": None, "preprocess": None, "classes": None}
     save_file(model.state_dict(), path, {"spikeformers": json.dumps(told)})
-    with pytest.raises(ValueError, match=rf"config.num_classes is {number}, where the number of its 3 classes belongs"):
-        sf.from_pretrained(path)
+    assert [*read_checkpoint(path).settings] == ["config"]
+    with pytest.raises(ValueError, match="has no preprocessing settings"):
+        Predictor(path)
+    save_file(model.state_dict(), path, {"spikeformers": json.dumps({**told, "recipe": {"data": None}})})
+    with pytest.raises(ValueError, match=r"recipe.data is None, where a mapping belongs"):
+        read_checkpoint(path)
 
 
 def test_a_foreign_part_is_refused_unless_passed_in(tmp_path, own_part):

@@ -270,7 +270,7 @@ def test_an_interrupted_comparison_goes_on_and_ends_as_if_it_had_not_been(tiny, 
     both = ("SSA", f"{ideas}:MyAttention")
     with monkeypatch.context() as patch:
         patch.setattr(TrainingModule, "training_step", training_step)
-        with pytest.raises(KeyboardInterrupt, match="the same words again go on"):
+        with pytest.raises(KeyboardInterrupt, match="the same command continues"):
             tiny(both, words, seeds=2)
     report = tiny(both, words, seeds=2)
     assert (report.folder / "SSA-seed1" / "results.json").is_file()
@@ -303,7 +303,7 @@ def test_a_file_that_has_changed_is_not_gone_on_with(tiny, ideas, tmp_path):
     tiny(("SSA", f"{file}:MyAttention"))
     with file.open("a") as text:
         text.write("# another thought\n")
-    with pytest.raises(ValueError, match=r"mine.py has changed since .*MyAttention-seed0 began: .* --name NAME$"):
+    with pytest.raises(ValueError, match=r"mine.py has changed since .*MyAttention-seed0 began, .* --name NAME$"):
         tiny(("SSA", f"{file}:MyAttention"), seeds=2)
 
 
@@ -311,7 +311,7 @@ def test_two_comparisons_in_one_folder_do_not_mix(tiny, tmp_path):
     (tmp_path / "tiny").mkdir()
     with (
         FileLock(tmp_path / "tiny" / ".lock"),
-        pytest.raises(ValueError, match=r"another comparison is at work in .*tiny: wait for it"),
+        pytest.raises(ValueError, match=r"another comparison is running in .*tiny: wait for it"),
     ):
         tiny()
     assert [row.seeds for row in tiny().rows] == [1, 1]  # it is free again
@@ -344,7 +344,7 @@ def test_the_command_tells_a_failure_after_what_came_out(recipe_file, tmp_path, 
     assert left.value.code == 2
     assert re.search(r"^ *SSA ", said.out, re.MULTILINE)
     assert said.err.count("weights [batch, dim] and keys [/blocks.0] do not fit") == 2  # as it ended, and at the end
-    assert said.err.splitlines()[-1].startswith("spikeformers: 1 of 2 runs failed, the first FrozenSSA-seed0: ")
+    assert said.err.splitlines()[-1].startswith("spikeformers: 1 of 2 runs failed, the first of them FrozenSSA-seed0: ")
 
 
 def test_a_dry_run_says_what_would_be_trained(recipe_file, tmp_path, capsys):
@@ -449,16 +449,16 @@ def test_a_part_that_breaks_its_contract_is_named_with_it(tiny, ideas, tmp_path,
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"attention": ["SSA"]}, "there is one combination, and nothing to compare"),
+        ({"attention": ["SSA"]}, "there is only one combination"),
         ({"attention": ["SSA", "SSA"]}, 'swap attention has "SSA" twice'),
         ({"attention": ["SSA", "SSAA"]}, "SSAA: there is no attention 'SSAA': did you mean"),
-        ({"seeds": 0}, "seeds 0 are none"),
-        ({"seeds": [1, 1]}, "one of them twice"),
+        ({"seeds": 0}, "seeds 0 must be a number above 0"),
+        ({"seeds": [1, 1]}, "or a list without repetition"),
         ({"jobs": 0}, "jobs 0 is below 1"),
-        ({"words": ["--data.validation", "0"]}, "no validation images to choose epochs by"),
+        ({"words": ["--data.validation", "0"]}, "no validation images to select epochs by"),
         ({"words": ["--batch_size", "500"]}, "SSA: .* fewer than batch_size 500"),
-        ({"attention": ["SSA", "IdentityMixer"], "even": "num_heads"}, "num_heads does not change how many parameters"),
-        ({"even": "attention"}, "attention of FrozenSSA is 'FrozenSSA', no number|attention is compared"),
+        ({"attention": ["SSA", "IdentityMixer"], "even": "num_heads"}, "num_heads does not change the parameters of"),
+        ({"even": "attention"}, "attention of FrozenSSA is 'FrozenSSA': give --even a number|attention is swapped"),
     ],
 )
 def test_what_does_not_fit_is_told_in_one_line(tiny, tmp_path, settings, said):
@@ -471,9 +471,9 @@ def test_what_does_not_fit_is_told_in_one_line(tiny, tmp_path, settings, said):
 
 def test_a_comparison_of_other_settings_is_not_gone_on_with(tiny):
     tiny()
-    with pytest.raises(ValueError, match=r"optimizer.lr is 0.5, and .*SSA-seed0 began with 0.01"):
+    with pytest.raises(ValueError, match=r"optimizer.lr is 0.5, but .*SSA-seed0 began with 0.01"):
         tiny(words=["--optimizer.lr", "0.5"])
-    with pytest.raises(ValueError, match=r"trainer.limit_train_batches is 2, and .* began with None"):
+    with pytest.raises(ValueError, match=r"trainer.limit_train_batches is 2, but .* began with None"):
         tiny(words=["--trainer.limit_train_batches", "2"])
 
 
@@ -483,15 +483,15 @@ def test_a_comparison_of_other_settings_is_not_gone_on_with(tiny):
         ([], "compare has nothing to swap"),
         (["--swap", "attention"], "swap 'attention' is not written as slot=A,B"),
         (["--swap"], "--swap has no value"),
-        (["--swap", "neuron=LIF,PLIF", "--swap", "neuron=IF"], "names one argument twice"),
-        (["--swap", "neuron=LIF,PLIF", "--epochs", "2", "--minutes", "3"], "three budgets: give one"),
-        (["--swap", "neuron=LIF,PLIF", "--minutes", "much"], "--minutes is 'much', where a number belongs"),
-        (["--swap", "neuron=LIF,PLIF", "--seeds", "x"], "--seeds is 'x'"),
-        (["--swap", "neuron=LIF,PLIF", "--seeds", "²"], "--seeds is '²'"),
-        (["--swap", "neuron=LIF,PLIF", "--jobs", "1.5"], "--jobs is '1.5', where a whole number belongs"),
-        (["--swap", "neuron=LIF,PLIF", "--jobs", "inf"], "--jobs is 'inf', where a whole number belongs"),
-        (["--swap", "neuron=LIF,"], "has '' for a value"),
-        (["--swap", "dim=2020-01-01,16"], "has '2020-01-01' for a value"),
+        (["--swap", "neuron=LIF,PLIF", "--swap", "neuron=IF"], "names an argument twice"),
+        (["--swap", "neuron=LIF,PLIF", "--epochs", "2", "--minutes", "3"], "exclude each other: give one"),
+        (["--swap", "neuron=LIF,PLIF", "--minutes", "much"], "--minutes must be a number, not 'much'"),
+        (["--swap", "neuron=LIF,PLIF", "--seeds", "x"], "such as 0,1,5, not 'x'"),
+        (["--swap", "neuron=LIF,PLIF", "--seeds", "²"], "such as 0,1,5, not '²'"),
+        (["--swap", "neuron=LIF,PLIF", "--jobs", "1.5"], "--jobs must be an integer, not '1.5'"),
+        (["--swap", "neuron=LIF,PLIF", "--jobs", "inf"], "--jobs must be an integer, not 'inf'"),
+        (["--swap", "neuron=LIF,"], "has the value ''"),
+        (["--swap", "dim=2020-01-01,16"], "has the value '2020-01-01'"),
         (["--swap", "neuron=LIF,PLIF", "--epoch", "3"], "there is no setting 'epoch': did you mean epochs"),
     ],
 )
@@ -516,7 +516,7 @@ def test_a_word_that_is_neither_model_nor_recipe():
 def test_a_model_takes_the_recipe_of_its_data_and_family_in_proportion(caplog):
     with caplog.at_level(logging.WARNING, "spikeformers"):
         recipe = base_recipe("spikformer_4_256_cifar10", ["--data", "cifar10", "--epochs", "20"])
-    assert caplog.messages == ["training settings are those of the recipe spikformer_cifar10"]
+    assert caplog.messages == ["using the training settings of the recipe spikformer_cifar10"]
     assert recipe.model == {"name": "spikformer_4_256_cifar10", "time_steps": 4}
     assert (recipe.optimizer.lr, recipe.augment.mixup, recipe.run) == (5e-4, 0.5, "spikformer_4_256_cifar10")
     schedule = recipe.schedule  # 20 epochs of 300: warm-up 20, cool-down 10, mixing until 200

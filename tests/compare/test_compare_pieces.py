@@ -47,6 +47,25 @@ def test_swaps_are_read_with_their_brackets_whole():
     assert read_swap("strides=[2,2],[1,2]") == ("strides", [[2, 2], [1, 2]])
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("neuron={part: LIF, tau: 2001-01-01},LIF", "swap neuron has .* which a settings file cannot store"),
+        ("neuron=&a [*a],LIF", "swap neuron holds itself by an anchor"),
+        ("neuron=" + "[" * 3000 + "]" * 3000, "swap neuron has more brackets in brackets"),
+        ("neuron=2001-99-99,LIF", "swap neuron is not valid YAML: month must be in"),
+    ],
+)
+def test_values_of_a_swap_that_no_settings_file_holds(words, said):
+    with pytest.raises(ValueError, match=f"^{said}"):
+        read_swap(words)
+
+
+def test_a_swap_of_what_is_no_part_has_a_name_all_the_same():
+    values = [{"part": 3}, {"neuron": 0, "part": "SSA"}]
+    assert len({variant.name for variant in combinations(MODEL, {"attention": values})}) == 2
+
+
 def test_combinations_are_all_pairs_the_first_first():
     variants = combinations(MODEL, {"attention": ["SSA", "SDSA"], "neuron": ["LIF", "PLIF"]})
     assert [variant.name for variant in variants] == ["SSA-LIF", "SSA-PLIF", "SDSA-LIF", "SDSA-PLIF"]
@@ -113,9 +132,9 @@ def test_a_budget_of_epochs_leaves_the_recipe_as_it_is():
 
 def test_a_budget_below_one_step_is_refused():
     recipe = Recipe(model=MODEL, run="own")
-    with pytest.raises(ValueError, match=r"minutes 0.01 are less than one step of own: 0.0333 minutes"):
+    with pytest.raises(ValueError, match=r"minutes 0.01 is less than one step of own, 0.0333 minutes"):
         spent(recipe, Budget("minutes", 0.01), Price(2.0, 0.3, 1.0, 1e7), 50)
-    with pytest.raises(ValueError, match="buy no training step"):
+    with pytest.raises(ValueError, match="allows no training step"):
         Budget("flops", -1)
 
 
@@ -152,10 +171,10 @@ def test_parameters_are_evened_out_by_a_number():
 @pytest.mark.parametrize(
     ("argument", "said"),
     [
-        ("mlp", "mlp is compared, and cannot also even parameters out"),
-        ("time_steps", "time_steps does not change how many parameters GWFFN has"),
-        ("num_heads", "num_heads does not change how many parameters GWFFN has"),
-        ("strides", "strides of GWFFN is .*, no number"),
+        ("mlp", "mlp is swapped, so it cannot also even out parameters"),
+        ("time_steps", "time_steps does not change the parameters of GWFFN"),
+        ("num_heads", "num_heads does not change the parameters of GWFFN"),
+        ("strides", "strides of GWFFN is .*: give --even a number"),
     ],
 )
 def test_what_cannot_even_out(argument, said):

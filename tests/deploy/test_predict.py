@@ -1,5 +1,6 @@
 """What a checkpoint says of images."""
 
+import json
 import shutil
 import struct
 import zlib
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import spikeformers as sf
+from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.deploy import Predictor
 
 PREPROCESS = {"image_size": 16, "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bilinear", "crop_pct": 1.0}
@@ -127,6 +130,31 @@ def test_an_image_too_large_to_be_meant_is_refused(make_checkpoint, pictures, mo
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(ValueError, match=r"cannot be read as an image \(Image size \(320 pixels\) exceeds limit"):
         Predictor(make_checkpoint())(pictures[:1])
+
+
+def test_weights_that_are_not_finite_give_no_answer(make_checkpoint, pictures):
+    file = make_checkpoint()
+    weights = {**load_file(file), "head.linear.bias": torch.full((3,), float("nan"))}
+    odd = file.with_name("odd.safetensors")
+    save_file(weights, odd, {"spikeformers": json.dumps(read_checkpoint(file).settings)})
+    with pytest.raises(ValueError, match=r"odd.safetensors answers with numbers that are not finite"):
+        Predictor(odd)(pictures[:1])
+
+
+def test_as_many_names_as_the_model_tells_apart(make_checkpoint):
+    """Of a file whose names are too few or many, and of a model with another head."""
+    file = make_checkpoint()
+    with pytest.raises(ValueError, match=r"names 3 classes, but the model has 5: leave out num_classes"):
+        Predictor(file, num_classes=5)
+    with pytest.raises(ValueError, match=r"was trained without labels and has no classes"):
+        Predictor(file, num_classes=0)
+    for number, said in ((1, "2 of another shape"), (4, "2 of another shape"), (0, "2 not the model's")):
+        told = {**sf.from_pretrained(file).config, "num_classes": number}
+        settings = {**read_checkpoint(file).settings, "config": told}
+        odd = file.with_name("odd.safetensors")
+        save_file(load_file(file), odd, {"spikeformers": json.dumps(settings)})
+        with pytest.raises(ValueError, match=rf"odd.safetensors does not fit spikformer: {said}"):
+            Predictor(odd)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

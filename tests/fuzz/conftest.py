@@ -114,7 +114,7 @@ def ask(tmp_path, monkeypatch):
         ):
             cli.main(words)
         told = err.getvalue()
-        for stage in ("trying out every combination\n", "measuring speed and memory, in turns\n"):  # of `compare`
+        for stage in ("checking every combination\n", "measuring speed and memory, in turns\n"):  # of `compare`
             told = told.removeprefix(stage)
         ran = Ran(words, left.value.code, out.getvalue(), told, files_in(tmp_path) - before)
         assert ran.status in (0, 2), ran

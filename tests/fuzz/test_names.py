@@ -69,13 +69,15 @@ def test_train_and_eval(tries, ask, tmp_path, recipe_file, without_pictures):
     @tries
     @given(classes=st.lists(names(), min_size=2, max_size=2, unique_by=str.lower), run=names(), data=names())
     def check(classes, run, data):
+        assume(run.lower() not in ("~", "null"))  # YAML's words for the recipe's own name
         folder = tmp_path / "sets" / data
         write_images(folder, classes, train=5, test=2, size=8)
         try:
             words = ("train", recipe_file, "--data", folder, "--run", run, "--model.image_size=8", "--batch_size=4")
             trained = ask(*words, "--data.validation=0")
             if trained.status == 2:
-                assert any(name.startswith((".", "-")) or not name.strip() for name in (run, data, *classes)), trained
+                odd = any(name.startswith((".", "-")) or not name.strip() for name in (run, data, *classes))
+                assert odd or "/" in run, trained
                 return
             measured = ask("eval", tmp_path / "runs" / run)
             told = measured.out.partition("top-1 ")[2].partition(",")[0]

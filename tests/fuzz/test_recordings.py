@@ -27,7 +27,7 @@ def says(ask, knows_recordings, monkeypatch):
     """The labels and confidences for a file, or None where it is refused by its name."""
 
     def says(file):
-        monkeypatch.setattr(remarks, "_said", remarks.Counter())
+        monkeypatch.setattr(remarks, "_logged", remarks.Counter())
         ran = ask("predict", knows_recordings, file, "--json")
         if ran.status == 2:
             assert str(file) in ran.err

@@ -6,7 +6,10 @@ import math
 import pytest
 import torch
 
-from spikeformers.ops.lif import lif
+from spikeformers.layers.norm import batch_norm
+from spikeformers.ops.lif import _choose, lif, native
+from spikeformers.ops.notes import Recipe, noted
+from spikeformers.ops.spike_product import kernels
 from spikeformers.ops.surrogate import ATan, Sigmoid, Triangle
 
 FAST = ["recompute", "auto"]  # what needs a GPU, or its interpreter, has tests of its own
@@ -158,7 +161,114 @@ def test_a_gradient_that_only_tau_wants():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"no backend 'fast': choose auto, reference, recompute, triton"):
+    with pytest.raises(ValueError, match=r"no backend 'fast': choose auto, reference, recompute, native, triton"):
         lif(torch.ones(2), backend="fast")
     with pytest.raises(ValueError, match="scalar: the first axis of its input is time"):
         lif(torch.tensor(1.0))
+
+
+# ---- the compiled kernels, which are fp32: against the reference in fp64
+
+needs_kernels = pytest.mark.skipif(kernels() is None, reason="no compiler, or they are switched off")
+
+
+def natively(x, tau, **settings):
+    """Spikes and gradients by the kernels, and the reference's in fp64."""
+    assert native.cannot_take(x, tau, settings.get("surrogate", Sigmoid())) is None
+    ours = gradients(x, tau, backend="native", **settings)
+    tau = tau.double() if isinstance(tau, torch.Tensor) else tau
+    return ours, gradients(x.double(), tau, backend="reference", **settings)
+
+
+@needs_kernels
+@settings
+@pytest.mark.parametrize("detach_reset", [True, False])
+@pytest.mark.parametrize("surrogate", [Sigmoid(), ATan(), Triangle(2.0)])
+@pytest.mark.parametrize("tau", [2.0, 2.5, torch.tensor(2.5)], ids=["2", "2.5", "learned"])
+def test_kernels_equal_the_reference(settings, detach_reset, surrogate, tau):
+    x = 2 * torch.randn(6, 3, 67)
+    (spikes, ours), (expected_spikes, expected) = natively(
+        x, tau, detach_reset=detach_reset, surrogate=surrogate, **settings
+    )
+    assert torch.equal(spikes, expected_spikes.float()) and 0 < spikes.mean() < 1
+    for gradient, wanted in zip(ours, expected, strict=True):
+        assert torch.allclose(gradient.double(), wanted, rtol=1e-4, atol=1e-5)
+
+
+@needs_kernels
+@settings
+def test_kernels_spikes_equal_on_dyadic_inputs(dyadic, settings):
+    for tau in (2.0, 4.0):
+        x = dyadic(5, 4, 257)
+        assert torch.equal(lif(x, tau, backend="native", **settings), lif(x, tau, backend="reference", **settings))
+
+
+@needs_kernels
+@pytest.mark.parametrize(
+    "make",
+    {
+        "one element": lambda x: x[:1, :1, 0, 0, 0],
+        "one step": lambda x: x[:1],
+        "time only": lambda x: x[:, 0, 0, 0, 0],
+        "empty batch": lambda x: x[:, :0],
+        "channels last": lambda x: x.movedim(2, -1).contiguous().movedim(-1, 2),
+        "strided": lambda x: x[..., ::3],
+        "time behind": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
+        "expanded": lambda x: x[:1].expand(5, -1, -1, -1, -1),
+        "many": lambda x: x.repeat(1, 9, 1, 1, 1),
+    }.items(),
+    ids=lambda item: item[0],
+)
+def test_kernels_take_any_layout(dyadic, make):
+    x = make[1](dyadic(5, 2, 3, 7, 97))
+    (spikes, ours), (expected_spikes, expected) = natively(x, torch.tensor(2.0))
+    assert spikes.shape == x.shape and torch.equal(spikes, expected_spikes.float())
+    for gradient, wanted in zip(ours, expected, strict=True):
+        assert torch.allclose(gradient.double(), wanted, rtol=1e-4, atol=1e-4)
+
+
+@needs_kernels
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_kernels_make_a_norm_in_front_again(channels_last):
+    x = torch.randn(4, 3, 5, 6, 7)
+    x = x.movedim(2, -1).contiguous().movedim(-1, 2) if channels_last else x
+    norm = torch.nn.BatchNorm2d(5)
+    torch.nn.init.uniform_(norm.weight, 1, 2)
+    results = []
+    for backend in ("native", "reference"):
+        norm.zero_grad()
+        y = batch_norm(norm, x.requires_grad_())
+        assert noted(y, Recipe) is not None
+        spikes = lif(y, backend=backend)
+        spikes.square().sum().backward()
+        results.append((spikes.detach(), x.grad.clone(), norm.weight.grad.clone()))
+        x.grad = None
+    for ours, expected in zip(*results, strict=True):
+        assert torch.allclose(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+@needs_kernels
+def test_kernels_sum_in_one_order_for_any_number_of_threads():
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            draw = torch.Generator().manual_seed(0)
+            spikes, grads = gradients(
+                torch.randn(4, 70_001, generator=draw), torch.tensor(2.0), backend="native", detach_reset=False
+            )
+            results.append((spikes, *grads))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for other in results[1:] for a, b in zip(results[0], other, strict=True))
+
+
+@needs_kernels
+def test_auto_takes_the_kernels_where_they_can_be_had():
+    x = torch.randn(4, 2, 8)
+    assert _choose(x, 2.0, Sigmoid()) == "native"
+    assert _choose(x.double(), 2.0, Sigmoid()) == _choose(x, 2.0, lambda u: u) == "recompute"
+    with pytest.raises(ValueError, match=r"cannot run in Native: it is fp32, and the input torch\.float64"):
+        lif(x.double(), backend="native")
+    with pytest.raises(ValueError, match="tau is not one number on the CPU"):
+        lif(x, torch.ones(8), backend="native")

@@ -7,18 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from spikeformers.ops.spike_product import (
-    Neuron,
-    SpikeProduct,
-    Window,
-    attention,
-    build,
-    fire,
-    kernels,
-    max_pool,
-    reference,
-)
+from spikeformers.ops.spike_product import Neuron, Window, build, kernels, reference
 from spikeformers.ops.spike_product.neuron import INTEGER
+from spikeformers.ops.spike_product.product import SpikeProduct, attention, fire, max_pool
 
 NEURONS = {
     "none": None,

@@ -77,7 +77,7 @@ def test_a_run_leaves_what_a_run_on_images_leaves(done):
 def test_the_picture_of_predictions_has_recordings_of_every_class(recipe_of, monkeypatch):
     drawn = []
     monkeypatch.setattr(results, "draw_predictions", lambda images, truths, *_: drawn.append(truths))
-    monkeypatch.setattr(results, "_SHOWN", 2)  # fewer than there are, which lie class after class
+    monkeypatch.setattr(results, "_DRAWN", 2)  # fewer than there are, which lie class after class
     run = fit(recipe_of(), run="few", epochs=1).run
     assert drawn == [["left", "right"]]
     assert sorted(path.name for path in (run / "samples").iterdir()) == ["1-true-left.npz", "2-true-right.npz"]
@@ -162,12 +162,12 @@ def test_a_broken_recording_is_named_or_left_out(recipe_of, folder, tmp_path, wi
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"augment": {"rand_augment": "rand-m9-n1"}}, "augment.rand_augment changes no recordings"),
+        ({"augment": {"rand_augment": "rand-m9-n1"}}, "augment.rand_augment has no effect on the recordings"),
         ({"augment": {"clip_ops": {"spin": 3}}}, "there is no change 'spin'"),
         ({"data": {"sensor": [18, 12]}}, "events lie outside the 18 x 12 pixels of the sensor"),
-        ({"data": {"mean": [0.5, 0.5]}}, "data.mean is for images"),
+        ({"data": {"mean": [0.5, 0.5]}}, "data.mean applies to images"),
         ({"batch_size": 100}, "has 16 training recordings, fewer than batch_size 100"),
-        ({"model": {"in_channels": 3}}, "model.in_channels is 3, and .* has 2"),
+        ({"model": {"in_channels": 3}}, "model.in_channels is 3, but .* has 2"),
         ({"model": {"time_steps": 2000}}, "cannot be cut into frames: 1501 events cannot be cut into 2000 frames"),
     ],
 )
@@ -178,13 +178,13 @@ def test_settings_that_do_not_fit(recipe_of, tmp_path, changes, said):
 
 
 def test_clip_ops_change_no_images(recipe_file, tmp_path):
-    with pytest.raises(ValueError, match=r"augment\.clip_ops changes no images"):
+    with pytest.raises(ValueError, match=r"augment\.clip_ops has no effect on the images"):
         fit(recipe_file, augment={"clip_ops": {"roll": 3}}, out=str(tmp_path), run="refused")
 
 
 def test_images_are_not_evaluated_as_recordings(done, make_images):
     images = str(make_images(classes=("left", "right"), train=2, test=2))
-    with pytest.raises(ValueError, match=r"has images, and .* learnt from recordings"):
+    with pytest.raises(ValueError, match=r"has images, but .* was trained on recordings"):
         evaluate_checkpoint(read_checkpoint(done.run), images, workers=0)
 
 
@@ -251,7 +251,7 @@ def test_how_much_was_tested_is_said(recipe_of, folder, tmp_path, capsys, withou
         for i in range(count):  # of which the last tenth is to test on
             (data / name / f"{i:02}.bin").write_bytes((folder / "train" / name / f"{i % 8}.bin").read_bytes())
     train = ["train", recipe_of(name=str(data)), "--run", run.name, "--epochs", "1", "--out", str(run.parent)]
-    for words, shown in ((train, f" % on {said}, by the weights"), (["eval", str(run)], f", {said}\n")):
+    for words, shown in ((train, f" % on {said}, with the weights"), (["eval", str(run)], f", {said}\n")):
         with pytest.raises(SystemExit):
             main(words)
         assert shown in capsys.readouterr().out

@@ -54,5 +54,5 @@ def test_an_exploding_loss_is_named(train, before_step, caplog):
     before_step((1, 1), explode)
     train(epochs=2)
     first, *more = [line for line in caplog.messages if "the loss explodes" in line]
-    assert "at epoch 2, step 2, and it was 1." in first and "lower optimizer.lr" in first
+    assert "at epoch 2, step 2, up from 1." in first and "lower optimizer.lr" in first
     assert len(more) < 6

@@ -102,8 +102,8 @@ def leaves(hint):
         ({"augment.crop_scale": [0, 1]}, "is not in (0, 1]: it is a share of the image"),
         ({"augment.clip_ops": {"roll": -3}}, "augment.clip_ops {'roll': -3.0} is below 0"),
         ({"model": None}, "model is null, where dict[str, Any] belongs"),
-        ({"model.name": 16}, "model.name is 16, where the name of a model belongs"),
-        ({"model": {"name": None}}, "model.name is null, where the name of a model belongs"),
+        ({"model.name": 16}, "model.name is 16: give the name of a model"),
+        ({"model": {"name": None}}, "model.name is null: give the name of a model"),
     ],
 )
 def test_what_is_said(changes, said):

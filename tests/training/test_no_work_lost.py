@@ -99,7 +99,7 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(train, at_step, 
     damage(folder / "last.ckpt")
     gone = not (folder / "last.ckpt").exists()
     assert same_weights(train(epochs=2, resume=True).run, whole)
-    said = f"{folder}/last.ckpt is damaged: going back to {folder}/last-1.ckpt"
+    said = f"{folder}/last.ckpt is damaged: resuming from {folder}/last-1.ckpt"
     assert (said in caplog.text) != gone
     assert (folder / "last.ckpt.damaged").exists() != gone
 
@@ -108,7 +108,7 @@ def test_where_all_are_damaged_it_is_said(train):
     folder = train(epochs=2, keep=1).run / "checkpoints"
     for name in ("last.ckpt", "last-1.ckpt"):
         cut_short(folder / name)
-    with pytest.raises(ValueError, match=r"last\.ckpt is damaged, as is all that was saved before: start anew"):
+    with pytest.raises(ValueError, match=r"last\.ckpt and all checkpoints before it are damaged: start anew"):
         train(epochs=2, keep=1, resume=True)
     assert (folder / "last.ckpt").is_file()
 
@@ -124,7 +124,7 @@ def test_a_full_disk_stops_with_the_last_checkpoint_whole(train, at_step, tmp_pa
     whole = train("whole", epochs=2).run
     at_step(1, 1, lambda: (folder / "new.ckpt.unfinished").symlink_to("/dev/full"))
     with pytest.raises(
-        OSError, match=r"last\.ckpt could not be saved \(.*\): make room on its disk, and go on with --"
+        OSError, match=r"last\.ckpt could not be saved \(.*\): make room on its disk, then continue from"
     ):
         train(epochs=2)
     assert all(is_whole(file) for file in folder.iterdir())
@@ -146,8 +146,8 @@ def test_or_goes_on_and_counts(train, at_step, rows_of, tmp_path, caplog):
     at_step(1, 1, fill)
     at_step(2, 1, refill)
     run = train(epochs=4, stop_if_unsaved=False).run
-    assert "training goes on, and 1 could not be saved so far" in caplog.text
-    assert "training goes on, and 2 could not be saved so far" in caplog.text
+    assert "training goes on without it (1 checkpoints not saved so far)" in caplog.text
+    assert "training goes on without it (2 checkpoints not saved so far)" in caplog.text
     assert [step_of(folder / f"last{back}.ckpt") for back in ("", "-1")] == [16, 4]
     assert "metrics.csv could not be written" in caplog.text
     assert len(rows_of(run)) == 4
@@ -169,7 +169,9 @@ def test_a_full_disk_at_the_end_is_one_line_and_loses_nothing(train, at_step, tm
         monkeypatch.setattr("spikeformers.checkpoints.save.save_file", save)
     else:
         at_step(0, 3, lambda: unfinished.symlink_to("/dev/full"))
-    with pytest.raises(ValueError, match=r"is trained, and has no results yet: mend that, .* go on with --resume") as e:
+    with pytest.raises(
+        ValueError, match=r"is trained but has no results yet: solve this first, .* continue with --resume"
+    ) as e:
         train()
     assert "\n" not in str(e.value)
     assert not unfinished.is_symlink()
@@ -193,7 +195,7 @@ def test_an_error_nobody_foresaw_ends_the_command_in_one_line(recipe_file, tmp_p
     said = capsys.readouterr().err.splitlines()
     assert end.value.code == 2
     assert said[-1].startswith("spikeformers: RuntimeError: ")
-    assert said[-1].endswith(f"{tmp_path}/run is saved up to there: go on with --resume")
+    assert said[-1].endswith(f"{tmp_path}/run is saved: continue with --resume")
     assert "Traceback" in (tmp_path / "run" / "error.txt").read_text()
 
 
@@ -210,7 +212,7 @@ def test_being_terminated_saves_first(train, at_step, tmp_path, caplog, number):
     assert end.value.code == 143
     assert signal.getsignal(number) == before
     last = tmp_path / "run" / "checkpoints" / "last.ckpt"
-    assert f"terminated: {last} is saved, go on with --resume" in caplog.text
+    assert f"terminated: {last} is saved, continue with --resume" in caplog.text
     assert step_of(last) == 6
     assert same_weights(train(epochs=2, resume=True).run, whole)
 
@@ -230,7 +232,7 @@ def test_the_command_ends_with_143(recipe_file, tmp_path):
     """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
     last = tmp_path / "cut" / "checkpoints" / "last.ckpt"
-    assert run.stderr.splitlines() == [f"terminated: {last} is saved, go on with --resume"]
+    assert run.stderr.splitlines() == [f"terminated: {last} is saved, continue with --resume"]
     assert run.returncode == 143
     assert step_of(last) == 2
 

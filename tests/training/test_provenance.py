@@ -57,8 +57,8 @@ def test_other_versions_and_commits_are_said(train, caplog):
     file.write_text(json.dumps([start]))
     recipe = like(run, {"seed": 3, "run": "other"})
     assert (recipe.seed, recipe.run, recipe.batch_size) == (3, "other", 12)
-    assert f"torch was 2.0.0, and is {torch.__version__.partition('+')[0]}" in caplog.text
-    assert "the git commit of here was abc, and is" in caplog.text
+    assert f"torch was 2.0.0 then and is {torch.__version__.partition('+')[0]}" in caplog.text
+    assert "the git commit of here was abc then and is" in caplog.text
 
 
 def test_the_command(train, tmp_path, capsys):
@@ -70,7 +70,7 @@ def test_the_command(train, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         cli.main(["train", "--like", str(tmp_path / "nowhere")])
     assert end.value.code == 2
-    assert "nowhere is no run folder: it has no settings.yaml" in capsys.readouterr().err
+    assert "nowhere is not a run folder: it has no settings.yaml" in capsys.readouterr().err
 
 
 def test_files_of_a_readers_own_are_told_apart(train, tmp_path, caplog):

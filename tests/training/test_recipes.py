@@ -288,7 +288,7 @@ def test_a_model_that_a_recipe_is_not_for_is_refused(words, said):
 
 
 def test_a_recipe_that_starts_from_weights_is_refused_without_them():
-    with pytest.raises(ValueError, match=r"^qkformer_imagenet_384 begins with the weights of .* by --start_from$"):
+    with pytest.raises(ValueError, match=r"^qkformer_imagenet_384 starts from the weights of .* with --start_from$"):
         fit("qkformer_imagenet_384", precision="bf16-mixed")
 
 
@@ -435,6 +435,15 @@ def test_a_field_that_does_not_fit_is_refused_in_one_line(words, said):
     ("text", "said"),
     [
         ("epochs: [1", "is not valid YAML"),
+        ("optimizer: {args: &a {x: *a}}", "mine.yaml holds itself by an anchor"),
+        ("model: &m {name: spikformer, neuron: *m}", "mine.yaml holds itself by an anchor"),
+        (
+            "a: &a [1, 1]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 99)}]\n" for a, b in ["ab", "bc", "cd"]),
+            "or is deeper or larger than any setting",
+        ),
+        ("trainer: {x: " + "[" * 3000 + "]" * 3000 + "}", "mine.yaml has more brackets in brackets"),
+        ("epochs: 2001-99-99", "mine.yaml is not valid YAML: month must be in 1..12"),
+        ("epochs: " + "9" * 5000, "mine.yaml is not valid YAML: Exceeds the limit"),
         ("- epochs", "holds no settings"),
         ("", "holds no settings"),
         ("epochs: 3", "model.name is missing"),

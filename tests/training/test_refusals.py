@@ -44,9 +44,9 @@ def refused(train, tmp_path):
         ({"model.neuron": "LIFF"}, "there is no neuron 'LIFF': did you mean LIF"),
         ({"model.num_heads": 3}, "dim 16 is not a multiple of num_heads 3"),
         ({"model.image_size": 18}, "an image of 18 x 18 is not a multiple of the stem's stride 4"),
-        ({"model.num_classes": 5}, "model.num_classes is 5, and "),
-        ({"model.in_channels": 1}, "model.in_channels is 1, and "),
-        ({"optimizer.name": "adamww"}, "optimizer.name 'adamww' is not one of timm's"),
+        ({"model.num_classes": 5}, "model.num_classes is 5, but "),
+        ({"model.in_channels": 1}, "model.in_channels is 1, but "),
+        ({"optimizer.name": "adamww"}, "timm has no optimizer.name 'adamww'"),
         ({"optimizer.args": {"beta": 1}}, "optimizer.args {'beta': 1} do not suit adamw"),
         ({"schedule.name": "cosin"}, "schedule.name 'cosin' is not one of cosine"),
         ({"schedule.warmup_epochs": 1}, "schedule.warmup_epochs 1 is not below epochs 1"),
@@ -55,11 +55,11 @@ def refused(train, tmp_path):
         ({"data.mean": [0.5]}, "data.mean has 1 numbers"),
         ({"data.interpolation": "cubic"}, "interpolation 'cubic' is not known; did you mean bicubic"),
         ({"data.validation": 1}, "data.validation 1.0 is not in [0, 1): 0.1 cuts a tenth"),
-        ({"batch_size": 64}, "training images, fewer than batch_size 64: lower it"),
+        ({"batch_size": 64}, "training images, fewer than batch_size 64: lower batch_size"),
         ({"precision": "16-mixed", "trainer": {"accelerator": "cpu"}}, "precision 16-mixed needs a GPU"),
         ({"trainer.device": 2}, "Lightning's Trainer takes no 'device': did you mean devices"),
-        ({"trainer.max_epochs": 2}, "trainer.max_epochs is not for a recipe: set epochs"),
-        ({"trainer.fast_dev_run": True}, "trainer.fast_dev_run is not for a recipe: the run needs its own"),
+        ({"trainer.max_epochs": 2}, "a recipe cannot set trainer.max_epochs: set epochs instead"),
+        ({"trainer.fast_dev_run": True}, "a recipe cannot set trainer.fast_dev_run: leave it out"),
         ({"trainer.strategy": "dpp"}, "trainer {'strategy': 'dpp'} is refused by Lightning"),
         ({"trainer.accelerator": "abacus"}, "trainer {'accelerator': 'abacus'} is refused by Lightning"),
         ({"trainer": {"accelerator": "cpu", "devices": 0}}, "is refused by Lightning"),
@@ -84,7 +84,7 @@ def refused(train, tmp_path):
         ({"model.dim": 2**63}, "dim 9223372036854775808 is not in [1, 1048576)"),
         ({"model.mlp_ratio": 1e300}, "mlp_ratio 1e+300 is not in (0, 1000)"),
         ({"model.projection_std": 0}, "projection_std 0 is not in (0, inf)"),
-        ({"run": "a/b"}, "run 'a/b' is not a name: give one word, and the folder it goes to with --out"),
+        ({"run": "a/b"}, "run 'a/b' is not a name: give one word, and set its parent folder with --out"),
         ({"run": ".."}, "run '..' is not a name"),
     ],
 )
@@ -131,16 +131,18 @@ def test_more_processes_than_cores_are_refused_unless_forced(refused, recipe_fil
     many = {"trainer": {"accelerator": "cpu", "devices": 9999, "strategy": "ddp"}}
     for devices in (9999, "9999"):
         said = refused(trainer={**many["trainer"], "devices": devices})
-        assert "trainer.devices 9999 is as many processes, and there are" in said and "--oversubscribe true" in said
+        assert (
+            "trainer.devices 9999 starts 9999 processes, but there are only" in said and "--oversubscribe true" in said
+        )
     check_trainer(read_recipe(recipe_file, {**many, "oversubscribe": True}))
-    with pytest.raises(ValueError, match=r"jobs 9999 is as many processes"):
+    with pytest.raises(ValueError, match=r"jobs 9999 starts 9999 processes"):
         plan_comparison(read_recipe(recipe_file), {"attention": ["SSA", "SDSA"]}, jobs=9999)
 
 
 def test_a_run_that_exists(train):
     run = train().run
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    with pytest.raises(ValueError, match=r"run exists: go on with it by --resume, or name another by --run NAME"):
+    with pytest.raises(ValueError, match=r"run exists: continue it with --resume, or name another run with --run NAME"):
         train()
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
@@ -325,5 +327,5 @@ def test_a_run_that_died_of_an_image_may_go_on_without_it(tmp_path):
     began = read_recipe("digits")
     without_it = read_recipe("digits", {"data.skip_broken": True})
     check_same_settings(without_it, began.to_dict(), tmp_path, may={"data.skip_broken"})  # its files are the same
-    with pytest.raises(ValueError, match=r"data\.validation is 0\.2, and .* began with 0\.1"):
+    with pytest.raises(ValueError, match=r"data\.validation is 0\.2, but .* began with 0\.1"):
         check_same_settings(read_recipe("digits", {"data.validation": 0.2}), began.to_dict(), tmp_path)

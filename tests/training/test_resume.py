@@ -185,7 +185,7 @@ def test_ctrl_c_twice(train, whole, at_step, rows_of, tmp_path):
 
 def test_ctrl_c_twice_before_anything_is_saved_leaves_nothing(train, at_step, tmp_path):
     at_step(0, 1, lambda: (ctrl_c(), ctrl_c()))
-    with pytest.raises(KeyboardInterrupt, match="interrupted: before there was anything to save"):
+    with pytest.raises(KeyboardInterrupt, match="interrupted: nothing was saved yet"):
         train("cut")
     assert not (tmp_path / "cut").exists()
 
@@ -265,13 +265,13 @@ def test_a_run_whose_folder_moved_keeps_its_best_epoch(train, at_step, tmp_path,
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model.dim": 32}, "model.dim is 32, and .*run began with 16: a run goes on with its own settings"),
-        ({"model.neuron": "PLIF"}, "model.neuron is PLIF, and .*run began with None"),
-        ({"optimizer.name": "sgd"}, "optimizer.name is sgd, and .*run began with adamw"),
-        ({"epochs": 2}, "epochs is 2, and .*run began with 3"),
-        ({"trainer": {"limit_train_batches": 2}}, "trainer.limit_train_batches is 2, and .*run began with None"),
-        ({"trainer": {"check_val_every_n_epoch": 2}}, "trainer.check_val_every_n_epoch is 2, and"),
-        ({"ema_decay": 0.9}, "ema_decay is 0.9, and .*run began with None"),
+        ({"model.dim": 32}, "model.dim is 32, but .*run began with 16: resume with the run's own settings"),
+        ({"model.neuron": "PLIF"}, "model.neuron is PLIF, but .*run began with None"),
+        ({"optimizer.name": "sgd"}, "optimizer.name is sgd, but .*run began with adamw"),
+        ({"epochs": 2}, "epochs is 2, but .*run began with 3"),
+        ({"trainer": {"limit_train_batches": 2}}, "trainer.limit_train_batches is 2, but .*run began with None"),
+        ({"trainer": {"check_val_every_n_epoch": 2}}, "trainer.check_val_every_n_epoch is 2, but"),
+        ({"ema_decay": 0.9}, "ema_decay is 0.9, but .*run began with None"),
     ],
 )
 def test_a_run_does_not_go_on_with_other_settings(finished, tmp_path, changes, said, train):
@@ -297,7 +297,9 @@ def test_a_step_that_needs_too_much_memory_is_gone_on_with_lean(train, whole, at
     with pytest.raises(ValueError, match=r"with --resume --memory lean, or lower batch_size in another --run NAME$"):
         train("cut", **LIVELY)
     at_step(2, 1, too_much)
-    with pytest.raises(ValueError, match=r": lower batch_size in another --run NAME, or go on where there is more, "):
+    with pytest.raises(
+        ValueError, match=r": lower batch_size in another --run NAME, or --resume on a device with more"
+    ):
         train("cut", **LIVELY, memory="lean", resume=True)
     train("cut", **LIVELY, memory="lean", resume=True)
     for name, weight in state_of(whole)["state_dict"].items():
@@ -334,7 +336,7 @@ def test_other_files_are_other_data(finished, images, tmp_path, train, change):
     else:
         file.write_text("no image")
         data["skip_broken"] = True
-    with pytest.raises(ValueError, match=r"data\.(name|skip_broken) is .*, and .*run began with"):
+    with pytest.raises(ValueError, match=r"data\.(name|skip_broken) is .*, but .*run began with"):
         train("run", epochs=3, data=data, resume=True)
     assert run.is_dir()
 
@@ -345,7 +347,7 @@ def test_a_broken_test_image_met_at_the_end(train, make_images, at_step, tmp_pat
     broken = folder / "test" / "top" / "3.png"
     cut = broken.read_bytes()[:-200]
     at_step(0, 2, lambda: broken.write_bytes(cut))  # it was whole when the run began
-    with pytest.raises(ValueError, match=r"skip_broken true.* is trained, and has no results yet: .* --resume"):
+    with pytest.raises(ValueError, match=r"skip_broken true.* is trained but has no results yet: .* --resume"):
         train(data={"name": str(folder)})
     before = (tmp_path / "run" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     assert train(data={"name": str(folder), "skip_broken": True}, resume=True).test.images == 11
@@ -361,8 +363,8 @@ def test_more_epochs_go_on_by_the_longer_schedule(train, at_step, rows_of, caplo
     train(epochs=5, schedule=schedule, resume=True)
     assert {epoch for epoch, _ in trained(steps)} == {2, 3, 4}
     assert [row["lr"] for row in rows_of(run)][2:] == [row["lr"] for row in whole][2:]
-    assert "epochs were 2 and are 5: from epoch 3 on the rate is that of the cosine schedule of 5 epochs" in caplog.text
-    with pytest.raises(ValueError, match=r"epochs is 4, and .* began with 5"):
+    assert "epochs changed from 2 to 5: from epoch 3 on the rate follows the cosine schedule of 5 epochs" in caplog.text
+    with pytest.raises(ValueError, match=r"epochs is 4, but .* began with 5"):
         train(epochs=4, schedule=schedule, resume=True)
 
 
@@ -384,8 +386,10 @@ def test_a_run_that_is_at_work_is_not_gone_on_with(train, at_step, tmp_path):
 
     at_step(0, 1, meanwhile)
     assert train().test.images == 12
-    assert "another process is at work in" in said[0] and "wait for its end, or name another run by --run" in said[0]
-    assert "exists: go on with it by --resume" in said[1]
+    assert (
+        "another process is training in" in said[0] and "wait until it ends, or name another run with --run" in said[0]
+    )
+    assert "exists: continue it with --resume" in said[1]
 
 
 def test_two_commands_at_once(recipe_file, tmp_path):
@@ -399,7 +403,7 @@ def test_two_commands_at_once(recipe_file, tmp_path):
     ended = [(one.communicate(timeout=300)[1], one.returncode) for one in both]
     assert sorted(code for _, code in ended) in ([0, 2], [0, 0])  # the second may find the first at its end
     for said, code in ended:
-        assert code == 0 or "another process is at work in" in said.splitlines()[-1]
+        assert code == 0 or "another process is training in" in said.splitlines()[-1]
     assert (tmp_path / "one" / "results.json").is_file()
 
 
@@ -423,6 +427,6 @@ def test_ctrl_c_in_a_terminal_reaches_the_loading_processes_too(recipe_file, tmp
     )
     last = tmp_path / "cut" / "checkpoints" / "last.ckpt"
     said = [line for line in run.stderr.splitlines() if "never fires" not in line]  # which the tiny model may
-    assert said == [f"spikeformers: interrupted: {last} is saved, go on with --resume"]
+    assert said == [f"spikeformers: interrupted: {last} is saved, continue with --resume"]
     assert run.returncode == 130
     assert state_of(tmp_path / "cut")["global_step"] == 12  # it stops where the epoch has ended

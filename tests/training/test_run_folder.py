@@ -125,7 +125,7 @@ def test_epochs_count_from_1_in_the_bar_and_in_tensorboard(finished, capsys, rec
 
 def test_a_cool_down_is_announced_and_counted(train, caplog):
     result = train(epochs=2, schedule={"cooldown_epochs": 1})
-    said = "2 epochs and 1 of cool-down, 3 in all; --schedule.cooldown_epochs 0 leaves it out"
+    said = "2 epochs and 1 of cool-down, 3 in all; --schedule.cooldown_epochs 0 skips the cool-down"
     assert caplog.messages.count(said) == 1
     assert len(read_metrics(result.run / "metrics.csv")) == 3
     caplog.clear()
@@ -155,7 +155,7 @@ def test_curves_say_what_training_is_measured_on(finished, recipe_file, tmp_path
     losses, accuracies, _ = drawn[0].axes
     for axis, said in ((losses, loss), (accuracies, accuracy)):
         labels = [text.get_text() for text in axis.get_legend().get_texts()]
-        assert labels == [said, "validation", "test, which chose nothing"]
+        assert labels == [said, "validation", "test, not used for selection"]
         assert [[*line.get_xdata()] for line in axis.lines] == [[1, 2, 3]] * 3
 
 
@@ -318,8 +318,8 @@ def test_what_is_left_is_by_the_steps_so_far():
     stdout = SimpleNamespace(write=said.append, flush=lambda: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdout", stdout)
-        lines._say(trainer, 0, {"loss": 0.5})  # 600 steps are left, of 9 s each
-        lines._say(trainer, 50, {"loss": None})
+        lines._print(trainer, 0, {"loss": 0.5})  # 600 steps are left, of 9 s each
+        lines._print(trainer, 50, {"loss": None})
     assert said == ["epoch 4/10  loss 0.5  60 s  1.5 h left\n", "epoch 4/10  step 50/100  1.6 h left\n"]
     assert [duration(seconds) for seconds in (3, 89, 600, 36000)] == ["3 s", "89 s", "10 min", "10.0 h"]
 

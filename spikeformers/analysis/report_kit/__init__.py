@@ -1,1 +1,1 @@
-"""What all reports are made with: a page with its style and its ways to write things, pictures, and units."""
+"""Shared by all reports: page template and style, figures, and units."""

@@ -1,4 +1,4 @@
-"""Pictures of reports, as files that a paper can take: readable on white paper, on a dark screen and on a phone."""
+"""Figures of reports, fit for a paper: readable on white paper, on a dark screen and on a phone."""
 
 import math
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 GREY, BLUE, RED, AMBER, GREEN = "#808080", "#3b82c4", "#d1495b", "#d9902f", "#2f9e5f"
-WIDTH, FONT = 4.4, 9  # inches and points: a phone shows such a picture nearly as large as it is
+WIDTH, FONT = 4.4, 9  # inches and points: a phone shows this width almost unscaled
 
 
 def new_chart(height: float) -> tuple[Figure, Axes]:
@@ -25,7 +25,7 @@ def new_chart(height: float) -> tuple[Figure, Axes]:
 
 
 def style_axis(axis: Axes, without: str) -> None:
-    """Grey axes, and none at the top and at one side."""
+    """Grey axes, without those at the top and at the side `without`."""
     axis.spines[["top", without]].set_visible(False)
     for spine in axis.spines.values():
         spine.set_color(GREY)
@@ -35,7 +35,7 @@ def style_axis(axis: Axes, without: str) -> None:
 
 
 def name_axes(axis: Axes, x: tuple[str, Iterable[float]], y: tuple[str, Iterable[float]]) -> None:
-    """Names both axes, each with the numbers it shows. An axis begins at 0, or is marked as broken and says so."""
+    """Labels both axes, given the values on each. An axis starts at 0, or is marked as broken and labelled so."""
     for which, (name, values) in {"x": x, "y": y}.items():
         known = [value for value in values if math.isfinite(value)]
         low, high = min(known), max(known)
@@ -51,13 +51,13 @@ def name_axes(axis: Axes, x: tuple[str, Iterable[float]], y: tuple[str, Iterable
 
 
 def as_written(figure: Figure) -> None:
-    """Has all text of a figure stand as it is written: a dollar sign in the name of a class is no formula."""
+    """Turns off formulas in all text of a figure: the name of a class may contain a dollar sign."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def save(figure: Figure, file: Path, **how: Any) -> None:
-    """Writes a figure; the same numbers give the same file."""
+    """Writes a figure. Equal figures give identical files."""
     as_written(figure)
     if file.suffix == ".svg":
         how = {"transparent": True, "metadata": dict.fromkeys(("Creator", "Date", "Format", "Type")), **how}

@@ -1,4 +1,4 @@
-"""Pages that need nothing else: style and pictures are inside."""
+"""Self-contained pages: style and pictures are embedded."""
 
 import base64
 import re
@@ -12,7 +12,7 @@ _HERE = Path(__file__).parent
 
 
 def render_page(template: Path, folder: Path, **values: Any) -> str:
-    """A template, which extends `base.html`, as a page; the pictures it names lie in `folder`."""
+    """Renders a template that extends `base.html`. Pictures are read from `folder`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -34,14 +34,14 @@ def _data_uri(file: Path) -> str:
 
 
 def _names(text: str) -> Any:
-    """Text whose dotted names and paths may break behind a dot or a slash, and nowhere else."""
+    """Text whose dotted names and paths may break after a dot or a slash only."""
     from markupsafe import Markup, escape
 
     return Markup(re.sub(r"(?<=\w)([./])(?=[^\W\d])|(?<=[^\W\d])([./])(?=\d)", r"\1\2<wbr>", str(escape(text))))
 
 
 def _command(line: str) -> Any:
-    """A command that breaks between its options, each of which keeps its values."""
+    """A command that may break between options, but not between an option and its values."""
     from markupsafe import Markup
 
     pieces: list[str] = []

@@ -1,4 +1,4 @@
-"""Numbers with the unit that suits them."""
+"""Formatting numbers with suitable units."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ _JOULES = (("mJ", 1.0), ("µJ", 1e-3), ("nJ", 1e-6), ("pJ", 1e-9))
 
 
 def joules(millijoules: float) -> str:
-    """An energy with the unit that suits it: `13.66 mJ`, `2.642 µJ`."""
+    """An energy with a suitable unit: `13.66 mJ`, `2.642 µJ`."""
     unit, size = next((unit for unit in _JOULES if abs(millijoules) >= unit[1]), _JOULES[-1])
     return f"{millijoules / size:.4g} {unit}"
 
 
 def unit_of(millijoules: Sequence[float]) -> tuple[str, float]:
-    """The unit that suits several energies at once, and how many mJ it is."""
+    """A unit that suits several energies, and its size in mJ."""
     return next((unit for unit in _JOULES if max(millijoules) >= unit[1] / 10), _JOULES[-1])
 
 

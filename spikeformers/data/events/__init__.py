@@ -1,6 +1,6 @@
-"""Event cameras: recordings read from their files, cut into clips of frames, and changed as a whole.
+"""Event cameras: reading recordings, cutting them into clips of frames, and augmenting clips.
 
-A set's item is (`Recording`, label), and of its clips ([T, C, H, W] tensor, label), so a batch is [B, T, C, H, W].
+An item of a set is (`Recording`, label), of its clips ([T, C, H, W] tensor, label), so a batch is [B, T, C, H, W].
 """
 
 from typing import TYPE_CHECKING

@@ -1,7 +1,7 @@
-"""AEDAT 2.0, as jAER writes it: lines that begin with #, then 8 bytes an event, an address and a time.
+"""AEDAT 2.0, as jAER writes it: lines that begin with #, then 8 bytes per event, an address and a time.
 
 The format is described at docs.inivation.com/software/software-advanced-usage/file-formats/aedat-2.0.html. Addresses
-count columns from the right and rows from the bottom, as jAER's decoders of these cameras have them.
+count columns from the right and rows from the bottom, as in jAER's decoders of these cameras.
 """
 
 import numpy as np
@@ -19,16 +19,16 @@ SENSORS = {  # height, width of the cameras that AEDAT files name
 
 
 def read(raw: bytes, start: int, camera: str) -> Columns:
-    """The events of a file's bytes, which begin at `start`; a file that names no camera is taken for a DVS128's.
+    """The events of a file from byte `start` on. If it names no camera, a DVS128 is assumed.
 
-    Frames, inertial measurements and external signals are passed over. Raises ValueError for a camera whose addresses
-    are not known, and where the file ends within an event.
+    Frames, inertial measurements and external signals are skipped. Raises ValueError for a camera with an unknown
+    address format, and if the file ends within an event.
     """
     camera = camera or "DVS128"
     if camera not in SENSORS:
-        raise ValueError(f"it is of the camera {camera}: of AEDAT 2.0 the addresses of {', '.join(SENSORS)} are read")
+        raise ValueError(f"its camera is {camera}: AEDAT 2.0 can be read of {', '.join(SENSORS)} only")
     if (len(raw) - start) % 8:
-        raise ValueError(f"{len(raw) - start} bytes of events are no multiple of 8: it is cut off")
+        raise ValueError(f"its events take {len(raw) - start} bytes, which is not a multiple of 8: it is cut off")
     address, t = np.frombuffer(raw, ">u4", offset=start).reshape(-1, 2).T.astype(np.int64)
     if camera == "DVS128":
         kept, x, y, p = address >> 15 == 0, address >> 1 & 127, address >> 8 & 127, 1 - (address & 1)

@@ -1,4 +1,4 @@
-"""AEDAT 3.1, the format of DVS128 Gesture: a header in text, then packets of events of one kind each.
+"""AEDAT 3.1, the format of DVS128 Gesture: a text header, then packets, each with events of one kind.
 
 The format is described at docs.inivation.com/software/software-advanced-usage/file-formats/aedat-3.1.html.
 """
@@ -11,16 +11,15 @@ from .aedat2 import SENSORS
 from .columns import Columns
 
 _END_OF_HEADER = b"#!END-HEADER\r\n"
-_PACKET = struct.Struct(
-    "<HHIIIIII"
-)  # kind, source, size of an event, time's offset and overflow, capacity, number, valid
+# Of a packet: kind, source, size of an event, offset and overflow of its time, capacity, number of events, valid ones.
+_PACKET = struct.Struct("<HHIIIIII")
 _POLARITY = 1
 
 
 def read(raw: bytes, start: int, camera: str) -> Columns:
-    """The polarity events of a file's bytes that are marked as valid; events of other kinds are passed over.
+    """The polarity events of a file that are marked as valid. Other kinds of events are skipped.
 
-    Raises ValueError where the header has no end, or the file ends within a packet.
+    Raises ValueError if the header has no end, or the file ends within a packet.
     """
     start = raw.find(_END_OF_HEADER) + len(_END_OF_HEADER)
     if start < len(_END_OF_HEADER):
@@ -28,7 +27,7 @@ def read(raw: bytes, start: int, camera: str) -> Columns:
     words, times = [], []
     while start < len(raw):
         if len(raw) - start < _PACKET.size:
-            raise ValueError("it is cut off in the head of a packet")
+            raise ValueError("it is cut off within the header of a packet")
         kind, _, size, _, overflow, capacity, _, _ = _PACKET.unpack_from(raw, start)
         start += _PACKET.size
         if len(raw) - start < capacity * size:

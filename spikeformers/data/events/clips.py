@@ -1,4 +1,4 @@
-"""Recordings as clips of frames, kept on disk once they are made."""
+"""Recordings as clips of frames, with a cache on disk."""
 
 import itertools
 import logging
@@ -23,13 +23,12 @@ from .remarks import Remark, collected, say
 class Clips(Dataset):
     """A labelled set of recordings as clips; item i is (counts `[T, 2, H, W]`, label).
 
-    With a `cache`, a folder, all clips are made first, by `workers` processes, and lie there from then on: one file a
-    clip, under a name that tells the recording's place, size and date and all settings, and there only once it is
-    whole. Whatever is there already is not made again. Without one, every clip is made anew each time it is asked for.
-    Frames that lie ready only have their headers read first, unless `skip_broken`.
+    With a `cache` folder, `workers` processes make all missing clips first, one file per clip. The file's name depends
+    on the recording's path, size and date and on all settings. Files are written atomically. Without a cache, a clip is
+    made each time it is read. For prepared frames only the headers are checked first, unless `skip_broken` is set.
 
-    Raises ValueError for recordings that cannot be read, naming the first, or, with `skip_broken`, leaves them out and
-    says how many: `skipped` names them.
+    Recordings that cannot be read raise ValueError, naming the first. With `skip_broken` they are skipped with a
+    warning, and `skipped` lists them.
     """
 
     def __init__(
@@ -50,14 +49,14 @@ class Clips(Dataset):
             if broken and not skip_broken:
                 reason = next(iter(broken.values()))
                 raise ValueError(
-                    f"{reason}; {len(broken)} of {len(self.items)} recordings are broken: mend or delete them, or "
-                    "leave them out by skip_broken=True (--data.skip_broken true of train, --skip-broken of eval)"
+                    f"{reason}; {len(broken)} of {len(self.items)} recordings are broken: replace or delete them, or "
+                    "skip them with skip_broken=True (train: --data.skip_broken true; eval: --skip-broken)"
                 )
             self.items = [item for item in self.items if item[0] not in broken]
             self.skipped = tuple(recording.path for recording in broken)
             if broken:
                 logging.getLogger("spikeformers").warning(
-                    "left out %d broken recording(s), the first: %s", len(broken), next(iter(broken.values()))
+                    "skipped %d broken recording(s), the first: %s", len(broken), next(iter(broken.values()))
                 )
 
     def __len__(self) -> int:
@@ -69,9 +68,9 @@ class Clips(Dataset):
         return torch.from_numpy(frames.astype(np.float32)), label
 
     def _fill(self, workers: int, headers_only: bool) -> dict[Any, str]:
-        """Makes what is missing, or only tries to where nothing is kept; which cannot be made, and why.
+        """Makes all missing clips, or only tries to if there is no cache. Returns those that failed, with the reason.
 
-        What was put right in recordings is told to the log.
+        Corrections made in reading are logged.
         """
         missing = [recording for recording, _ in self.items if not (self.cache and self.file_of(recording).is_file())]
         if not missing:
@@ -84,13 +83,13 @@ class Clips(Dataset):
         return {item: why for item, why in made if why}
 
     def file_of(self, recording: Recording) -> Path:
-        """Where the clip of a recording lies."""
+        """The cached file of a recording's clip."""
         assert self.cache is not None
         return recording.clip_file(self.cache, self.framing)
 
 
 class _Making(Dataset):
-    """Item i makes the clips of one file, and is reasons why not, "" where one went well, and remarks on the file."""
+    """Item i makes the clips of one file. It is a reason for failure per clip, "" for success, and remarks."""
 
     def __init__(self, clips: Clips, by_file: list[list[Any]], headers_only: bool):
         self.clips, self.by_file, self.headers_only = clips, by_file, headers_only
@@ -121,13 +120,13 @@ class _Making(Dataset):
 
 
 def _write(file: Path, frames: np.ndarray) -> None:
-    """Puts a clip where it belongs in one move, so that one that is there is whole."""
+    """Writes a clip atomically."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file, f".{os.getpid()}") as unfinished, unfinished.open("wb") as opened:
             np.savez_compressed(opened, frames=frames)
     except OSError as error:
         raise ValueError(
-            f"{file.parent.parent.parent} cannot be written ({error.strerror}): choose another folder for frames by "
+            f"{file.parent.parent.parent} cannot be written ({error.strerror}): choose another folder for frames with "
             "data.cache, or make it writable"
         ) from error

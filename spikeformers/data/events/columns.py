@@ -1,8 +1,8 @@
-"""From the columns that a reader found in a file to events: one place that knows what codings there are, and doubts.
+"""Converting a file's columns to events, whatever their coding.
 
-Files say nothing of how they code polarity and time. Two polarities are told apart whatever their code, times with
-fractions are seconds, a clock that went round is unwound, and events are put in order. What was put right is remarked,
-and what cannot be is refused.
+Files do not state how they code polarity and time. Any two values serve as polarities, times with fractions are
+seconds, a clock that wrapped around is unwrapped, and events are sorted by time. Corrections are logged as remarks;
+what cannot be corrected is refused.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,14 +19,14 @@ _SPELLINGS = {
     "y": ("y", "ys"),
     "p": ("p", "ps", "pol", "polarity", "polarities"),
 }
-_MINUS_ONE = (2**8 - 1, 2**16 - 1, 2**32 - 1)  # what -1 is where it was saved without its sign
-_CLOCKS = (2**24, 2**31, 2**32)  # microseconds after which the clocks of cameras and files go round
-_SET_BACK = 100_000  # microseconds: events come late by less, and a clock that was set back by more
-_LONGEST = 1e5  # seconds: times with fractions that span more are not in seconds
+_MINUS_ONE = (2**8 - 1, 2**16 - 1, 2**32 - 1)  # -1 saved as an unsigned integer
+_CLOCKS = (2**24, 2**31, 2**32)  # microseconds after which clocks of cameras and files wrap around
+_SET_BACK = 100_000  # microseconds: a jump back by more is a clock that was set back, not a late event
+_LONGEST = 1e5  # seconds: times with fractions that span more are not seconds
 
 
 class Events(NamedTuple):
-    """Four arrays `[N]`, in the order of time: the pixel at column x and row y grew brighter (p 1) or darker (p 0)."""
+    """Four arrays `[N]`, sorted by time: the pixel at column x and row y became brighter (p 1) or darker (p 0)."""
 
     t: np.ndarray  # int64, microseconds
     x: np.ndarray
@@ -35,7 +35,7 @@ class Events(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """What a reader found in a file, coded as it is there; `sensor` is the height and width that the file states."""
+    """The columns of a file in its own coding, and the height and width of the sensor, if the file states them."""
 
     t: Any
     x: Any
@@ -45,7 +45,7 @@ class Columns(NamedTuple):
 
 
 def named_columns(names: Iterable[str]) -> dict[str, str] | None:
-    """Which of the names of a table's columns stand for t, x, y and p; None where one of them is missing."""
+    """Which of a table's column names stand for t, x, y and p, or None if one is missing."""
     by_lower = {name.lower(): name for name in names}
     fitting = {
         column: [by_lower[one] for one in spellings if one in by_lower] for column, spellings in _SPELLINGS.items()
@@ -54,11 +54,11 @@ def named_columns(names: Iterable[str]) -> dict[str, str] | None:
 
 
 def columns_by_name(table: Mapping[str, Any] | np.ndarray, names: Iterable[str]) -> Columns:
-    """The columns of a table that has them by name. Raises ValueError where one is missing."""
+    """The columns of a table with named columns. Raises ValueError if one is missing."""
     names = list(names)
     found = named_columns(names)
     if not found:
-        raise ValueError(f"it has no t, x, y and p, but {', '.join(names[:8]) or 'nothing'}: save those four by name")
+        raise ValueError(f"it has no t, x, y and p but {', '.join(names[:8]) or 'nothing'}: save those four by name")
     t, x, y, p = (np.asarray(table[found[column]]).ravel() for column in "txyp")
     return Columns(t, x, y, p)
 
@@ -66,8 +66,8 @@ def columns_by_name(table: Mapping[str, Any] | np.ndarray, names: Iterable[str])
 def columns_by_content(table: np.ndarray) -> Columns:
     """The columns of a plain `[N, 4]` table: t x y p, x y t p or x y p t, whichever its numbers show.
 
-    Polarity has at most two values; time has fractions, or else never falls, or else spans most. Raises ValueError for
-    another shape, and where no column can be polarity.
+    Polarity is a column of at most two values. Time is one with fractions, else one that never decreases, else the one
+    with the largest range. Raises ValueError for another shape, and if no column can be polarity.
     """
     table = np.asarray(table)
     if table.ndim != 2 or 4 not in table.shape or table.dtype.kind not in "biuf":
@@ -78,7 +78,7 @@ def columns_by_content(table: np.ndarray) -> Columns:
         return Columns(t, x, y, p)
     fitting = [order for order in ("txyp", "xytp", "xypt") if _takes_two_values(columns[order.index("p")])]
     if not fitting:
-        raise ValueError("neither its third nor its last column has just two values, as polarity has: save t x y p")
+        raise ValueError("neither its third nor its last column has only two values, as polarity has: save t x y p")
 
     def like_time(order: str) -> tuple[bool, bool, float]:
         t = columns[order.index("t")]
@@ -90,10 +90,10 @@ def columns_by_content(table: np.ndarray) -> Columns:
 
 
 def to_events(columns: Columns, path: str | Path) -> Events:
-    """Events of the columns of a file, in the order of time; what was put right is remarked of `path`.
+    """Converts the columns of the file at `path` to events, sorted by time. Logs corrections as remarks.
 
-    Raises ValueError for columns that differ in length, numbers that are not finite, pixels with fractions, more than
-    two polarities, and times in no known unit.
+    Raises ValueError for columns of different lengths, numbers that are not finite, pixels with fractions, more than
+    two polarities, and times in an unknown unit.
     """
     t, x, y, p = arrays = [np.asarray(column) for column in columns[:4]]
     if len({array.shape for array in arrays}) > 1 or t.ndim != 1:
@@ -105,7 +105,7 @@ def to_events(columns: Columns, path: str | Path) -> Events:
 
 
 def pixels(column: Any, name: str) -> np.ndarray:
-    """A column of whole numbers as int64. Raises ValueError where it has others."""
+    """A column of integers as int64. Raises ValueError if it has fractions."""
     column = np.asarray(column)
     _check_finite(column, name)
     if _has_fractions(column):
@@ -115,9 +115,9 @@ def pixels(column: Any, name: str) -> np.ndarray:
 
 def _check_finite(column: np.ndarray, name: str) -> None:
     if column.dtype.kind not in "biufm":
-        raise ValueError(f"its {name} are no numbers but {column.dtype}")
+        raise ValueError(f"its {name} have the type {column.dtype}: save them as numbers")
     if column.dtype.kind == "f" and (wrong := int((~np.isfinite(column)).sum())):
-        raise ValueError(f"{wrong} of its {len(column)} {name} are not finite numbers: leave those events out")
+        raise ValueError(f"{wrong} of its {len(column)} {name} are not finite: remove those events")
 
 
 def _has_fractions(column: np.ndarray) -> bool:
@@ -138,34 +138,34 @@ def _microseconds(t: np.ndarray, path: str | Path) -> np.ndarray:
             raise ValueError(
                 f"its times have fractions and span {span:g}: save whole microseconds, or seconds with fractions"
             )
-        remark(path, "times with fractions, taken as seconds", f"{span:g} s in all")
+        remark(path, "read times with fractions as seconds", f"{span:g} s in all")
         t = np.round(t.astype(np.float64) * 1e6)
     if abs(float(t.max())) >= 2**62 or abs(float(t.min())) >= 2**62:
-        raise ValueError(f"its times reach {float(t.max()):g}, and are in microseconds: save them anew")
+        raise ValueError(f"its times reach {float(t.max()):g}, too much for microseconds: save them in microseconds")
     return t.astype(np.int64)
 
 
 def _unwound(t: np.ndarray, path: str | Path) -> np.ndarray:
-    """Times of which those after a clock went round are as many turns later."""
+    """Times without the jumps of a clock that wrapped around."""
     step = np.diff(t)
     for period in _CLOCKS:
         if len(step) and -period <= step.min() <= -0.98 * period:
             turns = (step < -0.98 * period).astype(np.int64) - (step > 0.98 * period)
-            remark(path, "a clock that went round, unwound", f"after {period} microseconds, {turns.sum()} time(s)")
+            remark(path, "unwrapped a clock", f"it wraps around after {period} microseconds, {turns.sum()} time(s)")
             return t + period * np.concatenate([[0], np.cumsum(turns)])
     return t
 
 
 def _on(p: np.ndarray, path: str | Path) -> np.ndarray:
-    """1 where the polarity is the higher of the two that there are, else 0."""
+    """1 for the higher of the two polarities, 0 for the lower."""
     _check_finite(p, "polarities")
     low, high = p.min(), p.max()
     if not _takes_two_values(p):
         values = np.unique(p)
-        said = ", ".join(f"{value:g}" for value in values[:5]) + (", ..." if len(values) > 5 else "")
-        raise ValueError(f"its polarities are {said}, and there are but two: save 0 and 1, or -1 and 1")
+        listed = ", ".join(f"{value:g}" for value in values[:5]) + (", ..." if len(values) > 5 else "")
+        raise ValueError(f"its polarities are {listed}, but there can be only two: save 0 and 1, or -1 and 1")
     if low == high:
-        remark(path, "events of one polarity only", f"all are {low:g}, taken as {'brighter' if low > 0 else 'darker'}")
+        remark(path, "only one polarity", f"all are {low:g}, read as {'brighter' if low > 0 else 'darker'}")
         return np.full(len(p), int(low > 0), np.int64)
     on = low if low == 1 and int(high) in _MINUS_ONE else high
     return (p == on).astype(np.int64)
@@ -177,14 +177,14 @@ def _in_order(events: Events, path: str | Path) -> Events:
         return events
     behind = np.maximum.accumulate(t) - t
     late, furthest = int((behind > 0).sum()), int(behind.max())
-    # A few events that come late are sorted in; a clock that was set back takes all that follow with it.
+    # A few late events can be sorted in. After a clock was set back, all events are late.
     jumps = np.flatnonzero(np.diff(t) < -_SET_BACK)
     if late > len(t) / 10 and 0 < len(jumps) <= 3:
-        what = "a clock that jumps back, so that sorting mixes what came before with what came after"
+        what = "the clock jumps back, so sorting mixes events from before and after the jump"
         detail = f"by {-np.diff(t).min() / 1e6:g} s after event {jumps[0] + 1} of {len(t)}: cut the file there"
     else:
-        what = "events out of the order of time, sorted"
-        detail = f"{late} of {len(t)}, late by up to {furthest / 1e6:g} s"
+        what = "sorted events by time"
+        detail = f"{late} of {len(t)} were late, by up to {furthest / 1e6:g} s"
     remark(path, what, detail)
     order = np.argsort(t, kind="stable")
     return Events(*(column[order] for column in events))

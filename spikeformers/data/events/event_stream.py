@@ -1,4 +1,4 @@
-"""Event Stream, `.es`: a header with the sensor's size, then events of 5 bytes, each with the time since the last.
+"""Event Stream, `.es`: a header with the sensor's size, then events of 5 bytes, with times relative to the last one.
 
 The format, of version 2, is described at github.com/neuromorphic-paris/event_stream.
 """
@@ -11,9 +11,9 @@ import numpy as np
 
 from .columns import Columns
 
-_HEADER = struct.Struct("<12s3BBHH")  # what it is, version, kind of events, width and height
+_HEADER = struct.Struct("<12s3BBHH")  # signature, version, kind of events, width and height
 _DVS, _ATIS = 1, 2
-# An event, or a byte alone that says that more time went by than fits into one, or nothing.
+# An event, or a single byte for time that does not fit into one, or padding.
 _WORDS = {
     _DVS: re.compile(rb"[\xfe\xff]|[^\xfe\xff].{4}", re.DOTALL),
     _ATIS: re.compile(rb"[\xfc-\xff]|[^\xfc-\xff].{4}", re.DOTALL),
@@ -21,16 +21,16 @@ _WORDS = {
 
 
 def read(path: Path) -> Columns:
-    """The changes in a file; an ATIS's measurements of brightness are passed over.
+    """The change events of a file. Brightness measurements of an ATIS are skipped.
 
-    Raises ValueError for a file of another version or kind of events, and where it ends within an event.
+    Raises ValueError for another version or kind of events, and if the file ends within an event.
     """
     raw = path.read_bytes()
     if len(raw) < _HEADER.size:
         raise ValueError("it is cut off in its header")
     what, major, _, _, kind, width, height = _HEADER.unpack_from(raw)
     if what != b"Event Stream" or major != 2 or kind not in _WORDS:
-        raise ValueError(f"its header says {what!r}, version {major}, kind {kind}: version 2 of DVS or ATIS is read")
+        raise ValueError(f"its header is {what!r}, version {major}, kind {kind}: only version 2 of DVS or ATIS is read")
     words = _WORDS[kind].findall(raw, _HEADER.size)
     if (left := len(raw) - _HEADER.size - sum(map(len, words))) > 0:
         raise ValueError(f"it is cut off: its last event has {left} bytes of 5")

@@ -1,4 +1,4 @@
-"""A folder of recordings: `<split>/<class>/<recording>`, or `<class>/<recording>` where nobody has split them."""
+"""A folder of recordings: `<split>/<class>/<recording>`, or `<class>/<recording>` without splits."""
 
 import logging
 import os
@@ -26,12 +26,12 @@ class Recordings(Dataset):
         return self.items[index]
 
     def of(self, indices: list[int]) -> "Recordings":
-        """Those at `indices`."""
+        """The subset at `indices`."""
         return Recordings([self.items[i] for i in indices])
 
 
 def find_splits(folder: Path) -> dict[str, Path]:
-    """The folders train, val and test inside a folder, whatever the case of their names."""
+    """The folders train, val and test inside a folder, in any letter case."""
     if not folder.is_dir():
         return {}
     named = {entry.name.lower(): entry for entry in sorted(folder.iterdir()) if entry.is_dir()}
@@ -39,42 +39,47 @@ def find_splits(folder: Path) -> dict[str, Path]:
 
 
 def class_folders(split: Path) -> list[Path]:
-    """The folders of classes in a split, by name."""
+    """The class folders of a split, sorted by name."""
     return sorted(entry for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files in a folder and those within it, by path, but for hidden ones."""
+    """All files below a folder, sorted by path, without hidden ones."""
     found = []
     for place, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in files if not name.startswith(".")]  # macOS leaves "._a.bin" by "a.bin"
+        found += [
+            Path(place, name) for name in files if not name.startswith(".")
+        ]  # macOS writes "._a.bin" beside "a.bin"
     return sorted(found)
 
 
 def list_recordings(
     split: Path, classes: tuple[str, ...] | None = None, kind: Callable[[str], Recording | PreparedFrames] = Recording
 ) -> tuple[Recordings, tuple[str, ...]]:
-    """The recordings in all class folders of `split`, as `recordings_of` lists them, and the classes.
+    """The recordings in all class folders of `split`, in the order of `recordings_of`, and the classes.
 
-    Raises FileNotFoundError where there are no classes or one is empty, ValueError where they are not `classes`.
+    Raises FileNotFoundError if there are no classes or one is empty, ValueError if they differ from `classes`.
     """
     found = tuple(entry.name for entry in class_folders(split))
     if not found:
-        raise FileNotFoundError(f"{split} has no class folders; put recordings at {split.name}/<class>/<recording>")
+        raise FileNotFoundError(f"{split} has no class folders: put recordings at {split.name}/<class>/<recording>")
     if classes is not None and set(classes) != set(found):
         differing = sorted(set(classes) ^ set(found))
-        raise ValueError(f"{split} has other classes than the training part: {', '.join(differing[:3])} is in one only")
+        raise ValueError(
+            f"{split} has other classes than the training split: only one of them has {', '.join(differing[:3])}; give "
+            "both the same class folders"
+        )
     return recordings_of(split, classes or found, kind), classes or found
 
 
 def recordings_of(
     split: Path, classes: tuple[str, ...], kind: Callable[[str], Recording | PreparedFrames] = Recording
 ) -> Recordings:
-    """The recordings in `split/<class>/` and the folders within, class after class and each in the order of file names.
+    """The recordings below `split/<class>/`, class by class, sorted by path.
 
-    `kind` makes one of a path. What is no recording is left out, which is told to the log. Raises FileNotFoundError
-    where a class is empty.
+    `kind` makes an item from a path. Other files are skipped with a warning. Raises FileNotFoundError if a class is
+    empty.
     """
     items, others = [], []
     for label, name in enumerate(classes):
@@ -84,18 +89,18 @@ def recordings_of(
         if not recordings:
             there = f", but {endings(files)}" if files else ""
             raise FileNotFoundError(
-                f"{split / name} holds no recording ({' '.join(EXTENSIONS)}){there}; add some, or remove that class"
+                f"{split / name} holds no recording ({' '.join(EXTENSIONS)}){there}: add some, or remove that class"
             )
         items += [(kind(str(file)), label) for file in recordings]
     if others:
         logging.getLogger("spikeformers").warning(
-            "%s: left out %d file(s) that are no recordings, %s; the first is %s",
+            "%s: skipped %d file(s) that are not recordings, %s; the first is %s",
             split, len(others), endings(others), others[0],
         )  # fmt: skip
     return Recordings(items)
 
 
 def endings(files: list[Path]) -> str:
-    """How files end, with how many of each: `3 .jpg, 1 .foo`."""
+    """File extensions with their numbers: `3 .jpg, 1 .foo`."""
     counts = Counter(file.suffix.lower() or file.name for file in files).most_common(5)
     return ", ".join(f"{count} {ending}" for ending, count in counts)

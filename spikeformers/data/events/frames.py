@@ -1,19 +1,19 @@
-"""From events to frames: how many a pixel saw of each polarity, in each of T parts of a recording."""
+"""Converting events to frames: counts by pixel and polarity, in each of T parts of a recording."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-_LARGEST = 8192  # pixels a side, and no event camera has as many
+_LARGEST = 8192  # pixels per side, more than any event camera has
 
 
 @dataclass(frozen=True)
 class Framing:
-    """How a recording becomes a clip: T frames of a sensor of `height x width` pixels.
+    """Cuts a recording into T frames of a sensor of `height x width` pixels.
 
-    By number every frame has the same number of events, the last also what is left over; by time every frame lasts as
-    long, in whole microseconds, and the last takes what is left over. A frame in which nothing happened is empty.
+    `by="number"` gives every frame the same number of events, `by="time"` the same duration in whole microseconds. The
+    last frame also takes the remainder. A frame without events is empty.
 
     Raises ValueError, when called, for an event outside the sensor, and by number for fewer events than frames.
     """
@@ -26,31 +26,28 @@ class Framing:
         if not all(1 <= side <= _LARGEST for side in self.sensor):
             height, width = self.sensor
             raise ValueError(
-                f"a sensor of {height} x {width} pixels is none: set data.sensor to the camera's height and width, "
+                f"a sensor cannot have {height} x {width} pixels: set data.sensor to the camera's height and width, "
                 f"1 to {_LARGEST}"
             )
 
     def holds(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Which events lie on the sensor."""
+        """A mask of the events inside the sensor."""
         height, width = self.sensor
         return (x >= 0) & (x < width) & (y >= 0) & (y < height)
 
     @property
     def name(self) -> str:
-        """All of it in a word."""
+        """A name that contains all settings."""
         height, width = self.sensor
         return f"{self.time_steps}x{height}x{width}-by-{self.by}"
 
     def __call__(self, t: np.ndarray, x: np.ndarray, y: np.ndarray, p: np.ndarray) -> np.ndarray:
-        """`[N]` events, in the order of time -> counts `[T, 2, H, W]`, darker and brighter.
-
-        They are of the smallest unsigned type that holds them.
-        """
+        """`[N]` events, sorted by time -> counts `[T, 2, H, W]`, darker and brighter, in the smallest unsigned type."""
         height, width = self.sensor
         if outside := int((~self.holds(x, y)).sum()):
             raise ValueError(
                 f"{outside} of its {len(x)} events lie outside the {height} x {width} pixels of the sensor, up to "
-                f"x = {x.max()}, y = {y.max()}: leave it out if another camera made it, or train with its height and "
+                f"x = {x.max()}, y = {y.max()}: remove it if it is from another camera, or train with its height and "
                 "width as data.sensor"
             )
         step = self._steps(t)

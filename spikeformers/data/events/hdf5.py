@@ -1,4 +1,4 @@
-"""Events in HDF5: four columns side by side, one table, or a plain `[N, 4]` array, wherever in the file they lie."""
+"""Events in HDF5: four columns in a group, one table, or a plain `[N, 4]` array, anywhere in the file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,15 +11,15 @@ from .remarks import remark
 
 
 def read(path: Path) -> Columns:
-    """The events of a file, the first where there are several.
+    """The events of a file. If it has several recordings, the first is read, with a remark.
 
-    Raises ImportError, with the remedy, where h5py is missing, and ValueError where there are no events.
+    Raises ImportError, naming what to install, if h5py is missing, and ValueError if there are no events.
     """
     try:
         import h5py
-        import hdf5plugin  # noqa: F401  # decompresses what h5py itself does not
+        import hdf5plugin  # noqa: F401  # decompression filters for h5py
     except ImportError as error:
-        raise ImportError(f'{path} needs h5py to be read: pip install "spikeformers[events]"') from error
+        raise ImportError(f'reading {path} needs h5py: pip install "spikeformers[events]"') from error
     with h5py.File(path) as file:
         places: dict[str, Any] = {}
 
@@ -30,14 +30,14 @@ def read(path: Path) -> Columns:
         visit("", file)
         file.visititems(visit)
         if not places:
-            raise ValueError("it has no t, x, y and p, neither side by side nor as a table: save those four by name")
+            raise ValueError("it has no t, x, y and p, neither in a group nor as a table: save those four by name")
         (name, (node, reader)), *others = places.items()
         if others:
-            remark(path, "several recordings in one file, of which the first is read", f"{name}, not {others[0][0]}")
+            remark(path, "read only the first of several recordings in one file", f"{name}, not {others[0][0]}")
         try:
             columns = reader(node)
         except OSError as error:
-            if "filter" not in str(error):  # as Prophesee's own compression, which evlib decodes
+            if "filter" not in str(error):  # such as Prophesee's own compression, which evlib decodes
                 raise
             columns = evlib_files.read(path)
         stated = " ".join(f"{key} {value}\n" for part in (file, node.parent, node) for key, value in part.attrs.items())
@@ -45,7 +45,7 @@ def read(path: Path) -> Columns:
 
 
 def _reader_of(node: Any) -> Callable[[Any], Columns] | None:
-    """What makes columns of a group or dataset, or None where it holds no events."""
+    """A function from a group or dataset to its columns, or None if it holds no events."""
     if hasattr(node, "items"):
         found = named_columns(name for name, part in node.items() if _is_vector(part))
         if not found:
@@ -59,5 +59,5 @@ def _reader_of(node: Any) -> Callable[[Any], Columns] | None:
 
 
 def _is_vector(part: Any) -> bool:
-    """Whether a member of a group is a column: MATLAB's are [1, N]."""
+    """Whether a member of a group is a column, [N] or, from MATLAB, [1, N]."""
     return hasattr(part, "shape") and max(part.shape, default=0) == part.size

@@ -1,4 +1,4 @@
-"""What the headers of files state in words."""
+"""Parsing text headers of files."""
 
 import re
 
@@ -7,7 +7,7 @@ _GEOMETRY = re.compile(rb"(?i)geometry[^\d\n]{1,8}(\d+)x(\d+)")
 
 
 def sensor_in(header: bytes) -> tuple[int, int] | None:
-    """The height and width that a header states, if it does."""
+    """The height and width that a header states, or None."""
     if both := _GEOMETRY.search(header):
         return int(both[2]), int(both[1])
     height, width = (side.search(header) for side in _SIDES)

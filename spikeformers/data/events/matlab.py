@@ -1,4 +1,4 @@
-"""Events in MATLAB's `.mat`, as of ASL-DVS: variables, or fields of one struct, with t, x, y and p."""
+"""Events in MATLAB's `.mat`, such as ASL-DVS: variables, or fields of one struct, with t, x, y and p."""
 
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,12 @@ from .columns import Columns, columns_by_content, columns_by_name, named_columns
 
 
 def read(path: Path) -> Columns:
-    """The events of a file. Raises ValueError where there are none."""
+    """The events of a file. Raises ValueError if there are none."""
     from scipy.io import loadmat
 
     try:
         variables = loadmat(path, simplify_cells=True)
-    except NotImplementedError:  # of version 7.3, which is HDF5
+    except NotImplementedError:  # version 7.3, which is HDF5
         return hdf5.read(path)
     return _columns_in({name: value for name, value in variables.items() if not name.startswith("__")})
 
@@ -28,4 +28,4 @@ def _columns_in(variables: dict[str, Any]) -> Columns:
             return columns_by_name(value, value)
         if isinstance(value, np.ndarray) and value.ndim == 2 and value.shape[1] == 4:
             return columns_by_content(value)
-    raise ValueError(f"it has no t, x, y and p, but {', '.join(variables) or 'nothing'}: save those four by name")
+    raise ValueError(f"it has no t, x, y and p but {', '.join(variables) or 'nothing'}: save those four by name")

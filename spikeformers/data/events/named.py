@@ -1,4 +1,4 @@
-"""How the event sets that the papers report on lie in their folders, and where those are found or fetched to."""
+"""Layouts of known event sets, and finding or downloading their folders."""
 
 import contextlib
 import sys
@@ -10,19 +10,18 @@ from . import gesture
 from .folder import Recordings, find_splits, list_recordings, recordings_of
 from .recording import Recording
 
-# A set's parts (train and, where its authors split it, test), and class names.
+# A set's splits (train and, if its authors define one, test), and class names.
 Loaded = tuple[dict[str, Recordings], tuple[str, ...]]
 Archive = tuple[str, str, str]  # file name, address, MD5
 
 
 def sideways(folder: Path, classes: Sequence[str]) -> Loaded:
-    """Recordings in `<class>/*` that lie on their sides, as all code of the papers on CIFAR10-DVS reads them: x and y
-    swapped against the camera's."""
+    """Recordings in `<class>/*` with x and y swapped, as the code of all papers reads CIFAR10-DVS."""
     return {"train": recordings_of(folder, tuple(classes), partial(Recording, transposed=True))}, tuple(classes)
 
 
 def trials(folder: Path) -> Loaded:
-    """`trials_to_train.txt`, `trials_to_test.txt` and what they list, of DVS128 Gesture."""
+    """The recordings that `trials_to_train.txt` and `trials_to_test.txt` of DVS128 Gesture list."""
     return {part: gesture.read_trials(folder, part) for part in ("train", "test")}, gesture.CLASSES
 
 
@@ -40,19 +39,19 @@ def split(folder: Path) -> Loaded:
 
 
 def find_set(root: Path, name: str, is_it: Callable[[Path], bool], archives: Sequence[Archive], download: bool) -> Path:
-    """The set's folder: `root/name`, `root`, or the one folder that an archive makes in either of them.
+    """The set's folder: `root/name`, `root`, or the folder that an archive unpacks to inside either of them.
 
-    Where there is none and `download` allows it, the archives are fetched to `root/name` and unpacked there. Raises
-    FileNotFoundError, with what to put where, if that fails too.
+    If it is missing and `download` is set, the archives are downloaded to `root/name` and unpacked there. Raises
+    FileNotFoundError, saying which files to put where, if that fails too.
     """
-    why = "and was not to be downloaded"
+    why = "downloading is off"
     for attempt in (False, True):
         if attempt:
             if not download:
                 break
             try:
                 _fetch(root / name, archives)
-            except (OSError, RuntimeError) as error:  # no network, or files of another checksum
+            except (OSError, RuntimeError) as error:  # no network, or a wrong checksum
                 why = " ".join(str(error).split())
                 break
         for folder in (root / name, root):
@@ -62,9 +61,9 @@ def find_set(root: Path, name: str, is_it: Callable[[Path], bool], archives: Seq
     named = ", ".join(f"{file} from {address}" for file, address, _ in archives[:2])
     more = len(archives) - 2
     raise FileNotFoundError(
-        f"{name} is not in {str(root)!r} ({why}); put there what is in {named}"
+        f"{name} is not in {str(root)!r} ({why}): unpack {named}"
         + (f" and {more} more" if more > 0 else "")
-        + ", unpacked, or name another folder by --data.root"
+        + " there, or name another folder with --data.root"
     )
 
 

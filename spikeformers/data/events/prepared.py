@@ -1,4 +1,4 @@
-"""Frames that SpikingJelly made, in a folder `frames_number_<T>_split_by_<number or time>`, read as they are."""
+"""Frames made by SpikingJelly, in a folder `frames_number_<T>_split_by_<number or time>`, used unchanged."""
 
 import re
 import shutil
@@ -21,17 +21,17 @@ class PreparedFrames:
     path: str
 
     def opened(self) -> np.ndarray:
-        """What is in its file. Raises ValueError, naming it, for a broken one."""
+        """The contents of its file. Raises ValueError, naming the file, if it is broken."""
         return read_frames(Path(self.path))
 
     def framed(self, framing: Framing, frames: np.ndarray) -> np.ndarray:
-        """Its frames, given what is in its file: they are cut already.
+        """Its frames, given the contents of its file.
 
-        Raises ValueError, naming the file, where they are others than asked for, or not finite.
+        Raises ValueError, naming the file, if their shape or type is wrong, or a value is not finite.
         """
         self._check(framing, frames.shape, frames.dtype)
         if wrong := int(frames.size - np.isfinite(frames).sum()):
-            raise ValueError(f"{self.path} holds {wrong} values that are not finite: make it again")
+            raise ValueError(f"{self.path} holds {wrong} values that are not finite: create it again")
         return frames
 
     def frames(self, framing: Framing) -> np.ndarray:
@@ -39,21 +39,21 @@ class PreparedFrames:
         return self.framed(framing, self.opened())
 
     def check(self, framing: Framing) -> None:
-        """Raises ValueError, naming the file, where its header says others than asked for, or it has none."""
+        """Raises ValueError, naming the file, if its header is missing or states another shape or type."""
         self._check(framing, *_header_of(Path(self.path)))
 
     def keep(self, file: str) -> None:
-        """Copies it to `file`, which is given without its ending."""
+        """Copies it to `file`, a path without extension."""
         shutil.copy(self.path, f"{file}.npz")
 
     def _check(self, framing: Framing, shape: tuple[int, ...], dtype: np.dtype) -> None:
         asked = (framing.time_steps, 2, *framing.sensor)
         if shape != asked or dtype.kind not in "biuf":
-            raise ValueError(f"{self.path} holds frames {list(shape)} of {dtype}, where others have {list(asked)}")
+            raise ValueError(f"{self.path} holds frames {list(shape)} of {dtype}, but others have {list(asked)}")
 
 
 def read_frames(file: Path) -> np.ndarray:
-    """The array `frames` of a file. Raises ValueError, naming it, where there is none."""
+    """The array `frames` of a file. Raises ValueError, naming the file, if it has none."""
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return arrays["frames"]
@@ -62,7 +62,7 @@ def read_frames(file: Path) -> np.ndarray:
 
 
 def _header_of(file: Path) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of the array `frames` of a file, which is not read. Raises as `read_frames`."""
+    """Shape and type of the array `frames` of a file, from its header alone. Raises as `read_frames` does."""
     try:
         with zipfile.ZipFile(file) as arrays, arrays.open("frames.npy") as array:
             major, _ = np.lib.format.read_magic(array)
@@ -74,42 +74,44 @@ def _header_of(file: Path) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _broken(file: Path, error: Exception) -> ValueError:
-    return ValueError(f"{file} cannot be read as frames ({error}); delete it and make it again")
+    return ValueError(f"{file} cannot be read as frames ({error}): delete it and create it again")
 
 
 def holds_frames(file: Path) -> bool:
-    """Whether a file is one of frames rather than of events."""
+    """Whether a file holds frames rather than events."""
     if file.suffix.lower() != ".npz" or not file.is_file():
         return False
     try:
         with zipfile.ZipFile(file) as arrays:
             return "frames.npy" in arrays.namelist()
-    except Exception:  # whoever reads it says what is wrong with it
+    except Exception:  # the reader reports what is wrong
         return False
 
 
 def framing_of(folder: Path, first: PreparedFrames) -> Framing:
-    """How the frames in a folder were cut, by its name and by the first of them.
+    """How the frames in a folder were cut, from its name and its first file.
 
-    Raises ValueError where they are of another number or form than the name says.
+    Raises ValueError if the number or shape of the frames contradicts the name.
     """
-    said = _NAME.fullmatch(folder.name)
-    assert said
+    name = _NAME.fullmatch(folder.name)
+    assert name
     shape, _ = _header_of(Path(first.path))
-    if len(shape) != 4 or shape[:2] != (int(said[1]), 2):
-        raise ValueError(f"{first.path} holds frames {list(shape)}, where {folder.name} says [{said[1]}, 2, H, W]")
-    return Framing("time" if said[2] == "time" else "number", shape[0], (shape[2], shape[3]))
+    if len(shape) != 4 or shape[:2] != (int(name[1]), 2):
+        raise ValueError(
+            f"{first.path} holds frames {list(shape)}, but {folder.name} means [{name[1]}, 2, H, W]: rename the folder"
+        )
+    return Framing("time" if name[2] == "time" else "number", shape[0], (shape[2], shape[3]))
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether a folder's name is one that SpikingJelly gives its frames.
+    """Whether a folder has a name that SpikingJelly gives to frames.
 
-    Raises ValueError for its name of frames that each last as long, for there are not as many of each recording.
+    Raises ValueError for its folders of frames of fixed duration, whose number differs between recordings.
     """
     if _BY_DURATION.fullmatch(folder.name):
         raise ValueError(
-            f"{folder} holds frames of one duration, as many as each recording is long, and a model takes the same "
-            "number of each: give the recordings, with data.frames_by time, or a folder "
+            f"{folder} holds frames of fixed duration, whose number differs between recordings, but a model needs the "
+            "same number of each: give the recordings, with data.frames_by time, or a folder "
             "frames_number_<T>_split_by_<number or time>"
         )
     return _NAME.fullmatch(folder.name) is not None

@@ -1,4 +1,4 @@
-"""Passes over recordings, by several processes and under a progress bar."""
+"""Iterating over recordings with several processes and a progress bar."""
 
 import sys
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from spikeformers.data.loading import check_workers
 
 
 def each(items: Dataset, what: str, workers: int) -> Iterator[Any]:
-    """The items of a dataset in order, with a bar on stderr where that is a terminal."""
+    """The items of a dataset in order, with a progress bar if stderr is a terminal."""
     from rich.console import Console
     from rich.progress import track
 
     check_workers(workers)
-    loader = DataLoader(items, batch_size=None, num_workers=workers, collate_fn=_as_it_is)
+    loader = DataLoader(items, batch_size=None, num_workers=workers, collate_fn=_unchanged)
     console = Console(file=sys.stderr)
     yield from track(loader, what, len(loader), console=console, transient=True, disable=not console.is_terminal)
 
 
-def _as_it_is(item: Any) -> Any:
+def _unchanged(item: Any) -> Any:
     return item

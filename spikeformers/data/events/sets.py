@@ -1,4 +1,4 @@
-"""Sets of event recordings by name, or a folder of one's own."""
+"""Sets of event recordings, by name or from a folder."""
 
 import inspect
 import logging
@@ -28,9 +28,9 @@ from .windows import Window, cut_all
 
 @dataclass(frozen=True)
 class EventSets:
-    """The three splits of one labelled set of recordings; every item is (`Recording`, label).
+    """The three splits of a labelled set of recordings. An item is (`Recording`, label).
 
-    `prepared` and `augmented` make clips of a split, items ([T, C, H, W] tensor, label).
+    `prepared` and `augmented` turn a split into clips, with items ([T, C, H, W] tensor, label).
     """
 
     name: str
@@ -38,23 +38,23 @@ class EventSets:
     validation: Split
     test: Split
     classes: tuple[str, ...]
-    channels: int  # 2: darker and brighter; 3: their sum, too
+    channels: int  # 2: darker and brighter; 3: also their sum
     sensor: tuple[int, int]  # height, width
-    framed: Framing | None = None  # how frames that lie ready were cut
-    transposed: bool = False  # x and y are swapped against the files
-    counted_in: str = "recordings"  # or the windows that they are cut into
+    framed: Framing | None = None  # how prepared frames were cut
+    transposed: bool = False  # x and y of the files are swapped
+    counted_in: str = "recordings"  # or "windows"
     kind: ClassVar[str] = "recordings"
     augments: ClassVar[frozenset[str]] = frozenset(inspect.signature(augmenting_clip_transform).parameters)
 
     def preprocess(self, settings: Mapping[str, Any], *, image_size: int, time_steps: int) -> dict[str, Any]:
-        """How a model sees recordings, by a recipe's settings of data: what travels with its weights.
+        """Preprocessing by a recipe's data settings, to be stored with a model's weights.
 
-        Raises ValueError for settings that mean nothing here.
+        Raises ValueError for settings that do not apply to events.
         """
         for name in ("mean", "std"):
             if settings.get(name) is not None:
                 raise ValueError(
-                    f"data.{name} is for images, and {self.name} has events, which stay counts: leave it out"
+                    f"data.{name} applies to images, but {self.name} has events, which are not normalised: leave it out"
                 )
         asked = {name: list(settings[name]) for name in ("window", "window_events") if settings.get(name)}
         return {
@@ -69,7 +69,7 @@ class EventSets:
         }
 
     def prepared(self, split: Split, preprocess: Mapping[str, Any], settings: Mapping[str, Any]) -> Augmented:
-        """A split for evaluation; `settings` say where frames lie (`cache`) and who makes them (`workers`)."""
+        """A split for evaluation. `settings` give the folder for frames (`cache`) and the processes (`workers`)."""
         return Augmented(self._clips(split, preprocess, settings), clip_transform(**preprocess))
 
     def augmented(
@@ -80,13 +80,13 @@ class EventSets:
         augment: Mapping[str, Any],
         seed: int,
     ) -> Augmented:
-        """A split for training, changed by seed and epoch as `augment` says."""
+        """A split for training, augmented by the settings `augment`, reproducibly for `seed` and epoch."""
         transform = augmenting_clip_transform(**preprocess, **augment)
         return Augmented(self._clips(split, preprocess, settings), transform, seed)
 
     def picture(self, item: Recording | PreparedFrames) -> Image.Image:
         """All events of a recording in one picture: brighter in red, darker in blue."""
-        with collected():  # said already
+        with collected():  # logged before
             prepared = isinstance(item, PreparedFrames)
             frames = item.opened() if prepared else item.frames(Framing("number", 1, self.sensor))
         dark, bright = frames.astype(float).sum(0)
@@ -95,7 +95,7 @@ class EventSets:
         return Image.fromarray((255 * pixels).astype(np.uint8))
 
     def keep(self, item: Recording | PreparedFrames, file: Path) -> None:
-        """Writes the events of a recording to `file`, which is given without its `.npz`, for `predict` to read."""
+        """Writes the events of a recording to `file`, a path without `.npz`, for `predict` to read."""
         with collected():
             item.keep(str(file))
 
@@ -103,7 +103,7 @@ class EventSets:
         how = framing(preprocess)
         if self.framed not in (None, how):
             raise ValueError(
-                f"{self.name} holds frames {self.framed.name}, and {how.name} are asked for: set model.time_steps "
+                f"{self.name} holds frames {self.framed.name}, not {how.name}: set model.time_steps "
                 f"{self.framed.time_steps} and data.frames_by {self.framed.by}, or give the recordings themselves"
             )
         return Clips(
@@ -116,12 +116,16 @@ class EventSets:
 
 
 def framing(preprocess: Mapping[str, Any]) -> Framing:
-    """How clips are cut, by the settings that travel with a model."""
+    """How clips are cut, from the preprocessing of a model."""
     return Framing(preprocess["frames_by"], preprocess["time_steps"], tuple(preprocess["sensor"]))
 
 
 def known_event_sets() -> tuple[str, ...]:
-    """The names that `load_events` knows; it takes any other for a folder."""
+    """The names that `load_events` knows.
+
+    Returns:
+        Names of event sets. `load_events` reads any other name as a folder.
+    """
     return tuple(name for name, known in SETS.items() if isinstance(known, KnownRecordings))
 
 
@@ -139,20 +143,34 @@ def load_events(
     download: bool = True,
     window: Window | None = None,
 ) -> EventSets:
-    """The event set called `name`, whose files lie, or are put, under `root`, or the one in the folder `name`.
+    """A labelled set of event recordings, by name or from a folder.
 
-    A folder holds `train/<class>/<recording>` and the same under `val`, `test` or both, or nothing but class folders;
-    one called `frames_number_<T>_split_by_<number or time>` holds frames, as SpikingJelly makes them.
-    Where there is no test part, the last `test` of each class in the order of file names becomes it, as in the papers
-    on CIFAR10-DVS; with `split_seed` that share is drawn at random. `validation` is the share of every class that
-    `seed` cuts from training. `sensor` is height and width; None lets `workers` processes find it in what a folder has
-    to train on. A `window` cuts recordings into samples once they are split, so that all of one are in the same part.
+    A folder holds `train/<class>/<recording>` and the same under `val`, `test` or both, or only class folders. A folder
+    named `frames_number_<T>_split_by_<number or time>` holds frames made by SpikingJelly.
 
-    Raises FileNotFoundError where recordings are missing, ValueError where a share or the classes are wrong.
+    Args:
+        name: one of `known_event_sets()`, or a folder.
+        root: the folder of known sets, to which they are downloaded.
+        validation: share of every class to split off from training; `seed` draws it.
+        seed: for the validation split.
+        channels: 2, darker and brighter, or 3, with their sum.
+        sensor: height and width; None measures them on a folder's training recordings.
+        test: share of each class for a set without test split: the last by file name, as in papers on CIFAR10-DVS.
+        split_seed: draws the test share at random instead.
+        workers: processes that read recordings.
+        download: whether a missing known set may be downloaded.
+        window: cuts recordings into samples, after splitting, so that all samples of one are in the same split.
+
+    Returns:
+        The splits and classes.
+
+    Raises:
+        FileNotFoundError: recordings are missing.
+        ValueError: a share is out of range or leaves a split empty, or the classes of splits differ.
     """
     for what, share in (("validation", validation), ("test", test)):
         if not 0 <= share < 1:
-            raise ValueError(f"{what} {share} is not in 0 <= {what} < 1; 0.1 cuts off a tenth")
+            raise ValueError(f"{what} {share} is not in 0 <= {what} < 1: 0.1 splits off a tenth")
     known = SETS.get(name)
     if isinstance(known, KnownRecordings):
         folder = find_set(Path(root).expanduser(), name, known.is_it, known.archives, download)
@@ -167,7 +185,7 @@ def load_events(
         kept, validated = list(range(len(train))), parts["val"]
     elif validation and not cut:
         raise ValueError(
-            f"validation {validation} of {len(train)} training recordings leaves none in any class; raise it, or pass 0"
+            f"validation {validation} of {len(train)} training recordings gives none in any class: raise it, or set 0"
         )
     else:
         validated = Subset(train, cut)
@@ -177,9 +195,7 @@ def load_events(
         splits = _windows(name, splits, window, workers)
     transposed = getattr(train[0][0], "transposed", False)
     if transposed:
-        logging.getLogger("spikeformers").warning(
-            "recordings of %s are turned as the papers have them: x and y are swapped against the camera's", name
-        )
+        logging.getLogger("spikeformers").warning("x and y are swapped in recordings of %s, as in the papers", name)
     train, validated, tested = splits
     size, unit = (height, width), "windows" if window else "recordings"
     return EventSets(name, train, validated, tested, classes, channels, size, framed, transposed, unit)
@@ -187,12 +203,12 @@ def load_events(
 
 def _windows(name: str, splits: tuple[Any, Any, Any], window: Window, workers: int) -> tuple[Any, Any, Any]:
     if any(len(split) and isinstance(split[0][0], PreparedFrames) for split in splits):
-        raise ValueError(f"{name} holds frames, which are cut already: leave out the window, or give the recordings")
+        raise ValueError(f"{name} holds frames, which a window cannot cut: leave it out, or give the recordings")
     train, validated, tested = splits
     parts = cut_all(train, window, workers), cut_all(validated, window, workers), cut_all(tested, window, workers)
     counts = [
         f"{len(split)} into {len(part)} {purpose}"
-        for split, part, purpose in zip(splits, parts, ("to train on", "for validation", "to test on"), strict=True)
+        for split, part, purpose in zip(splits, parts, ("for training", "for validation", "for testing"), strict=True)
         if len(split)
     ]
     logging.getLogger("spikeformers").warning("recordings of %s are cut into samples: %s", name, ", ".join(counts))
@@ -202,7 +218,7 @@ def _windows(name: str, splits: tuple[Any, Any, Any], window: Window, workers: i
 def _read_folder(folder: Path) -> tuple[dict[str, Recordings], tuple[str, ...], Framing | None]:
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"{str(folder)!r} is no folder and no known set; known are {', '.join(known_event_sets())}"
+            f"{str(folder)!r} is neither a folder nor a known set: known sets are {', '.join(known_event_sets())}"
         )
     kind = PreparedFrames if is_prepared(folder) else Recording
     splits = find_splits(folder)
@@ -219,7 +235,7 @@ def _cut_test(recordings: Recordings, share: float, seed: int | None) -> tuple[R
     rest, part = split_in_order(targets, share) if seed is None else stratified_split(targets, share, seed)
     if not part:
         raise ValueError(
-            f"a share of {share} leaves none of {len(targets)} recordings to test on: put some into a folder test, as "
+            f"a share of {share} gives none of {len(targets)} recordings for testing: put some into "
             "test/<class>/<recording> beside train, or train with a larger data.test"
         )
     return recordings.of(rest), recordings.of(part)

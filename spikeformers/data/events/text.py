@@ -1,4 +1,4 @@
-"""Events in text, `.txt` or `.csv`: a line an event, in columns that the first line names or their numbers show."""
+"""Events in text, `.txt` or `.csv`: one line per event, in columns named by the first line or found by content."""
 
 import itertools
 import re
@@ -14,13 +14,13 @@ _COMMENTS = ("#", "%", "//")
 
 class _Head(NamedTuple):
     lines: int  # before the first event
-    names: list[str]  # of the columns, where a line says them
-    sensor: tuple[int, int] | None  # of a line with width and height alone
+    names: list[str]  # of the columns, if a line gives them
+    sensor: tuple[int, int] | None  # from a line with only width and height
     delimiter: str | None  # None is white space
 
 
 def holds_events(path: Path) -> bool:
-    """Whether a file of text is a table of events, by its first lines."""
+    """Whether a text file is a table of events, judging by its first lines."""
     try:
         _head_of(path)
     except (ValueError, OSError):  # UnicodeDecodeError is a ValueError
@@ -29,7 +29,7 @@ def holds_events(path: Path) -> bool:
 
 
 def read(path: Path) -> Columns:
-    """The events of a file. Raises ValueError where it is no table of numbers with t, x, y and p."""
+    """The events of a file. Raises ValueError if it is not a table of numbers with t, x, y and p."""
     head = _head_of(path)
     table = np.loadtxt(path, delimiter=head.delimiter, skiprows=head.lines, comments=_COMMENTS, ndmin=2)
     if head.names:
@@ -59,7 +59,10 @@ def _head_of(path: Path) -> _Head:
                 return _Head(number, names, sensor, delimiter)
             else:
                 break
-    raise ValueError("it is no table of events: a line each with t x y p, and those names in the first unless all four")
+    raise ValueError(
+        "it is not a table of events: write t x y p on one line per event, and name the columns in the first line if "
+        "there are more"
+    )
 
 
 def _numbers(fields: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""From the counts of a clip to the tensor a model takes; what is drawn at random is drawn once for all its frames."""
+"""Transforms from a clip's counts to a model's input. Random changes are the same for all frames of a clip."""
 
 import difflib
 import math
@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# A change takes a clip [T, C, H, W] and its strength, and gives a clip of that shape; what it uncovers is 0.
+# A change maps a clip [T, C, H, W] and a largest strength to a clip of the same shape. Uncovered pixels are 0.
 Change = Callable[[Tensor, float], Tensor]
 
-_LEVELS = 31  # of a strength, evenly from 0 to the largest, as TrivialAugment has them
+_LEVELS = 31  # strengths, evenly from 0 to the largest, as in TrivialAugment
 
 
 def clip_transform(
@@ -20,8 +20,8 @@ def clip_transform(
 ) -> Callable[[Tensor], Tensor]:
     """Counts `[T, 2, H, W]` -> `[T, channels, image_size, image_size]` float32.
 
-    Frames of another size are resized, with antialiasing unless by `nearest`. With 3 channels the third is the sum of
-    both polarities. Raises ValueError for another number of channels, or an `interpolation` that does not exist.
+    Frames of another size are resized, with antialiasing except for `nearest`. With 3 channels the third is the sum of
+    both polarities. Raises ValueError for another number of channels or an unknown `interpolation`.
     """
     _check(channels, interpolation)
     return lambda clip: _with_channels(_resized(clip, image_size, interpolation), channels)
@@ -37,10 +37,10 @@ def augmenting_clip_transform(
     clip_ops_drawn: int = 1,
     **_: Any,
 ) -> Callable[[Tensor], Tensor]:
-    """As `clip_transform`, with a mirror image at probability `hflip` and then `clip_ops_drawn` different changes.
+    """Like `clip_transform`, with a flip at probability `hflip` and then `clip_ops_drawn` different random changes.
 
-    `clip_ops` are the changes to draw from, by name, each with its largest strength; all are as likely. Raises
-    ValueError for a change that does not exist, a strength below 0, or more drawn than there are.
+    `clip_ops` maps changes to their largest strengths. All changes are equally likely. Raises ValueError for an
+    unknown change, a strength below 0, or more drawn than there are.
     """
     _check(channels, interpolation)
     ops = dict(clip_ops or {})
@@ -50,7 +50,7 @@ def augmenting_clip_transform(
             raise ValueError(f"augment.clip_ops: there is no change {name!r}; did you mean {', '.join(close)}?")
         if strength < 0:
             raise ValueError(
-                f"augment.clip_ops.{name} {strength} is below 0: it is the largest strength, of either sign"
+                f"augment.clip_ops.{name} {strength} is below 0: give the largest strength, which gets a random sign"
             )
     if not 0 <= hflip <= 1:
         raise ValueError(f"hflip {hflip} is not a probability; use 0 <= hflip <= 1")
@@ -70,9 +70,9 @@ def augmenting_clip_transform(
 
 def _check(channels: int, interpolation: str) -> None:
     if channels not in (2, 3):
-        raise ValueError(f"data.channels {channels} is neither 2, the polarities, nor 3, with their sum")
+        raise ValueError(f"data.channels must be 2, the polarities, or 3, with their sum, not {channels}")
     if interpolation not in ("nearest", "bilinear", "bicubic"):
-        raise ValueError(f"data.interpolation {interpolation!r} is none of nearest, bilinear, bicubic")
+        raise ValueError(f"data.interpolation must be nearest, bilinear or bicubic, not {interpolation!r}")
 
 
 def _resized(clip: Tensor, size: int, interpolation: str) -> Tensor:
@@ -87,14 +87,14 @@ def _with_channels(clip: Tensor, channels: int) -> Tensor:
 
 
 def _drawn(largest: float) -> float:
-    """One of 31 strengths from 0 to the largest, of either sign."""
+    """One of 31 strengths from 0 to the largest, with a random sign."""
     return random.choice((-1, 1)) * largest * random.randrange(_LEVELS) / (_LEVELS - 1)
 
 
 def _affine(clip: Tensor, *, angle: float = 0.0, move: tuple[int, int] = (0, 0), shear: tuple[float, float] = (0, 0)):
     from torchvision.transforms.functional import affine
 
-    # By the nearest pixel, so that counts stay counts; torchvision takes angles in degrees.
+    # Nearest-pixel interpolation keeps counts integers; torchvision takes angles in degrees.
     return affine(clip, angle=angle, translate=list(move), scale=1.0, shear=[math.degrees(s) for s in shear])
 
 
@@ -104,7 +104,7 @@ def _roll(clip: Tensor, largest: float) -> Tensor:
 
 
 def _blank(clip: Tensor, height: int, width: int, top: int, left: int) -> Tensor:
-    """Without the events in a rectangle, of which any part outside is ignored."""
+    """Removes the events in a rectangle, which may extend beyond the frame."""
     clip = clip.clone()
     clip[..., max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)] = 0
     return clip
@@ -125,12 +125,12 @@ def _cutout_side(clip: Tensor, share: float) -> Tensor:
 
 CHANGES: dict[str, Change] = {
     "identity": lambda clip, _: clip,
-    "roll": _roll,  # pixels down and right, what leaves on one side enters on the other
+    "roll": _roll,  # pixels down and right, wrapping around
     "rotate": lambda clip, largest: _affine(clip, angle=_drawn(largest)),  # degrees
     "shear_x": lambda clip, largest: _affine(clip, shear=(_drawn(largest), 0.0)),  # radians
     "shear_y": lambda clip, largest: _affine(clip, shear=(0.0, _drawn(largest))),
     "translate_x": lambda clip, largest: _affine(clip, move=(round(_drawn(largest)), 0)),  # pixels
     "translate_y": lambda clip, largest: _affine(clip, move=(0, round(_drawn(largest)))),
-    "cutout": _cutout,  # share of the area that a square inside takes at most
-    "cutout_side": _cutout_side,  # a rectangle of this share of each side, centred anywhere
+    "cutout": _cutout,  # largest share of the area, of a square inside
+    "cutout_side": _cutout_side,  # share of each side, of a rectangle centred anywhere
 }

@@ -1,4 +1,4 @@
-"""Long recordings as samples: windows of one length, each a stride after the last."""
+"""Cutting long recordings into samples: windows of a fixed length at a fixed stride."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -13,15 +13,15 @@ from .progress import each
 from .recording import Recording
 from .remarks import collected
 
-_FEWEST = 32  # events of a window in time: fewer show nothing, and cannot be cut into as many frames
+_FEWEST = 32  # a window in time with fewer events is dropped: it shows nothing and may have fewer events than frames
 
 
 @dataclass(frozen=True)
 class Window:
     """Windows of `length`, a `stride` apart, both in microseconds or, with `of_events`, in events.
 
-    Called with a recording and its file's events it gives its windows as recordings: those that lie within it as a
-    whole, but for those in which next to nothing happens, or the recording itself where there are none.
+    A call with a recording and its file's events returns its windows as recordings: all that fit inside it, without
+    nearly empty ones, or the recording itself if none remains.
     """
 
     length: int
@@ -46,25 +46,25 @@ class Window:
 
 
 def window_of(settings: Mapping[str, Any]) -> Window | None:
-    """The windows that settings of data, or those that travel with a model, ask for.
+    """The windows in data settings or in a model's preprocessing, or None.
 
-    Raises ValueError where they ask for two kinds, or for one that is empty or stands still.
+    Raises ValueError if both kinds are set, or if a length or stride is not above 0.
     """
     in_seconds, in_events = settings.get("window"), settings.get("window_events")
     if in_seconds and in_events:
-        raise ValueError("data.window and data.window_events both cut recordings: leave one out")
+        raise ValueError("data.window and data.window_events exclude each other: leave one out")
     if not (in_seconds or in_events):
         return None
     asked: Any = in_seconds or in_events
     length, stride = (round(value * (1e6 if in_seconds else 1)) for value in asked)
     if length < 1 or stride < 1:
         name = "window" if in_seconds else "window_events"
-        raise ValueError(f"data.{name} {list(asked)} is not [length, stride], both above 0: [1, 1] leaves no gap")
+        raise ValueError(f"data.{name} {list(asked)} is not [length, stride], both above 0: set it as in [1, 1]")
     return Window(length, stride, bool(in_events))
 
 
 def cut_all(recordings: Any, window: Window, workers: int) -> Recordings:
-    """The windows of labelled recordings, in order. One that cannot be read stays, to be named where it is used."""
+    """The windows of labelled recordings, in order. Unreadable recordings stay, and raise when their clip is made."""
     parts = enumerate(each(_Cutting(recordings, window), "cutting recordings", workers))
     return Recordings([(part, recordings[i][1]) for i, found in parts for part in found])
 
@@ -80,7 +80,7 @@ class _Cutting(Dataset):
 
     def __getitem__(self, index: int) -> list[Recording]:
         recording = self.recordings[index][0]
-        with collected():  # said where frames are made
+        with collected():  # making frames logs the remarks
             try:
                 return self.window(recording, recording.opened())
             except (ValueError, OSError, ImportError):

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from spikeformers.deploy.engine.fuse import ADD, ATTENTION, CONV, LINEAR, MUL, POOL, PRODUCT, Bytes, kinds_of, pair
 from spikeformers.deploy.engine.graph import MOVES, NEURON, Node, Ref, fill, function_of
-from spikeformers.ops.spike_product import Neuron, SpikeProduct, Window, attention, fire, max_pool
+from spikeformers.ops.spike_product import Neuron, Window
+from spikeformers.ops.spike_product.product import SpikeProduct, attention, fire, max_pool
 
 SPARSE, DENSE, TORCH = "sparse", "dense", "torch"
 
@@ -183,8 +184,7 @@ def _pool(node: Node) -> Run:
     x: Any
     x, kernel, stride, padding, dilation = (*node.args, None, None, None)[:5]
     window = Window(pair(kernel, 1), pair(stride or kernel, 1), pair(padding, 0), pair(dilation, 1))
-    shape: Any = node.shape[-2:]
-    source = x.name
+    source, shape = x.name, (int(node.shape[-2]), int(node.shape[-1]))
 
     def run(values: Values) -> None:
         values[node.name] = max_pool(values[source], window, shape)

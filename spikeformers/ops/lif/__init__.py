@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
-from spikeformers.ops.lif import autograd, eager, reference
+from spikeformers.ops.lif import autograd, eager, native, reference
 from spikeformers.ops.surrogate import Sigmoid, Surrogate
 from spikeformers.ops.tracing import runs_eagerly
 
-_BACKENDS = ("reference", "recompute", "triton")
+_BACKENDS = ("reference", "recompute", "native", "triton")
 _HAS_TRITON = find_spec("triton") is not None
 
 
@@ -42,8 +42,9 @@ def lif(
         decay_input: Whether the input is divided by `tau` too.
         detach_reset: Whether the reset gets no gradient.
         surrogate: Derivative of the spike in backward.
-        backend: "reference" saves every intermediate for backward; "recompute" only `x`; "triton" too, in one GPU
-            kernel each way. "auto" picks one, "reference" if traced, compiled or transformed.
+        backend: "reference" saves every intermediate for backward; "recompute" only `x`; "native" on a CPU and
+            "triton" on a GPU too, in one kernel each way. "auto" picks one, "reference" if traced, compiled or
+            transformed.
 
     Returns:
         Spikes, 0 or 1, in the shape and dtype of `x`.
@@ -59,12 +60,10 @@ def lif(
     elif backend != "reference" and not runs_eagerly(x, tau):
         raise ValueError(f"lif's {backend} cannot be traced, compiled or transformed: use backend='auto'")
     way: Any = eager
-    if backend == "triton":
-        from spikeformers.ops.lif import triton
-
-        if refused := triton.cannot_take(x, tau, surrogate):
-            raise ValueError(f"lif cannot run in Triton: {refused}; use backend='auto'")
-        way = triton
+    if backend in ("native", "triton"):
+        way = _kernels(backend)
+        if refused := way.cannot_take(x, tau, surrogate):
+            raise ValueError(f"lif cannot run in {backend.title()}: {refused}; use backend='auto'")
     settings = (x, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate)
     return reference.lif(*settings) if backend == "reference" else autograd.lif(way, *settings)
 
@@ -72,8 +71,15 @@ def lif(
 def _choose(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str:
     if not runs_eagerly(x, tau):
         return "reference"  # compilers choose what to save, and other tools read exported graphs
-    if not (x.is_cuda and _HAS_TRITON):
+    backend = "triton" if x.is_cuda else "native"
+    if backend == "triton" and not _HAS_TRITON:
         return "recompute"
+    return "recompute" if _kernels(backend).cannot_take(x, tau, surrogate) else backend
+
+
+def _kernels(backend: str) -> Any:
+    if backend == "native":
+        return native
     from spikeformers.ops.lif import triton
 
-    return "recompute" if triton.cannot_take(x, tau, surrogate) else "triton"
+    return triton

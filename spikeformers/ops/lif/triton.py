@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from spikeformers.ops.surrogate import ATan, Sigmoid, Surrogate, Triangle
+from spikeformers.ops.surrogate import ATan, Sigmoid, Surrogate, Triangle, sharpness
 
 _BLOCK = 1024
 _SURROGATES = {Sigmoid: 0, ATan: 1, Triangle: 2}
@@ -127,10 +127,6 @@ def _backward(
         tl.store(grad_tau_ptr + tl.program_id(0), tl.sum(grad_tau))
 
 
-def _sharpness(surrogate: Any) -> float:
-    return 1 / surrogate.width if isinstance(surrogate, Triangle) else surrogate.alpha
-
-
 def _step_by_step(x: Tensor) -> Tensor:
     """`x` with its steps consecutive in memory, each dense in its own format."""
     step = x[0]
@@ -187,7 +183,7 @@ def gradients(
     by_block = torch.empty(blocks if grad_tau is not None else 0, dtype=torch.float32, device=x.device)
     launch[(blocks,)](
         x, x if scale is None else scale, x if shift is None else shift, grad, grad_x, by_block,
-        tau, v_threshold, v_reset or 0.0, _sharpness(surrogate), neurons, channels, pixels,
+        tau, v_threshold, v_reset or 0.0, sharpness(surrogate), neurons, channels, pixels,
         T=len(x), LEARNED=grad_tau is not None, MADE=scale is not None, DECAY=decay_input, HARD=v_reset is not None,
         DETACH=detach_reset, KIND=_SURROGATES[type(surrogate)], BLOCK=_BLOCK,
     )  # fmt: skip

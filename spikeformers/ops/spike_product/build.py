@@ -26,6 +26,10 @@ _ARGUMENTS = {
     "sf_neuron": "pplllpi",
     "sf_max_pool": "pppi",
     "sf_attention": "iiiiii" + "ppp" + "f" + "ppp" + "i",
+    "sf_bytes": "plpp",
+    "sf_weight_grad": "ppppiiii",
+    "sf_lif": "pppi",
+    "sf_lif_grad": "ppppppp" + "i",
 }
 
 
@@ -50,16 +54,6 @@ def library() -> ctypes.CDLL:
     found = kernels()
     assert found is not None
     return found
-
-
-def have_kernels() -> bool:
-    """Whether there are kernels."""
-    return kernels() is not None
-
-
-# torch.compile does not look inside: what torch.compiler.assume_constant_result sets, which would import the compiler
-# here, and cost everyone seconds.
-have_kernels._dynamo_marked_constant = True  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def _loaded(path: Path) -> ctypes.CDLL:

@@ -475,3 +475,287 @@ extern "C" void sf_attention(int T, int B, int N, int M, int D, int E, const uin
         }
     });
 }
+
+// ---- Training ----
+
+// fp32 numbers as bytes; how many are not zero.
+extern "C" void sf_bytes(const float* x, int64_t n, uint8_t* out, int64_t* nonzero) {
+    int64_t ones = 0;
+    for (int64_t i = 0; i < n;) {
+        const int64_t end = std::min(n, i + 65536);
+        int32_t some = 0;
+        for (int64_t k = i; k < end; ++k) {
+            const int32_t value = (int32_t)x[k];
+            out[k] = (uint8_t)value;
+            some += value != 0;
+        }
+        ones += some, i = end;
+    }
+    *nonzero = ones;
+}
+
+// Where each input channel fired, for one block of pixels: places in the block's padded map of output gradients.
+struct Fired {
+    std::vector<uint32_t> start;   // C + 1
+    std::vector<uint16_t> place;
+    std::vector<uint8_t> count;
+};
+
+// Images from `first`, `images` of them, and of each the rows from `top`, `rows` of them.
+struct Block { int first, images, top, rows; };
+
+template <bool COUNTS>
+static void list_fired(const Shape& s, const uint8_t* x, const Block& b, int padded_w, int padded_h, Fired& fired) {
+    std::vector<uint16_t> channel(s.C + 64);
+    std::vector<uint8_t> count(s.C + 64);
+    std::vector<uint32_t>& start = fired.start;
+    start.assign(s.C + 1, 0);
+    for (int n = 0; n < b.images; ++n)  // counted first, so that the lists lie without gaps
+        for (int y = 0; y < b.rows; ++y) {
+            const uint8_t* row = x + ((size_t)(b.first + n) * s.H + b.top + y) * s.W * s.in_row;
+            for (int q = 0; q < s.W; ++q, row += s.in_row)
+                for (int c = 0; c < s.C; ++c) start[c + 1] += row[c] != 0;
+        }
+    for (int c = 0; c < s.C; ++c) start[c + 1] += start[c];
+    fired.place.resize(start[s.C]);
+    if (COUNTS) fired.count.resize(start[s.C]);
+    std::vector<uint32_t> next(start.begin(), start.end() - 1);
+    for (int n = 0; n < b.images; ++n)
+        for (int y = 0; y < b.rows; ++y) {
+            const uint8_t* row = x + ((size_t)(b.first + n) * s.H + b.top + y) * s.W * s.in_row;
+            for (int q = 0; q < s.W; ++q, row += s.in_row) {
+                const uint32_t ones = list_row<COUNTS>(row, s.C, channel.data(), count.data());
+                const uint16_t place = (n * padded_h + y) * padded_w + q;
+                for (uint32_t i = 0; i < ones; ++i) {
+                    const uint32_t at = next[channel[i]]++;
+                    fired.place[at] = place;
+                    if (COUNTS) fired.count[at] = count[i];
+                }
+            }
+        }
+}
+
+// Adds to K taps' sums of one channel the gradients of the places where it fired.
+template <int NV, int K, bool COUNTS>
+static inline void add_fired(const float* map, int step, const uint16_t* place, const uint8_t* count, uint32_t n,
+                             float* const* sums) {
+    vf acc[K][NV];
+    for (int k = 0; k < K; ++k)
+        for (int j = 0; j < NV; ++j) acc[k][j] = ((const vf*)sums[k])[j];
+    for (uint32_t i = 0; i < n; ++i) {
+        const float* at = map + (size_t)place[i] * NV * F;
+        for (int k = 0; k < K; ++k) {
+            const vf* row = (const vf*)(at - (ptrdiff_t)k * step);
+            if (COUNTS) {
+                const float c = count[i];
+                for (int j = 0; j < NV; ++j) acc[k][j] += c * row[j];
+            } else {
+                for (int j = 0; j < NV; ++j) acc[k][j] += row[j];
+            }
+        }
+    }
+    for (int k = 0; k < K; ++k)
+        for (int j = 0; j < NV; ++j) ((vf*)sums[k])[j] = acc[k][j];
+}
+
+// The sums of one tile of outputs over all blocks, in their order.
+template <int NV, bool COUNTS>
+static void grad_tile(const Shape& s, const std::vector<Block>& blocks, const std::vector<Fired>& fired, const float* g,
+                      float* out, int tile, std::vector<float>& room) {
+    constexpr int TO = NV * F;
+    const int o = tile * TO, wide = std::min(TO, s.O - o), taps = s.kh * s.kw;
+    const int more_h = (s.kh - 1) * s.dh, padded_w = s.W + (s.kw - 1) * s.dw;
+    const int up = more_h - s.ph, left = (s.kw - 1) * s.dw - s.pw;
+    float* sums = out + (size_t)tile * taps * s.C * TO;
+    std::fill(sums, sums + (size_t)taps * s.C * TO, 0.f);
+    for (size_t block = 0; block < blocks.size(); ++block) {
+        const Block& b = blocks[block];
+        const int padded_h = b.rows + more_h;
+        const size_t need = (size_t)b.images * padded_h * padded_w * TO + 2 * F;
+        if (room.size() < need) room.resize(need);
+        float* map = room.data() + (-(intptr_t)room.data() & (BYTES - 1)) / 4;
+        for (int n = 0; n < b.images; ++n)
+            for (int j = 0; j < padded_h; ++j) {
+                const int i = b.top + j - up;
+                float* to = map + (size_t)(n * padded_h + j) * padded_w * TO;
+                for (int q = 0; q < padded_w; ++q, to += TO) {
+                    const int p = q - left;
+                    const bool inside = i >= 0 && i < s.Ho && p >= 0 && p < s.Wo;
+                    const float* from = g + (((size_t)(b.first + n) * s.Ho + i) * s.Wo + p) * s.out_row + o;
+                    if (inside && wide == TO) for (int v = 0; v < NV; ++v) ((vf*)to)[v] = *(const vfu*)(from + v * F);
+                    else for (int l = 0; l < TO; ++l) to[l] = inside && l < wide ? from[l] : 0.f;
+                }
+            }
+        const Fired& f = fired[block];
+        for (int c = 0; c < s.C; ++c) {
+            const uint32_t begin = f.start[c], ones = f.start[c + 1] - begin;
+            if (!ones) continue;
+            const uint16_t* place = f.place.data() + begin;
+            const uint8_t* count = f.count.data() + (COUNTS ? begin : 0);
+            for (int ky = 0; ky < s.kh; ++ky) {
+                const float* line = map + ((size_t)(s.kh - 1 - ky) * s.dh * padded_w + (size_t)(s.kw - 1) * s.dw) * TO;
+                float* to = sums + ((size_t)c * taps + (size_t)ky * s.kw) * TO;
+                int kx = 0;
+                if constexpr (NV <= 4)
+                    for (; kx + 3 <= s.kw; kx += 3) {
+                        float* three[3] = {to + kx * TO, to + (kx + 1) * TO, to + (kx + 2) * TO};
+                        add_fired<NV, 3, COUNTS>(line - (ptrdiff_t)kx * s.dw * TO, s.dw * TO, place, count, ones, three);
+                    }
+                for (; kx < s.kw; ++kx) {
+                    float* one[1] = {to + kx * TO};
+                    add_fired<NV, 1, COUNTS>(line - (ptrdiff_t)kx * s.dw * TO, 0, place, count, ones, one);
+                }
+            }
+        }
+    }
+}
+
+template <int NV, bool COUNTS>
+static void weight_grad(const Shape& s, const uint8_t* x, const float* g, float* out, int together, int threads) {
+    const int more_h = (s.kh - 1) * s.dh, padded_w = s.W + (s.kw - 1) * s.dw;
+    const int tiles = (s.O + NV * F - 1) / (NV * F);
+    const int rows = std::min(s.H, std::max(1, together / s.W)), images = std::max(1, together / (s.W * s.H));
+    std::vector<Block> blocks;
+    for (int first = 0; first < s.B; first += images)
+        for (int top = 0; top < s.H; top += rows)
+            blocks.push_back({first, std::min(images, s.B - first), top, std::min(rows, s.H - top)});
+    std::vector<Fired> fired(blocks.size());
+    share(blocks.size(), threads, [&](int from, int to) {
+        for (int i = from; i < to; ++i)
+            list_fired<COUNTS>(s, x, blocks[i], padded_w, blocks[i].rows + more_h, fired[i]);
+    });
+    share(tiles, threads, [&](int from, int to) {
+        std::vector<float> room;
+        for (int tile = from; tile < to; ++tile) grad_tile<NV, COUNTS>(s, blocks, fired, g, out, tile, room);
+    });
+}
+
+// The gradient of a convolution's weight, stride 1, from bytes x (B images of H W C) and the gradient of its output
+// (B Ho Wo O): [tile][C][ky][kx][nv F]. Blocks of about `together` pixels; their padded places fit 16 bits, which the
+// caller checks. Sums run over pixels in one order, whatever the number of threads.
+extern "C" void sf_weight_grad(const Shape* s, const uint8_t* x, const float* g, float* out, int counts, int nv,
+                               int together, int threads) {
+#define GO(NV)                                                                                                            \
+    return counts ? weight_grad<NV, true>(*s, x, g, out, together, threads)                                               \
+                  : weight_grad<NV, false>(*s, x, g, out, together, threads)
+    if (nv == 1) GO(1);
+    if (nv == 2) GO(2);
+    if (nv == 4) GO(4);
+    GO(8);
+#undef GO
+}
+
+// Leaky integrate-and-fire of T steps of n numbers, as training has it: spikes of fp32, and a backward that makes the
+// membrane again. What it charges with is x, or x * scale + shift by channel, the last axis; `scale` and `shift` then
+// have F more numbers than channels, which begin again.
+struct LIFSettings {
+    int32_t T, decay_input, soft, detach, surrogate, C;  // C 0: x as it is
+    float tau, threshold, reset, alpha;
+    int64_t n, x_step, grad_step;  // numbers a step, and from one step to the next: 0 where all steps are one
+};
+
+static inline vf load(const float* x, int lanes) {
+    if (lanes == F) return *(const vfu*)x;
+    vf v = {};
+    std::memcpy(&v, x, lanes * 4);
+    return v;
+}
+
+static inline vf charge(const LIFSettings& z, vf x, vf v, float inverse) {
+    const vf rest = v - z.reset;
+    if (z.decay_input) return v + (inverse > 0 ? (x - rest) * inverse : (x - rest) / z.tau);
+    return v - (inverse > 0 ? rest * inverse : rest / z.tau) + x;
+}
+
+static inline vf after(const LIFSettings& z, vf h, vi fires) {
+    return z.soft ? h - (vf)((vi)all(z.threshold) & fires) : pick(fires, all(z.reset), h);
+}
+
+// e^x of what is at most 0, to 1e-7 of it; below -87 it is as at -87.
+static inline vf exponential(vf x) {
+    x = pick(x < -87.f, all(-87.f), x);  // a NaN stays one
+    const vf whole = (x * 1.44269504f + 12582912.f) - 12582912.f;
+    const vf r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
+    vf p = all(1.9875691500e-4f);
+    for (float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f}) p = p * r + c;
+    p = p * r * r + r + 1.f;
+    return (vf)((vi)p + (__builtin_convertvector(whole, vi) << 23));
+}
+
+enum { SIGMOID = 0, ATAN = 1, TRIANGLE = 2 };
+
+static inline vf slope(const LIFSettings& z, vf u) {
+    if (z.surrogate == SIGMOID) {
+        const vf size = pick(u < 0, u, -u) * z.alpha, e = exponential(size), one = e + 1.f;  // even, so that e is small
+        return z.alpha * e / (one * one);
+    }
+    if (z.surrogate == ATAN) {
+        const vf a = 1.57079632679f * z.alpha * u;
+        return z.alpha / 2 / (1.f + a * a);
+    }
+    const vf below = 1.f - pick(u < 0, -u, u) * z.alpha;
+    return pick(below > 0, below, all(0.f)) * z.alpha;
+}
+
+constexpr int64_t NEURONS = 1 << 14;  // a task's: sums of tau's gradient are one a task, in its order
+
+extern "C" void sf_lif(const LIFSettings* settings, const float* x, float* spikes, int threads) {
+    const LIFSettings z = *settings;
+    const float inverse = exact_inverse(z.tau);
+    share((z.n + NEURONS - 1) / NEURONS, threads, [&](int from, int to) {
+        for (int64_t i = from * NEURONS; i < std::min(z.n, to * NEURONS); i += F) {
+            const int lanes = std::min<int64_t>(F, z.n - i);
+            vf v = all(z.reset);
+            for (int t = 0; t < z.T; ++t) {
+                const vf h = charge(z, load(x + t * z.x_step + i, lanes), v, inverse);
+                const vi fires = h >= z.threshold;
+                const vf one = (vf)((vi)all(1.f) & fires);
+                v = after(z, h, fires);
+                std::memcpy(spikes + t * z.n + i, &one, lanes * 4);
+            }
+        }
+    });
+}
+
+// The gradient of what it charges with, from that of its spikes; of tau, where asked, a sum a task.
+extern "C" void sf_lif_grad(const LIFSettings* settings, const float* x, const float* scale, const float* shift,
+                            const float* grad, float* out, double* tau_sums, int threads) {
+    const LIFSettings z = *settings;
+    const float inverse = exact_inverse(z.tau), stays = 1 - 1 / z.tau;
+    share((z.n + NEURONS - 1) / NEURONS, threads, [&](int from, int to) {
+        std::vector<float> room((2 * (size_t)z.T + 1) * F);
+        vf* const charged = (vf*)(room.data() + (-(intptr_t)room.data() & (BYTES - 1)) / 4);
+        vf* const driven = charged + z.T;
+        for (int task = from; task < to; ++task) {
+            double sum = 0;
+            for (int64_t i = task * NEURONS; i < std::min(z.n, (task + 1) * NEURONS); i += F) {
+                const int lanes = std::min<int64_t>(F, z.n - i);
+                vf v = all(z.reset), a = {}, b = {};
+                if (z.C) a = *(const vfu*)(scale + i % z.C), b = *(const vfu*)(shift + i % z.C);
+                for (int t = 0; t < z.T; ++t) {
+                    vf in = load(x + t * z.x_step + i, lanes);
+                    if (z.C) in = in * a + b;
+                    charged[t] = charge(z, in, v, inverse);
+                    if (tau_sums) driven[t] = (z.decay_input ? in : vf{}) - (v - z.reset);
+                    v = after(z, charged[t], charged[t] >= z.threshold);
+                }
+                vf grad_v = {};
+                for (int t = z.T - 1; t >= 0; --t) {
+                    const vf h = charged[t];
+                    vf g = load(grad + t * z.grad_step + i, lanes);
+                    if (!z.detach) g -= grad_v * (z.soft ? all(z.threshold) : h - z.reset);
+                    const vf kept = z.soft ? grad_v : pick(h >= z.threshold, all(0.f), grad_v);
+                    const vf grad_h = slope(z, h - z.threshold) * g + kept;
+                    if (tau_sums) {
+                        const vf moved = grad_h * driven[t];
+                        for (int l = 0; l < lanes; ++l) sum -= moved[l];
+                    }
+                    grad_v = grad_h * stays;
+                    const vf made = z.decay_input ? (inverse > 0 ? grad_h * inverse : grad_h / z.tau) : grad_h;
+                    std::memcpy(out + t * z.n + i, &made, lanes * 4);
+                }
+            }
+            if (tau_sums) tau_sums[task] = sum / ((double)z.tau * z.tau);
+        }
+    });
+}

@@ -1,8 +1,4 @@
-"""Calls into the compiled kernels, and the operators of torch that stand for them.
-
-The functions here check nothing: `SpikeProduct`, `fire`, `max_pool` and `attention` do. While torch compiles or exports
-they call the operators instead, for which torch needs only the shapes.
-"""
+"""Calls into the compiled kernels. They check nothing: `SpikeProduct`, `fire`, `max_pool` and `attention` do."""
 
 import ctypes
 import functools
@@ -97,16 +93,11 @@ def product(
     current: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Bytes and current of a convolution; `tensors` are weights, scales and biases of each group."""
-    if torch.compiler.is_compiling():
-        spikes, flow = _product_op(
-            x, list(tensors), residual, steps, [*window.numbers], [*packed], list(map(float, neuron)), counts, current
-        )
-        return spikes if neuron else None, flow if current else None
     x = x.contiguous(memory_format=torch.channels_last)
     threads = torch.get_num_threads()
     sizes, shape, band = _geometry(x.shape, steps, window, packed, threads)
-    spikes = _channels_last(shape, torch.uint8) if neuron else None
-    flow = _channels_last(shape, torch.float32) if current else None
+    spikes = channels_last(shape, torch.uint8) if neuron else None
+    flow = channels_last(shape, torch.float32) if current else None
     if residual is not None:
         if residual.shape != shape:
             raise ValueError(f"a residual of {list(residual.shape)} came where {list(shape)} belongs")
@@ -114,22 +105,20 @@ def product(
     found, z, size, threads = library(), ctypes.byref(struct(neuron)), ctypes.byref(sizes), torch.get_num_threads()
     if packed.depthwise:
         weight, _, bias = tensors
-        found.sf_depthwise(size, z, _at(x), _at(weight), _at(bias), _at(residual), _at(spikes), _at(flow), threads)
+        found.sf_depthwise(size, z, at(x), at(weight), at(bias), at(residual), at(spikes), at(flow), threads)
         return spikes, flow
     for group in range(packed.groups):
         weight, scale, bias = tensors[3 * group : 3 * group + 3]
         made = group * sizes.O
         found.sf_conv(
-            size, z, _at(x, group * sizes.C), _at(weight), packed.eight, int(counts), packed.vectors,
-            _at(scale), _at(bias), _at(residual, made), _at(spikes, made), _at(flow, made), threads, band,
+            size, z, at(x, group * sizes.C), at(weight), packed.eight, int(counts), packed.vectors,
+            at(scale), at(bias), at(residual, made), at(spikes, made), at(flow, made), threads, band,
         )  # fmt: skip
     return spikes, flow
 
 
 def fire(x: Tensor, neuron: tuple[float, ...]) -> Tensor:
     """Bytes of neurons behind any current `[T, ...]`, which lie as `x` does."""
-    if torch.compiler.is_compiling():
-        return _fire_op(x, list(map(float, neuron)))
     once = x.shape[0] > 1 and x.stride(0) == 0
     step = x[0]
     order = sorted(range(step.ndim), key=step.stride, reverse=True)
@@ -139,8 +128,8 @@ def fire(x: Tensor, neuron: tuple[float, ...]) -> Tensor:
         order, whole = list(range(step.ndim)), x.contiguous()
     spikes = torch.empty(whole.shape, dtype=torch.uint8)
     library().sf_neuron(
-        ctypes.byref(struct(neuron)), _at(whole), x.shape[0], step.numel(),
-        whole.stride(0), _at(spikes), torch.get_num_threads(),
+        ctypes.byref(struct(neuron)), at(whole), x.shape[0], step.numel(),
+        whole.stride(0), at(spikes), torch.get_num_threads(),
     )  # fmt: skip
     back = [0] * step.ndim
     for place, axis in enumerate(order):
@@ -152,9 +141,9 @@ def max_pool(x: Tensor, window: Window, shape: tuple[int, int]) -> Tensor:
     """The largest byte of every window, `[B, C, *shape]`."""
     x = x.contiguous(memory_format=torch.channels_last)
     items, channels, height, width = x.shape
-    y = _channels_last((items, channels, *shape), torch.uint8)
+    y = channels_last((items, channels, *shape), torch.uint8)
     sizes = Shape(1, items, height, width, channels, *shape, channels, *window.numbers, channels, channels)
-    library().sf_max_pool(ctypes.byref(sizes), _at(x), _at(y), torch.get_num_threads())
+    library().sf_max_pool(ctypes.byref(sizes), at(x), at(y), torch.get_num_threads())
     return y
 
 
@@ -163,61 +152,17 @@ def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, neuron: tuple[float
     steps, batch, heads, tokens, dim = q.shape
     made = torch.empty(steps, batch, tokens, heads, v.shape[4], dtype=torch.uint8 if neuron else torch.float32)
     library().sf_attention(
-        steps, batch, tokens, heads, dim, v.shape[4], _at(q), _at(k), _at(v), scale,
+        steps, batch, tokens, heads, dim, v.shape[4], at(q), at(k), at(v), scale,
         ctypes.byref(struct(neuron)),
-        _at(made if neuron else None), _at(None if neuron else made), torch.get_num_threads(),
+        at(made if neuron else None), at(None if neuron else made), torch.get_num_threads(),
     )  # fmt: skip
     return made.transpose(2, 3)
 
 
-def _at(tensor: Tensor | None, offset: int = 0) -> int | None:
+def at(tensor: Tensor | None, offset: int = 0) -> int | None:
     """The address of an element."""
     return None if tensor is None else tensor.data_ptr() + offset * tensor.element_size()
 
 
-def _channels_last(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def channels_last(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
-
-
-# ---- operators
-
-
-@torch.library.custom_op("spikeformers::spike_product", mutates_args=())
-def _product_op(
-    x: Tensor,
-    tensors: list[Tensor],
-    residual: Tensor | None,
-    steps: int,
-    window: list[int],
-    packed: list[int],
-    neuron: list[float],
-    counts: bool,
-    current: bool,
-) -> tuple[Tensor, Tensor]:
-    how = _window(window), Packed(*packed), tuple(neuron), counts, current
-    spikes, flow = (x.new_empty(0) if y is None else y for y in product(x, tensors, residual, steps, *how))
-    return spikes, flow
-
-
-@_product_op.register_fake
-def _(x, tensors, residual, steps, window, packed, neuron, counts, current):
-    shape = (x.shape[0], packed[0], *_window(window).size_after((x.shape[2], x.shape[3])))
-    return (
-        _channels_last(shape, torch.uint8) if neuron else x.new_empty(0),
-        _channels_last(shape, torch.float32) if current else x.new_empty(0),
-    )
-
-
-@torch.library.custom_op("spikeformers::spike_neuron", mutates_args=())
-def _fire_op(x: Tensor, neuron: list[float]) -> Tensor:
-    return fire(x.contiguous(), tuple(neuron))
-
-
-@_fire_op.register_fake
-def _(x, neuron):
-    return torch.empty(x.shape, dtype=torch.uint8, device=x.device)
-
-
-def _window(numbers: list[int]) -> Window:
-    pairs = iter(numbers)
-    return Window(*zip(pairs, pairs, strict=True))

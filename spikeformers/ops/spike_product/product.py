@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
-from spikeformers.ops.spike_product import native, reference
-from spikeformers.ops.spike_product.build import have_kernels, library
+from spikeformers.ops.spike_product import native, operators, reference
+from spikeformers.ops.spike_product.build import library
 from spikeformers.ops.spike_product.native import Packed, Window
 from spikeformers.ops.spike_product.neuron import Neuron
+from spikeformers.ops.spike_product.operators import have_kernels
 
 _VECTORS = {torch.float32: (1, 2, 4, 8), torch.int8: (4, 8, 16)}  # in a tile, for which there are kernels
 _OUTPUTS = {torch.float32: 64, torch.int8: 128}  # in a tile at most: their sums stay in registers
@@ -71,7 +72,7 @@ class SpikeProduct:
         self._check(x, time_steps)
         wanted = current or neuron is None
         numbers = neuron.numbers if neuron else ()
-        return native.product(
+        return operators.product(
             x, self._tensors, residual, time_steps, self.window, self._packed, numbers, counts, wanted
         )
 
@@ -139,7 +140,7 @@ def fire(x: Tensor, neuron: Neuron) -> Tensor:
     """Neurons behind any current: `[T, ...] -> [T, ...]` bytes, which lie as `x` does."""
     if not have_kernels() or x.dtype != torch.float32 or x.device.type != "cpu" or not x.numel():
         return reference.neuron(x.float(), neuron)
-    return native.fire(x, neuron.numbers)
+    return operators.fire(x, neuron.numbers)
 
 
 def max_pool(x: Tensor, window: Window, shape: tuple[int, int] | None = None) -> Tensor:

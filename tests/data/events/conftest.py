@@ -23,7 +23,7 @@ def encode():
 @pytest.fixture(autouse=True)
 def nothing_said_yet(monkeypatch):
     """Each test hears what a process says of its first few recordings only."""
-    monkeypatch.setattr(remarks, "_said", remarks.Counter())
+    monkeypatch.setattr(remarks, "_logged", remarks.Counter())
 
 
 @pytest.fixture

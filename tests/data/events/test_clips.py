@@ -126,7 +126,7 @@ def test_a_bar_shows_how_far_it_is_where_somebody_looks(recordings, tmp_path, mo
 def test_a_broken_recording_among_many_is_named_and_counted(recordings, tmp_path, caplog):
     for i in (3, 7):
         type(tmp_path)(recordings[i][0].path).write_bytes(b"123456")
-    with pytest.raises(ValueError, match=r"train/left/003\.bin .*6 bytes .*; 2 of 12 recordings are broken") as told:
+    with pytest.raises(ValueError, match=r"train/left/003\.bin .*6 bytes.*; 2 of 12 recordings are broken") as told:
         Clips(recordings, FRAMING, cache=tmp_path / "cache")
     assert "skip_broken" in str(told.value) and "\n" not in str(told.value)
     assert len(Clips(recordings, FRAMING, cache=None, skip_broken=True)) == 10
@@ -134,7 +134,7 @@ def test_a_broken_recording_among_many_is_named_and_counted(recordings, tmp_path
     with caplog.at_level(logging.WARNING):
         kept = Clips(recordings, FRAMING, cache=tmp_path / "cache", skip_broken=True)
     assert len(kept) == 10 and kept.skipped == tuple(recordings[i][0].path for i in (3, 7))
-    assert "left out 2 broken recording(s), the first: " in caplog.text and "003.bin" in caplog.text
+    assert "skipped 2 broken recording(s), the first: " in caplog.text and "003.bin" in caplog.text
     assert kept[3][1] == recordings[4][1] and torch.equal(kept[3][0], Clips(recordings, FRAMING, cache=None)[4][0])
 
 
@@ -151,14 +151,14 @@ def test_a_clip_damaged_on_disk_is_named(recordings, tmp_path):
     kept = Clips(recordings, FRAMING, cache=tmp_path / "cache")
     file = kept.file_of(recordings[0][0])
     file.write_bytes(file.read_bytes()[:40])
-    with pytest.raises(ValueError, match=rf"{file.name} cannot be read as frames .*delete it and make it again"):
+    with pytest.raises(ValueError, match=rf"{file.name} cannot be read as frames .*delete it and create it again"):
         kept[0]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_cache_that_cannot_be_written(recordings, tmp_path, workers):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ValueError, match=r"cannot be written .*choose another folder for frames by data\.cache"):
+    with pytest.raises(ValueError, match=r"cannot be written .*choose another folder for frames with data\.cache"):
         Clips(recordings, FRAMING, cache=tmp_path / "file", workers=workers)
 
 
@@ -173,9 +173,8 @@ def test_what_was_put_right_is_counted_over_all(make_folder, tmp_path, caplog, w
         Clips(recordings, FRAMING, cache=tmp_path / "cache", workers=workers)
     first = folder / "train" / "left" / "000.npz"
     assert [record.message for record in caplog.records] == [
-        f"events of one polarity only, in 1 of 12 recording(s), the first {first}: all are 1, taken as brighter",
-        f"events out of the order of time, sorted, in 3 of 12 recording(s), the first {first}: 2 of 3, late by up to "
-        "2e-05 s",
+        f"only one polarity, in 1 of 12 recording(s), the first {first}: all are 1, read as brighter",
+        f"sorted events by time, in 3 of 12 recording(s), the first {first}: 2 of 3 were late, by up to 2e-05 s",
     ]
     caplog.clear()
     Clips(recordings, FRAMING, cache=tmp_path / "cache", workers=workers)  # nothing is read again

@@ -66,7 +66,7 @@ def test_events_outside_the_sensor_are_refused(events):
 
 @pytest.mark.parametrize("sensor", [(8, 65536), (0, 10), (-1, -1)])
 def test_a_sensor_that_no_camera_has(sensor):
-    with pytest.raises(ValueError, match=rf"a sensor of {sensor[0]} x {sensor[1]} pixels is none: set data\.sensor"):
+    with pytest.raises(ValueError, match=rf"a sensor cannot have {sensor[0]} x {sensor[1]} pixels: set data\.sensor"):
         Framing("number", 2, sensor)
 
 

@@ -30,9 +30,7 @@ def test_a_library_that_is_missing_is_asked_for(write_recording, events, tmp_pat
     pytest.importorskip(library)
     file = write_recording(tmp_path / f"a{ending}", events)
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(
-        ImportError, match=rf'a{ending} needs {library} to be read: pip install "spikeformers\[events\]"'
-    ):
+    with pytest.raises(ImportError, match=rf'a{ending} needs {library}: pip install "spikeformers\[events\]"'):
         read_events(file)
 
 
@@ -253,36 +251,40 @@ def test_hdf5_without_events(tmp_path):
     h5py = pytest.importorskip("h5py")
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["frames"] = np.zeros((3, 2, 8, 8))
-    with pytest.raises(ValueError, match="it has no t, x, y and p, neither side by side nor as a table"):
+    with pytest.raises(ValueError, match="it has no t, x, y and p, neither in a group nor as a table"):
         read_events(tmp_path / "a.h5")
 
 
 def test_a_part_of_a_file(write_recording, events, tmp_path):
     file = write_recording(tmp_path / "a.bin", events)
     assert table(Recording(str(file), 20, 50).events()) == events[1:4]  # from the start, and without the end
-    with pytest.raises(ValueError, match="there is no event in 51 <= t < 60 microseconds"):
+    with pytest.raises(ValueError, match="there are no events in 51 <= t < 60 microseconds"):
         Recording(str(file), 51, 60).events()
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.bin", b"123456", "6 bytes are no multiple of 5"),
+        ("a.bin", b"123456", "6 bytes, is not a multiple of 5"),
         ("a.bin", b"", "holds no events"),
         ("a.aedat", b"hello", "its first line is b'hello', not that of AEDAT 2.0 or 3.1"),
-        ("a.aedat", b"#!AER-DAT2.0\r\n1234", "4 bytes of events are no multiple of 8"),
-        ("a.aedat", b"#!AER-DAT2.0\r\n# AEChip: x.SBret10\r\n" + bytes(8), "it is of the camera SBRET10: .* DVS128"),
+        ("a.aedat", b"#!AER-DAT2.0\r\n1234", "4 bytes, which is not a multiple of 8"),
+        ("a.aedat", b"#!AER-DAT2.0\r\n# AEChip: x.SBret10\r\n" + bytes(8), "its camera is SBRET10: .* DVS128"),
         ("a.aedat", b"#!AER-DAT3.1\r\n#!END", "its header has no end"),
-        ("a.aedat", b"#!AER-DAT3.1\r\n#!END-HEADER\r\n1234", "cut off in the head of a packet"),
+        ("a.aedat", b"#!AER-DAT3.1\r\n#!END-HEADER\r\n1234", "cut off within the header of a packet"),
         ("a.npz", b"no zip", "cannot be read as a recording"),
-        ("a.foo", b"1 2 3 4", "its name ends in none of .bin .aedat"),
-        ("a.txt", b"none of it\n", "it is no table of events: a line each with t x y p"),
+        ("a.foo", b"1 2 3 4", "its name must end in one of .bin .aedat"),
+        ("a.txt", b"none of it\n", "it is not a table of events: write t x y p"),
         ("a.csv", b"t,x,y,p\n1,2,3,4\n5,6\n", "number of columns changed"),
         ("a.dat", b"123456789", "it has no header of lines that begin with %"),
-        ("a.dat", b"% Version 2\n\x00\x08" + bytes(7), "7 bytes of events are no multiple of 8"),
-        ("a.dat", b"% Version 2\n\x0e\x08" + bytes(8), "its events are of kind 14 and 8 bytes"),
+        ("a.dat", b"% Version 2\n\x00\x08" + bytes(7), "7 bytes, which is not a multiple of 8"),
+        ("a.dat", b"% Version 2\n\x0e\x08" + bytes(8), "its events are of kind 14 with 8 bytes"),
         ("a.es", b"Event", "it is cut off in its header"),
-        ("a.es", b"Event Stream\x01\x00\x00\x01" + bytes(9), "version 1, kind 1: version 2 of DVS or ATIS is read"),
+        (
+            "a.es",
+            b"Event Stream\x01\x00\x00\x01" + bytes(9),
+            "version 1, kind 1: only version 2 of DVS or ATIS is read",
+        ),
         ("a.es", b"Event Stream\x02\x00\x00\x01\x0a\x00\x08\x00" + bytes(8), "its last event has 3 bytes of 5"),
         ("a.mat", b"123", "cannot be read as a recording"),
         ("a.h5", b"123", "cannot be read as a recording"),
@@ -308,9 +310,9 @@ def test_arrays_that_are_no_events(tmp_path):
     np.savez(tmp_path / "ragged.npz", t=[1, 2], x=[1], y=[1], p=[1])
     for name, said in (
         ("plain.npy", r"plain array \[5, 3\]: save \[N, 4\]"),
-        ("short.npz", "it has no t, x, y and p, but t, x, y"),
+        ("short.npz", "it has no t, x, y and p but t, x, y"),
         ("ragged.npz", "differ in shape"),
-        ("frames.npz", "it holds frames, not events: put such files into a folder frames_number_<T>_split_by_"),
+        ("frames.npz", "it holds frames, not events: put files of frames into a folder frames_number_<T>_split_by_"),
     ):
         with pytest.raises(ValueError, match=said):
             read_events(tmp_path / name)

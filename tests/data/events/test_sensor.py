@@ -43,8 +43,8 @@ def test_one_bad_pixel_does_not_decide(noisy, bad, caplog):
     caplog.clear()
     clips = sets.prepared(sets.train, sets.preprocess(SETTINGS, image_size=32, time_steps=4), {"skip_broken": True})
     assert clips[0][0].sum() == 600 and len(clips) == 16
-    assert "events outside the sensor, left out, in 1 of 16 recording(s)" in caplog.text
-    assert f"1 of 601, as at x = {bad[0]}, y = {bad[1]}, not on 32 x 32 pixels" in caplog.text
+    assert "dropped events outside the sensor, in 1 of 16 recording(s)" in caplog.text
+    assert f"1 of 601, such as x = {bad[0]}, y = {bad[1]}, on 32 x 32 pixels" in caplog.text
 
 
 def test_a_bad_pixel_that_fires_all_the_time_does_not_decide(noisy):
@@ -56,7 +56,7 @@ def test_pixels_below_zero_are_left_out(noisy, caplog):
     assert sets.sensor == (32, 32)
     clips = sets.prepared(sets.train, sets.preprocess(SETTINGS, image_size=32, time_steps=4), {})
     assert clips[0][0].sum() == 600
-    assert "events outside the sensor, left out (2 of 602, as at x = -1, y = 3" in caplog.text
+    assert "dropped events outside the sensor (2 of 602, such as x = -1, y = 3" in caplog.text
 
 
 def test_a_sensor_used_in_one_half_only_is_whole(tmp_path):
@@ -73,7 +73,7 @@ def test_what_files_state_is_believed(make_folder, caplog, encode, events):
     assert load_events(str(folder)).sensor == (8, 10) and "fit" not in caplog.text
     (folder / "train" / "left" / "big.dat").write_bytes(encode["dat"](events, size=(304, 240)))
     assert load_events(str(folder)).sensor == (240, 304)
-    assert f"recordings of {folder} are of different cameras, 8 x 10, 240 x 304 pixels" in caplog.text
+    assert f"recordings of {folder} come from cameras of 8 x 10, 240 x 304 pixels" in caplog.text
 
 
 @pytest.mark.parametrize("ending", [".dat", ".es", ".raw"])

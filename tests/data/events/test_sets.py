@@ -61,7 +61,7 @@ def test_a_gesture_file_that_is_missing_is_named(gesture):
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("what\n1\n", "is no table of class"), ("class,startTime_usec,endTime_usec\n12,0,9\n", "outside 1 to 11")],
+    [("what\n1\n", "is not a table of class"), ("class,startTime_usec,endTime_usec\n12,0,9\n", "outside 1 to 11")],
 )
 def test_a_label_file_that_says_nothing_clear(gesture, text, said):
     (gesture / "DvsGesture" / "user01_led_labels.csv").write_text(text)
@@ -94,7 +94,7 @@ def test_cifar10dvs_lies_on_its_side_as_in_the_papers(tmp_path, encode, caplog):
         for i in range(2):
             (tmp_path / "cifar10dvs" / name / f"{i}.aedat").write_bytes(encode["aedat2"](events))
     sets = load_events("cifar10dvs", root=tmp_path, validation=0, test=0.5, download=False)
-    assert "recordings of cifar10dvs are turned as the papers have them" in caplog.text
+    assert "x and y are swapped in recordings of cifar10dvs" in caplog.text
     recording = sets.test[0][0]
     assert [tuple(row) for row in np.stack(recording.events(), 1).tolist()] == [(t, y, x, p) for t, x, y, p in events]
     preprocess = sets.preprocess(SETTINGS, image_size=128, time_steps=1)
@@ -212,7 +212,7 @@ def test_formats_may_be_mixed_and_other_files_are_counted(make_folder, caplog):
     (folder / "train" / "right" / "b.foo").write_bytes(b"none")
     sets = load_events(str(folder), validation=0)
     assert len(sets.train) == 16
-    assert f"{folder / 'train'}: left out 3 file(s) that are no recordings, 2 .foo, 1 .txt; the first is" in caplog.text
+    assert f"{folder / 'train'}: skipped 3 file(s) that are not recordings, 2 .foo, 1 .txt; the first is" in caplog.text
     assert str(folder / "train" / "left" / "notes.txt") in caplog.text
     loaded = sets.prepared(sets.train, sets.preprocess(SETTINGS, image_size=8, time_steps=2), {})
     assert loaded[0][0].shape == (2, 2, 8, 8)
@@ -268,7 +268,7 @@ def test_a_class_without_recordings_is_told_what_it_holds(make_folder):
     folder = make_folder(parts={"train": 2, "test": 1})
     for file in (folder / "train" / "right").iterdir():
         file.rename(file.with_suffix(".foo"))
-    with pytest.raises(FileNotFoundError, match=r"right holds no recording \(.*\), but 2 \.foo; add some"):
+    with pytest.raises(FileNotFoundError, match=r"right holds no recording \(.*\), but 2 \.foo: add some"):
         load_events(str(folder))
 
 
@@ -277,7 +277,7 @@ def test_the_sensor_is_looked_for_and_told(make_folder, caplog, tmp_path):
     (folder / "train" / "left" / "000.bin").write_bytes(b"broken")
     for workers in (0, 1):
         assert load_events(str(folder), workers=workers).sensor == (8, 10)
-        assert f"all recordings of {folder} fit 8 x 10 pixels: data.sensor [8, 10]" in caplog.text
+        assert f"all recordings of {folder} fit 8 x 10 pixels: set data.sensor to [8, 10]" in caplog.text
         caplog.clear()
     assert load_events(str(folder), sensor=(9, 12)).sensor == (9, 12) and not caplog.text
 
@@ -289,14 +289,14 @@ def test_names_of_both_kinds_are_suggested():
 
 
 def test_wrong_layouts(make_folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match="is no folder and no known set; known are cifar10dvs"):
+    with pytest.raises(FileNotFoundError, match="is neither a folder nor a known set: known sets are cifar10dvs"):
         load_events(str(tmp_path / "nowhere"))
     folder = make_folder()
     (folder / "train" / "top").mkdir()
     with pytest.raises(FileNotFoundError, match=r"top holds no recording \(\.bin \.aedat"):
         load_events(str(folder))
     (folder / "train" / "top" / "0.bin").write_bytes(b"12345")
-    with pytest.raises(ValueError, match="other classes than the training part: top is in one only"):
+    with pytest.raises(ValueError, match="other classes than the training split: only one of them has top"):
         load_events(str(folder))
     with pytest.raises(ValueError, match="validation 1 is not in 0 <= validation < 1"):
         load_events(str(folder), validation=1)
@@ -352,7 +352,7 @@ def test_frames_of_another_number_are_refused(prepared, changes):
 
 def test_frames_that_are_not_what_the_name_says(prepared):
     np.savez(prepared / "train" / "0" / "0.npz", frames=np.zeros((5, 2, 6, 6)))
-    with pytest.raises(ValueError, match=r"holds frames \[5, 2, 6, 6\], where .* says \[3, 2, H, W\]"):
+    with pytest.raises(ValueError, match=r"holds frames \[5, 2, 6, 6\], but .* means \[3, 2, H, W\]"):
         load_events(str(prepared))
 
 
@@ -361,7 +361,7 @@ def test_every_file_of_frames_is_looked_at(prepared, shape):
     np.savez_compressed(prepared / "train" / "1" / "2.npz", frames=np.zeros(shape, np.uint8))
     sets = load_events(str(prepared), validation=0)
     preprocess = sets.preprocess(SETTINGS, image_size=6, time_steps=3)
-    said = rf"train/1/2\.npz holds frames \[{', '.join(map(str, shape))}\] of uint8, where others have \[3, 2, 6, 6\]"
+    said = rf"train/1/2\.npz holds frames \[{', '.join(map(str, shape))}\] of uint8, but others have \[3, 2, 6, 6\]"
     with pytest.raises(ValueError, match=f"{said}; 1 of 8 recordings are broken"):
         sets.prepared(sets.train, preprocess, {})
     assert len(sets.prepared(sets.train, preprocess, {"skip_broken": True})) == 7
@@ -375,19 +375,21 @@ def test_frames_that_are_not_finite_are_named(prepared, wrong):
     sets = load_events(str(prepared), validation=0)
     preprocess = sets.preprocess(SETTINGS, image_size=6, time_steps=3)
     clips = sets.prepared(sets.train, preprocess, {})
-    with pytest.raises(ValueError, match=r"train/1/2\.npz holds 2 values that are not finite: make it again"):
+    with pytest.raises(ValueError, match=r"train/1/2\.npz holds 2 values that are not finite: create it again"):
         clips[6]
     assert len(sets.prepared(sets.train, preprocess, {"skip_broken": True})) == 7
 
 
 def test_frames_of_one_duration_are_refused(prepared):
     folder = prepared.rename(prepared.with_name("duration_50000"))
-    with pytest.raises(ValueError, match=r"duration_50000 holds frames of one duration, .*frames_number_<T>_split_by_"):
+    with pytest.raises(
+        ValueError, match=r"duration_50000 holds frames of fixed duration, .*frames_number_<T>_split_by_"
+    ):
         kind_of(folder)
 
 
 def test_frames_are_not_cut_into_windows(prepared):
-    with pytest.raises(ValueError, match="holds frames, which are cut already: leave out the window"):
+    with pytest.raises(ValueError, match="holds frames, which a window cannot cut: leave it out"):
         load_events(str(prepared), validation=0, window=Window(10, 10))
 
 
@@ -419,5 +421,5 @@ def test_the_third_channel_is_the_sum(make_folder):
 
 def test_mean_and_std_are_of_images(make_folder):
     sets = load_events(str(make_folder()), validation=0)
-    with pytest.raises(ValueError, match=r"data\.mean is for images"):
+    with pytest.raises(ValueError, match=r"data\.mean applies to images"):
         sets.preprocess({**SETTINGS, "mean": [0.5, 0.5]}, image_size=16, time_steps=2)

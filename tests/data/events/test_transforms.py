@@ -156,8 +156,8 @@ def test_a_sample_is_a_function_of_seed_epoch_and_index(clip):
         ({"clip_ops": {"roll": -5}}, "clip_ops.roll -5 is below 0"),
         ({"clip_ops": {"roll": 5}, "clip_ops_drawn": 2}, "clip_ops_drawn 2 is not between 1 and the 1 of clip_ops"),
         ({"hflip": 1.5}, "hflip 1.5 is not a probability"),
-        ({"channels": 1}, "data.channels 1 is neither 2"),
-        ({"interpolation": "box"}, "data.interpolation 'box' is none of"),
+        ({"channels": 1}, "data.channels must be 2, the polarities, or 3, with their sum, not 1"),
+        ({"interpolation": "box"}, "data.interpolation must be nearest, bilinear or bicubic, not 'box'"),
     ],
 )
 def test_settings_that_mean_nothing(settings, said):

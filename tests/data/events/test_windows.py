@@ -78,7 +78,7 @@ def test_all_windows_of_a_recording_are_in_one_split(long_recordings, window, ca
     assert [len(split) for split in paths] == [12, 4, 4]
     assert not (paths[0] & paths[1] or paths[0] & paths[2] or paths[1] & paths[2])
     assert len(sets.train) > 5 * 12
-    assert f"are cut into samples: 12 into {len(sets.train)} to train on, 4 into" in caplog.text
+    assert f"are cut into samples: 12 into {len(sets.train)} for training, 4 into" in caplog.text
     labels = [sets.train[i][1] for i in range(len(sets.train))]
     assert all(label == ("ab".index(sets.train[i][0].path.split("/")[-2])) for i, label in enumerate(labels))
 
@@ -117,7 +117,7 @@ def test_settings(long_recordings):
         0.5,
     ]
     assert len(load_sets({**settings, "window_events": (100, 100)}, seed=0).test) == 2 * 6
-    with pytest.raises(ValueError, match=r"data\.window and data\.window_events both cut recordings: leave one out"):
+    with pytest.raises(ValueError, match=r"data\.window and data\.window_events exclude each other: leave one out"):
         window_of({"window": (1, 1), "window_events": (1, 1)})
     for wrong in ({"window": (0, 1)}, {"window": (1, -1)}, {"window_events": (10, 0)}):
         with pytest.raises(ValueError, match=r"data\.window\w* \[.*\] is not \[length, stride\], both above 0"):
