@@ -63,7 +63,7 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
             raise FileNotFoundError(f"{path} is a folder without {WEIGHTS}: give a finished run or a weight file")
         path = path / WEIGHTS
     if not path.is_file():
-        known = f", or one of {', '.join(shipped())}, which come along" if shipped() else ""
+        known = f", or a name with weights of its own: {', '.join(shipped())}" if shipped() else ""
         raise FileNotFoundError(f"there is no checkpoint {path}: give a run folder or a weight file{known}")
     try:
         checkpoint = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)

@@ -85,7 +85,7 @@ def export(
     if missing := [package for package in _NEEDS[to] if importlib.util.find_spec(package) is None]:
         extra = "openvino" if to == "openvino" else "onnx"
         raise ImportError(f"export to {to} needs {missing[0]}: pip install 'spikeformers[{extra}]'")
-    check_output("the folder to export to", folder, folder=True)
+    check_output("--out (in Python: folder)", folder, folder=True)
     if not isinstance(model, SpikingTransformer):
         checkpoint = model if isinstance(model, Checkpoint) else read_checkpoint(model)
         settings = settings or checkpoint.settings

@@ -46,7 +46,8 @@ class Predictor:
     ):
         if isinstance(checkpoint, str | Path) and is_exported(checkpoint):
             if weights is not None or overrides:
-                raise ValueError(f"{checkpoint} runs as it was exported: leave out {', '.join(overrides) or 'weights'}")
+                options = ", ".join(overrides) or "weights (--engine)"
+                raise ValueError(f"{checkpoint} runs as it was exported: leave out {options}")
             self.run: Any = OnnxModel(checkpoint, threads or free_threads())
         else:
             from spikeformers.deploy.torch_model import TorchModel

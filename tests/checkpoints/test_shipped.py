@@ -59,7 +59,7 @@ def test_names_without_weights_say_so(own):
         "which has some"
     )
     with pytest.raises(
-        FileNotFoundError, match=r"^there is no checkpoint nowhere: .* or one of tiny_evening, which come along$"
+        FileNotFoundError, match=r"^there is no checkpoint nowhere: .* or a name with weights of its own: tiny_evening$"
     ):
         read_checkpoint("nowhere")
 
