@@ -1,5 +1,6 @@
 """From PIL images to tensors."""
 
+import inspect
 import math
 import random
 
@@ -18,6 +19,7 @@ from spikeformers.training.recipe_file import find_recipe, list_recipes
 
 RGB = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
 GREY = {"mean": (0.2860,), "std": (0.3530,)}
+TRAIN_ARGUMENTS = {*inspect.signature(train_transform).parameters}
 SPIKFORMER = {  # the published CIFAR recipe
     "rand_augment": "rand-m9-n1-mstd0.4-inc1",
     "rand_augment_ops": ("Equalize", "Rotate", "ShearX", "TranslateXRel", "TranslateYRel"),
@@ -152,6 +154,25 @@ def test_every_operation_works_at_every_strength_that_may_be_drawn(config, mode)
             op.op.magnitude = strength
             made = op(picture(mode, 16, 16))
             assert (made.mode, made.size) == (mode, (16, 16)), op.name
+
+
+def whole_augmentations():
+    """Each different `augment:` of the recipes that come along, with the recipe that it was found in."""
+    found = {}
+    for name in list_recipes():
+        augment = yaml.safe_load(find_recipe(name).read_text()).get("augment", {})
+        arguments = {key: value for key, value in augment.items() if key in TRAIN_ARGUMENTS}
+        found.setdefault(str(sorted(arguments.items())), (name, arguments))
+    return [pytest.param(arguments, id=name) for name, arguments in found.values()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("augment", whole_augmentations())
+def test_a_recipes_whole_augmentation_over_20_000_images(augment):
+    transform = train_transform(image_size=16, **RGB, **augment)
+    for seed in range(20_000):
+        x = seeded(transform, picture("RGB", 20, 18), seed)
+        assert x.shape == (3, 16, 16) and x.isfinite().all(), seed
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
