@@ -328,7 +328,7 @@ def test_settings_of_a_run_are_a_recipe(trained, tmp_path):
         (["train", "--epochs", "3"], "name a recipe before --epochs"),
         (["train", "digits", "--epoch", "3"], "there is no setting 'epoch': did you mean epochs"),
         (["train", "digits", "--epochs"], "--epochs has no value"),
-        (["train", "digits", "--epochs", "many"], "epochs is 'many', where int belongs"),
+        (["train", "digits", "--epochs", "many"], "epochs must be int, not 'many'"),
         (["train", "digits", "again"], "the word 'again' belongs to no field"),
         (["train", "digits", "--model", "spikformer_8_51"], "there is no model 'spikformer_8_51'"),
         (["train", "digits", "--model.dim", "-24"], "dim -24 is below 1"),

@@ -404,7 +404,7 @@ def test_a_null_is_nothing_said(tmp_path, model):
     with pytest.raises(ValueError, match="has no preprocessing settings"):
         Predictor(path)
     save_file(model.state_dict(), path, {"spikeformers": json.dumps({**told, "recipe": {"data": None}})})
-    with pytest.raises(ValueError, match=r"recipe.data is None, where a mapping belongs"):
+    with pytest.raises(ValueError, match=r"recipe.data must be a mapping, not None"):
         read_checkpoint(path)
 
 
