@@ -276,7 +276,9 @@ def test_predict_on_a_folder(trained, tmp_path):
     assert json.loads(ran.out) == json.loads(by_name.out)
     assert ran.err.startswith("skipped 1 of ")
     (tmp_path / "0.png").unlink()
-    assert refused(spikeformers("predict", trained.run, tmp_path)).startswith(f"{tmp_path} holds no image (.jpg ")
+    assert refused(spikeformers("predict", trained.run, tmp_path)).startswith(
+        f"{tmp_path} holds no image that the model reads (.jpg "
+    )
 
 
 def test_train_and_eval_past_an_image_that_is_none(trained, images, tmp_path, caplog):

@@ -209,7 +209,9 @@ def test_a_checkpoint_that_does_not_say_how_it_sees_is_refused(make_checkpoint):
     for changes in ({"without": "preprocess"}, {"preprocess": {"image_size": 16}}):
         with pytest.raises(ValueError, match=r"weights\.safetensors has no preprocessing settings"):
             Predictor(make_checkpoint(**changes))
-    with pytest.raises(ValueError, match=r"weights\.safetensors is damaged: its setting preprocess is 'as usual'"):
+    with pytest.raises(
+        ValueError, match=r"weights\.safetensors is damaged: its setting preprocess must be a mapping, not 'as usual'"
+    ):
         Predictor(make_checkpoint(preprocess="as usual"))
 
 

@@ -201,7 +201,10 @@ REFUSED = {
         lambda: SpikeProduct(WEIGHT)(SPIKES[..., :2], 2),
         "map of 5 x 2 is smaller than the kernel",
     ),
-    "another residual": (lambda: SpikeProduct(WEIGHT)(SPIKES, 2, None, torch.zeros(4, 6, 3, 4)), "the residual must be of shape"),
+    "another residual": (
+        lambda: SpikeProduct(WEIGHT)(SPIKES, 2, None, torch.zeros(4, 6, 3, 4)),
+        "the residual must be",
+    ),
     "another bias": (lambda: SpikeProduct(WEIGHT, torch.zeros(5)), r"the bias must be of shape \[6\], not \[5\]"),
     "groups that do not divide": (lambda: SpikeProduct(WEIGHT, groups=4), "in 4 groups is not"),
     "a flat weight": (lambda: SpikeProduct(WEIGHT[..., 0]), r"a weight of \[6, 8, 3\]"),
