@@ -155,6 +155,8 @@ def _as_onnx(program: torch.export.ExportedProgram, folder: Path, text: str) -> 
     made = torch.onnx.export(program, input_names=["x"], output_names=["logits"], dynamo=True, verbose=False)
     if made is None:
         raise ValueError("torch.onnx.export gave no program: take --to torch")
+    for node in made.model.graph.all_nodes():  # stack traces: most of a small file, and paths of this machine
+        node.metadata_props.clear()
     made.model.metadata_props[METADATA] = text
     made.save(path)
     model = OnnxModel(path, threads=torch.get_num_threads())
