@@ -9,10 +9,22 @@ if TYPE_CHECKING:
     from spikeformers.deploy.exporting import export
     from spikeformers.deploy.predict import Predictor
     from spikeformers.deploy.quantizing import quantize
+    from spikeformers.deploy.serving import Limits, application
     from spikeformers.deploy.unrolling import unroll
     from spikeformers.models.folding import fold
 
-__all__ = ["Predictor", "SpikeEngine", "export", "fold", "load_engine", "quantize", "spike_engine", "unroll"]
+__all__ = [
+    "Limits",
+    "Predictor",
+    "SpikeEngine",
+    "application",
+    "export",
+    "fold",
+    "load_engine",
+    "quantize",
+    "spike_engine",
+    "unroll",
+]
 
 __getattr__ = lazy_names(
     __name__,
@@ -22,6 +34,7 @@ __getattr__ = lazy_names(
         "fold": ".models.folding",
         "quantize": "quantizing",
         "unroll": "unrolling",
+        **dict.fromkeys(("Limits", "application"), "serving"),
         **dict.fromkeys(("SpikeEngine", "load_engine", "spike_engine"), "engine"),
     },
 )

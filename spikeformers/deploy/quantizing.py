@@ -121,7 +121,7 @@ def _check(found: Quantized) -> None:
         )
 
 
-def _compared(before: OnnxModel, after: OnnxModel, inputs: Any, labels: Any) -> Quantized:
+def _compared(before: Any, after: Any, inputs: Any, labels: Any) -> Quantized:
     from spikeformers.deploy.exporting import _seconds
 
     on = "inputs" if inputs is not None else "images of noise"
@@ -132,12 +132,21 @@ def _compared(before: OnnxModel, after: OnnxModel, inputs: Any, labels: Any) -> 
     axis = 1 if inputs.ndim == 5 else 0
     batches = np.array_split(inputs, math.ceil(inputs.shape[axis] / _TOGETHER), axis)
     first, then = (np.concatenate([run(batch) for batch in batches]).argmax(-1) for run in (before, after))
-    right = None if labels is None else [float((said == np.asarray(labels)).mean()) for said in (then, first)]
     one: Any = inputs[:, :1] if axis else inputs[:1]
     return Quantized(
-        after.path, float((first == then).mean()), *(right or (None, None)), len(first), _seconds(after, one),
-        _seconds(before, one), after.path.stat().st_size, before.path.stat().st_size, 0, 0, on,
-    )  # fmt: skip
+        path=after.path,
+        agreement=float((first == then).mean()),
+        accuracy=None if labels is None else float((then == np.asarray(labels)).mean()),
+        accuracy_before=None if labels is None else float((first == np.asarray(labels)).mean()),
+        images=len(first),
+        seconds=_seconds(after, one),
+        seconds_before=_seconds(before, one),
+        bytes=after.path.stat().st_size,
+        bytes_before=before.path.stat().st_size,
+        integers=0,
+        products=0,
+        on=on,
+    )
 
 
 def _write(before: Path, after: Path) -> tuple[int, int]:
