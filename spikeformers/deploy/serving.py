@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import numpy as np
 from PIL import Image
 
+from spikeformers import __version__
 from spikeformers.data.image_file import read_image
 from spikeformers.deploy.predict import Predictor
 
@@ -74,7 +75,7 @@ def application(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
         The application.
     """
     limits = limits or Limits()
-    app = FastAPI(title="spikeformers", docs_url=None, redoc_url=None)
+    app = FastAPI(title="spikeformers", version=__version__, docs_url=None, redoc_url=None)
     batches = Batches(lambda samples: predictor.classify(samples, top=len(predictor.classes)), limits)
     reading = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "reading")  # decoded images are large: few at a time
     of_recordings = "frames_by" in predictor.preprocess
