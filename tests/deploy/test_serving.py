@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -118,7 +119,7 @@ def noise(kind="PNG"):
         (post(picture(), "/predict?top=many"), 400, "top 'many' is no whole number"),
         (("POST", "/predict", {"files": {"file": picture()}}), 415, "the body is a form: send the file itself"),
         (("GET", "/predict", {}), 405, "/predict takes no GET: POST /predict, GET /health and GET /metrics exist"),
-        (("GET", "/docs/%0Ano", {}), 404, "there is no /docs/ no: send files to POST /predict"),
+        (("GET", "/docs", {}), 404, "there is no /docs: send files to POST /predict"),
     ],
     ids=range(13),
 )  # fmt: skip
@@ -276,3 +277,20 @@ def test_without_the_extra(of_images, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "spikeformers.deploy.serving")
     with pytest.raises(ImportError, match=r"a server needs fastapi: pip install 'spikeformers\[serve\]'"):
         __import__("spikeformers.deploy.serving")
+
+
+def test_the_tutorials_script_answers_as_predict_does(tmp_path):
+    """With shapes and a crop that a careless script would get wrong."""
+    how = {**IMAGES, "interpolation": "bicubic", "crop_pct": 0.7}
+    file = model_file(tmp_path / "model.onnx", how, ["batch", 3, 8, 8], 0)
+    draw = np.random.default_rng(0)
+    images = [tmp_path / f"{side}.png" for side in (8, 9, 30, 71)]
+    for image in images:
+        pixels = draw.integers(0, 256, (33, int(image.stem), 3), np.uint8)
+        Image.fromarray(pixels).save(image)
+    script = Path(__file__).parents[2] / "docs" / "tutorials" / "classify.py"
+    assert len(script.read_text().splitlines()) <= 22
+    run = subprocess.run([sys.executable, script, file, *images], capture_output=True, text=True, check=True)
+    said = [line.rpartition(" ")[2] for line in run.stdout.splitlines()]
+    assert said == [top[0][0] for top in Predictor(file)(images, top=1)]
+    assert len({*said}) > 1
