@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import sys
 from typing import Any
 
 from spikeformers.cli._terminal import engine_weights, make_parser, say
@@ -50,7 +51,7 @@ def run(words: list[str]) -> None:
     limits = Limits(asked.max_mb, asked.max_mp, seconds=asked.timeout, batch=asked.batch)
     listening = _listen(asked.host, asked.port)
     for ending in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again once it has stopped
-        signal.signal(ending, lambda *_: None)
+        signal.signal(ending, lambda *_: sys.exit(0))
     host, port = listening.getsockname()[:2]
     place = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     if not host.startswith("127.") and host != "::1":

@@ -7,8 +7,9 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +32,7 @@ except ImportError:
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF", "AVIF")  # Pillow has others that run other programs
 RECORDINGS = (".bin", ".aedat", ".npy", ".npz", ".dat", ".es", ".txt", ".csv")  # those that size bounds in memory
+_BODIES = 32  # of the largest that the server holds at a time
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # bounds of the histogram of times
 
 
@@ -39,7 +41,7 @@ class Limits:
     """What a server takes.
 
     Attributes:
-        megabytes: of a request's body; what an `.npz` unpacks to may be 8 times as much.
+        megabytes: of a request's body; an `.npz` may unpack to 8 times as much, and all bodies held may have 32 times.
         megapixels: of an image.
         windows: of a recording, for a model that answers by windows in time.
         seconds: for a request, from its first byte to the answer.
@@ -77,6 +79,7 @@ def application(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
     limits = limits or Limits()
     app = FastAPI(title="spikeformers", version=__version__, docs_url=None, redoc_url=None)
     batches = Batches(lambda samples: predictor.classify(samples, top=len(predictor.classes)), limits)
+    bodies = Bodies(limits)
     reading = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "reading")  # decoded images are large: few at a time
     of_recordings = "frames_by" in predictor.preprocess
     answered: Counter[int] = Counter()
@@ -84,17 +87,20 @@ def application(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
 
     @app.post("/predict")
     async def predict(request: Request, top: Annotated[int, Query(ge=1)] = 5, name: str = "") -> JSONResponse:
-        begun = time.perf_counter()
+        begun, arrived = time.perf_counter(), False
+        read = _read_recording if of_recordings else _read_image
         try:
             async with asyncio.timeout(limits.seconds):
-                body = await _body(request, limits)
-                read = _read_recording if of_recordings else _read_image
-                loop = asyncio.get_running_loop()
-                sample = await loop.run_in_executor(reading, read, predictor, body, name, limits)
+                async with bodies.of(request) as body:
+                    arrived = True
+                    loop = asyncio.get_running_loop()
+                    sample = await loop.run_in_executor(reading, read, predictor, body, name, limits)
                 said = await batches(sample)
         except TimeoutError:
-            line = f"no answer within {limits.seconds:g} s: send it again later, or start the server with --timeout"
-            raise HTTPException(503, line, {"Retry-After": "1"}) from None
+            late = f"no answer within {limits.seconds:g} s: send it again later"
+            slow = f"the body did not arrive within {limits.seconds:g} s: send it faster"
+            line = f"{late if arrived else slow}, or start the server with a longer --timeout"
+            raise HTTPException(503 if arrived else 408, line, {"Retry-After": "1"} if arrived else None) from None
         times[0] += (spent := time.perf_counter() - begun)
         times[-1] += 1
         for i, bound in enumerate(_SECONDS):
@@ -189,28 +195,41 @@ class Batches:
                     future.set_result(answer)
 
 
-async def _body(request: Request, limits: Limits) -> bytes:
-    if request.headers.get("content-type", "").startswith("multipart/"):
-        line = "the body is a form: send the file itself, as in curl --data-binary @FILE in place of curl -F"
-        raise HTTPException(415, line)
-    most = int(limits.megabytes * 1e6)
-    too_much = HTTPException(
-        413, f"the body has more than {limits.megabytes:g} MB: send a smaller file, or start the server with --max-mb"
-    )
-    stated = request.headers.get("content-length", "")
-    if stated.isdecimal() and int(stated) > most:
-        raise too_much
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > most:
+class Bodies:
+    """Reads bodies of requests within limits, for each and for all that are held at a time."""
+
+    def __init__(self, limits: Limits):
+        self.limits, self.held = limits, 0
+
+    @asynccontextmanager
+    async def of(self, request: Request) -> AsyncIterator[bytearray]:
+        """The body of a request. Raises HTTPException if it is a form, empty or too large."""
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            line = "the body is a form: send the file itself, as in curl --data-binary @FILE in place of curl -F"
+            raise HTTPException(415, line)
+        most, stated = int(self.limits.megabytes * 1e6), request.headers.get("content-length", "")
+        line = f"the body has more than {self.limits.megabytes:g} MB: send a smaller file, or start the server with"
+        too_much = HTTPException(413, f"{line} --max-mb")
+        if stated.isdecimal() and int(stated) > most:
             raise too_much
-    if not body:
-        raise HTTPException(400, "the body is empty: send a file, as in curl --data-binary @FILE")
-    return bytes(body)
+        body = bytearray()
+        try:
+            async for part in request.stream():
+                body += part
+                self.held += len(part)
+                if len(body) > most:
+                    raise too_much
+                if self.held > _BODIES * most:
+                    line = f"the server holds {self.held / 1e6:.0f} MB of other requests: send it again later"
+                    raise HTTPException(503, line, {"Retry-After": "1"})
+            if not body:
+                raise HTTPException(400, "the body is empty: send a file, as in curl --data-binary @FILE")
+            yield body
+        finally:
+            self.held -= len(body)
 
 
-def _read_image(predictor: Predictor, body: bytes, name: str, limits: Limits) -> list[np.ndarray]:
+def _read_image(predictor: Predictor, body: bytearray, name: str, limits: Limits) -> list[np.ndarray]:
     try:
         with Image.open(io.BytesIO(body), formats=FORMATS) as opened:
             if opened.width * opened.height > limits.megapixels * 1e6:
@@ -231,7 +250,7 @@ def _read_image(predictor: Predictor, body: bytes, name: str, limits: Limits) ->
         raise HTTPException(400, f"the body cannot be read as an image: send one of {known}") from error
 
 
-def _read_recording(predictor: Predictor, body: bytes, name: str, limits: Limits) -> list[np.ndarray]:
+def _read_recording(predictor: Predictor, body: bytearray, name: str, limits: Limits) -> list[np.ndarray]:
     ending = Path(name).suffix.lower()
     if ending not in RECORDINGS:
         given = f"the name {name[:80]!r} ends" if name else "the recording has no name, which ends"

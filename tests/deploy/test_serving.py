@@ -20,7 +20,7 @@ from PIL import Image
 from tiny_recordings import EVENTS, atis_bin
 
 from spikeformers.cli import main
-from spikeformers.deploy import Limits, Predictor, application
+from spikeformers.deploy import Limits, Predictor, application, serving
 from spikeformers.deploy.onnx_model import METADATA
 from spikeformers.deploy.serving import Batches
 
@@ -213,15 +213,34 @@ def test_batches():
     assert isinstance(bad, ValueError)
 
 
-def test_a_request_that_takes_too_long(of_images):
+def test_a_request_that_takes_too_long(of_images, monkeypatch):
     async def slow():
         yield picture()[:50]
         await asyncio.sleep(0.3)
         yield picture()[50:]
 
     (answer,) = ask(of_images, ("POST", "/predict", {"content": slow()}), limits=Limits(seconds=0.1))
-    assert answer.status_code == 503
-    assert answer.json()["error"].startswith("no answer within 0.1 s: send it again later")
+    assert answer.status_code == 408
+    assert answer.json()["error"].startswith("the body did not arrive within 0.1 s: send it faster, or")
+    classify = Predictor.classify
+
+    def slowly(self, samples, top):
+        time.sleep(0.3)
+        return classify(self, samples, top=top)
+
+    monkeypatch.setattr(Predictor, "classify", slowly)
+    (answer,) = ask(of_images, post(picture()), limits=Limits(seconds=0.1))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["error"].startswith("no answer within 0.1 s: send it again later, or start")
+
+
+def test_the_memory_of_waiting_bodies_is_bounded(of_images, monkeypatch):
+    monkeypatch.setattr(serving, "_BODIES", 3)
+    answers = ask(of_images, *[post(noise()[:1500]) for _ in range(8)], limits=Limits(megabytes=0.002))
+    assert {answer.status_code for answer in answers} == {400, 503}
+    assert "MB of other requests: send it again later" in max(answer.json()["error"] for answer in answers)
+    (later,) = ask(of_images, post(picture()), limits=Limits(megabytes=0.002))
+    assert later.status_code == 200
 
 
 def test_the_models_fault_is_no_traceback(of_images, monkeypatch):
