@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from spikeformers.checkpoints.read import Checkpoint
     from spikeformers.models import SpikingTransformer
 
-FILE = "model-int8.onnx"
 _MOST_LEVELS = 128  # two products of 127 and 127 fit int16, where processors without VNNI add them up
 _LEAST_AGREEMENT = 0.9  # of classes
 _MOST_LOST = 0.005  # of accuracy, beyond chance
@@ -95,12 +94,12 @@ def quantize(
             from spikeformers.deploy.exporting import export
 
             before = export(model, unfinished, "onnx", inputs=inputs, settings=settings).path
-        made = Path(unfinished) / FILE
+        made = Path(unfinished) / f"{before.stem}-int8.onnx"
         integers, products = _write(before, made)
         found = _compared(OnnxModel(before), OnnxModel(made), inputs, labels)
-        found = dataclasses.replace(found, path=folder / FILE, integers=integers, products=products)
+        found = dataclasses.replace(found, path=folder / made.name, integers=integers, products=products)
         _check(found)
-        with atomic_path(folder / FILE) as path:
+        with atomic_path(folder / made.name) as path:
             made.replace(path)
     return found
 
