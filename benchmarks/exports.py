@@ -3,7 +3,7 @@
 python benchmarks/exports.py [NAME ...]
 
 Each family is exported at its smallest size for still images, or the sizes NAME, with weights as drawn and norms set by
-noise, so that neurons fire. A cell has the share of 32 inputs that get the model's class, the largest difference of
+noise, so that neurons fire. A cell has the share of 16 inputs that get the model's class, the largest difference of
 logits, CPU time of one input alone (ways in turns, the median of 7) and the file's size. Of int8 it has time and size:
 weights as drawn learnt no margins, and accuracy is measured by int8.py. OpenVINO reads the ONNX file, as export has it.
 The first column has the share of inputs that get the same class in float64: single spikes flip by rounding, and weights
@@ -27,7 +27,7 @@ from spikeformers.deploy.onnx_model import OnnxModel
 from spikeformers.evaluation.subject import set_norms
 from spikeformers.models import describe_family, describe_model, list_families
 
-INPUTS = 32
+INPUTS = 16
 PROGRAM = exporting._program
 
 

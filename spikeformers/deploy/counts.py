@@ -43,7 +43,8 @@ def ranges(nodes: Sequence[Any], constant: Callable[[str], np.ndarray | None]) -
 
     for node in nodes:
         made = _of_node(node, [of(name) for name in node.input])
-        found |= {name: made for name in node.output if made and name}
+        every = node.output if node.op_type == "Split" else node.output[:1]  # a pool's second are indices
+        found |= {name: made for name in every if made}
     return found
 
 
@@ -60,6 +61,8 @@ def _of_node(node: Any, inputs: list[Range | None]) -> Range | None:
         return None
     if kind in _MOVES:
         return x
+    if kind == "Cast":
+        return x if node.attribute[0].i in _FLOATS or x.unit == round(x.unit) > 0 else None
     if kind in _ROUNDS and math.isfinite(x.high - x.low):
         return Range(float(_ROUNDS[kind](x.low)), float(_ROUNDS[kind](x.high)), 1.0)
     if kind == "Pad":
@@ -115,8 +118,9 @@ def _is_multiple(x: float, unit: float) -> bool:
 
 _COMPARES = frozenset(("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "And", "Or", "Not", "Xor"))
 _JOINS = frozenset(("Concat", "Where", "Max", "Min"))
+_FLOATS = frozenset((1, 10, 11, 16))  # ONNX's numbers for float, float16, double and bfloat16
 _MOVES = frozenset((
-    "Cast", "Identity", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Expand", "Tile", "Slice", "Gather",
+    "Identity", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Expand", "Tile", "Slice", "Gather",
     "Split", "MaxPool", "ReduceMax", "ReduceMin", "DepthToSpace", "SpaceToDepth",
 ))  # fmt: skip
 _ROUNDS: dict[str, Callable[[float], float]] = {"Round": np.rint, "Floor": math.floor, "Ceil": math.ceil}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _MOST_LEVELS = 128  # two products of 127 and 127 fit int16, where processors without VNNI add them up
 _LEAST_AGREEMENT = 0.9  # of classes
 _MOST_LOST = 0.005  # of accuracy, beyond chance
-_TOGETHER = 64  # inputs in a batch
+_TOGETHER, _EXPORTED = 64, 256  # inputs in a batch, and those that the float32 file is checked on
 _SMALL = 1024  # weights: fewer stay float32 unless they meet counts
 
 
@@ -91,9 +91,15 @@ def quantize(
         if isinstance(model, str | Path) and is_exported(model):
             before = Path(model)
         else:
+            import torch
+
             from spikeformers.deploy.exporting import export
 
-            before = export(model, unfinished, "onnx", inputs=inputs, settings=settings).path
+            some = None if inputs is None else torch.as_tensor(inputs)
+            if some is not None:  # export runs them in one batch
+                axis = 1 if some.ndim == 5 else 0
+                some = some[(slice(None),) * axis + (slice(None, None, max(1, some.shape[axis] // _EXPORTED)),)]
+            before = export(model, unfinished, "onnx", inputs=some, settings=settings).path
         made = Path(unfinished) / f"{before.stem}-int8.onnx"
         integers, products = _write(before, made)
         found = _compared(OnnxModel(before), OnnxModel(made), inputs, labels)

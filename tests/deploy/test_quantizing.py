@@ -64,6 +64,10 @@ def answer(path, x):
         ([*SPIKES, ("Where", "fires three zero", "y")], Range(0, 3, 0)),  # numbers, whose unit nobody knows
         ([*SPIKES, ("Where", "fires s zero", "y")], Range(0, 1, 1)),
         ([*SPIKES, ("MaxPool", "s", "p", {"kernel_shape": [2, 2]}), ("Transpose", "p", "y")], Range(0, 1, 1)),
+        ([*SPIKES, ("MaxPool", "s", "p y", {"kernel_shape": [2, 2]})], None),  # places, not counts
+        ([*COUNTS, ("Cast", "s", "y", {"to": 7})], None),  # a quarter becomes 0
+        ([*COUNTS, ("Cast", "whole", "y", {"to": 7})], Range(0, 4, 1)),
+        ([*COUNTS, ("Split", "s", "a y", {"axis": 0})], Range(0, 1, 0.25)),
         ([*SPIKES, ("Add", "x s", "y")], None),  # a membrane
         ([*SPIKES, ("Mul", "s half", "t"), ("Add", "s t", "y")], Range(0, 1.5, 0)),
         ([("Clip", "x zero", "c"), ("Round", "c", "y")], None),  # without an upper bound
@@ -71,7 +75,7 @@ def answer(path, x):
 )
 def test_ranges(rows, expected):
     constants = {name: np.float32(n) for name, n in NUMBERS.items()}
-    assert ranges(nodes(*rows), constants.get).get(rows[-1][2]) == expected
+    assert ranges(nodes(*rows), constants.get).get(rows[-1][2].split()[-1]) == expected
 
 
 @pytest.mark.parametrize("spikes", [SPIKES, COUNTS, TERNARY], ids=["spikes", "counts", "ternary"])
