@@ -5,6 +5,7 @@ import io
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from PIL import Image
 from tiny_recordings import EVENTS, atis_bin
 
 from spikeformers.cli import main
+from spikeformers.cli.serve import _listen
 from spikeformers.deploy import Limits, Predictor, application, serving
 from spikeformers.deploy.onnx_model import METADATA
 from spikeformers.deploy.serving import Batches
@@ -269,6 +271,13 @@ def test_the_command_serves_without_torch_and_ends_cleanly(of_images, ending):
     finally:
         server.kill()
     assert (server.returncode, out.strip(), err) == (0, "set()", "")
+
+
+def test_answers_do_not_wait_for_more_to_send():
+    with _listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.parametrize(
