@@ -8,10 +8,23 @@ if TYPE_CHECKING:
     from spikeformers.deploy.engine import SpikeEngine, load_engine, spike_engine
     from spikeformers.deploy.exporting import export
     from spikeformers.deploy.predict import Predictor
+    from spikeformers.deploy.quantizing import quantize
+    from spikeformers.deploy.serving import Limits, application
     from spikeformers.deploy.unrolling import unroll
     from spikeformers.models.folding import fold
 
-__all__ = ["Predictor", "SpikeEngine", "export", "fold", "load_engine", "spike_engine", "unroll"]
+__all__ = [
+    "Limits",
+    "Predictor",
+    "SpikeEngine",
+    "application",
+    "export",
+    "fold",
+    "load_engine",
+    "quantize",
+    "spike_engine",
+    "unroll",
+]
 
 __getattr__ = lazy_names(
     __name__,
@@ -19,7 +32,9 @@ __getattr__ = lazy_names(
         "Predictor": "predict",  # without torch for an exported file
         "export": "exporting",
         "fold": ".models.folding",
+        "quantize": "quantizing",
         "unroll": "unrolling",
+        **dict.fromkeys(("Limits", "application"), "serving"),
         **dict.fromkeys(("SpikeEngine", "load_engine", "spike_engine"), "engine"),
     },
 )

@@ -62,8 +62,8 @@ def export(
         sf.deploy.export("runs/digits", "digits")             # digits/model.onnx
         sf.deploy.Predictor("digits/model.onnx")(["7.png"])   # without torch
 
-    Norms are folded into convolutions. Preprocessing, class names and the model's arguments go into the file's
-    metadata.
+    Norms are folded into convolutions, where that makes the model no larger. Preprocessing, class names and the model's
+    arguments go into the file's metadata.
 
     Args:
         model: A model, a run folder, a weight file or a `Checkpoint`.
@@ -90,7 +90,7 @@ def export(
         checkpoint = model if isinstance(model, Checkpoint) else read_checkpoint(model)
         settings = settings or checkpoint.settings
         model = build_from(checkpoint)
-    model = fold(model.cpu())
+    model = fold(model.cpu(), grow=False)
     on = "inputs"
     if inputs is None:
         inputs, on = _noise(model, settings or {}), "images of noise"
@@ -155,6 +155,8 @@ def _as_onnx(program: torch.export.ExportedProgram, folder: Path, text: str) -> 
     made = torch.onnx.export(program, input_names=["x"], output_names=["logits"], dynamo=True, verbose=False)
     if made is None:
         raise ValueError("torch.onnx.export gave no program: take --to torch")
+    for node in made.model.graph.all_nodes():  # stack traces: most of a small file, and paths of this machine
+        node.metadata_props.clear()
     made.model.metadata_props[METADATA] = text
     made.save(path)
     model = OnnxModel(path, threads=torch.get_num_threads())

@@ -11,7 +11,7 @@ from spikeformers.models.network import SpikingTransformer
 Model = TypeVar("Model", bound=nn.Module)
 
 
-def fold(model: Model) -> Model:
+def fold(model: Model, *, grow: bool = True) -> Model:
     """Copies a model for inference, with norms and chains of linear layers folded into single convolutions.
 
     Every part with a method `folded` is replaced by its result: `ConvNorm` merges the norm, by its running statistics,
@@ -20,6 +20,9 @@ def fold(model: Model) -> Model:
 
     Args:
         model: A model or any module. It is unchanged.
+        grow: Whether a chain also folds where one convolution has more weights, as that of a `RepConv` has: its
+            products then all read spikes. `sdt_v2_15m` has 33 in place of 15 million weights, and takes 1.3 times as
+            long on a CPU.
 
     Returns:
         The copy, in eval mode, without gradients. It has its own keys; its `config` has `folded`, so a saved copy
@@ -30,13 +33,19 @@ def fold(model: Model) -> Model:
         if folded.config.get("folded"):
             return folded
         folded.config = {**folded.config, "folded": True}
-    _fold_children(folded)
+    _fold_children(folded, grow)
     return folded
 
 
-def _fold_children(module: nn.Module) -> None:
+def _fold_children(module: nn.Module, grow: bool) -> None:
     for name, child in module.named_children():
-        if make := declared(child, "folded"):
-            setattr(module, name, make())
-        else:
-            _fold_children(child)
+        if declared(child, "folded") is None:
+            _fold_children(child, grow)
+            continue
+        made: nn.Module = copy.deepcopy(child).folded()  # pyright: ignore[reportCallIssue]
+        if grow or _weights(made) <= _weights(child):
+            setattr(module, name, made)
+
+
+def _weights(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())

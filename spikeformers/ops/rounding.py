@@ -12,13 +12,14 @@ def round_half_even(x: Tensor, top: int) -> Tensor:
     """`round(clamp(x, 0, top))`, ties to the even count; the derivative is 1 for `0 <= x <= top`, else 0."""
     fixed = x.detach()
     clamped = fixed.clamp(0, top)
-    return _straight_through(x, clamped.round(), clamped == fixed)
+    return _straight_through(x, clamped.round(), clamped == fixed) if torch.is_grad_enabled() else clamped.round()
 
 
 def round_half_up(x: Tensor, top: int) -> Tensor:
     """`floor(clamp(x, 0, top) + 1/2)`, ties upwards; the derivative is 1 for `0 < x < top`, else 0."""
     fixed = x.detach()
-    return _straight_through(x, (fixed.clamp(0, top) + 0.5).floor(), (fixed > 0) & (fixed < top))
+    rounded = (fixed.clamp(0, top) + 0.5).floor()
+    return _straight_through(x, rounded, (fixed > 0) & (fixed < top)) if torch.is_grad_enabled() else rounded
 
 
 class _StraightThrough(torch.autograd.Function):

@@ -57,6 +57,19 @@ def test_a_model_answers_as_before(name, numbers, lively):
     assert model(x).std() > 1e-3
 
 
+def test_what_would_grow_may_stay(lively):
+    x = torch.rand(2, 3, 8, 6, 6)
+    parts = nn.Sequential(ConvNorm(8, 8), RepConv(8, 8), RepLinear(8, 8))
+    lively(parts, x)
+    before = {key: value.clone() for key, value in parts.state_dict().items()}
+    folded = fold(parts, grow=False)
+    assert [type(part) for part in folded] == [ConvNorm, RepConv, ConvNorm]
+    assert torch.allclose(folded(x), parts(x), atol=1e-4)
+    assert torch.equal(folded[1](x), parts[1](x))
+    assert sum(p.numel() for p in folded.parameters()) < sum(p.numel() for p in fold(parts).parameters())
+    assert all(torch.equal(value, before[key]) for key, value in parts.state_dict().items())
+
+
 TINY = dict(dim=16, depth=1, num_heads=2, image_size=16, num_classes=10)
 
 

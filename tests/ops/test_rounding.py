@@ -39,3 +39,24 @@ def test_the_neurons_scale_counts_and_gradients(neuron):
 def test_a_neuron_that_never_fires():
     with pytest.raises(ValueError, match=r"max_count 0 is below 1: .*give 1 or more"):
         IntegerHalfUp(max_count=0)
+
+
+@pytest.mark.parametrize("rounds", [round_half_even, round_half_up])
+def test_without_a_gradient_nothing_but_the_rounding_runs(rounds):
+    x = torch.tensor(X).requires_grad_()
+    expected = rounds(x, 4)
+    with torch.no_grad():
+        assert torch.equal(rounds(x, 4), expected)
+        program = torch.export.export(_Rounds(rounds), (x,))
+    operations = [node.target for node in program.graph.nodes if node.op == "call_function"]
+    assert not {torch.ops.aten.where.ScalarOther, torch.ops.aten.sub.Tensor, torch.ops.aten.eq.Tensor} & {*operations}
+    assert torch.ops.aten.clamp.default in operations
+
+
+class _Rounds(torch.nn.Module):
+    def __init__(self, rounds):
+        super().__init__()
+        self.rounds = rounds
+
+    def forward(self, x):
+        return self.rounds(x, 4)

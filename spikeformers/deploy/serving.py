@@ -1,0 +1,309 @@
+"""A server of predictions: `POST /predict`, `GET /health`, `GET /metrics`."""
+
+import asyncio
+import io
+import os
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from PIL import Image
+
+from spikeformers import __version__
+from spikeformers.data.image_file import read_image
+from spikeformers.deploy.predict import Predictor
+
+try:
+    from fastapi import FastAPI, Query, Request
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import JSONResponse, PlainTextResponse
+    from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
+except ImportError:
+    raise ImportError("a server needs fastapi: pip install 'spikeformers[serve]'") from None
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF", "AVIF")  # Pillow has others that run other programs
+RECORDINGS = (".bin", ".aedat", ".npy", ".npz", ".dat", ".es", ".txt", ".csv")  # those that size bounds in memory
+_BODIES = 32  # of the largest that the server holds at a time
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)  # bounds of the histogram of times
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server takes.
+
+    Attributes:
+        megabytes: of a request's body; an `.npz` may unpack to 8 times as much, and all bodies held may have 32 times.
+        megapixels: of an image.
+        windows: of a recording, for a model that answers by windows in time.
+        seconds: for a request, from its first byte to the answer.
+        waiting: requests that may wait for the model; more are told to come back.
+        batch: requests that go through the model together.
+    """
+
+    megabytes: float = 16
+    megapixels: float = 25
+    windows: int = 64
+    seconds: float = 30
+    waiting: int = 256
+    batch: int = 32
+
+
+def application(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
+    """An ASGI application that answers with a model's predictions; `spikeformers serve` runs it.
+
+        predictor = sf.deploy.Predictor("digits/model.onnx")
+        uvicorn.run(sf.deploy.application(predictor))
+
+    `POST /predict` takes a file as the request's body: an image or, for a model of recordings, a recording, with
+    `?name=` for its format; `?top=` limits the classes. It answers
+    `{"top": [{"label": "7", "confidence": 0.98}, ...]}`. What arrives while the model is busy goes through it as one
+    batch. `GET /health` says what is served; `GET /metrics` has counts and times in Prometheus's text format. Every
+    refusal is a 4xx or 5xx with `{"error": "one line"}`.
+
+    Args:
+        predictor: The model, with its preprocessing and class names.
+        limits: Of requests; None takes the defaults of `Limits`.
+
+    Returns:
+        The application.
+    """
+    limits = limits or Limits()
+    app = FastAPI(title="spikeformers", version=__version__, docs_url=None, redoc_url=None)
+    batches = Batches(lambda samples: predictor.classify(samples, top=len(predictor.classes)), limits)
+    bodies = Bodies(limits)
+    reading = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "reading")  # decoded images are large: few at a time
+    of_recordings = "frames_by" in predictor.preprocess
+    answered: Counter[int] = Counter()
+    times: list[float] = [0.0, *[0] * len(_SECONDS), 0]  # the sum, a count for each bound, the number of all
+
+    @app.post("/predict")
+    async def predict(request: Request, top: Annotated[int, Query(ge=1)] = 5, name: str = "") -> JSONResponse:
+        begun, arrived = time.perf_counter(), False
+        read = _read_recording if of_recordings else _read_image
+        try:
+            async with asyncio.timeout(limits.seconds):
+                async with bodies.of(request) as body:
+                    arrived = True
+                    loop = asyncio.get_running_loop()
+                    sample = await loop.run_in_executor(reading, read, predictor, body, name, limits)
+                said = await batches(sample)
+        except TimeoutError:
+            late = f"no answer within {limits.seconds:g} s: send it again later"
+            slow = f"the body did not arrive within {limits.seconds:g} s: send it faster"
+            line = f"{late if arrived else slow}, or start the server with a longer --timeout"
+            raise HTTPException(503 if arrived else 408, line, {"Retry-After": "1"} if arrived else None) from None
+        times[0] += (spent := time.perf_counter() - begun)
+        times[-1] += 1
+        for i, bound in enumerate(_SECONDS):
+            times[i + 1] += spent <= bound
+        answered[200] += 1
+        return JSONResponse({"top": [{"label": label, "confidence": share} for label, share in said[:top]]})
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        takes = "recordings" if of_recordings else "images"
+        about = {"model": Path(predictor.run.path).name, "takes": takes, "classes": len(predictor.classes)}
+        return {"status": "ok", **about, "limits": vars(limits)}
+
+    @app.get("/metrics")
+    async def metrics() -> PlainTextResponse:
+        return PlainTextResponse(
+            _metrics(answered, times, batches), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
+
+    def refused(status: int, line: str, headers: Any = None) -> JSONResponse:
+        answered[status] += 1
+        return JSONResponse({"error": " ".join(line.split())}, status, headers)
+
+    @app.exception_handler(HTTPException)
+    async def known(request: Request, error: HTTPException) -> JSONResponse:
+        lines = {
+            404: f"there is no {request.url.path[:80]}: send files to POST /predict, or GET /health or /metrics",
+            405: f"{request.url.path} takes no {request.method}: POST /predict, GET /health and GET /metrics exist",
+        }
+        return refused(error.status_code, lines.get(error.status_code, str(error.detail)), error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        given = str(first.get("input"))[:40]
+        return refused(400, f"{first['loc'][-1]} {given!r} is no whole number of at least 1: give one, as in ?top=5")
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> JSONResponse:
+        return refused(400, "the body ended early: send all of it")
+
+    @app.exception_handler(Exception)
+    async def unknown(request: Request, error: Exception) -> JSONResponse:
+        return refused(500, "the server failed at this request, and its log says why: send another file")
+
+    return app
+
+
+class Batches:
+    """Runs what arrives while the model is busy as one batch.
+
+    Args:
+        run: From the samples of several requests to their answers.
+        limits: How many go together, and how many may wait.
+    """
+
+    def __init__(self, run: Callable[[list[Any]], list[Any]], limits: Limits):
+        self.run, self.limits = run, limits
+        self.waiting: list[tuple[Any, asyncio.Future[Any]]] = []
+        self.thread = ThreadPoolExecutor(1, "model")
+        self.task: asyncio.Task[None] | None = None
+        self.batches = self.samples = 0
+
+    async def __call__(self, sample: Any) -> Any:
+        if len(self.waiting) >= self.limits.waiting:
+            line = f"{self.limits.waiting} requests wait already: send it again later"
+            raise HTTPException(503, line, {"Retry-After": "1"})
+        future = asyncio.get_running_loop().create_future()
+        self.waiting.append((sample, future))
+        if self.task is None or self.task.done():
+            self.task = asyncio.create_task(self._work())
+        return await future
+
+    async def _work(self) -> None:
+        while self.waiting:
+            some, self.waiting = self.waiting[: self.limits.batch], self.waiting[self.limits.batch :]
+            some = [(sample, future) for sample, future in some if not future.done()]  # others were given up
+            if not some:
+                continue
+            samples = [sample for sample, _ in some]
+            try:
+                answers = await asyncio.get_running_loop().run_in_executor(self.thread, self.run, samples)
+            except Exception as error:
+                answers = [error] * len(some)
+            self.batches, self.samples = self.batches + 1, self.samples + len(some)
+            for (_, future), answer in zip(some, answers, strict=True):
+                if future.done():
+                    continue
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+
+
+class Bodies:
+    """Reads bodies of requests within limits, for each and for all that are held at a time."""
+
+    def __init__(self, limits: Limits):
+        self.limits, self.held = limits, 0
+
+    @asynccontextmanager
+    async def of(self, request: Request) -> AsyncIterator[bytearray]:
+        """The body of a request. Raises HTTPException if it is a form, empty or too large."""
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            line = "the body is a form: send the file itself, as in curl --data-binary @FILE in place of curl -F"
+            raise HTTPException(415, line)
+        most, stated = int(self.limits.megabytes * 1e6), request.headers.get("content-length", "")
+        line = f"the body has more than {self.limits.megabytes:g} MB: send a smaller file, or start the server with"
+        too_much = HTTPException(413, f"{line} --max-mb")
+        if stated.isdecimal() and int(stated) > most:
+            raise too_much
+        body = bytearray()
+        try:
+            async for part in request.stream():
+                body += part
+                self.held += len(part)
+                if len(body) > most:
+                    raise too_much
+                if self.held > _BODIES * most:
+                    line = f"the server holds {self.held / 1e6:.0f} MB of other requests: send it again later"
+                    raise HTTPException(503, line, {"Retry-After": "1"})
+            if not body:
+                raise HTTPException(400, "the body is empty: send a file, as in curl --data-binary @FILE")
+            yield body
+        finally:
+            self.held -= len(body)
+
+
+def _read_image(predictor: Predictor, body: bytearray, name: str, limits: Limits) -> list[np.ndarray]:
+    try:
+        with Image.open(io.BytesIO(body), formats=FORMATS) as opened:
+            if opened.width * opened.height > limits.megapixels * 1e6:
+                raise HTTPException(
+                    413,
+                    f"the image has {opened.width} x {opened.height} pixels, more than {limits.megapixels:g} million: "
+                    "send a smaller one, or start the server with --max-mp",
+                )
+            mode = "L" if predictor.run.in_channels == 1 else "RGB"
+            image = read_image(opened, "the image", mode, "send another file")
+        return predictor.read(image)
+    except HTTPException:
+        raise
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from error
+    except Exception as error:  # Pillow's decoders raise all kinds
+        known = ", ".join(FORMATS)
+        raise HTTPException(400, f"the body cannot be read as an image: send one of {known}") from error
+
+
+def _read_recording(predictor: Predictor, body: bytearray, name: str, limits: Limits) -> list[np.ndarray]:
+    ending = Path(name).suffix.lower()
+    if ending not in RECORDINGS:
+        given = f"the name {name[:80]!r} ends" if name else "the recording has no name, which ends"
+        raise HTTPException(400, f"{given} with none of {' '.join(RECORDINGS)}: give one, as in ?name=seven.bin")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"recording{ending}"
+        path.write_bytes(body)
+        try:
+            _check_recording(predictor, path, limits)
+            return predictor.read(path)
+        except (ValueError, ImportError) as error:
+            line = str(error).replace(str(path), "the recording")
+            raise HTTPException(400, f"{line}: send another file" if ":" not in line else line) from error
+
+
+def _check_recording(predictor: Predictor, path: Path, limits: Limits) -> None:
+    """Refuses what a small file would unpack to, or be cut into, without end."""
+    if path.suffix == ".npz":
+        try:
+            with zipfile.ZipFile(path) as packed:
+                size = sum(part.file_size for part in packed.infolist())
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{path} cannot be read as a recording ({error})") from error
+        if size > 8 * limits.megabytes * 1e6:
+            raise HTTPException(413, f"the recording unpacks to {size / 1e6:.0f} MB: send it in parts")
+    if predictor.preprocess.get("window"):
+        from spikeformers.data.events.recording import read_events
+
+        t, stride = read_events(path).t, predictor.preprocess["window"][1]
+        if (count := (int(t[-1]) - int(t[0])) / (1e6 * stride)) > limits.windows:
+            raise HTTPException(
+                413, f"the recording has {count:.0f} windows of time, more than {limits.windows}: send it in parts"
+            )
+
+
+def _metrics(answered: Counter[int], times: list[float], batches: Batches) -> str:
+    name = "spikeformers_request_seconds"
+    buckets = (
+        f'{name}_bucket{{le="{bound}"}} {count}'
+        for bound, count in zip([*_SECONDS, "+Inf"], [*times[1:-1], times[-1]], strict=True)
+    )
+    rows = [
+        "# TYPE spikeformers_requests_total counter",
+        *(f'spikeformers_requests_total{{status="{status}"}} {count}' for status, count in sorted(answered.items())),
+        f"# TYPE {name} histogram",
+        *buckets,
+        f"{name}_sum {times[0]:.6f}",
+        f"{name}_count {times[-1]}",
+        "# TYPE spikeformers_batches_total counter",
+        f"spikeformers_batches_total {batches.batches}",
+        "# TYPE spikeformers_samples_total counter",
+        f"spikeformers_samples_total {batches.samples}",
+        "# TYPE spikeformers_waiting gauge",
+        f"spikeformers_waiting {len(batches.waiting)}",
+    ]
+    return "\n".join(rows) + "\n"
