@@ -67,17 +67,19 @@ def check_steps(name: str, part: nn.Module, x: Tensor) -> None:
 
     In float64, where rounding flips no spike, or in the precision of `x` for a part that cannot be converted.
     """
-    precise, like = copy.deepcopy(part).double(), x.double()
+    precise, like, tolerance = copy.deepcopy(part).eval().to(x.device).double(), x.double(), 1e-9
     try:
         y = precise(like)
     except RuntimeError:  # it computes in a precision of its own
-        precise, like, y = part, x, part(x)
-    stepping, tolerance = Stepping(precise), 1e-9 if like is not x else 1e-4
+        precise, like, tolerance = copy.deepcopy(part).eval().to(x.device), x, 1e-4
+        y = precise(like)
+    stepping = Stepping(precise)
+    remedy = "" if step_of(part) else ". It has no step: give it remembers, initial and step (docs/contracts.md)"
     state: Iterable[Tensor] = stepping.initial(like[0]).values()
     for t, now in enumerate(like):
         y_t, *state = stepping(now, *state)
         if y_t.shape != y[t].shape or not torch.allclose(y_t, y[t], rtol=tolerance, atol=tolerance):
-            raise breach(name, part, STEPS, f"they differ at step {t}, by step and by {declared(part, 'mixes')}")
+            raise breach(name, part, STEPS, f"they differ at step {t}{remedy}")
 
 
 def check_shape(name: str, part: nn.Module, came: Sequence[int], asked: Sequence[int]) -> None:

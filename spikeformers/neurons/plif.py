@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from spikeformers.neurons.lif import check_threshold
 from spikeformers.ops.arguments import check_finite
-from spikeformers.ops.lif import lif
-from spikeformers.ops.lif.reference import lif_step, resting
+from spikeformers.ops.lif import lif, lif_step
+from spikeformers.ops.lif.reference import resting
 from spikeformers.ops.surrogate import Sigmoid, Surrogate
 
 
