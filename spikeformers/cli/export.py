@@ -16,6 +16,9 @@ def run(words: list[str]) -> None:
     )
     parser.add_argument("checkpoint", help="a run folder, a .safetensors or .ckpt, or a released file")
     parser.add_argument("--to", choices=("onnx", "openvino", "torch"), default="onnx", help="the format (onnx)")
+    parser.add_argument(
+        "--form", choices=("whole", "step", "scan"), default="whole", help="all steps, one, or any number (whole)"
+    )
     parser.add_argument("--out", help="the folder to write to (the run's own, or exported/)")
     parser.add_argument("--data", help="a known set or a folder to check on (default: the set it was trained on)")
     parser.add_argument("--root", help="folder of known sets (data/)")
@@ -40,4 +43,4 @@ def run(words: list[str]) -> None:
         step = max(1, len(test) // _CHECKED)  # spread over the set, which may be sorted by class
         inputs = time_first(torch.stack([test[i][0] for i in range(0, len(test), step)][:_CHECKED]))
     folder = asked.out or (asked.checkpoint if Path(asked.checkpoint).is_dir() else "exported")
-    say(str(export(model, folder, asked.to, inputs=inputs, settings=dict(checkpoint.settings))))
+    say(str(export(model, folder, asked.to, form=asked.form, inputs=inputs, settings=dict(checkpoint.settings))))

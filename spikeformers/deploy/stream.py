@@ -168,7 +168,7 @@ class Answering(nn.Module):
         logits = self.stepping(frame, *named.values())[0]
         total = torch.zeros_like(logits, dtype=torch.promote_types(logits.dtype, torch.float32))
         named = {name.removeprefix("model."): kept for name, kept in named.items()}
-        return {"logits.sum": total, "logits.steps": total.new_zeros(len(total), 1), **named}
+        return {"logits.sum": total, "logits.count": total.new_zeros(len(total), 1), **named}
 
 
 class _Steps(nn.Module):

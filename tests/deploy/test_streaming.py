@@ -181,7 +181,7 @@ def test_refusals(lively):
     with pytest.raises(ValueError, match="a Linear cannot run step by step: give a model of sf"):
         sf.deploy.streaming(nn.Linear(2, 2))
     step = sf.deploy.streaming(lively_model(lively, neuron=functools.partial(LIF, tau=3.0)))
-    assert isinstance(step, Stream) and step.names[:3] == ("logits.sum", "logits.steps", "stem.stages.0.neuron.v")
+    assert isinstance(step, Stream) and step.names[:3] == ("logits.sum", "logits.count", "stem.stages.0.neuron.v")
     state, frame = step.initial(2), torch.randn(2, 3, 16, 16)
     for wrong, says in (
         (lambda: step(frame[None], state), r"shape \[1, 2, 3, 16, 16\] is not \[B, C, H, W\]: a step takes one frame"),
