@@ -170,7 +170,8 @@ def _program(model: SpikingTransformer, inputs: Tensor) -> _Graph:
 
 def _step_program(step: Stream, inputs: Tensor) -> _Graph:
     frame, state, batch = torch.zeros(2, *inputs.shape[-3:]), _initial(step, 2, inputs), _batch_axis()
-    shapes = ({0: batch}, {0: batch}, {0: batch}, tuple({0: batch} for _ in state[2:]))
+    of_parts = [tuple({0: batch} for _ in state[2:])] if state[2:] else []  # of `*state`
+    shapes = ({0: batch}, {0: batch}, {0: batch}, *of_parts)
     with torch.no_grad():
         program = torch.export.export(step.answering, (frame, *state), dynamic_shapes=shapes)
     return _Graph(program, ["x", *step.names], ["logits", "logits.mean", *(f"{name}.next" for name in step.names)])

@@ -57,6 +57,11 @@ class Stream(nn.Module):
         self.names: tuple[str, ...] = ()
         self.initial()
 
+    @property
+    def model(self) -> SpikingTransformer:
+        """The copy of the model that runs, for hooks; it takes no calls of its own."""
+        return self.answering.stepping.part.model  # pyright: ignore[reportReturnType]
+
     @torch.no_grad()
     def forward(self, frame: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, State]:
         self._check(frame, state)

@@ -105,8 +105,9 @@ def test_a_scan_takes_any_number_of_steps_and_samples(trained, step_file, tmp_pa
     assert each.std(0).max() > 1e-3
 
 
-def test_a_step_of_recordings_in_torch_takes_any_batch(tmp_path):
-    small = {**TINY, "in_channels": 2, "strides": (2, 2), "position": "CPGPosition", "neuron": "IF"}
+@pytest.mark.parametrize("position, neuron", [("CPGPosition", "IF"), ("ConvPosition", "IntegerHalfEven")])
+def test_a_step_of_recordings_in_torch_takes_any_batch(position, neuron, tmp_path):
+    small = {**TINY, "in_channels": 2, "strides": (2, 2), "position": position, "neuron": neuron}
     model = sf.create_model("spikformer", **small).eval()
     clips = torch.poisson(torch.rand(2, 3, 2, 8, 16))  # of another size than the model's
     made = sf.deploy.export(model, tmp_path, "torch", form="step", inputs=clips)
@@ -115,7 +116,8 @@ def test_a_step_of_recordings_in_torch_takes_any_batch(tmp_path):
     torch.export.load(made.path, extra_files=carried)
     settings = json.loads(carried[METADATA])
     assert settings["form"] == "step"
-    assert ["position.core.t", [], "int64", 0] in settings["state"]
+    assert settings["state"][1] == ["logits.count", [1], "float32", 0.0]
+    assert settings["state"][4:5] == ([["position.core.t", [], "int64", 0]] if neuron == "IF" else [])
 
 
 @pytest.mark.slow
