@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from spikeformers.cli._terminal import console_of, make_parser, make_table, say
+from spikeformers.cli._terminal import live_on, make_parser, make_table, say
 
 _COUNTED_EVERY = 1.0  # seconds; counting operations takes about ten steps
 
@@ -58,7 +58,7 @@ def run(words: list[str]) -> None:
     sequences = _sequences(predictor, asked.source, asked.fps)
     loops = itertools.count() if asked.loops == 0 else range(asked.loops)
     with ExitStack() as shown:
-        show = [shown.enter_context(_terminal(sys.stdout))]
+        show = [shown.enter_context(_Terminal(sys.stdout))]
         if not asked.no_page:
             from spikeformers.cli._watch_page import Page
 
@@ -146,7 +146,7 @@ def _grabbed(camera: Any, cv2: Any) -> np.ndarray | None:
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB) if there else None
 
 
-class _terminal:
+class _Terminal:
     """Shows steps in a terminal, in place; in a file or a pipe the last step of each sequence, one line each."""
 
     def __init__(self, file: Any):
@@ -154,10 +154,7 @@ class _terminal:
 
     def __enter__(self) -> Callable[..., None]:
         if self.file.isatty():
-            from rich.live import Live
-
-            self.live = Live(console=console_of(self.file), refresh_per_second=10)
-            self.live.__enter__()
+            self.live = live_on(self.file).__enter__()
         return self.show
 
     def __exit__(self, *error: Any) -> None:
