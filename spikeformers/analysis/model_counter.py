@@ -36,7 +36,6 @@ class Counter(Operations, TorchDispatchMode):
         self.activity: dict[str, NeuronActivity] = {}
         self.samples = 0
         self._chains = {m: _folded_shape(m) for m in model.modules() if _is_chain(m)}
-        self._rerun: dict[str, tuple[nn.Module, Tensor]] = {}
         self._apart: list[str] = []  # composite operations being counted by their parts
         self._depth = 0  # above 0 inside a module in which nothing is counted
 
@@ -91,11 +90,6 @@ class Counter(Operations, TorchDispatchMode):
 
     def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
         name = self.stack.pop().name
-        for own in getattr(module, "reruns", ()):
-            if last := self._rerun.pop(f"{name}.{own}", None):
-                self.__exit__(None, None, None)  # do not count the counting itself
-                self._count_neuron(f"{name}.{own}", last[0], last[1][:-1])
-                self.__enter__()
         if not self._depth:
             return
         self._depth -= 1
@@ -106,12 +100,9 @@ class Counter(Operations, TorchDispatchMode):
         else:
             self._arrive(output)
         if is_neuron(module) and isinstance(output, Tensor):
-            own = name.rpartition(".")[2]
-            if self.stack and own in getattr(self.stack[-1].module, "reruns", ()):
-                self._rerun[name] = (module, output)  # the last call contains all outputs used of earlier ones
-            else:
-                self._count_neuron(name, module, output)
+            self._count_neuron(name, module, output)
             if self.stack:
+                own = name.rpartition(".")[2]
                 self.stack[-1].sources[output.untyped_storage().data_ptr()] = own.removesuffix("_neuron")
         self.__enter__()
 

@@ -18,6 +18,7 @@ COMMANDS = {  # name: arguments, help
     "train": ("RECIPE", "train a model by a recipe, into runs/<name>/"),
     "eval": ("CHECKPOINT", "measure accuracy on a test set"),
     "predict": ("CHECKPOINT FILE...", "classify images or event recordings"),
+    "watch": ("SOURCE --model RUN", "play a recording, images or a camera through a model"),
     "export": ("CHECKPOINT", "write a trained model for ONNX Runtime, OpenVINO or torch"),
     "serve": ("CHECKPOINT", "answer requests over HTTP with a model's predictions"),
     "identify": ("FILE", "find out which model a file of weights holds"),

@@ -76,3 +76,10 @@ def console_of(file: Any) -> Any:
 
 def show(table: Any) -> None:
     console_of(sys.stdout).print(table)
+
+
+def live_on(file: Any) -> Any:
+    """A context whose `update` replaces what a terminal shows of it, such as a table."""
+    from rich.live import Live
+
+    return Live(console=console_of(file), refresh_per_second=10)

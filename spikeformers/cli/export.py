@@ -16,6 +16,9 @@ def run(words: list[str]) -> None:
     )
     parser.add_argument("checkpoint", help="a run folder, a .safetensors or .ckpt, or a released file")
     parser.add_argument("--to", choices=("onnx", "openvino", "torch"), default="onnx", help="the format (onnx)")
+    parser.add_argument(
+        "--form", choices=("whole", "step", "scan"), default="whole", help="all steps, one, or any number (whole)"
+    )
     parser.add_argument("--int8", action="store_true", help="8-bit weights, and counts of spikes as integers (onnx)")
     parser.add_argument("--out", help="the folder to write to (the run's own, or exported/)")
     parser.add_argument("--data", help="a known set or a folder to check on (default: the set it was trained on)")
@@ -25,6 +28,8 @@ def run(words: list[str]) -> None:
     asked = parser.parse_args(words)
     if asked.int8 and asked.to != "onnx":
         raise ValueError(f"--int8 writes ONNX, not {asked.to}: leave out --to {asked.to} or --int8")
+    if asked.int8 and asked.form != "whole":
+        raise ValueError(f"--int8 writes all steps, not form {asked.form}: leave out --form {asked.form} or --int8")
     import torch
 
     from spikeformers.checkpoints.load import build_from
@@ -51,4 +56,4 @@ def run(words: list[str]) -> None:
     if asked.int8:
         say(str(quantize(model, folder, inputs=inputs, labels=labels, settings=settings)))
     else:
-        say(str(export(model, folder, asked.to, inputs=inputs, settings=settings)))
+        say(str(export(model, folder, asked.to, form=asked.form, inputs=inputs, settings=settings)))

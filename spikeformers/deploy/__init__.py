@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from spikeformers.deploy.predict import Predictor
     from spikeformers.deploy.quantizing import quantize
     from spikeformers.deploy.serving import Limits, application
+    from spikeformers.deploy.stream import Stream, streaming
     from spikeformers.deploy.unrolling import unroll
     from spikeformers.models.folding import fold
 
@@ -17,12 +18,14 @@ __all__ = [
     "Limits",
     "Predictor",
     "SpikeEngine",
+    "Stream",
     "application",
     "export",
     "fold",
     "load_engine",
     "quantize",
     "spike_engine",
+    "streaming",
     "unroll",
 ]
 
@@ -35,6 +38,7 @@ __getattr__ = lazy_names(
         "quantize": "quantizing",
         "unroll": "unrolling",
         **dict.fromkeys(("Limits", "application"), "serving"),
+        **dict.fromkeys(("Stream", "streaming"), "stream"),
         **dict.fromkeys(("SpikeEngine", "load_engine", "spike_engine"), "engine"),
     },
 )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,12 +16,16 @@ from torch import Tensor
 from spikeformers import __version__
 from spikeformers.checkpoints.load import build_from
 from spikeformers.checkpoints.read import Checkpoint, read_checkpoint
-from spikeformers.deploy.onnx_model import METADATA, OnnxModel
+from spikeformers.deploy.onnx_model import METADATA, OnnxModel, State
+from spikeformers.deploy.onnx_scan import scan_of
+from spikeformers.deploy.stream import Stream, streaming
 from spikeformers.files import atomic_path, check_output
 from spikeformers.models import SpikingTransformer
 from spikeformers.models.folding import fold
 
 Format = Literal["onnx", "openvino", "torch"]
+Form = Literal["whole", "step", "scan"]
+_FORMS = {"whole": ("onnx", "openvino", "torch"), "step": ("onnx", "torch"), "scan": ("onnx",)}  # and their formats
 _NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch": ()}
 _NEEDS["openvino"] = (*_NEEDS["onnx"], "openvino")
 _ENDINGS = {".onnx": (".onnx",), ".pt2": (".pt2",), ".xml": (".xml", ".bin")}  # the files of a format
@@ -54,6 +58,7 @@ def export(
     folder: str | Path,
     to: Format = "onnx",
     *,
+    form: Form = "whole",
     inputs: Tensor | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Exported:
@@ -69,6 +74,8 @@ def export(
         model: A model, a run folder, a weight file or a `Checkpoint`.
         folder: Where to write; made if missing.
         to: onnx (`model.onnx`), openvino (`model.xml`, `model.bin`) or torch (`model.pt2`, for `torch.export.load`).
+        form: whole, a sequence of as many steps as `inputs` have; step (`step.onnx`, `step.pt2`), one frame, with what
+            the model remembers as inputs and outputs; or scan (`scan.onnx`), sequences of any number of steps.
         inputs: `[B, C, H, W]`, or `[T, B, C, H, W]` of recordings, to check the file by; None checks it on noise.
             Pass real inputs: noise may fire too little to show a difference.
         settings: Settings to keep in place of the checkpoint's, with keys `preprocess` and `classes`.
@@ -78,10 +85,15 @@ def export(
 
     Raises:
         ImportError: The format's library is missing.
-        ValueError: The format is unknown, the model cannot be exported, or the file disagrees with the model.
+        ValueError: The format or the form is unknown, the model cannot be exported (for step and scan, what `streaming`
+            raises), or the file disagrees with the model.
     """
     if to not in _NEEDS:
         raise ValueError(f"format {to!r} is unknown: choose {', '.join(sorted(_NEEDS))}")
+    if form not in _FORMS:
+        raise ValueError(f"form {form!r} is unknown: choose {', '.join(_FORMS)}")
+    if to not in _FORMS[form]:
+        raise ValueError(f"form {form} is not written to {to}: choose {' or '.join(_FORMS[form])}, or form whole")
     if missing := [package for package in _NEEDS[to] if importlib.util.find_spec(package) is None]:
         extra = "openvino" if to == "openvino" else "onnx"
         raise ImportError(f"export to {to} needs {missing[0]}: pip install 'spikeformers[{extra}]'")
@@ -97,10 +109,13 @@ def export(
     inputs = inputs.cpu().float()
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    program = _program(model, inputs)
-    text = json.dumps(_metadata(model, settings or {}))
+    step = None if form == "whole" else streaming(model)
+    graph = _program(model, inputs) if step is None else _step_program(step, inputs)
+    text = json.dumps(_metadata(model, settings or {}) | _described(form, step, inputs))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
-        made, run = _WRITERS[to](program, Path(unfinished), text)
+        made, run = _WRITERS[to](graph, Path(unfinished), text, form)
+        if step is not None and to == "torch":
+            run = _over_time(run, step, model.time_steps)
         found = _checked(model, inputs, run)
         agreement, largest, seconds, in_torch = found
         if agreement < _LEAST_AGREEMENT:
@@ -136,40 +151,103 @@ def _metadata(model: SpikingTransformer, settings: dict[str, Any]) -> dict[str, 
     }
 
 
-def _program(model: SpikingTransformer, inputs: Tensor) -> torch.export.ExportedProgram:
+class _Graph(NamedTuple):
+    program: torch.export.ExportedProgram
+    inputs: list[str]
+    outputs: list[str]
+
+
+_Written = tuple[Path, Callable[..., Any]]  # the file, and what runs it
+
+
+def _program(model: SpikingTransformer, inputs: Tensor) -> _Graph:
     axis = 1 if inputs.ndim == 5 else 0
     example = inputs.narrow(axis, 0, 1).repeat_interleave(2, axis)  # a batch of one would be taken for a constant
-    batch = torch.export.Dim("batch", min=1, max=65536)
     with torch.no_grad():
-        return torch.export.export(model, (example,), dynamic_shapes=({axis: batch},))
+        program = torch.export.export(model, (example,), dynamic_shapes=({axis: _batch_axis()},))
+    return _Graph(program, ["x"], ["logits"])
 
 
-def _as_torch(program: torch.export.ExportedProgram, folder: Path, text: str) -> tuple[Path, Callable[[Tensor], Any]]:
-    path = folder / "model.pt2"
-    torch.export.save(program, path, extra_files={METADATA: text})
+def _step_program(step: Stream, inputs: Tensor) -> _Graph:
+    frame, state, batch = torch.zeros(2, *inputs.shape[-3:]), _initial(step, 2, inputs), _batch_axis()
+    of_parts = [tuple({0: batch} for _ in state[2:])] if state[2:] else []  # of `*state`
+    shapes = ({0: batch}, {0: batch}, {0: batch}, *of_parts)
+    with torch.no_grad():
+        program = torch.export.export(step.answering, (frame, *state), dynamic_shapes=shapes)
+    return _Graph(program, ["x", *step.names], ["logits", "logits.mean", *(f"{name}.next" for name in step.names)])
+
+
+def _batch_axis() -> Any:
+    return torch.export.Dim("batch", min=1, max=65536)
+
+
+def _initial(step: Stream, batch_size: int, like: Tensor) -> tuple[Tensor, ...]:
+    height, width = like.shape[-2:]
+    return step.initial(batch_size, (height, width))
+
+
+def _described(form: Form, step: Stream | None, inputs: Tensor) -> dict[str, Any]:
+    """What a file's metadata says of its form, and of the state that it begins with."""
+    if step is None:
+        return {}
+    state = []
+    for name, kept in zip(step.names, _initial(step, 1, inputs), strict=True):
+        if kept.numel() and (kept != kept.flatten()[0]).any():
+            raise ValueError(
+                f"{name} begins with different numbers, and a step's file has one a tensor: take form whole"
+            )
+        value = kept.flatten()[0].item() if kept.numel() else 0
+        state.append(State(name, list(kept.shape[1:]), str(kept.dtype).removeprefix("torch."), value))
+    return {"form": form, "state": state}
+
+
+def _over_time(run: Callable[..., Any], step: Stream, time_steps: int) -> Callable[[Tensor], Tensor]:
+    """What gives the mean of all steps of images or sequences, by a program of one step."""
+
+    def over_time(x: Tensor) -> Tensor:
+        frames = x if x.ndim == 5 else x.expand(time_steps, *x.shape)
+        state, mean = _initial(step, frames.shape[1], x), x
+        for frame in frames:
+            _, mean, *state = run(frame, *state)
+        return mean
+
+    return over_time
+
+
+def _as_torch(graph: _Graph, folder: Path, text: str, form: Form) -> _Written:
+    path = folder / f"{_name(form)}.pt2"
+    torch.export.save(graph.program, path, extra_files={METADATA: text})
     return path, torch.export.load(path).module()
 
 
-def _as_onnx(program: torch.export.ExportedProgram, folder: Path, text: str) -> tuple[Path, Callable[[Tensor], Any]]:
-    path = folder / "model.onnx"
-    made = torch.onnx.export(program, input_names=["x"], output_names=["logits"], dynamo=True, verbose=False)
+def _as_onnx(graph: _Graph, folder: Path, text: str, form: Form) -> _Written:
+    path = folder / f"{_name(form)}.onnx"
+    made = torch.onnx.export(
+        graph.program, input_names=graph.inputs, output_names=graph.outputs, dynamo=True, verbose=False
+    )
     if made is None:
         raise ValueError("torch.onnx.export gave no program: take --to torch")
     for node in made.model.graph.all_nodes():  # stack traces: most of a small file, and paths of this machine
         node.metadata_props.clear()
     made.model.metadata_props[METADATA] = text
     made.save(path)
+    if form == "scan":
+        import onnx
+
+        onnx.save(scan_of(onnx.load(path), (State(*one) for one in json.loads(text)["state"])), path)
     model = OnnxModel(path, threads=torch.get_num_threads())
     return path, lambda x: model(x.numpy())
 
 
-def _as_openvino(
-    program: torch.export.ExportedProgram, folder: Path, text: str
-) -> tuple[Path, Callable[[Tensor], Any]]:
+def _name(form: Form) -> str:
+    return "model" if form == "whole" else form
+
+
+def _as_openvino(graph: _Graph, folder: Path, text: str, form: Form) -> _Written:
     import openvino  # pyright: ignore[reportMissingImports]
 
     with tempfile.TemporaryDirectory() as other:
-        model = openvino.convert_model(_as_onnx(program, Path(other), text)[0])
+        model = openvino.convert_model(_as_onnx(graph, Path(other), text, form)[0])
         model.set_rt_info(text, METADATA)
         openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
     settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}

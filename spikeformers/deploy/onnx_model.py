@@ -2,15 +2,30 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 METADATA = "spikeformers"  # the key of our settings among the file's metadata
 
 
+class State(NamedTuple):
+    """One tensor of what a step keeps: its name, its shape but for the batch, and the value that it begins with."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    value: float
+
+    def filled(self, batch_size: int) -> np.ndarray:
+        """As it is before the first step, `[B, *shape]`."""
+        return np.full((batch_size, *self.shape), self.value, self.dtype)
+
+
 class OnnxModel:
-    """`[B, C, H, W]` or `[T, B, C, H, W]` float32 -> logits `[B, K]`.
+    """`[B, C, H, W]` or `[T, B, C, H, W]` float32 -> logits `[B, K]`, the mean over the steps.
+
+    A file of form `step` runs once a step, one of form `scan` or `whole` once; `whole` has its own number of steps.
 
     Args:
         path: A file that `sf.deploy.export` wrote.
@@ -43,9 +58,30 @@ class OnnxModel:
         self.path, self.settings = Path(path), dict[str, Any](json.loads(text))
         self.time_steps, self.in_channels = self.settings["time_steps"], self.settings["in_channels"]
         self.num_classes = self.settings["num_classes"]
+        self.form = self.settings.get("form", "whole")
+        self.state = [State(*one) for one in self.settings.get("state", ())]
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        return np.asarray(self.session.run(None, {"x": np.ascontiguousarray(batch, np.float32)})[0])
+        x = np.asarray(batch, np.float32)
+        if self.form != "whole" and x.ndim == 4:
+            x = np.broadcast_to(x, (self.time_steps, *x.shape))
+        if self.form != "step":
+            return np.asarray(self.session.run(["logits"], {"x": np.ascontiguousarray(x)})[0])
+        state, mean = self.initial(x.shape[1]), np.zeros(())
+        for frame in x:
+            _, mean, state = self.step(frame, state)
+        return mean
+
+    def initial(self, batch_size: int = 1) -> dict[str, np.ndarray]:
+        """What a file of form `step` keeps before the first step, by name, each with the batch on axis 0."""
+        return {one.name: one.filled(batch_size) for one in self.state}
+
+    def step(
+        self, frame: np.ndarray, state: dict[str, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """One step of a file of form `step`: `[B, C, H, W], state -> [B, K] logits, [B, K] their mean, state`."""
+        logits, mean, *after = self.session.run(None, {"x": np.ascontiguousarray(frame, np.float32), **state})
+        return np.asarray(logits), np.asarray(mean), dict(zip(state, map(np.asarray, after), strict=True))
 
 
 def is_exported(path: str | Path) -> bool:

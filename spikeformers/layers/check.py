@@ -1,18 +1,20 @@
 """Check that a part keeps its contract, on a given input."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from spikeformers.layers.contracts import declared
+from spikeformers.layers.contracts import declared, step_of
+from spikeformers.layers.stepping import Stepping
 
 # The contracts, as error messages state them.
 SHAPE = "returns the shape that its slot asks for"
 STATE = "keeps no state between calls"
 CAUSAL = "looks ahead in time only where it declares causal = False"
 SAMPLES = "computes each sample of a batch for itself"
+STEPS = "gives at each step what it gives for all steps at once"
 LEVELS = "declares levels, and emits only those"
 
 
@@ -53,8 +55,31 @@ def check_part(name: str, part: nn.Module, x: Tensor) -> None:
             changed = torch.cat([x[:t], x[t:].flip(1) + 1])
             if not _same(part(changed)[:t], y[:t]):
                 raise breach(name, part, CAUSAL, f"an input at step {t} changed what came out before it")
+        if step_of(part):
+            check_steps(name, part, x)
     if levels := getattr(part, "levels", None):
         check_levels(name, part, y, levels)
+
+
+@torch.no_grad()
+def check_steps(name: str, part: nn.Module, x: Tensor) -> None:
+    """Raises ValueError for a part in eval mode that, one step at a time, answers otherwise than on `x`, `[T, B, ...]`.
+
+    In float64, where rounding flips no spike, or in the precision of `x` for a part that cannot be converted.
+    """
+    precise, like, tolerance = copy.deepcopy(part).eval().to(x.device).double(), x.double(), 1e-9
+    try:
+        y = precise(like)
+    except RuntimeError:  # it computes in a precision of its own
+        precise, like, tolerance = copy.deepcopy(part).eval().to(x.device), x, 1e-4
+        y = precise(like)
+    stepping = Stepping(precise)
+    remedy = "" if step_of(part) else ". It has no step: give it remembers, initial and step (docs/contracts.md)"
+    state: Iterable[Tensor] = stepping.initial(like[0]).values()
+    for t, now in enumerate(like):
+        y_t, *state = stepping(now, *state)
+        if y_t.shape != y[t].shape or not torch.allclose(y_t, y[t], rtol=tolerance, atol=tolerance):
+            raise breach(name, part, STEPS, f"they differ at step {t}{remedy}")
 
 
 def check_shape(name: str, part: nn.Module, came: Sequence[int], asked: Sequence[int]) -> None:

@@ -20,7 +20,7 @@ state between calls. `DECLARATIONS`, below, lists the attributes by which parts 
 | `order`     | nothing                                     | tokens `[B, N, C]`, `[B, N]` -> tokens     |
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from torch import nn
@@ -55,7 +55,16 @@ DECLARATIONS = {
     "attn_neuron": Declaration("nn.Module", None, "attention", "the neuron after the products; q_neuron, k_neuron and "
         "v_neuron are those of the operands", "attention maps, operations"),
     "num_heads": Declaration("int", 1, "attention", "heads", "attention maps"),
-    "reruns": Declaration("tuple[str, ...]", (), "all", "neurons that run again on past steps", "operations"),
+    "remembers": Declaration("tuple[str, ...]", (), "all", "names of what it keeps from step to step, batch first; "
+        "none where steps are independent", "check, streaming"),
+    "initial": Declaration("(x) -> tuple", None, "who has `step`", "what it keeps before the first step, "
+        "for one step's input `[B, ...]`", "check, streaming"),
+    "step": Declaration("(x, *state) -> (y, *state)", None, "neurons, who remembers", "one step, `[B, ...]` in and "
+        "out, pure; the loop over it equals the method `mixes`", "check, streaming, TIM"),
+    "mixes": Declaration("str", "forward", "who remembers", "the method that mixes steps, which `step` replaces: same "
+        "arguments", "streaming"),
+    "drives": Declaration("tuple[str, ...]", (), "who remembers", "children that its `step` steps, with their state in "
+        "its own", "streaming"),
     "folded": Declaration("() -> nn.Module", None, "all", "the part for inference, norms and chains folded", "fold"),
     "in_channels": Declaration("int", ..., "stems", "channels of the image", "the frame"),
     "stride": Declaration("int", 1, "stems, down-samplings", "divisor of the image's size", "the frame"),
@@ -72,6 +81,16 @@ DECLARATIONS = {
 def declared(part: nn.Module, name: str) -> Any:
     """The value that a part declares, or the default."""
     return getattr(part, name, DECLARATIONS[name].default)
+
+
+def step_of(part: nn.Module) -> Callable[..., Any] | None:
+    """A part's `step`; None if it has none, or inherits that of a class whose sequences it computes otherwise."""
+    classes = type(part).__mro__
+    step, mixes = (
+        next((i for i, cls in enumerate(classes) if name in vars(cls)), len(classes))
+        for name in ("step", declared(part, "mixes"))
+    )
+    return declared(part, "step") if step <= mixes else None
 
 
 class MakeNeuron(Protocol):

@@ -28,7 +28,7 @@ def check_model(model: SpikingTransformer) -> None:
     """
     _check_ends(model)
     _check_streams(model)
-    foreign = {name: part for name, part in model.named_modules() if name and _is_foreign(part)}
+    foreign = {name: part for name, part in model.named_modules() if name and is_foreign(part)}
     if foreign:
         with torch.random.fork_rng(devices=[]):  # the check leaves random draws unchanged
             _try_out(model, foreign)
@@ -52,7 +52,7 @@ def _try_out(model: SpikingTransformer, foreign: Mapping[str, nn.Module]) -> Non
         kind = f"{type(part)} {part} {inside}"
         if kind not in done:
             done.add(kind)
-            check_part(name, part, _input(inside, of_current=name in neurons or name == "stem"))
+            check_part(name, part, probe(inside, of_current=name in neurons or name == "stem"))
 
 
 def _twin(model: SpikingTransformer) -> tuple[SpikingTransformer, set[str]]:
@@ -78,7 +78,8 @@ def _twin(model: SpikingTransformer) -> tuple[SpikingTransformer, set[str]]:
     return twin, {name for name, part in twin.named_modules() if id(part) in own or hasattr(part, "levels")}
 
 
-def _is_foreign(part: nn.Module) -> bool:
+def is_foreign(part: nn.Module) -> bool:
+    """Whether the class of a part is neither ours nor torch's."""
     return type(part).__module__.partition(".")[0] not in ("spikeformers", "torch")
 
 
@@ -161,7 +162,7 @@ def _shapes(twin: SpikingTransformer, names: list[str], neurons: Collection[str]
     return shapes
 
 
-def _input(shape: list[int], *, of_current: bool) -> Tensor:
+def probe(shape: list[int], *, of_current: bool) -> Tensor:
     """Fixed random input: current for neurons, images for a stem, spike counts for the rest."""
     noise = torch.Generator().manual_seed(0)
     if of_current:

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeformers.neurons.lif import check_leak, check_threshold
-from spikeformers.ops.lif.reference import at_rest
+from spikeformers.ops.lif.reference import resting
+from spikeformers.ops.steps import over_time
 from spikeformers.ops.surrogate import Sigmoid, Surrogate, spike
 
 
@@ -25,6 +26,7 @@ class CLIF(nn.Module):
 
     levels = (0.0, 1.0)
     causal = True
+    remembers = ("v", "m")
 
     def __init__(self, *, v_threshold: float = 1.0, tau: float = 2.0, surrogate: Surrogate = Sigmoid()):
         super().__init__()
@@ -33,15 +35,16 @@ class CLIF(nn.Module):
         self.tau, self.v_threshold, self.surrogate = tau, v_threshold, surrogate
 
     def forward(self, x: Tensor) -> Tensor:
-        v = m = at_rest(x, None)
-        spikes = []
-        for x_t in x.unbind(0):
-            h = v - v / self.tau + x_t.to(v.dtype)
-            s = spike(h - self.v_threshold, self.surrogate)
-            m = m * torch.sigmoid(h / self.tau) + s
-            v = h - s * (self.v_threshold + torch.sigmoid(m))
-            spikes.append(s.to(x.dtype))
-        return torch.stack(spikes)
+        return over_time(self, x)
+
+    def initial(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return resting(x, None), resting(x, None)
+
+    def step(self, x: Tensor, v: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        h = v - v / self.tau + x.to(v.dtype)
+        s = spike(h - self.v_threshold, self.surrogate)
+        m = m * torch.sigmoid(h / self.tau) + s
+        return s.to(x.dtype), h - s * (self.v_threshold + torch.sigmoid(m)), m
 
     def extra_repr(self) -> str:
         return f"tau={self.tau}, v_threshold={self.v_threshold}, surrogate={self.surrogate}"

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeformers.ops.arguments import check_finite, check_whole
-from spikeformers.ops.lif.reference import at_rest
+from spikeformers.ops.lif.reference import at_rest, resting
+from spikeformers.ops.steps import by_sample, check_horizon
 from spikeformers.ops.surrogate import Sigmoid, Surrogate, spike
 
 
@@ -28,6 +29,7 @@ class GLIF(nn.Module):
 
     levels = (0.0, 1.0)
     causal = True
+    remembers = ("v", "s", "t")
 
     def __init__(self, *, time_steps: int, v_threshold: float = 0.5, surrogate: Surrogate = Sigmoid()):
         super().__init__()
@@ -46,17 +48,34 @@ class GLIF(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_steps("GLIF", x, len(self.gain))
-        a, b, c = self.a.sigmoid(), self.b.sigmoid(), self.c.sigmoid()
-        kept = 1 - a * (1 - self.decay.sigmoid())
-        linear, threshold, drop = self.linear.sigmoid(), self.threshold.sigmoid(), self.drop.sigmoid()
+        gates = self._gates()
         v = s = at_rest(x, None)
         spikes = []
         for x_t, gain in zip(x.unbind(0), self.gain.sigmoid(), strict=False):
-            charged = kept * v - (1 - a) * linear + x_t.to(v.dtype) * (1 - b * (1 - gain))
-            v = charged - s * (c * kept * v + (1 - c) * drop)
-            s = spike(v - threshold, self.surrogate)
+            v, s = self._charged(x_t, v, s, gain, *gates)
             spikes.append(s.to(x.dtype))
         return torch.stack(spikes)
+
+    def initial(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return resting(x, None), resting(x, None), x.new_zeros(x.shape[:1], dtype=torch.int64)
+
+    def step(self, x: Tensor, v: Tensor, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        check_horizon("GLIF", "parameters", t, len(self.gain))
+        v, s = self._charged(x, v, s, by_sample(self.gain.sigmoid()[t], x), *self._gates())
+        return s.to(x.dtype), v, s, t + 1
+
+    def _gates(self) -> tuple[Tensor, ...]:
+        """What is equal at all steps."""
+        a, b, c = self.a.sigmoid(), self.b.sigmoid(), self.c.sigmoid()
+        kept = 1 - a * (1 - self.decay.sigmoid())
+        return a, b, c, kept, self.linear.sigmoid(), self.threshold.sigmoid(), self.drop.sigmoid()
+
+    def _charged(self, x: Tensor, v: Tensor, s: Tensor, gain: Tensor, *gates: Tensor) -> tuple[Tensor, Tensor]:
+        """The membrane and the spikes of the next step."""
+        a, b, c, kept, linear, threshold, drop = gates
+        charged = kept * v - (1 - a) * linear + x.to(v.dtype) * (1 - b * (1 - gain))
+        v = charged - s * (c * kept * v + (1 - c) * drop)
+        return v, spike(v - threshold, self.surrogate)
 
     def extra_repr(self) -> str:
         return f"time_steps={len(self.gain)}, surrogate={self.surrogate}"

@@ -1,13 +1,13 @@
 """The leaky integrate-and-fire neuron that emits counts of spikes."""
 
-import torch
 from torch import Tensor, nn
 
 from spikeformers.neurons.integer import check_count
 from spikeformers.neurons.lif import check_leak, check_threshold
 from spikeformers.ops.arguments import check_positive
-from spikeformers.ops.lif.reference import at_rest, charge
+from spikeformers.ops.lif.reference import charge, resting
 from spikeformers.ops.rounding import round_half_even
+from spikeformers.ops.steps import over_time
 
 
 class ILIF(nn.Module):
@@ -26,6 +26,7 @@ class ILIF(nn.Module):
 
     levels: tuple[float, ...]
     causal = True
+    remembers = ("v",)
 
     def __init__(
         self,
@@ -46,14 +47,15 @@ class ILIF(nn.Module):
         self.levels = tuple(count * unit for count in range(max_count + 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        v = at_rest(x, None)
-        counts = []
-        for x_t in x.unbind(0):
-            h = charge(x_t.to(v.dtype), v, self.tau, None, decay_input=False)
-            n = round_half_even(h / self.v_threshold, self.max_count)
-            v = h - self.v_threshold * (n.detach() if self.detach_reset else n)
-            counts.append((n * self.unit).to(x.dtype))
-        return torch.stack(counts)
+        return over_time(self, x)
+
+    def initial(self, x: Tensor) -> tuple[Tensor]:
+        return (resting(x, None),)
+
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        h = charge(x.to(v.dtype), v, self.tau, None, decay_input=False)
+        n = round_half_even(h / self.v_threshold, self.max_count)
+        return (n * self.unit).to(x.dtype), h - self.v_threshold * (n.detach() if self.detach_reset else n)
 
     def extra_repr(self) -> str:
         return f"tau={self.tau:.4g}, v_threshold={self.v_threshold}, max_count={self.max_count}, unit={self.unit:.4g}"

@@ -35,6 +35,12 @@ class Integer(nn.Module):
             current = current / self.v_threshold
         return (self.count(current) * self.unit).to(x.dtype)
 
+    def initial(self, x: Tensor) -> tuple[()]:
+        return ()
+
+    def step(self, x: Tensor) -> tuple[Tensor]:
+        return (Integer.forward(self, x),)
+
     def count(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 

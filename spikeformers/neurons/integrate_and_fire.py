@@ -5,7 +5,8 @@ import math
 from torch import Tensor, nn
 
 from spikeformers.neurons.lif import check_threshold
-from spikeformers.ops.lif import lif
+from spikeformers.ops.lif import lif, lif_step
+from spikeformers.ops.lif.reference import resting
 from spikeformers.ops.surrogate import Sigmoid, Surrogate
 
 
@@ -20,6 +21,7 @@ class IF(nn.Module):
 
     levels = (0.0, 1.0)
     causal = True
+    remembers = ("v",)
 
     def __init__(
         self,
@@ -35,15 +37,19 @@ class IF(nn.Module):
         self.detach_reset, self.surrogate = detach_reset, surrogate
 
     def forward(self, x: Tensor) -> Tensor:
+        tau, v_threshold, v_reset, decay_input, detach_reset, surrogate = self._settings()
         return lif(
-            x,
-            math.inf,
-            self.v_threshold,
-            self.v_reset,
-            decay_input=False,
-            detach_reset=self.detach_reset,
-            surrogate=self.surrogate,
+            x, tau, v_threshold, v_reset, decay_input=decay_input, detach_reset=detach_reset, surrogate=surrogate
         )
+
+    def initial(self, x: Tensor) -> tuple[Tensor]:
+        return (resting(x, self.v_reset),)
+
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return lif_step(x, v, *self._settings())
+
+    def _settings(self) -> tuple[float, float, float | None, bool, bool, Surrogate]:
+        return math.inf, self.v_threshold, self.v_reset, False, self.detach_reset, self.surrogate
 
     def extra_repr(self) -> str:
         return f"v_threshold={self.v_threshold}, v_reset={self.v_reset}, surrogate={self.surrogate}"

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeformers.neurons.lif import check_leak, check_threshold
-from spikeformers.ops.lif.reference import at_rest, charge, reset
+from spikeformers.ops.lif.reference import charge, reset, resting
+from spikeformers.ops.steps import over_time
 from spikeformers.ops.surrogate import Sigmoid, Surrogate, spike
 
 
@@ -23,6 +24,7 @@ class KLIF(nn.Module):
 
     levels = (0.0, 1.0)
     causal = True
+    remembers = ("v",)
 
     def __init__(
         self,
@@ -42,14 +44,15 @@ class KLIF(nn.Module):
         self.decay_input, self.detach_reset, self.surrogate = decay_input, detach_reset, surrogate
 
     def forward(self, x: Tensor) -> Tensor:
-        v = at_rest(x, self.v_reset)
-        spikes = []
-        for x_t in x.unbind(0):
-            h = torch.relu(self.k * charge(x_t.to(v.dtype), v, self.tau, self.v_reset, self.decay_input))
-            s = spike(h - self.v_threshold, self.surrogate)
-            v = reset(h, s.detach() if self.detach_reset else s, self.v_threshold, self.v_reset)
-            spikes.append(s.to(x.dtype))
-        return torch.stack(spikes)
+        return over_time(self, x)
+
+    def initial(self, x: Tensor) -> tuple[Tensor]:
+        return (resting(x, self.v_reset),)
+
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.relu(self.k * charge(x.to(v.dtype), v, self.tau, self.v_reset, self.decay_input))
+        s = spike(h - self.v_threshold, self.surrogate)
+        return s.to(x.dtype), reset(h, s.detach() if self.detach_reset else s, self.v_threshold, self.v_reset)
 
     def extra_repr(self) -> str:
         return f"tau={self.tau}, v_threshold={self.v_threshold}, v_reset={self.v_reset}, surrogate={self.surrogate}"

@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 
 from spikeformers.ops.arguments import check_finite
-from spikeformers.ops.lif import lif
+from spikeformers.ops.lif import lif, lif_step
+from spikeformers.ops.lif.reference import resting
 from spikeformers.ops.surrogate import Sigmoid, Surrogate
 
 
@@ -19,6 +20,7 @@ class LIF(nn.Module):
 
     levels = (0.0, 1.0)
     causal = True
+    remembers = ("v",)
 
     def __init__(
         self,
@@ -37,15 +39,19 @@ class LIF(nn.Module):
         self.decay_input, self.detach_reset, self.surrogate = decay_input, detach_reset, surrogate
 
     def forward(self, x: Tensor) -> Tensor:
+        tau, v_threshold, v_reset, decay_input, detach_reset, surrogate = self._settings()
         return lif(
-            x,
-            self.tau,
-            self.v_threshold,
-            self.v_reset,
-            decay_input=self.decay_input,
-            detach_reset=self.detach_reset,
-            surrogate=self.surrogate,
+            x, tau, v_threshold, v_reset, decay_input=decay_input, detach_reset=detach_reset, surrogate=surrogate
         )
+
+    def initial(self, x: Tensor) -> tuple[Tensor]:
+        return (resting(x, self.v_reset),)
+
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return lif_step(x, v, *self._settings())
+
+    def _settings(self) -> tuple[float, float, float | None, bool, bool, Surrogate]:
+        return self.tau, self.v_threshold, self.v_reset, self.decay_input, self.detach_reset, self.surrogate
 
     def extra_repr(self) -> str:
         return f"tau={self.tau}, v_threshold={self.v_threshold}, v_reset={self.v_reset}, surrogate={self.surrogate}"

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from spikeformers.neurons.lif import check_threshold
 from spikeformers.ops.arguments import check_finite
-from spikeformers.ops.lif import lif
+from spikeformers.ops.lif import lif, lif_step
+from spikeformers.ops.lif.reference import resting
 from spikeformers.ops.surrogate import Sigmoid, Surrogate
 
 
@@ -22,6 +23,7 @@ class PLIF(nn.Module):
 
     levels = (0.0, 1.0)
     causal = True
+    remembers = ("v",)
 
     def __init__(
         self,
@@ -43,15 +45,20 @@ class PLIF(nn.Module):
         self.decay_input, self.detach_reset, self.surrogate = decay_input, detach_reset, surrogate
 
     def forward(self, x: Tensor) -> Tensor:
+        tau, v_threshold, v_reset, decay_input, detach_reset, surrogate = self._settings()
         return lif(
-            x,
-            1 + torch.exp(-self.w),  # 1 / sigmoid(w)
-            self.v_threshold,
-            self.v_reset,
-            decay_input=self.decay_input,
-            detach_reset=self.detach_reset,
-            surrogate=self.surrogate,
+            x, tau, v_threshold, v_reset, decay_input=decay_input, detach_reset=detach_reset, surrogate=surrogate
         )
+
+    def initial(self, x: Tensor) -> tuple[Tensor]:
+        return (resting(x, self.v_reset),)
+
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return lif_step(x, v, *self._settings())
+
+    def _settings(self) -> tuple[Tensor, float, float | None, bool, bool, Surrogate]:
+        tau = 1 + torch.exp(-self.w)  # 1 / sigmoid(w)
+        return tau, self.v_threshold, self.v_reset, self.decay_input, self.detach_reset, self.surrogate
 
     def extra_repr(self) -> str:
         return f"v_threshold={self.v_threshold}, v_reset={self.v_reset}, surrogate={self.surrogate}"

@@ -41,6 +41,19 @@ class SlidingPSN(nn.Module):
         return spike(mixed_over_time(weight, x, self.bias), self.surrogate).view_as(x).to(x.dtype)
 
     @property
+    def remembers(self) -> tuple[str, ...]:
+        """The inputs of the last steps, `x1` that of the last."""
+        return tuple(f"x{ago}" for ago in range(1, len(self.weight)))
+
+    def initial(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(torch.zeros_like(x) for _ in self.remembers)
+
+    def step(self, x: Tensor, *last: Tensor) -> tuple[Tensor, ...]:
+        seen = torch.stack([*reversed(last), x])
+        spikes = spike(mixed_over_time(self.weight[None], seen, self.bias), self.surrogate).view_as(x).to(x.dtype)
+        return spikes, *[x, *last][: len(last)]
+
+    @property
     def multiplications(self) -> int:
         """Per neuron and step."""
         return len(self.weight)

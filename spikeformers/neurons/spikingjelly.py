@@ -78,6 +78,36 @@ class SpikingJellyNeuron(nn.Module):
         self._clear()  # state left in the module would break copies and keep the graph alive
         return spikes
 
+    @property
+    def remembers(self) -> tuple[str, ...]:
+        """The variables that the node keeps, by their names in it."""
+        return tuple(f"{name}.{kept}".lstrip(".") for name, _, kept in self._kept())
+
+    def initial(self, x: Tensor) -> tuple[Tensor, ...]:
+        self._clear()
+        begins = [getattr(module, kept) for _, module, kept in self._kept()]
+        self.node(torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32))[None])
+        after = [getattr(module, kept) for _, module, kept in self._kept()]
+        self._clear()
+        for kept, begin, made in zip(self.remembers, begins, after, strict=True):
+            if not isinstance(begin, float | int) or not isinstance(made, Tensor):
+                raise ValueError(
+                    f"{type(self.node).__name__} keeps {kept}, {begin!r} at first, which is no number a neuron: "
+                    "use one of our neurons, such as LIF, in a stream"
+                )
+        return tuple(torch.full_like(made, begin) for begin, made in zip(begins, after, strict=True))
+
+    def step(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        for (_, module, kept), value in zip(self._kept(), state, strict=True):
+            setattr(module, kept, value)
+        spikes = self.node(x.to(torch.promote_types(x.dtype, torch.float32))[None])[0].to(x.dtype)
+        after = [getattr(module, kept) for _, module, kept in self._kept()]
+        self._clear()
+        return spikes, *after
+
+    def _kept(self) -> list[tuple[str, nn.Module, str]]:
+        return [(n, m, kept) for n, m in self.node.named_modules() for kept in getattr(m, "_memories", ())]
+
     def _clear(self) -> None:
         # Not `functional.reset_net`: it caches the modules of the first call and misses later ones.
         for module in self.node.modules():

@@ -1,11 +1,11 @@
 """The leaky integrate-and-fire neuron with negative spikes."""
 
-import torch
 from torch import Tensor, nn
 
 from spikeformers.neurons.lif import check_leak, check_threshold
 from spikeformers.ops.arguments import check_finite
-from spikeformers.ops.lif.reference import at_rest, charge, reset
+from spikeformers.ops.lif.reference import charge, reset, resting
+from spikeformers.ops.steps import over_time
 from spikeformers.ops.surrogate import Sigmoid, Surrogate, spike
 
 
@@ -24,6 +24,7 @@ class TernaryLIF(nn.Module):
 
     levels = (-1.0, 0.0, 1.0)
     causal = True
+    remembers = ("v",)
 
     def __init__(
         self,
@@ -43,19 +44,20 @@ class TernaryLIF(nn.Module):
         self.decay_input, self.detach_reset, self.surrogate = decay_input, detach_reset, surrogate
 
     def forward(self, x: Tensor) -> Tensor:
-        v = at_rest(x, self.v_reset)
-        spikes = []
-        for x_t in x.unbind(0):
-            h = charge(x_t.to(v.dtype), v, self.tau, self.v_reset, self.decay_input)
-            positive, negative = (
-                spike(h - self.v_threshold, self.surrogate),
-                spike(-h - self.v_threshold, self.surrogate),
-            )
-            s = positive - negative
-            fired = s if self.v_reset is None else positive + negative
-            v = reset(h, fired.detach() if self.detach_reset else fired, self.v_threshold, self.v_reset)
-            spikes.append(s.to(x.dtype))
-        return torch.stack(spikes)
+        return over_time(self, x)
+
+    def initial(self, x: Tensor) -> tuple[Tensor]:
+        return (resting(x, self.v_reset),)
+
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        h = charge(x.to(v.dtype), v, self.tau, self.v_reset, self.decay_input)
+        positive, negative = (
+            spike(h - self.v_threshold, self.surrogate),
+            spike(-h - self.v_threshold, self.surrogate),
+        )
+        s = positive - negative
+        fired = s if self.v_reset is None else positive + negative
+        return s.to(x.dtype), reset(h, fired.detach() if self.detach_reset else fired, self.v_threshold, self.v_reset)
 
     def extra_repr(self) -> str:
         return f"tau={self.tau}, v_threshold={self.v_threshold}, v_reset={self.v_reset}, surrogate={self.surrogate}"

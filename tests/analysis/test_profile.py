@@ -292,8 +292,8 @@ def test_counting_takes_at_most_three_times_as_long(name, lively):
         assert seconds(lambda: profile(model, [x])) < 3 * seconds(lambda: model(x))
 
 
-def test_neurons_that_run_again_count_once():
-    """TIM runs two neurons over the steps so far again at each step: what flows is the last run."""
+def test_neurons_that_run_step_by_step_count_every_step():
+    """TIM calls two neurons one step at a time, all steps but the first."""
     tiny = dict(dim=16, depth=1, num_heads=2, image_size=16, time_steps=4, strides=(2, 2), num_classes=3)
     x = [torch.rand(2, 3, 16, 16)]
     plain, tim = (profile(sf.create_model("spikformer", **tiny, attention=name), x) for name in ("SSA", "TIM"))

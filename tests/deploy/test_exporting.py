@@ -6,15 +6,18 @@ import sys
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from tiny_models import FAMILIES
 from tiny_runs import write_images
 
 import spikeformers as sf
 from spikeformers.cli import main
 from spikeformers.deploy import exporting
-from spikeformers.deploy.onnx_model import METADATA
+from spikeformers.deploy.onnx_model import METADATA, OnnxModel
+from spikeformers.deploy.onnx_scan import scan_of
 from spikeformers.deploy.threads import free_threads
 
 PREPROCESS = {"image_size": 16, "mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear", "crop_pct": 1.0}
@@ -48,6 +51,17 @@ def onnx_file(trained, tmp_path_factory):
     return out / "model.onnx"
 
 
+@pytest.fixture(scope="module")
+def step_file(trained, tmp_path_factory):
+    file, _ = trained
+    out = tmp_path_factory.mktemp("step")
+    with pytest.raises(SystemExit) as left:
+        main(["export", str(file), "--out", str(out), "--form", "step"])
+    assert left.value.code == 0
+    assert [path.name for path in out.iterdir()] == ["step.onnx"]
+    return out / "step.onnx"
+
+
 def test_an_onnx_file_answers_as_its_checkpoint(trained, onnx_file):
     checkpoint, images = trained
     files = sorted(images.rglob("*.png"))
@@ -57,6 +71,65 @@ def test_an_onnx_file_answers_as_its_checkpoint(trained, onnx_file):
         assert dict(one) == pytest.approx(dict(other), abs=1e-5)
     (alone,) = sf.deploy.Predictor(onnx_file, threads=1)([Image.open(files[0])])  # a batch of one, too
     assert dict(alone) == pytest.approx(dict(said[0]), abs=1e-6)
+
+
+def test_a_step_in_a_file_runs_from_its_metadata_alone(trained, step_file):
+    checkpoint, images = trained
+    files = sorted(images.rglob("*.png"))
+    expected, said = sf.deploy.Predictor(checkpoint)(files), sf.deploy.Predictor(step_file)(files)
+    assert len({confidence for (_, confidence), *_ in expected}) > 1
+    for one, other in zip(expected, said, strict=True):
+        assert dict(one) == pytest.approx(dict(other), abs=1e-5)
+    model, network = OnnxModel(step_file), sf.deploy.Predictor(checkpoint).model
+    frames = torch.randn(5, 2, 3, 16, 16) - 0.8
+    state = model.initial(2)
+    assert {"logits.sum", "logits.count", "stem.stages.0.neuron.v"} <= {*state}
+    for frame, now in zip(frames, network.forward_steps(frames), strict=True):
+        logits, mean, state = model.step(frame.numpy(), state)
+        np.testing.assert_allclose(logits, now.detach().numpy(), atol=1e-5)
+    np.testing.assert_allclose(mean, network(frames).detach().numpy(), atol=1e-5)
+
+
+def test_a_scan_takes_any_number_of_steps_and_samples(trained, step_file, tmp_path):
+    network = sf.deploy.Predictor(trained[0]).model
+    scan = scan_of(onnx.load(step_file), OnnxModel(step_file).state)
+    onnx.checker.check_model(scan, full_check=True)
+    assert [node.op_type for node in scan.graph.node].count("Scan") == 1
+    onnx.save(scan, tmp_path / "scan.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "scan.onnx")
+    for steps, batch in ((1, 1), (6, 3)):
+        frames = torch.randn(steps, batch, 3, 16, 16) - 0.8
+        mean, each = session.run(["logits", "logits.steps"], {"x": frames.numpy()})
+        np.testing.assert_allclose(mean, network(frames).detach().numpy(), atol=1e-5)
+        np.testing.assert_allclose(each, network.forward_steps(frames).detach().numpy(), atol=1e-5)
+    assert each.std(0).max() > 1e-3
+
+
+@pytest.mark.parametrize("position, neuron", [("CPGPosition", "IF"), ("ConvPosition", "IntegerHalfEven")])
+def test_a_step_of_recordings_in_torch_takes_any_batch(position, neuron, tmp_path):
+    small = {**TINY, "in_channels": 2, "strides": (2, 2), "position": position, "neuron": neuron}
+    model = sf.create_model("spikformer", **small).eval()
+    clips = torch.poisson(torch.rand(2, 3, 2, 8, 16))  # of another size than the model's
+    made = sf.deploy.export(model, tmp_path, "torch", form="step", inputs=clips)
+    assert made.path == tmp_path / "step.pt2" and made.agreement == 1 and made.largest < 1e-4
+    carried = {METADATA: ""}
+    torch.export.load(made.path, extra_files=carried)
+    settings = json.loads(carried[METADATA])
+    assert settings["form"] == "step"
+    assert settings["state"][1] == ["logits.count", [1], "float32", 0.0]
+    assert settings["state"][4:5] == ([["position.core.t", [], "int64", 0]] if neuron == "IF" else [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["step", "scan"])
+@pytest.mark.parametrize("tiny", FAMILIES, indirect=True)
+def test_every_family_exports_as_a_step_and_as_a_scan(tiny, form, tmp_path):
+    model, x = tiny
+    made = sf.deploy.export(model, tmp_path, form=form, inputs=x)
+    run, frames = OnnxModel(made.path), torch.randn(3, 2, *x.shape[-3:])
+    assert made.agreement == 1
+    found = run(frames.numpy())
+    assert np.abs(found - model(frames).detach().numpy()).max() < 0.05 * np.abs(found).max()  # but for a flipped spike
 
 
 def test_predicting_with_an_onnx_file_imports_no_torch(trained, onnx_file):
@@ -99,7 +172,7 @@ def test_a_program_of_recordings_takes_any_batch(tmp_path):
 
 
 def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
-    def broken(program, folder, text):
+    def broken(graph, folder, text, form):
         (folder / "model.pt2").write_text("nothing")
         return folder / "model.pt2", lambda x: np.roll(np.eye(3)[[0]].repeat(len(x), 0), np.arange(1), 1)
 
@@ -117,6 +190,12 @@ def test_refusals(tmp_path, monkeypatch, onnx_file):
     model = sf.create_model("spikformer", **TINY).eval()
     with pytest.raises(ValueError, match="format 'tflite' is unknown: choose onnx, openvino, torch"):
         sf.deploy.export(model, tmp_path, "tflite")
+    with pytest.raises(ValueError, match="form 'steps' is unknown: choose whole, step, scan"):
+        sf.deploy.export(model, tmp_path, form="steps")
+    with pytest.raises(ValueError, match="form scan is not written to torch: choose onnx, or form whole"):
+        sf.deploy.export(model, tmp_path, "torch", form="scan")
+    with pytest.raises(ValueError, match=r"PSN \(.*neuron\) looks ahead in time, .* such as neuron=SlidingPSN"):
+        sf.deploy.export(sf.create_model("spikformer", **TINY, neuron="PSN"), tmp_path, form="step")
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"file cannot be written"):
         sf.deploy.export(model, tmp_path / "file")

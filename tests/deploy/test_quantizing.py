@@ -201,8 +201,15 @@ def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
     assert made.path.read_text() == "an earlier one"
 
 
-def test_int8_of_another_format(trained, capsys):
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        (["--to", "torch"], "--int8 writes ONNX, not torch: leave out --to torch or --int8"),
+        (["--form", "step"], "--int8 writes all steps, not form step: leave out --form step or --int8"),
+    ],
+)
+def test_int8_of_another_format_or_form(trained, option, line, capsys):
     with pytest.raises(SystemExit) as left:
-        main(["export", str(trained[0]), "--to", "torch", "--int8"])
+        main(["export", str(trained[0]), *option, "--int8"])
     assert left.value.code == 2
-    assert "--int8 writes ONNX, not torch: leave out --to torch or --int8" in capsys.readouterr().err
+    assert line in capsys.readouterr().err

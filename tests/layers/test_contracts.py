@@ -60,7 +60,7 @@ def asked():
 def test_the_table_lacks_nothing():
     options = {"bias"}  # of a head's linear layers: a number of its own, which nobody asks for
     found = {*said()} - options | {*asked()} & ({*had()} | {*said()}) - SPIKINGJELLYS
-    assert {"levels", "causal", "emits", "takes", "folded", "reruns", "multiplications", "attn_neuron"} <= found
+    assert {"levels", "causal", "emits", "takes", "folded", "remembers", "step", "mixes", "attn_neuron"} <= found
     assert found <= DECLARATIONS.keys()
 
 

@@ -11,6 +11,7 @@ from spikeformers.layers.block import block
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.mlp import InnerResidualMLP
 from spikeformers.layers.shortcut import MembraneShortcut
+from spikeformers.layers.stepping import Stepping
 from spikeformers.models.parts import part_names
 from spikeformers.neurons import LIF
 
@@ -100,6 +101,23 @@ def test_keeps_no_state_and_takes_another_length(slot, make, x, lively):
     first = part(x)
     assert torch.equal(part(x[:2]), first[:2])
     assert torch.equal(part(x), first)
+
+
+@every_part
+def test_one_step_at_a_time_it_gives_what_it_gives_for_all(slot, make, x, lively):
+    part = lively(make(), x).double()
+    if not getattr(part, "causal", True):
+        with pytest.raises(ValueError, match=rf"{type(part).__name__} looks ahead in time, .* such as attention="):
+            Stepping(part)
+        return
+    stepping = Stepping(part)
+    state = stepping.initial(x[0].double()).values()
+    assert all(len(kept) == 3 for kept in state)  # batch first
+    state, ys = [kept[1:] for kept in state], []
+    for now in x.double():
+        y, *state = stepping(now[1:], *state)
+        ys.append(y)
+    assert torch.equal(torch.stack(ys), part(x.double()[:, 1:]))
 
 
 @every_part

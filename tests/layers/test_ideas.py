@@ -108,7 +108,7 @@ def test_gates_take_binary_spikes(shortcut):
 
 def test_cpg_bits_by_hand(x, lively):
     part = CPGPosition(C, cells=4, w_max=100.0)  # frequencies 1 and 100^(-1/2), a tenth
-    bits = part.bits(40, x)
+    bits = part.bits(torch.arange(40), x)
     for position in range(40):
         angles = (position, position / 10)
         wanted = [float(f(angle) >= 0.8) for angle in angles for f in (math.sin, math.cos)]
@@ -117,7 +117,7 @@ def test_cpg_bits_by_hand(x, lively):
     y = part(x)
     t, h, w = 2, 1, 3
     at = x[t, :, :, h, w] @ part.stream.weight[:, :, 0, 0].T
-    at = at + part.bits(T * H * W, x)[t * H * W + h * W + w] @ part.code.weight[:, :, 0, 0].T
+    at = at + part.bits(torch.arange(T * H * W), x)[t * H * W + h * W + w] @ part.code.weight[:, :, 0, 0].T
     norm = part.norm
     at = (at - norm.running_mean) / (norm.running_var + norm.eps).sqrt() * norm.weight + norm.bias
     assert torch.allclose(y[t, :, :, h, w], at, atol=1e-5)

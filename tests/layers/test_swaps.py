@@ -24,7 +24,7 @@ OF_SPIKES = {"NoShortcut", "SEWAndShortcut", "SEWIandShortcut", "SEWShortcut"}
 
 
 def refused(one, other):
-    apart = ((BINARY_ONLY, NOT_BINARY), (OF_CURRENT, OF_SPIKES), (OF_COUNTS, BINARY_STREAM))
+    apart = ((BINARY_ONLY, NOT_BINARY), (OF_CURRENT, OF_SPIKES), (OF_COUNTS, BINARY_STREAM), ({"TIM"}, {"PSN"}))
     return any({one, other} & a and {one, other} & b for a, b in apart)
 
 
@@ -96,5 +96,7 @@ def test_every_pair_trains(attention):
     ids=lambda item: item[1],
 )
 def test_a_pair_that_does_not_go_together_is_refused(one, other):
-    with pytest.raises(ValueError, match=r"use a binary neuron|use MembraneShortcut|use SEWShortcut"):
+    with pytest.raises(
+        ValueError, match=r"use a binary neuron|use MembraneShortcut|use SEWShortcut|use another, such as LIF"
+    ):
         model(**dict([one, other]))

@@ -87,6 +87,26 @@ def test_nothing_before_a_change_changes(make, t):
 
 
 @every_neuron
+def test_the_loop_over_its_steps_is_its_forward(make):
+    neuron, x = built(make, 6).double(), current(6, 3, 40, dtype=torch.float64)
+    if not neuron.causal:
+        assert not hasattr(neuron, "step")
+        return
+    state = neuron.initial(x[0])
+    assert len(state) == len(getattr(neuron, "remembers", ()))
+    assert all(kept.shape[:1] == (3,) for kept in state)  # batch first
+    others, spikes = [kept[1:] for kept in state], []
+    for t, now in enumerate(x):
+        before = [kept.clone() for kept in state]
+        s, *after = neuron.step(now, *state)
+        assert all(torch.equal(kept, was) for kept, was in zip(state, before, strict=True))  # pure
+        alone, *others = neuron.step(now[1:], *others)
+        assert torch.equal(alone, s[1:]), t
+        spikes, state = [*spikes, s], after
+    assert torch.equal(torch.stack(spikes), neuron(x))
+
+
+@every_neuron
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_membrane_is_fp32(make, dtype):
     neuron, x = built(make, 16), current(16, 4000).to(dtype)
@@ -108,6 +128,10 @@ def test_the_membrane_is_fp32(make, dtype):
         (lambda: SlidingPSN(order=0), "order 0 is below 1"),
         (lambda: GLIF(time_steps=4, v_threshold=1.0), r"v_threshold 1.0 is not in \(0, 1\).*give 0.5"),
         (lambda: GLIF(time_steps=4)(torch.ones(5, 2)), "parameters for 4 steps and got 5: .*time_steps=5"),
+        (
+            lambda: GLIF(time_steps=1).step(torch.ones(1), torch.ones(1), torch.ones(1), torch.ones(1).long()),
+            "parameters for 1 steps and got 2: build it with time_steps=2",
+        ),
         (lambda: PSN(time_steps=4)(torch.ones(3, 2)), "weights for 4 steps and got 3: .*time_steps=3"),
         *[
             (partial(make, **wrong), "v_threshold .* is not above v_reset .*: raise the threshold")

@@ -16,7 +16,18 @@ class CausalSSA(SSA):
     past steps and none ahead; STAtten sees its chunk. Released code: none. Arguments and errors: see `SSA`.
     """
 
+    remembers, mixes = ("past", "steps"), "attend"
+
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
         past = (k.transpose(-2, -1) @ v).cumsum(0)  # T B M D D
         steps = torch.arange(1, len(q) + 1, device=q.device, dtype=q.dtype).view(-1, 1, 1, 1, 1)
         return q @ past * (self.scale / steps)
+
+    def initial(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+        return q.new_zeros(*q.shape[:-2], q.shape[-1], v.shape[-1]), q.new_zeros(len(q), 1, 1, 1)  # B M D D
+
+    def step(
+        self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int, past: Tensor, steps: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        past, steps = past + k.transpose(-2, -1) @ v, steps + 1
+        return q @ past * (self.scale / steps), past, steps

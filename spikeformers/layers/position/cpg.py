@@ -10,6 +10,7 @@ from spikeformers.layers.conv import SpikeConv2d
 from spikeformers.layers.norm import batch_norm
 from spikeformers.layers.time import merge_time, split_time
 from spikeformers.ops.arguments import check_positive, check_whole
+from spikeformers.ops.steps import by_sample
 
 
 class CPGPosition(nn.Module):
@@ -27,6 +28,7 @@ class CPGPosition(nn.Module):
     """
 
     emits, takes = CURRENT, (SPIKES, COUNTS)
+    remembers = ("t",)
 
     def __init__(self, dim: int, *, cells: int = 20, w_max: float = 1e4):
         super().__init__()
@@ -42,17 +44,27 @@ class CPGPosition(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         steps, _, _, height, width = x.shape
-        bits = self.bits(steps * height * width, x).unflatten(0, (steps, height, width))  # T H W cells
+        positions = torch.arange(steps * height * width, device=x.device).view(steps, height, width)
+        bits = self.bits(positions, x)  # T H W cells
         code = self.code(bits.permute(0, 3, 1, 2))[:, None]  # T 1 C H W
         return batch_norm(self.norm, split_time(self.stream(merge_time(x)), steps) + code)
 
-    def bits(self, positions: int, like: Tensor) -> Tensor:
-        """The codes of the first positions, `[positions, cells]` of 0 and 1, in dtype and device of `like`."""
+    def initial(self, x: Tensor) -> tuple[Tensor]:
+        return (x.new_zeros(len(x), dtype=torch.int64),)
+
+    def step(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = x.shape[-2:]
+        tokens = torch.arange(height * width, device=x.device).view(height, width)
+        bits = self.bits(by_sample(t, x[:, 0]) * (height * width) + tokens, x)  # B H W cells
+        return self.norm(self.stream(x) + self.code(bits.permute(0, 3, 1, 2))), t + 1
+
+    def bits(self, positions: Tensor, like: Tensor) -> Tensor:
+        """The codes of positions, `[...] -> [..., cells]` of 0 and 1, in dtype and device of `like`."""
         # in float64, so that the model's precision does not move a sine across 0.8
-        position = torch.arange(positions, device=like.device, dtype=torch.float64)[:, None]
+        position = positions.to(torch.float64)[..., None]
         half = torch.arange(self.cells // 2, device=like.device, dtype=torch.float64)
         angle = position * torch.exp(half * (-2 * math.log(self.w_max) / self.cells))
-        return (torch.stack([angle.sin(), angle.cos()], -1) >= 0.8).flatten(1).to(like.dtype)
+        return (torch.stack([angle.sin(), angle.cos()], -1) >= 0.8).flatten(-2).to(like.dtype)
 
     def extra_repr(self) -> str:
         return f"cells={self.cells}, w_max={self.w_max:g}"

@@ -3,6 +3,7 @@
 from importlib.util import find_spec
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from spikeformers.ops.lif import autograd, eager, native, reference
@@ -66,6 +67,23 @@ def lif(
             raise ValueError(f"lif cannot run in {backend.title()}: {refused}; use backend='auto'")
     settings = (x, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate)
     return reference.lif(*settings) if backend == "reference" else autograd.lif(way, *settings)
+
+
+def lif_step(
+    x: Tensor,
+    v: Tensor,
+    tau: float | Tensor,
+    v_threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    detach_reset: bool,
+    surrogate: Surrogate,
+) -> tuple[Tensor, Tensor]:
+    """One step of `lif` from a membrane `v` on: `[...] current, [...] membrane -> [...] spikes, [...] membrane`."""
+    needs_gradient = any(isinstance(y, Tensor) and y.requires_grad for y in (x, v, tau))
+    if runs_eagerly(x, v, tau) and not (torch.is_grad_enabled() and needs_gradient):
+        return eager.step(x, v, tau, v_threshold, v_reset, decay_input)
+    return reference.lif_step(x, v, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate)
 
 
 def _choose(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str:

@@ -17,11 +17,11 @@ _IN_CACHE = 1 << 16  # neurons at a time: a quarter of a megabyte a step
 
 
 def _membrane(
-    x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | None, decay_input: bool
+    x: Tensor, v: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | None, decay_input: bool
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """The membrane after each charge and the spikes, both `[T, ...]`, and a list of those before each charge."""
-    charged, spikes = torch.empty_like(x), torch.empty_like(x)
-    v, before = at_rest(x, v_reset), []
+    """The membrane after each charge and the spikes, both `[T, ...]`, and a list of those before each charge, from `v`
+    on, and after the last step."""
+    charged, spikes, before = torch.empty_like(x), torch.empty_like(x), []
     for x_t, h, s in zip(x.unbind(0), charged.unbind(0), spikes.unbind(0), strict=True):
         before.append(v)
         over_rest = v - v_reset if v_reset else v
@@ -35,7 +35,13 @@ def _membrane(
         v = torch.sub(h, s, alpha=v_threshold) if v_reset is None else torch.addcmul(h, h, s, value=-1)
         if v_reset:
             v.add_(s, alpha=v_reset)
-    return charged, spikes, before
+    return charged, spikes, [*before, v]
+
+
+def step(x: Tensor, v: Tensor, tau: float | Tensor, *settings: Any) -> tuple[Tensor, Tensor]:
+    """The spikes and the membrane of `spikeformers.ops.lif.lif_step`; settings as in `fire`."""
+    _, spikes, membranes = _membrane(x[None].to(v.dtype), v, tau, *settings)
+    return spikes[0].to(x.dtype), membranes[-1]
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -62,7 +68,8 @@ def fire(x: Tensor, tau: float | Tensor, *settings: Any) -> Tensor:
     spikes = _empty_like(x, x.dtype)
     x_rows, spike_rows = _alike(tau, x, spikes)
     for part in _parts(x_rows, tau):
-        spike_rows[part] = _membrane(_wide(x_rows[part]), tau, *settings)[1]
+        x_wide = _wide(x_rows[part])
+        spike_rows[part] = _membrane(x_wide, at_rest(x_wide, settings[1]), tau, *settings)[1]
     return spikes
 
 
@@ -123,7 +130,7 @@ def _gradient(
     surrogate: Surrogate,
 ) -> Tensor:
     """The gradient of `x`; adds that of `tau` to `grad_tau`. Recomputes the membrane, then runs backward in time."""
-    charged, spikes, before = _membrane(x, tau, v_threshold, v_reset, decay_input)
+    charged, spikes, before = _membrane(x, at_rest(x, v_reset), tau, v_threshold, v_reset, decay_input)
     slope = surrogate(charged - v_threshold)
     grad_h = slope * grad if not detach_reset else slope.mul_(grad)
     stays = None if v_reset is None else spikes.neg_().add_(1)  # share of the membrane left by a hard reset
