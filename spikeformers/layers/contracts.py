@@ -17,6 +17,7 @@ state between calls. `DECLARATIONS`, below, lists the attributes by which parts 
 | `downsampling` | `in_dim, dim, neuron, strides`           | stream -> stream, `H` over strides         |
 | `conv`      | `in_dim, dim, kernel_size, stride, bias=`   | spikes -> current, `H` over stride         |
 | `head`      | `dim, num_classes, neuron`                  | stream -> logits `[T, B, K]`               |
+| `neck`      | `dims, strides, pyramid, dim, neuron, conv` | a stream a stage -> current a level        |
 | `order`     | nothing                                     | tokens `[B, N, C]`, `[B, N]` -> tokens     |
 """
 
@@ -109,6 +110,19 @@ class MakeDownsampling(Protocol):
 class MakeConv(Protocol):
     def __call__(
         self, in_dim: int, dim: int, kernel_size: int = ..., stride: int = ..., *, bias: bool = ...
+    ) -> nn.Module: ...
+
+
+class MakeNeck(Protocol):
+    def __call__(
+        self,
+        dims: Sequence[int],
+        strides: Sequence[int],
+        pyramid: Sequence[int],
+        dim: int,
+        neuron: MakeNeuron,
+        conv: MakeConv,
+        /,
     ) -> nn.Module: ...
 
 

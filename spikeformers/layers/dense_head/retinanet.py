@@ -1,0 +1,99 @@
+"""RetinaNet: classes and boxes of anchors, densely on every level."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torchvision.models import detection
+from torchvision.models.detection import retinanet
+from torchvision.models.detection.image_list import ImageList
+
+from spikeformers.layers.contracts import MakeConv, MakeNeuron
+from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.dense_head.anchors import Anchors
+from spikeformers.layers.dense_head.shared_conv import shared_tower
+from spikeformers.layers.neuron_conv import Readout
+
+
+class ClassBranch(retinanet.RetinaNetClassificationHead):
+    """Logits of the classes at each anchor: `[[T, B, D, H_i, W_i], ...] -> [B, N, K]`; the focal loss."""
+
+    def __init__(
+        self, dim: int, anchors: int, num_classes: int, depth: int, neuron: MakeNeuron, conv: MakeConv = ConvNorm
+    ):
+        super().__init__(1, anchors, num_classes)
+        rare = -math.log((1 - 0.01) / 0.01)  # few anchors are objects
+        self.conv = nn.Identity()
+        self.tower = shared_tower(dim, depth, neuron, conv)
+        self.cls_logits = Readout(dim, anchors * num_classes, 3, neuron, bias=rare)
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        return super().forward(self.tower(levels))
+
+
+class BoxBranch(retinanet.RetinaNetRegressionHead):
+    """Deltas from each anchor to its box: `[[T, B, D, H_i, W_i], ...] -> [B, N, 4]`; the L1 loss."""
+
+    def __init__(self, dim: int, anchors: int, depth: int, neuron: MakeNeuron, conv: MakeConv = ConvNorm):
+        super().__init__(1, anchors)
+        self.conv = nn.Identity()
+        self.tower = shared_tower(dim, depth, neuron, conv)
+        self.bbox_reg = Readout(dim, anchors * 4, 3, neuron)
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        return super().forward(self.tower(levels))
+
+
+class RetinaNetHead(retinanet.RetinaNetHead):
+    """Both branches: `[[T, B, D, H_i, W_i], ...] -> {"cls_logits": [B, N, K], "bbox_regression": [B, N, 4]}`."""
+
+    def __init__(
+        self, dim: int, anchors: int, num_classes: int, depth: int, neuron: MakeNeuron, conv: MakeConv = ConvNorm
+    ):
+        nn.Module.__init__(self)
+        self.classification_head = ClassBranch(dim, anchors, num_classes, depth, neuron, conv)
+        self.regression_head = BoxBranch(dim, anchors, depth, neuron, conv)
+
+
+class RetinaNet(detection.RetinaNet):
+    """From a pyramid to losses or detections, by torchvision's RetinaNet: `[[T, B, D, H_i, W_i], ...] -> ...`.
+
+    Each branch has `depth` 3x3 convolutions and one to its outputs, a neuron in front of each. A level of stride `s`
+    has 9 anchors a place: three sides from `anchor_scale * s`, three ratios. Lin et al., ICCV 2017, arXiv:1708.02002.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_classes: int,
+        pyramid: Sequence[int],
+        neuron: MakeNeuron,
+        conv: MakeConv = ConvNorm,
+        *,
+        depth: int = 4,
+        anchor_scale: float = 4.0,
+    ):
+        anchors = Anchors(pyramid, anchor_scale, (1, 2 ** (1 / 3), 2 ** (2 / 3)))
+        head = RetinaNetHead(dim, anchors.num_anchors_per_location()[0], num_classes, depth, neuron, conv)
+        pyramid_comes_as_argument: Any = nn.Identity()
+        pyramid_comes_as_argument.out_channels = dim
+        super().__init__(pyramid_comes_as_argument, num_classes, anchor_generator=anchors, head=head)
+        del self.backbone, self.transform
+        self.num_classes = num_classes
+
+    def forward(self, levels: list[Tensor], images: ImageList, targets: list[dict[str, Tensor]] | None = None) -> Any:
+        """Losses, by name, in training; detections, a dict an image, in evaluation."""
+        outputs = self.head(levels)
+        anchors = self.anchor_generator(images, levels)
+        if self.training:
+            assert targets is not None
+            return self.compute_loss(targets, outputs, anchors)
+        places = self.anchor_generator.num_anchors_per_location()
+        counts = [n * x.shape[-2] * x.shape[-1] for n, x in zip(places, levels, strict=True)]
+        by_level = {key: list(value.split(counts, 1)) for key, value in outputs.items()}
+        return self.postprocess_detections(by_level, [list(each.split(counts)) for each in anchors], images.image_sizes)
+
+    def outputs(self, levels: list[Tensor]) -> tuple[Tensor, ...]:
+        """What comes before boxes are chosen: class logits `[B, N, K]` and deltas `[B, N, 4]` of all anchors."""
+        return tuple(self.head(levels).values())
