@@ -152,7 +152,7 @@ def _scales(model: SpikingTransformer) -> set[str]:
 
 
 def _head(model: SpikingTransformer) -> set[str]:
-    return {key for key in model.state_dict() if key.startswith("head.")}
+    return {key for key in model.state_dict() if key.startswith(("head.", "neck."))}
 
 
 _KEYS_OF = {"head": _head, "stem": _first_convs, "scales": _scales}
