@@ -68,7 +68,7 @@ def draw_beside(loaders: Loaders, model: Any, split: Any, places: Sequence[int],
             _drawn(picture, one, sets.classes) for one in (_truth(truth), on_original(answer, whole, size, _LEAST))
         ]
         rows.append(drawn)
-    _save(rows, sets.classes if isinstance(answers[0], Tensor) else (), file, title)
+    _save(rows, sets.classes, file, title)
     return [source for _, source in read]
 
 

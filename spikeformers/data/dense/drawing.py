@@ -14,7 +14,7 @@ _WIDE = 480  # pixels; smaller pictures are enlarged, so that labels can be read
 
 def colors(count: int) -> list[tuple[int, int, int]]:
     """A colour of its own for each class: red, green and blue, 0 to 255."""
-    turns = ((0.61803 * k % 1.0, 0.85 - 0.25 * (k % 3 == 2), 0.95 - 0.25 * (k % 2)) for k in range(count))
+    turns = ((0.61803 * k % 1.0, 0.9 - 0.3 * (k // 2 % 2), 0.6 + 0.3 * (k // 4 % 2)) for k in range(count))
     return [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(*turn)) for turn in turns]  # pyright: ignore[reportReturnType]
 
 
