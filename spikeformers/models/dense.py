@@ -6,7 +6,6 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
-from spikeformers.layers.contracts import declared
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.stages import Stage
 
@@ -76,9 +75,7 @@ class DenseTransformer(SpikingTransformer):
                 f"an image of {height} x {width} is smaller than the largest stride {largest}: give larger images, or "
                 f"build the model with pyramid={fitting or 'of smaller strides'}"
             )
-        stride = declared(self.stem, "stride")
-        for block in self.blocks:
-            stride *= declared(block, "stride")
+        stride = self.stages[-1].reduction
         missing = (0, -width % stride, 0, -height % stride)
         return pad(x, missing) if any(missing) else x
 
@@ -133,6 +130,10 @@ class Detector(DenseTransformer):
             raise ValueError(f"{len(targets)} targets do not match {x.shape[-4]} images: give one for each image")
         for number, target in enumerate(targets):
             boxes, labels = target["boxes"], target["labels"]
+            if "masks" not in target and hasattr(self.head, "roi_heads"):
+                raise ValueError(
+                    f"image {number} has no masks, which Mask R-CNN learns from: add them, or use RetinaNet"
+                )
             if len(boxes) != len(labels):
                 raise ValueError(f"image {number} has {len(boxes)} boxes and {len(labels)} labels: give as many")
             if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
