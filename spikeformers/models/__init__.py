@@ -35,6 +35,6 @@ from spikeformers.models.stages import Stage
 __all__ = [
     "PAPERS", "Paper", "Published", "SpikingTransformer", "Stage", "build", "check_model", "compile", "describe_family",
     "describe_model", "fpn", "lean", "list_families", "list_models", "mask_rcnn", "maxformer", "qkformer",
-    "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large", "sdt_v3_mae", "sew_resnet", "spikformer",
-    "spikingformer", "spikingresformer",
+    "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large", "sdt_v3_mae", "sew_resnet",
+    "spikformer", "spikingformer", "spikingresformer",
 ]  # fmt: skip

@@ -309,8 +309,8 @@ def _with_time_steps(argument: str, part: Any, arguments: Mapping[str, Any]) -> 
 _MORE, _ANY = float_info.min, float("inf")
 _MOST = 2**20  # of anything that is counted; no machine holds a model with more
 _COUNTS = (
-    "dim dims neck_dim head_dim stem_dim decoder_dim reduction num_heads decoder_num_heads strides downsampling_strides pyramid "
-    "in_channels"
+    "dim dims neck_dim head_dim stem_dim decoder_dim reduction num_heads decoder_num_heads strides "
+    "downsampling_strides pyramid in_channels"
 )
 _RANGES = {
     **dict.fromkeys(f"{_COUNTS} image_size".split(), (1, _MOST)),
