@@ -41,7 +41,7 @@ def run(words: list[str]) -> None:
     from spikeformers.deploy.predict import Predictor
     from spikeformers.deploy.threads import free_threads
 
-    trusted = {}
+    trusted, checkpoint = {}, asked.checkpoint
     if not is_exported(asked.checkpoint):
         from spikeformers.checkpoints.made_here import made_here
         from spikeformers.checkpoints.read import read_checkpoint
@@ -51,7 +51,7 @@ def run(words: list[str]) -> None:
         if "task" in (checkpoint.settings.get("preprocess") or {}):
             _find(asked, checkpoint, trusted)
             return
-    predictor = Predictor(asked.checkpoint, weights=weights, threads=asked.threads or free_threads(), **trusted)
+    predictor = Predictor(checkpoint, weights=weights, threads=asked.threads or free_threads(), **trusted)
     files = [file for given in asked.files for file in predictor.files(given)]
     broken: list[str] = []
     predictions: dict[str, list[tuple[str, float]]] = {}

@@ -37,8 +37,8 @@ class Sample:
 class Found:
     """What was found on one image of height and width `size`, in its pixels.
 
-    `answer` is a dict of `boxes` `[N, 4]` (left, top, right, bottom), `labels` `[N]`, `scores` `[N]` and, of models with
-    masks, `masks` `[N, H, W]`, best first; or the class of each pixel `[H, W]`. `classes` names the classes.
+    `answer` is a dict of `boxes` `[N, 4]` (left, top, right, bottom), `labels` `[N]`, `scores` `[N]` and, if the model
+    has them, `masks` `[N, H, W]`, best first; or the class of each pixel `[H, W]`. `classes` names the classes.
     """
 
     name: str
@@ -51,15 +51,10 @@ class Found:
         said: dict[str, Any] = {"file": self.name, "height": self.size[0], "width": self.size[1]}
         if isinstance(self.answer, Tensor):
             counts = torch.bincount(self.answer.flatten(), minlength=len(self.classes)) / self.answer.numel()
-            return {
-                **said,
-                "shares": {name: share for name, share in zip(self.classes, counts.tolist(), strict=True) if share},
-            }
-        columns = (self.answer[key].tolist() for key in ("boxes", "labels", "scores"))
-        boxes = [
-            {"label": self.classes[label], "score": score, "box": box}
-            for box, label, score in zip(*columns, strict=True)
-        ]
+            shares = zip(self.classes, counts.tolist(), strict=True)
+            return {**said, "shares": {name: share for name, share in shares if share}}
+        rows = zip(*(self.answer[key].tolist() for key in ("labels", "scores", "boxes")), strict=True)
+        boxes = [{"label": self.classes[label], "score": score, "box": box} for label, score, box in rows]
         for box, mask in zip(boxes, self.answer.get("masks", ()), strict=False):
             box["pixels"] = int(mask.sum())
         return {**said, "boxes": boxes}
@@ -195,9 +190,7 @@ class DensePredictor:
             answers = self.model(x.transpose(0, 1) if x.ndim == 5 else x)
         finally:
             torch.set_num_threads(before)
-        numbers = (
-            [answers] if isinstance(answers, Tensor) else [one[key] for one in answers for key in ("boxes", "scores")]
-        )
+        numbers = [answers] if isinstance(answers, Tensor) else [one["scores"] for one in answers]
         if not all(one.isfinite().all() for one in numbers):
             raise ValueError("the model answers with numbers that are not finite: its weights are damaged")
         return answers
@@ -207,9 +200,8 @@ class DensePredictor:
         from spikeformers.data.events.sets import EventSets, framing
         from spikeformers.data.events.windows import Window, window_of
 
-        recording = (
-            given if isinstance(given, Recording) else Recording(str(file_of(given, "recording", "a Recording")))
-        )
+        path = None if isinstance(given, Recording) else file_of(given, "recording", "a Recording")
+        recording = given if path is None else Recording(str(path))
         how, cut = framing(self.preprocess), window_of(self.preprocess) or Window(_LENGTH, _LENGTH)
         sets = EventSets("", [], [], [], (), 2, how.sensor)
         events = recording.opened()

@@ -119,7 +119,7 @@ class BoxMeter(nn.Module):
         numbers, found = self.compute(), self.metric.compute()
         shares = found["bbox_map_per_class" if self.masks else "map_per_class"].reshape(-1).tolist()
         there = found["classes"].reshape(-1).tolist()
-        each = {classes[k]: 100 * share for k, share in zip(there, shares, strict=True) if share >= 0}
+        each = {str(classes[k]): 100 * share for k, share in zip(there, shares, strict=True) if share >= 0}
         return BoxScores(**numbers, images=self.images, kind=kind, per_class=each)
 
 
@@ -156,7 +156,7 @@ class MaskMeter(nn.Module):
     def scores(self, classes: Sequence[str], kind: str) -> MaskScores:
         """What was collected, as `MaskScores`."""
         counts, ious = self.metric.compute().double(), self._ious()
-        each = {name: 100 * iou for name, iou in zip([*classes], ious.tolist(), strict=True) if iou == iou}
+        each = {str(classes[k]): 100 * iou for k, iou in enumerate(ious.tolist()) if iou == iou}
         right = 100 * float(counts.diag().sum() / counts.sum())
         return MaskScores(**self.compute(), pixels=right, images=self.images, kind=kind, per_class=each)
 
@@ -201,7 +201,7 @@ def to_device(targets: Any, device: torch.device) -> Any:
 
 def has_masks(model: Any) -> bool:
     """Whether a detector predicts masks too."""
-    return bool(getattr(getattr(model, "head", None), "has_masks", False))
+    return "masks" in getattr(getattr(model, "head", None), "learns_from", ())
 
 
 def _listed(scores: MaskScores) -> str:

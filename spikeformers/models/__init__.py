@@ -2,6 +2,7 @@
 
 from spikeformers.models import (
     fpn,
+    mask_rcnn,
     maxformer,
     qkformer,
     retinanet,
@@ -33,7 +34,7 @@ from spikeformers.models.stages import Stage
 
 __all__ = [
     "PAPERS", "Paper", "Published", "SpikingTransformer", "Stage", "build", "check_model", "compile", "describe_family",
-    "describe_model", "fpn", "lean", "list_families", "list_models", "maxformer", "qkformer", "recompute_blocks",
-    "register", "retinanet", "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large", "sdt_v3_mae", "sew_resnet", "spikformer",
-    "spikingformer", "spikingresformer",
+    "describe_model", "fpn", "lean", "list_families", "list_models", "mask_rcnn", "maxformer", "qkformer",
+    "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large", "sdt_v3_mae", "sew_resnet",
+    "spikformer", "spikingformer", "spikingresformer",
 ]  # fmt: skip

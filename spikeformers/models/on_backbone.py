@@ -54,7 +54,7 @@ def dense_model(head: DenseHead, backbone: Callable[..., SpikingTransformer]) ->
         return head.builder(trunk, **{**defaults, **own})
 
     build.__name__ = build.__qualname__ = f"{head.builder.__name__}_{backbone.__name__}"
-    build.__doc__, build.__module__ = head.builder.__doc__, backbone.__module__
+    build.__doc__, build.__module__, build.__wrapped__ = head.builder.__doc__, backbone.__module__, head.builder  # pyright: ignore[reportFunctionMemberAccess]
     kept = {name: parameter for name, parameter in theirs.items() if name not in _ENDS}
     build.__signature__ = inspect.Signature([*kept.values(), *ours.values()])  # pyright: ignore[reportFunctionMemberAccess]
     build.__annotations__ = {**typing.get_type_hints(backbone), **typing.get_type_hints(head.builder)}
