@@ -1,4 +1,4 @@
-"""Running out of memory, told in one line."""
+"""Errors of memory that ran out, in one line."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -6,19 +6,19 @@ from contextlib import contextmanager
 
 _SAID = re.compile(
     "out of memory|can't allocate memory|cannot allocate memory|not enough memory|bad_alloc|"
-    "multiplication overflow|calculation overflowed",  # of sizes that no memory has
+    "multiplication overflow|calculation overflowed",  # sizes beyond any memory
     re.IGNORECASE,
 )
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether memory ran out: Python's, NumPy's, a device's, or the processor's, for which torch has no own error."""
+    """Whether memory ran out: in Python, NumPy, on a device, or in torch on the CPU, which has no error type for it."""
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_SAID.search(str(error))))
 
 
 @contextmanager
 def shortages_told(remedy: Callable[[], str]) -> Iterator[None]:
-    """Turns running out of memory into a ValueError of one line that ends in a remedy."""
+    """Raises ValueError, in one line that ends with the remedy, if memory runs out inside."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

@@ -276,7 +276,9 @@ def test_predict_on_a_folder(trained, tmp_path):
     assert json.loads(ran.out) == json.loads(by_name.out)
     assert ran.err.startswith("skipped 1 of ")
     (tmp_path / "0.png").unlink()
-    assert refused(spikeformers("predict", trained.run, tmp_path)).startswith(f"{tmp_path} holds no image (.jpg ")
+    assert refused(spikeformers("predict", trained.run, tmp_path)).startswith(
+        f"{tmp_path} holds no image that the model reads (.jpg "
+    )
 
 
 def test_train_and_eval_past_an_image_that_is_none(trained, images, tmp_path, caplog):
@@ -328,7 +330,7 @@ def test_settings_of_a_run_are_a_recipe(trained, tmp_path):
         (["train", "--epochs", "3"], "name a recipe before --epochs"),
         (["train", "digits", "--epoch", "3"], "there is no setting 'epoch': did you mean epochs"),
         (["train", "digits", "--epochs"], "--epochs has no value"),
-        (["train", "digits", "--epochs", "many"], "epochs is 'many', where int belongs"),
+        (["train", "digits", "--epochs", "many"], "epochs must be int, not 'many'"),
         (["train", "digits", "again"], "the word 'again' belongs to no field"),
         (["train", "digits", "--model", "spikformer_8_51"], "there is no model 'spikformer_8_51'"),
         (["train", "digits", "--model.dim", "-24"], "dim -24 is below 1"),

@@ -39,7 +39,8 @@ def load_checkpoint(
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, refused or empty, or keys or shapes differ; the first ten are named.
+        ValueError: The file is damaged, refused or empty, a weight is not finite, or keys or shapes differ; the first
+            ten are named.
     """
     checkpoint = read_checkpoint(path)
     ours = model.state_dict()
@@ -60,6 +61,8 @@ def load_checkpoint(
     kept |= {*lacking}
     weights = {key: value for key, value in weights.items() if key not in kept}
     _check_fit(model, ours, weights, kept, checkpoint)
+    if odd := next((key for key, weight in weights.items() if not (weight.is_meta or weight.isfinite().all())), None):
+        raise ValueError(f"{checkpoint.path} is damaged: {odd} holds numbers that are not finite")
     for _, what in new_ends:
         logger.warning("%s %s", checkpoint.path, what)
     if lacking:

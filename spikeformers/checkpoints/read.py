@@ -116,9 +116,7 @@ def _check_settings(checkpoint: Checkpoint) -> None:
 def _odd(checkpoint: Checkpoint, name: str, value: Any, wanted: str) -> ValueError:
     found = repr(value)
     found = found if len(found) < 60 else found[:57] + "..."
-    return ValueError(
-        f"{checkpoint.path} is damaged: its setting {name} is {found}, where {wanted} belongs; fetch it again"
-    )
+    return ValueError(f"{checkpoint.path} is damaged: its setting {name} must be {wanted}, not {found}; fetch it again")
 
 
 def _read_pickle(path: Path) -> Checkpoint:

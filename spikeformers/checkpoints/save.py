@@ -28,14 +28,15 @@ def save_pretrained(model: nn.Module, path: str | Path, **settings: Any) -> Path
         model: The model; DataParallel, torch.compile and the like are unwrapped.
         path: A `.safetensors` file, or a folder, which gets `weights.safetensors`, `config.json` and a model card,
             `README.md`: a complete Hub repository.
-        **settings: Saved with the weights. The card shows `test`, `recipe`, `preprocess`, `license` (of the weights)
-            and `energy_mj` (millijoules per image).
+        **settings: Saved with the weights. `classes` are the names that `predict` prints. The card shows `test`,
+            `recipe`, `preprocess`, `license` (of the weights) and `energy_mj` (millijoules per image).
 
     Returns:
         The path of the weights.
 
     Raises:
-        ValueError: `model` is not a SpikingTransformer, or the folder has another README.md or config.json.
+        ValueError: `model` is not a SpikingTransformer, `classes` are not as many as the model's, or the folder has
+            another README.md or config.json.
     """
     return _save(_bare(model), Path(path), settings)
 
@@ -84,6 +85,8 @@ def _bare(model: nn.Module) -> SpikingTransformer:
 
 def _save(model: SpikingTransformer, path: Path, settings: dict[str, Any], repo: str = "") -> Path:
     settings = {"config": model.config, **settings}
+    if (classes := settings.get("classes")) and len(classes) != model.num_classes:
+        raise ValueError(f"classes names {len(classes)}, but the model has {model.num_classes}: name each class once")
     texts = {}
     if path.suffix != ".safetensors":
         texts = {_CARD: model_card(model, settings, repo), _CONFIG: json.dumps(settings, indent=2) + "\n"}

@@ -108,5 +108,5 @@ def input_files(preprocess: Mapping[str, Any], given: str | Path) -> list[str]:
         what, endings, fits = "recording", RECORDINGS, lambda file: is_recording(Path(file))
     files = [file for file in files_below(Path(given)) if fits(file)]
     if not files:
-        raise FileNotFoundError(f"{given} holds no {what} ({' '.join(endings)}), as the model reads: give other files")
+        raise FileNotFoundError(f"{given} holds no {what} that the model reads ({' '.join(endings)}): give other files")
     return files

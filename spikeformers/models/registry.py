@@ -177,7 +177,7 @@ def describe_model(name: str) -> dict[str, Any]:
     """
     family = find_family(name)
     if name not in family.sizes:
-        raise ValueError(f"{name} is a family, not a size: choose of {', '.join(list(family.sizes)[:3])}, ...")
+        raise ValueError(f"{name} is a family, not a size: choose one of {', '.join(list(family.sizes)[:3])}, ...")
     defaults = {key: p.default for key, p in inspect.signature(family.builder).parameters.items()}
     arguments = {**defaults, **family.sizes[name]}
     numbers = {key: arguments[key] for key in ("time_steps", "in_channels", "image_size", "num_classes")}

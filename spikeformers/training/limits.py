@@ -1,4 +1,4 @@
-"""What each setting of a recipe may be: its type, its range, and that a number is one. Every recipe passes here."""
+"""The types and ranges of a recipe's settings. Every recipe is checked here."""
 
 import dataclasses
 import datetime
@@ -11,7 +11,7 @@ from spikeformers.ops.arguments import is_finite
 
 
 class Range(NamedTuple):
-    """An interval as written, `[0, 1)`, and what its fields say besides where a value is outside."""
+    """An interval as it is written, `[0, 1)`, the fields that keep to it, and the reason that the error gives."""
 
     interval: str
     fields: str
@@ -23,7 +23,7 @@ class Range(NamedTuple):
         return above and (value <= high if self.interval[-1] == "]" else value < high)
 
     def breach(self) -> str:
-        """What a value outside is, in words."""
+        """What is wrong with a value outside, in words."""
         low, high = self.interval[1:-1].split(", ")
         said = (
             f"not in {self.interval}"
@@ -36,10 +36,10 @@ class Range(NamedTuple):
         return [float(2**32) if end == "2**32" else float(end) for end in self.interval[1:-1].split(", ")]
 
 
-# A list or a mapping has each of its numbers in the range.
+# In a list or a mapping, every number must be in the range.
 RANGES = (
     Range("[1, inf)", "epochs batch_size accumulate", "nothing would be trained"),
-    Range("[1, inf)", "augment.repeats augment.clip_ops_drawn", "1 is the least there can be"),
+    Range("[1, inf)", "augment.repeats augment.clip_ops_drawn", "1 is the least"),
     Range("[1, inf)", "optimizer.lr_batch", "null takes lr as it is"),
     Range("[1, inf)", "data.sensor", "a sensor has pixels"),
     Range("[1, inf)", "data.window_events", "a sample has events"),
@@ -67,7 +67,7 @@ _ASCENDING = ("augment.crop_scale", "augment.crop_ratio")
 
 
 def check_settings(settings: Any) -> None:
-    """Raises ValueError, in one line with the field's name, for a value that a recipe's field cannot have."""
+    """Raises ValueError, in one line with the field's name, for a value that the field cannot have."""
     for name, value, hint in _fields(settings):
         check_type(name, value, hint)
         check_storable(name, value)
@@ -80,13 +80,13 @@ def check_settings(settings: Any) -> None:
 
 
 def check_type(name: str, value: Any, hint: Any) -> None:
-    """Raises ValueError, with the name, for a value of another type than its annotation says."""
+    """Raises ValueError, with the name, for a value that is not of the annotated type."""
     if not _fits(value, hint):
-        raise ValueError(f"{name} is {'null' if value is None else repr(value)}, where {_spelt(hint)} belongs")
+        raise ValueError(f"{name} must be {_spelt(hint)}, not {'null' if value is None else repr(value)}")
 
 
 def _fields(settings: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Dotted names, values and types of all fields, groups entered."""
+    """Dotted names, values and types of all fields, those inside groups too."""
     for name, hint in typing.get_type_hints(type(settings)).items():
         value = getattr(settings, name)
         if dataclasses.is_dataclass(hint) and isinstance(value, typing.cast(type, hint)):
@@ -116,20 +116,20 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def check_finite(name: str, value: Any) -> None:
-    """Raises ValueError, with the name, for a number in a value that is not finite, or that no float can be."""
+    """Raises ValueError, with the name, for a number in a value that is not finite or that no float can hold."""
     for number in _numbers(value):
         if not is_finite(number):
             said = number if isinstance(number, float) else f"a number of {number.bit_length()} bits"
-            raise ValueError(f"{name} has {said} in it, where a finite number belongs")
+            raise ValueError(f"{name} must hold finite numbers, not {said}")
 
 
 def check_storable(name: str, value: Any) -> None:
-    """Raises ValueError, with the name, for a date, bytes or a set in a value, which YAML has and JSON has not."""
+    """Raises ValueError, with the name, for a date, bytes or a set in a value: YAML has them, JSON does not."""
     if isinstance(value, dict | list | tuple):
         for one in [*value, *value.values()] if isinstance(value, dict) else value:
             check_storable(name, one)
     elif isinstance(value, datetime.date | bytes | set):
-        raise ValueError(f"{name} has {value!r} in it, which a settings file cannot store: write a number or a text")
+        raise ValueError(f"{name} has {value!r} in it, which a settings file cannot store: write a number or a string")
 
 
 def _numbers(value: Any) -> Iterator[float]:
@@ -145,6 +145,8 @@ def _spelt(hint: Any) -> str:
         return f"one of {', '.join(map(repr, typing.get_args(hint)))}"
     if dataclasses.is_dataclass(hint):
         return "a group of settings"
+    if typing.get_origin(hint) is dict:
+        return "a mapping"
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         return " or ".join(map(_spelt, typing.get_args(hint)))
     if hint is types.NoneType:

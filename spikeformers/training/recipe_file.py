@@ -1,4 +1,4 @@
-"""Recipes on disk: found by name, read from YAML, overridden field by field, refused in one line."""
+"""Recipe files: found by name, read from YAML, with fields replaced from the command line."""
 
 import dataclasses
 import difflib
@@ -32,13 +32,13 @@ def list_recipes() -> list[str]:
 
 
 def find_recipe(name: str) -> Traversable:
-    """The file of a shipped recipe, or of a path that ends in `.yaml`.
+    """The file of a shipped recipe, or a path that ends in `.yaml`.
 
-    Raises ValueError, with the close names, where there is none.
+    Raises ValueError, with close names, if there is none.
     """
     if name.endswith((".yaml", ".yml")):
         if not Path(name).is_file():
-            raise ValueError(f"there is no recipe file {name}: `spikeformers recipes` lists those that come along")
+            raise ValueError(f"there is no recipe file {name}: `spikeformers recipes` lists those in the package")
         return Path(name)
     if name in list_recipes():
         return files("spikeformers") / "recipes" / f"{name}.yaml"
@@ -47,7 +47,7 @@ def find_recipe(name: str) -> Traversable:
 
 
 def recipe_head(name: str) -> str:
-    """The comment at the head of a recipe: paper, published accuracy, what we measured, its command."""
+    """The comment at the head of a recipe: paper, published accuracy, our measurement, command."""
     lines = find_recipe(name).read_text(encoding="utf-8").splitlines()
     return "\n".join(
         line.removeprefix("#").strip() for line in itertools.takewhile(lambda line: line.startswith("#"), lines)
@@ -114,7 +114,7 @@ def _make(settings: Mapping[str, Any], changes: Iterable[Change]) -> Recipe:
 
 @functools.cache
 def _texts(cls: type = Recipe, prefix: str = "") -> frozenset[str]:
-    """Dotted names of the fields that are a text or nothing."""
+    """Dotted names of the fields that are a string or null."""
     names: set[str] = set()
     for name, hint in typing.get_type_hints(cls).items():
         if dataclasses.is_dataclass(hint):
@@ -143,11 +143,11 @@ def _load(file: Traversable) -> dict[str, Any]:
 
 
 def read_yaml(text: str, what: str) -> Any:
-    """What a text in YAML says. Raises ValueError, in one line with `what` it is, where nothing can be made of it."""
+    """Parses YAML. Raises ValueError, in one line that begins with `what`, if it is not valid or too large."""
     try:
         value = yaml.safe_load(text)
     except RecursionError:
-        raise ValueError(f"{what} has more brackets in brackets than any setting has") from None
+        raise ValueError(f"{what} has brackets nested too deeply: write it out") from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # a date that is none is a ValueError
         raise ValueError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from error
     level = [value]
@@ -157,7 +157,7 @@ def read_yaml(text: str, what: str) -> Any:
             return value
         if len(level) > 100_000:
             break
-    raise ValueError(f"{what} holds itself by an anchor, or is deeper or larger than any setting: write it out")
+    raise ValueError(f"{what} contains itself by an anchor, or is too deep or too large: write it out")
 
 
 def _inside(value: dict | list) -> Iterable[Any]:
@@ -165,16 +165,16 @@ def _inside(value: dict | list) -> Iterable[Any]:
 
 
 def recipe_sizes(name: str) -> list[str]:
-    """The models a recipe has a row for, its default first; of one without rows, its model alone."""
+    """The models that a recipe has rows for, its default first; without rows, its one model."""
     settings = _load(find_recipe(name))
     return [*settings["sizes"]] if "sizes" in settings else [settings["model"]["name"]]
 
 
 def _with_size(settings: dict[str, Any], changes: list[Change], recipe: str) -> tuple[dict[str, Any], list[Change]]:
-    """The settings of one row of the table, and the changes without those that name the row."""
+    """The settings of one row of the table, and the changes that do not name the row."""
     sizes = settings.pop("sizes")
     if not (isinstance(sizes, dict) and sizes and all(isinstance(row, dict | None) for row in sizes.values())):
-        raise ValueError(f"sizes of {recipe} is not a table: write a model's name and the fields that differ for it")
+        raise ValueError(f"sizes of {recipe} is not a table: write each model's name and the fields that differ for it")
     model, kept = next(iter(sizes)), []
     for key, value in changes:
         named = {"name": value} if key == "model" and isinstance(value, str) else value
@@ -185,7 +185,7 @@ def _with_size(settings: dict[str, Any], changes: list[Change], recipe: str) -> 
             model = value
         else:
             kept.append((key, value))
-    row = sizes.get(model) if isinstance(model, str) else None  # what is no name is refused as any field is
+    row = sizes.get(model) if isinstance(model, str) else None  # other types are refused below, as in any field
     if isinstance(model, str) and model not in sizes:
         _check_family(model, [*sizes], recipe)
         logger.warning("%s has no row for %s: it gets the values that all sizes share", recipe, model)
@@ -193,17 +193,17 @@ def _with_size(settings: dict[str, Any], changes: list[Change], recipe: str) -> 
 
 
 def _check_family(model: str, sizes: list[str], recipe: str) -> None:
-    """Raises ValueError for a model of another family than those a recipe has rows for."""
+    """Raises ValueError for a model whose family has no row in the recipe."""
     families = {find_family(size).builder for size in sizes}
     if ":" in model or model in list_families() or find_family(model).builder not in families:
         raise ValueError(
-            f"{recipe} is for {', '.join(sizes)}, and not for {model}: for another model write a file of your own, "
+            f"{recipe} is for {', '.join(sizes)}, not for {model}: for another model write your own file, "
             f"with model: {{name: {model}}} and no sizes"
         )
 
 
 def _changes(overrides: Mapping[str, Any] | Sequence[str]) -> Iterator[Change]:
-    """Fields by their dotted names with their new values, of a mapping or of the words of a command line."""
+    """Dotted names and new values of fields, from a mapping or from the words of a command line."""
     if isinstance(overrides, Mapping):
         yield from _leaves(overrides)
         return
@@ -219,7 +219,7 @@ def _changes(overrides: Mapping[str, Any] | Sequence[str]) -> Iterator[Change]:
 
 
 def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values; a mapping is entered only where the recipe has fields, or names, inside."""
+    """Dotted names and values; a mapping is entered only if the recipe has fields or names inside it."""
     groups, open_groups, _ = _fields()
     for key, value in settings.items():
         name = f"{prefix}{key}"
@@ -230,7 +230,7 @@ def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 
 def _plain(value: Any) -> Any:
-    """With lists for tuples, as a file has them."""
+    """The value with lists for tuples, as in a file."""
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     return [*map(_plain, value)] if isinstance(value, list | tuple) else value
@@ -270,7 +270,7 @@ _HELP = "spikeformers/training/recipe.py lists them all"
 
 
 def _one_line(message: str) -> str:
-    """jsonargparse's report of an ill-typed field, cut to its name, its value and what belongs there."""
+    """jsonargparse's report of an ill-typed field, cut to its name, type and value."""
     field = re.search(r'key "([^"]+)"', message)
     value = re.search(r"(?:Got value|Given value): (.*)", message)
     wanted = re.search(r"Subtypes: [\[(](.*)[\])]|Expected an? (.*?)\. Got", message)
@@ -280,4 +280,4 @@ def _one_line(message: str) -> str:
     types = (
         re.sub(r"^typing.Literal\[(.*)\]$", r"one of \1", types) if "Literal" in types else types.replace(", ", " or ")
     )
-    return f"{field[1]} is {value[1]!r}, where {types} belongs"
+    return f"{field[1]} must be {types}, not {value[1]!r}"

@@ -96,5 +96,5 @@ def test_parts_are_those_that_stand():
 
 @pytest.mark.parametrize("name", list_families())
 def test_a_family_is_no_size(name):
-    with pytest.raises(ValueError, match=f"{name} is a family, not a size: choose of {name.split('_')[0]}"):
+    with pytest.raises(ValueError, match=f"{name} is a family, not a size: choose one of {name.split('_')[0]}"):
         describe_model(name)

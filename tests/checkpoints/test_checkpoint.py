@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import sys
 from types import SimpleNamespace
 
@@ -69,14 +70,14 @@ def untouched():
 def test_round_trip(tmp_path, lively, target):
     parts = dict(neuron={"part": "PLIF", "init_tau": 3.0, "surrogate": "ATan"}, shortcut="MembraneShortcut")
     model = lively(tiny(**parts, num_classes=7), X)
-    path = sf.save_pretrained(model, tmp_path / target, classes=["a", "b"])
+    path = sf.save_pretrained(model, tmp_path / target, classes=[*"abcdefg"])
     for place in {path, tmp_path / target}:
         again = sf.from_pretrained(place)
         assert not again.training
         assert again.config == model.config
         assert_same(again, model)
         assert torch.equal(again(X), model(X))
-    assert read_checkpoint(path).settings["classes"] == ["a", "b"]
+    assert read_checkpoint(path).settings["classes"] == [*"abcdefg"]
     beside = {"README.md", "config.json"} if target == "run" else set()
     assert {file.name for file in path.parent.iterdir()} == {path.name, *beside}
 
@@ -304,6 +305,25 @@ def test_what_is_no_model_is_not_saved(tmp_path):
     assert not (tmp_path / "saved").exists()
 
 
+def test_as_many_class_names_as_classes_are_saved(tmp_path, model):
+    for write in (lambda: sf.save_pretrained(model, tmp_path / "run", classes=["a", "b"]),
+                 lambda: sf.push_to_hub(model, "owner/name", classes=["a", "b"])):  # fmt: skip
+        with pytest.raises(ValueError, match="classes names 2, but the model has 10: name each class once"):
+            write()
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("head.linear.bias", "nan"), ("blocks.0.mlp.core.fc2.norm.running_var", "inf")]
+)
+def test_weights_that_are_not_finite(tmp_path, model, untouched, key, value):
+    weights = {**model.state_dict()}
+    weights[key] = torch.full_like(weights[key], float(value))
+    torch.save(weights, tmp_path / "odd.pth")
+    with pytest.raises(ValueError, match=rf"odd.pth is damaged: {re.escape(key)} holds numbers that are not finite"):
+        sf.load_checkpoint(untouched, tmp_path / "odd.pth")
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -384,7 +404,7 @@ def test_a_null_is_nothing_said(tmp_path, model):
     with pytest.raises(ValueError, match="has no preprocessing settings"):
         Predictor(path)
     save_file(model.state_dict(), path, {"spikeformers": json.dumps({**told, "recipe": {"data": None}})})
-    with pytest.raises(ValueError, match=r"recipe.data is None, where a mapping belongs"):
+    with pytest.raises(ValueError, match=r"recipe.data must be a mapping, not None"):
         read_checkpoint(path)
 
 

@@ -78,12 +78,12 @@ def test_there_and_back(hub, lively):
 
 def test_a_folder_goes_with_its_settings_and_without_its_other_files(hub, tmp_path):
     model = tiny()
-    sf.save_pretrained(model, tmp_path / "run", classes=["a"], test={"top1": 61.5, "images": 12})
+    sf.save_pretrained(model, tmp_path / "run", classes=[*"abcdefghij"], test={"top1": 61.5, "images": 12})
     (tmp_path / "run" / "metrics.csv").write_text("epoch")
     sf.push_to_hub(tmp_path / "run", REPO, license="mit", message="First")
     assert {file.name for file in (hub.folder / REPO).iterdir()} == {"README.md", "config.json", "weights.safetensors"}
     settings = read_checkpoint(hub.folder / REPO).settings
-    assert (settings["classes"], settings["license"]) == (["a"], "mit")
+    assert (settings["classes"], settings["license"]) == ([*"abcdefghij"], "mit")
     assert settings == json.loads((hub.folder / REPO / "config.json").read_text())
     card = (hub.folder / REPO / "README.md").read_text()
     assert "61.50 % of 12 test images" in card

@@ -51,8 +51,8 @@ def test_swaps_are_read_with_their_brackets_whole():
     ("words", "said"),
     [
         ("neuron={part: LIF, tau: 2001-01-01},LIF", "swap neuron has .* which a settings file cannot store"),
-        ("neuron=&a [*a],LIF", "swap neuron holds itself by an anchor"),
-        ("neuron=" + "[" * 3000 + "]" * 3000, "swap neuron has more brackets in brackets"),
+        ("neuron=&a [*a],LIF", "swap neuron contains itself by an anchor"),
+        ("neuron=" + "[" * 3000 + "]" * 3000, "swap neuron has brackets nested too deeply"),
         ("neuron=2001-99-99,LIF", "swap neuron is not valid YAML: month must be in"),
     ],
 )

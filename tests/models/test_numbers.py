@@ -75,5 +75,5 @@ def test_pretrained_may_be_said_to_be_none():
 
 
 def test_a_family_is_no_size():
-    with pytest.raises(ValueError, match="spikformer is a family, not a size: choose of spikformer_8_384, "):
+    with pytest.raises(ValueError, match="spikformer is a family, not a size: choose one of spikformer_8_384, "):
         sf.models.describe_model("spikformer")

@@ -201,8 +201,11 @@ REFUSED = {
         lambda: SpikeProduct(WEIGHT)(SPIKES[..., :2], 2),
         "map of 5 x 2 is smaller than the kernel",
     ),
-    "another residual": (lambda: SpikeProduct(WEIGHT)(SPIKES, 2, None, torch.zeros(4, 6, 3, 4)), "a residual of"),
-    "another bias": (lambda: SpikeProduct(WEIGHT, torch.zeros(5)), r"a bias of \[5\] came where \[6\] belongs"),
+    "another residual": (
+        lambda: SpikeProduct(WEIGHT)(SPIKES, 2, None, torch.zeros(4, 6, 3, 4)),
+        "the residual must be",
+    ),
+    "another bias": (lambda: SpikeProduct(WEIGHT, torch.zeros(5)), r"the bias must be of shape \[6\], not \[5\]"),
     "groups that do not divide": (lambda: SpikeProduct(WEIGHT, groups=4), "in 4 groups is not"),
     "a flat weight": (lambda: SpikeProduct(WEIGHT[..., 0]), r"a weight of \[6, 8, 3\]"),
     "no weight": (lambda: SpikeProduct(WEIGHT[:0]), r"a weight of \[0, 8, 3, 3\]"),

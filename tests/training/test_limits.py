@@ -95,13 +95,13 @@ def leaves(hint):
     [
         ({"clip_grad_norm": -1}, "clip_grad_norm -1.0 is not above 0: null clips nothing"),
         ({"augment.mixup": -1}, "augment.mixup -1.0 is below 0"),
-        ({"optimizer.lr": math.nan}, "optimizer.lr has nan in it, where a finite number belongs"),
-        ({"optimizer": {"args": {"eps": math.nan}}}, "optimizer.args.eps has nan in it"),
-        ({"model.neuron": {"part": "LIF", "tau": math.inf}}, "model.neuron has inf in it"),
+        ({"optimizer.lr": math.nan}, "optimizer.lr must hold finite numbers, not nan"),
+        ({"optimizer": {"args": {"eps": math.nan}}}, "optimizer.args.eps must hold finite numbers, not nan"),
+        ({"model.neuron": {"part": "LIF", "tau": math.inf}}, "model.neuron must hold finite numbers, not inf"),
         ({"augment.crop_scale": [0.9, 0.1]}, "augment.crop_scale (0.9, 0.1) ends before it begins"),
         ({"augment.crop_scale": [0, 1]}, "is not in (0, 1]: it is a share of the image"),
         ({"augment.clip_ops": {"roll": -3}}, "augment.clip_ops {'roll': -3.0} is below 0"),
-        ({"model": None}, "model is null, where dict[str, Any] belongs"),
+        ({"model": None}, "model must be a mapping, not null"),
         ({"model.name": 16}, "model.name is 16: give the name of a model"),
         ({"model": {"name": None}}, "model.name is null: give the name of a model"),
     ],
@@ -111,7 +111,7 @@ def test_what_is_said(changes, said):
 
 
 def test_a_recipe_made_in_python():
-    with pytest.raises(ValueError, match=r"epochs is 'two', where int belongs"):
+    with pytest.raises(ValueError, match=r"epochs must be int, not 'two'"):
         Recipe(model={"name": "spikformer"}, epochs="two")
     check_settings(read_recipe("digits"))
 

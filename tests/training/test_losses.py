@@ -277,7 +277,7 @@ def test_a_run_with_repeats(train):
         ({"loss.tet_weight": -1}, r"loss\.tet_weight -1\.0 is not in"),
         ({"loss.firing_weight": -1}, r"loss\.firing_weight -1\.0 is below 0"),
         ({"loss.firing_weight": 1, "compile": True}, r"loss\.firing_weight and compile exclude each other"),
-        ({"loss.name": "ted"}, r"loss\.name is 'ted', where one of 'mean', 'tet' belongs"),
+        ({"loss.name": "ted"}, r"loss\.name must be one of 'mean', 'tet', not 'ted'"),
         ({"optimizer.lr_batch": 0}, r"optimizer\.lr_batch 0 is below 1"),
         ({"optimizer.layer_decay": 1.5}, r"optimizer\.layer_decay 1\.5 is not in \(0, 1\]"),
         ({"augment.repeats": 0}, r"augment\.repeats 0 is below 1"),

@@ -100,7 +100,7 @@ def product(
     flow = channels_last(shape, torch.float32) if current else None
     if residual is not None:
         if residual.shape != shape:
-            raise ValueError(f"a residual of {list(residual.shape)} came where {list(shape)} belongs")
+            raise ValueError(f"the residual must be of shape {list(shape)}, not {list(residual.shape)}")
         residual = residual.float().contiguous(memory_format=torch.channels_last)
     found, z, size, threads = library(), ctypes.byref(struct(neuron)), ctypes.byref(sizes), torch.get_num_threads()
     if packed.depthwise:

@@ -38,7 +38,7 @@ class SpikeProduct:
         if weight.ndim != 4 or not weight.numel() or groups < 1 or len(weight) % groups:
             raise ValueError(f"a weight of {list(weight.shape)} in {groups} groups is not [C, C_in / groups, kh, kw]")
         if bias is not None and bias.shape != weight.shape[:1]:
-            raise ValueError(f"a bias of {list(bias.shape)} came where {list(weight.shape[:1])} belongs")
+            raise ValueError(f"the bias must be of shape {list(weight.shape[:1])}, not {list(bias.shape)}")
         if min(*stride, *dilation) < 1 or min(padding) < 0:
             raise ValueError(f"stride {stride}, padding {padding}, dilation {dilation}: at least 1, 0 and 1")
         self.depthwise = groups == len(weight) and weight.shape[1] == 1
@@ -95,7 +95,7 @@ class SpikeProduct:
             flow = torch.conv2d(x.float(), self._dense, self.bias, stride, padding, dilation, self.groups)
         if residual is not None:
             if residual.shape != flow.shape:
-                raise ValueError(f"a residual of {list(residual.shape)} came where {list(flow.shape)} belongs")
+                raise ValueError(f"the residual must be of shape {list(flow.shape)}, not {list(residual.shape)}")
             flow = flow.add_(residual)
         if neuron is None:
             return None, flow
