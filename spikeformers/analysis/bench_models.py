@@ -72,7 +72,7 @@ def random_input(model: SpikingTransformer, batch_size: int) -> Tensor:
 
     An image is repeated at all steps, and the stem computes it once; frames differ from step to step.
     """
-    image = (batch_size, model.in_channels, model.image_size, model.image_size)
+    image = (batch_size, *model.image_shape)
     name = str(model.config.get("name"))
     learnt_from = describe_model(name)["data"] if name in list_models() else ""
     if model.in_channels == 2 or "DVS" in learnt_from:  # some papers give events a third channel

@@ -120,7 +120,7 @@ def _batch(inputs: Tensor) -> int:
 
 def _noise(model: SpikingTransformer, settings: dict[str, Any]) -> Tensor:
     steps = (model.time_steps,) if "frames_by" in settings.get("preprocess", {}) or model.in_channels == 2 else ()
-    shape = (*steps, 16, model.in_channels, model.image_size, model.image_size)
+    shape = (*steps, 16, *model.image_shape)
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 

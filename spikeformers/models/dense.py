@@ -61,10 +61,6 @@ class DenseTransformer(SpikingTransformer):
                 streams.append(x)
         return self.neck(streams)
 
-    def forward_outputs(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What the network computes before anything is chosen from it, as a tuple of tensors: for export and tools."""
-        raise NotImplementedError
-
     def _padded(self, x: Tensor) -> Tensor:
         if not isinstance(x, Tensor) or x.ndim not in (4, 5) or 0 in x.shape:
             return x  # refused by the stem's checks
@@ -104,7 +100,7 @@ class Detector(DenseTransformer):
     the targets' kind, `masks`, best first.
 
     Raises:
-        ValueError: On a call in training, without targets, or with boxes of no area or labels that there are not.
+        ValueError: On a call in training, without targets, or for boxes of no area or labels that there are not.
     """
 
     task = "detection"
@@ -129,11 +125,9 @@ class Detector(DenseTransformer):
         if len(targets) != x.shape[-4]:
             raise ValueError(f"{len(targets)} targets do not match {x.shape[-4]} images: give one for each image")
         for number, target in enumerate(targets):
+            if missing := [key for key in self.head.learns_from if key not in target]:
+                raise ValueError(f"image {number} has no {' and '.join(missing)} to learn from: add them to its target")
             boxes, labels = target["boxes"], target["labels"]
-            if "masks" not in target and hasattr(self.head, "roi_heads"):
-                raise ValueError(
-                    f"image {number} has no masks, which Mask R-CNN learns from: add them, or use RetinaNet"
-                )
             if len(boxes) != len(labels):
                 raise ValueError(f"image {number} has {len(boxes)} boxes and {len(labels)} labels: give as many")
             if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
@@ -157,7 +151,3 @@ class Segmenter(DenseTransformer):
         logits = self.head(self.forward_pyramid(x))
         whole = interpolate(logits, scale_factor=float(self.pyramid[0]), mode="bilinear", align_corners=False)
         return whole[..., : x.shape[-2], : x.shape[-1]]
-
-    def forward_outputs(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The logits of every pixel, alone: `[B, K, H, W]`."""
-        return (self(x),)

@@ -25,7 +25,7 @@ Renames = Sequence[tuple[str, str]]
 class Published:
     """Published results of a size: parameters in use, data set, top-1 accuracy in percent, paper."""
 
-    parameters: int
+    parameters: int | None  # None where nobody counted them, as for detectors
     data: str
     top1: float | None  # None if the paper has none for this size
     paper: str
@@ -134,7 +134,9 @@ def _on_family(head_name: str, family_name: str) -> Family | None:
         family,
         builder=dense_model(head, family.builder),
         sizes={f"{head_name}_{name}": on_size(head, size) for name, size in family.sizes.items()},
-        published={},
+        published={
+            f"{head_name}_{name}": Published(None, "", None, size.paper) for name, size in family.published.items()
+        },
         clues={},
     )
 
@@ -170,7 +172,7 @@ def describe_model(name: str) -> dict[str, Any]:
         name: A size.
 
     Returns:
-        Its name, steps, channels, image size and classes, and the fields of `Published`.
+        Its name, task, steps, channels, image size and classes, and the fields of `Published`.
 
     Raises:
         ValueError: The name is unknown or a family's.
@@ -181,7 +183,7 @@ def describe_model(name: str) -> dict[str, Any]:
     defaults = {key: p.default for key, p in inspect.signature(family.builder).parameters.items()}
     arguments = {**defaults, **family.sizes[name]}
     numbers = {key: arguments[key] for key in ("time_steps", "in_channels", "image_size", "num_classes")}
-    return {"name": name, **numbers, **vars(family.published[name])}
+    return {"name": name, "task": task_of(name), **numbers, **vars(family.published[name])}
 
 
 def describe_family(name: str) -> dict[str, Any]:
@@ -201,6 +203,9 @@ def describe_family(name: str) -> dict[str, Any]:
     published = list(family.published.values())
     module = inspect.getmodule(family.builder)
     title, _, difference = (inspect.getdoc(module) or "").partition("\n")[0].partition(": ")
+    if task_of(name) != "classification":
+        kind = inspect.getdoc(inspect.getmodule(inspect.unwrap(family.builder))) or ""
+        title = f"{kind.partition(' on ')[0]} on {title}"
     defaults = {key: p.default for key, p in inspect.signature(family.builder).parameters.items()}
     parts: dict[str, list[str]] = {}
     for key, value in [*defaults.items(), *(item for size in family.sizes.values() for item in size.items())]:
@@ -219,7 +224,7 @@ def describe_family(name: str) -> dict[str, Any]:
         "difference": difference,
         "parts": parts,
         "sizes": list(family.sizes),
-        "parameters": sorted(size.parameters for size in published),
+        "parameters": sorted(size.parameters for size in published if size.parameters),
         "top1": top1,
         "papers": list(dict.fromkeys(size.paper for size in published)),
     }

@@ -76,4 +76,4 @@ def _try_out(recipe: Recipe, model: SpikingTransformer) -> None:
     make_schedule(recipe, make_optimizer(recipe, model), 1)
     with torch.device("meta"), torch.no_grad():
         twin = rebuild(model.config).eval()
-        twin(torch.empty(1, model.in_channels, model.image_size, model.image_size))
+        twin.forward_outputs(torch.empty(1, *model.image_shape))

@@ -69,6 +69,8 @@ class MaskRCNN(nn.Module):
     stands in front of each convolution and linear layer. He et al., ICCV 2017, arXiv:1703.06870.
     """
 
+    learns_from = ("boxes", "labels", "masks")
+
     def __init__(
         self,
         dim: int,

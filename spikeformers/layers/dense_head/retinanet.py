@@ -63,6 +63,8 @@ class RetinaNet(detection.RetinaNet):
     has 9 anchors a place: three sides from `anchor_scale * s`, three ratios. Lin et al., ICCV 2017, arXiv:1708.02002.
     """
 
+    learns_from = ("boxes", "labels")
+
     def __init__(
         self,
         dim: int,
