@@ -150,7 +150,7 @@ def test_labels_count_from_zero(head):
     """A model biased to class 1 finds class 1, and learns from it at less loss than from class 0."""
     model, (x, targets) = build(head), scene()
     if head == "retinanet":
-        part, bias = model.head, model.head.head.classification_head.cls_logits.conv.bias
+        part, bias = model.head, model.head.head.classification_head.readout.conv.bias
         outputs = bias.data.view(-1, 2)[:, 1]
     else:
         part, bias = model.head.roi_heads, model.head.roi_heads.box_head[-1].conv.bias

@@ -32,6 +32,8 @@ class OnRegions(nn.Sequential):
     `none` has the shape of what comes out of one region.
     """
 
+    on_regions = True
+
     def __init__(self, *parts: nn.Module, none: Sequence[int]):
         super().__init__(*parts)
         self.none = tuple(none)

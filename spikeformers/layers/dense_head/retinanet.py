@@ -12,8 +12,7 @@ from torchvision.models.detection.image_list import ImageList
 from spikeformers.layers.contracts import MakeConv, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.dense_head.anchors import Anchors
-from spikeformers.layers.dense_head.shared_conv import shared_tower
-from spikeformers.layers.neuron_conv import Readout
+from spikeformers.layers.dense_head.shared_conv import SharedReadout, shared_tower
 
 
 class ClassBranch(retinanet.RetinaNetClassificationHead):
@@ -24,12 +23,12 @@ class ClassBranch(retinanet.RetinaNetClassificationHead):
     ):
         super().__init__(1, anchors, num_classes)
         rare = -math.log((1 - 0.01) / 0.01)  # few anchors are objects
-        self.conv = nn.Identity()
+        self.conv = self.cls_logits = nn.Identity()
         self.tower = shared_tower(dim, depth, neuron, conv)
-        self.cls_logits = Readout(dim, anchors * num_classes, 3, neuron, bias=rare)
+        self.readout = SharedReadout(dim, anchors * num_classes, 3, neuron, bias=rare)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        return super().forward(self.tower(levels))
+        return super().forward(self.readout(self.tower(levels)))  # the rest is to put anchors in order
 
 
 class BoxBranch(retinanet.RetinaNetRegressionHead):
@@ -37,12 +36,12 @@ class BoxBranch(retinanet.RetinaNetRegressionHead):
 
     def __init__(self, dim: int, anchors: int, depth: int, neuron: MakeNeuron, conv: MakeConv = ConvNorm):
         super().__init__(1, anchors)
-        self.conv = nn.Identity()
+        self.conv = self.bbox_reg = nn.Identity()
         self.tower = shared_tower(dim, depth, neuron, conv)
-        self.bbox_reg = Readout(dim, anchors * 4, 3, neuron)
+        self.readout = SharedReadout(dim, anchors * 4, 3, neuron)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        return super().forward(self.tower(levels))
+        return super().forward(self.readout(self.tower(levels)))
 
 
 class RetinaNetHead(retinanet.RetinaNetHead):
