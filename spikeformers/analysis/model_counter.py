@@ -148,7 +148,8 @@ class Counter(Operations, TorchDispatchMode):
             return None
         outputs = [x for x in tree_leaves(y) if isinstance(x, Tensor)]
         elements = sum(x.numel() for x in outputs)
-        if not self.stack or name in MOVES:
+        chooses = self.stack and declared(self.stack[-1].module, "chooses") and name != "roi_align"
+        if not self.stack or name in MOVES or chooses:
             return moved(*read, elements=elements)
         origin, count = None, COUNTED.get(name)
         if any(x.layout != torch.strided for x in outputs):  # sparse tensors are not tracked

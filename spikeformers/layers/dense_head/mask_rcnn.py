@@ -18,6 +18,18 @@ from spikeformers.layers.dense_head.rpn import RPNHead
 from spikeformers.layers.neuron_conv import NeuronConv, NeuronUpConv, Readout
 
 
+class Proposals(RegionProposalNetwork):
+    """torchvision's."""
+
+    chooses = True
+
+
+class Regions(RoIHeads):
+    """torchvision's."""
+
+    chooses = True
+
+
 class BoxPredictor(nn.Module):
     """What the box head reads out, `[R, 5 (K + 1), 1, 1]`, as torchvision takes it: `[R, K + 1]` and `[R, 4 (K + 1)]`.
 
@@ -70,6 +82,7 @@ class MaskRCNN(nn.Module):
     """
 
     learns_from = ("boxes", "labels", "masks")
+    chooses = True
 
     def __init__(
         self,
@@ -87,7 +100,7 @@ class MaskRCNN(nn.Module):
         self.num_classes = num_classes
         anchors = Anchors(pyramid, anchor_scale)
         most = {"training": 2000, "testing": 1000}
-        self.rpn = RegionProposalNetwork(
+        self.rpn = Proposals(
             anchors,
             RPNHead(dim, anchors.num_anchors_per_location()[0], neuron, conv),
             fg_iou_thresh=0.7,
@@ -98,7 +111,7 @@ class MaskRCNN(nn.Module):
             post_nms_top_n=most,
             nms_thresh=0.7,
         )
-        self.roi_heads = RoIHeads(
+        self.roi_heads = Regions(
             TimedRoIAlign(pyramid[:-1], 7),
             box_head(dim, hidden_dim, num_classes, neuron, conv),
             BoxPredictor(num_classes),

@@ -63,6 +63,7 @@ class RetinaNet(detection.RetinaNet):
     """
 
     learns_from = ("boxes", "labels")
+    chooses = True
 
     def __init__(
         self,
