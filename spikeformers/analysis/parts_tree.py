@@ -50,7 +50,7 @@ def parts_tree(model: SpikingTransformer) -> list[Part]:
 
     hooks = [module.register_forward_hook(note) for module in twin.modules()]
     with torch.no_grad():
-        shapes[twin] = tuple(twin.forward_outputs(image)[0].shape)
+        shapes[twin] = tuple(next(iter(twin.forward_outputs(image).values())).shape)
     for hook in hooks:
         hook.remove()
     if len(twin.blocks):  # blocks are called one by one

@@ -115,9 +115,9 @@ class Detector(DenseTransformer):
         height, width = images.shape[-2:]
         return self.head(levels, ImageList(images, [(height, width)] * len(images)), targets)
 
-    def forward_outputs(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What the head computes before boxes are chosen; its method `outputs` says what."""
-        return self.head.outputs(self.forward_pyramid(x))
+    def forward_outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """What the head computes before it chooses: `scores` and `boxes` at all anchors, as its `outputs` says."""
+        return self.head.outputs(self.forward_pyramid(x), x.shape[-2:])
 
     def _check_targets(self, x: Tensor, targets: list[dict[str, Tensor]] | None) -> None:
         if targets is None:

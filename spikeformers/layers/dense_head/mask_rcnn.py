@@ -138,11 +138,14 @@ class MaskRCNN(nn.Module):
             return losses | more
         return [_on_image(each, size) for each, size in zip(found, images.image_sizes, strict=True)]
 
-    def outputs(self, levels: list[Tensor]) -> tuple[Tensor, ...]:
-        """What comes before regions are chosen: objectness `[B, N]`, deltas `[B, N, 4]`, and the levels to cut from."""
-        objectness, deltas = concat_box_prediction_layers(*self.rpn.head(levels))
+    def outputs(self, levels: list[Tensor], size: Sequence[int]) -> dict[str, Tensor]:
+        """What comes before regions are chosen: `scores [B, N, 1]`, `boxes [B, N, 4]`, and the levels to cut from."""
         images = levels[0].shape[1]
-        return objectness.view(images, -1), deltas.view(images, -1, 4), *levels[:-1]
+        anchors: Any = self.rpn.anchor_generator
+        objectness, deltas = concat_box_prediction_layers(*self.rpn.head(levels))
+        boxes = anchors.boxes(levels, deltas.unflatten(0, (images, -1)), self.rpn.box_coder, size)
+        cut = {f"level_{number}": level for number, level in enumerate(levels[:-1])}
+        return {"scores": objectness.sigmoid().unflatten(0, (images, -1)), "boxes": boxes, **cut}
 
 
 def _on_image(found: dict[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:

@@ -96,6 +96,8 @@ class RetinaNet(detection.RetinaNet):
         by_level = {key: list(value.split(counts, 1)) for key, value in outputs.items()}
         return self.postprocess_detections(by_level, [list(each.split(counts)) for each in anchors], images.image_sizes)
 
-    def outputs(self, levels: list[Tensor]) -> tuple[Tensor, ...]:
-        """What comes before boxes are chosen: class logits `[B, N, K]` and deltas `[B, N, 4]` of all anchors."""
-        return tuple(self.head(levels).values())
+    def outputs(self, levels: list[Tensor], size: Sequence[int]) -> dict[str, Tensor]:
+        """What comes before boxes are chosen: at N anchors `scores [B, N, K]` and `boxes [B, N, 4]`."""
+        anchors: Any = self.anchor_generator
+        logits, deltas = self.head(levels).values()
+        return {"scores": logits.sigmoid(), "boxes": anchors.boxes(levels, deltas, self.box_coder, size)}
