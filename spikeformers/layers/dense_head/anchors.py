@@ -24,7 +24,7 @@ class Anchors(AnchorGenerator):
     def boxes(self, levels: list[Tensor], deltas: Tensor, coder: BoxCoder, size: Sequence[int]) -> Tensor:
         """The boxes that deltas from the anchors mean, in an image of a size: `[B, N, 4] -> [B, N, 4]`."""
         anchors = self(ImageList(levels[0][0, :1], [(0, 0)]), levels)[0]  # of one image; all have the same
-        decoded = coder.decode_single(deltas.flatten(0, 1), anchors.expand(len(deltas), -1, -1).flatten(0, 1))
+        decoded = coder.decode_single(deltas.flatten(0, 1), anchors.repeat(deltas.shape[0], 1))
         return clip_boxes_to_image(decoded.unflatten(0, (-1, len(anchors))), (size[0], size[1]))
 
     def grid_anchors(self, grid_sizes: list[list[int]], strides: list[list[Tensor]]) -> list[Tensor]:
