@@ -63,7 +63,7 @@ def _for_inference(way: str, name: str, x: Tensor, **overrides: Any) -> nn.Modul
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
     with torch.no_grad():
-        model.train()(x)
+        model.train().forward_outputs(x)
     return inference_way(way, model.eval(), x)
 
 

@@ -46,11 +46,11 @@ def parts_tree(model: SpikingTransformer) -> list[Part]:
         values = output.values() if isinstance(output, dict) else output
         first = output if isinstance(output, Tensor) else next(iter(values))
         if isinstance(first, Tensor):
-            shapes[module] = tuple(first.shape)  # of a pyramid, the finest level
+            shapes.setdefault(module, tuple(first.shape))  # of a pyramid, the finest level
 
     hooks = [module.register_forward_hook(note) for module in twin.modules()]
     with torch.no_grad():
-        shapes[twin] = tuple(twin.forward_outputs(image)[0].shape)
+        shapes[twin] = tuple(next(iter(twin.forward_outputs(image).values())).shape)
     for hook in hooks:
         hook.remove()
     if len(twin.blocks):  # blocks are called one by one

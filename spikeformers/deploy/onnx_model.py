@@ -45,7 +45,11 @@ class OnnxModel:
         self.num_classes = self.settings["num_classes"]
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        return np.asarray(self.session.run(None, {"x": np.ascontiguousarray(batch, np.float32)})[0])
+        return self.outputs(batch)[0]
+
+    def outputs(self, batch: np.ndarray) -> list[np.ndarray]:
+        """Every output of the file."""
+        return [np.asarray(y) for y in self.session.run(None, {"x": np.ascontiguousarray(batch, np.float32)})]
 
 
 def is_exported(path: str | Path) -> bool:

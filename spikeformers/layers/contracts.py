@@ -64,6 +64,11 @@ DECLARATIONS = {
     "forward_heads": Declaration("(x) -> tuple", ..., "heads", "logits of each classifier", "losses"),
     "classifiers": Declaration("tuple[str, ...]", None, "heads", "names of its linear layers; as all below, needed to "
         "reset them for other classes", "timm, operations"),
+    "chooses": Declaration("bool", False, "heads of detectors", "its own operations, such as the suppression of "
+        "overlapping boxes, are no part of the network", "operations"),
+    "on_regions": Declaration("bool", False, "heads of detectors", "its second axis counts regions of all images",
+        "operations"),
+    "learns_from": Declaration("tuple[str, ...]", (), "heads of detectors", "keys of each image's target", "the frame"),
     "dim": Declaration("int", 0, "heads", "width of the linear layers' input", "timm, stages"),
     "pool": Declaration("(x) -> Tensor", None, "heads", "the linear layers' input", "the frame"),
     "reset": Declaration("(num_classes) -> None", None, "heads", "replaces its linear layers", "the frame"),

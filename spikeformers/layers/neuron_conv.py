@@ -58,4 +58,7 @@ class Readout(nn.Module):
         nn.init.constant_(self.conv.bias, bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, x: Tensor) -> Tensor:
-        return split_time(self.conv(merge_time(self.neuron(x))), x.shape[0]).mean(0)
+        return self.mean_of(self.neuron(x))
+
+    def mean_of(self, spikes: Tensor) -> Tensor:
+        return split_time(self.conv(merge_time(spikes)), spikes.shape[0]).mean(0)

@@ -53,7 +53,7 @@ class DenseTransformer(SpikingTransformer):
 
         An image is padded with zeros, right and below, to a multiple of the trunk's stride; sizes are rounded up.
         """
-        x = self.forward_stem(self._padded(x))
+        x = self.forward_stem(x)
         streams, ends = [], [stage.last_block for stage in self.stages]
         for number, block in enumerate(self.blocks):
             x = self.run(block, x)
@@ -61,9 +61,12 @@ class DenseTransformer(SpikingTransformer):
                 streams.append(x)
         return self.neck(streams)
 
+    def _sequence(self, x: Tensor) -> Tensor:
+        return super()._sequence(self._padded(x))
+
     def _padded(self, x: Tensor) -> Tensor:
         if not isinstance(x, Tensor) or x.ndim not in (4, 5) or 0 in x.shape:
-            return x  # refused by the stem's checks
+            return x  # refused by the checks of all models
         (height, width), largest = x.shape[-2:], max(self.pyramid)
         if min(height, width) < largest:
             fitting = tuple(stride for stride in self.pyramid if stride <= min(height, width))
@@ -115,9 +118,9 @@ class Detector(DenseTransformer):
         height, width = images.shape[-2:]
         return self.head(levels, ImageList(images, [(height, width)] * len(images)), targets)
 
-    def forward_outputs(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What the head computes before boxes are chosen; its method `outputs` says what."""
-        return self.head.outputs(self.forward_pyramid(x))
+    def forward_outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """What the head computes before it chooses: `scores` and `boxes` at all anchors, as its `outputs` says."""
+        return self.head.outputs(self.forward_pyramid(x), x.shape[-2:])
 
     def _check_targets(self, x: Tensor, targets: list[dict[str, Tensor]] | None) -> None:
         if targets is None:

@@ -92,9 +92,9 @@ class SpikingTransformer(nn.Module):
         """Logits, averaged over time: `[B, C, H, W]` or `[T, B, C, H, W] -> [B, K]`."""
         return self.forward_head(self.forward_features(x))
 
-    def forward_outputs(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What the network computes, before a detector chooses boxes from it: of a classifier, `(logits,)`."""
-        return (self(x),)
+    def forward_outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """What the network computes, before a detector chooses boxes from it: of a classifier, `logits`."""
+        return {"logits": self(x)}
 
     def forward_steps(self, x: Tensor) -> Tensor:
         """Logits at every step: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, K]`."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.neurons.integer import Integer
+from spikeformers.ops.arguments import check_whole
 
 _ENDS = ("head", "head_neuron", "num_classes", "image_size")  # arguments of a classifier that the head replaces
 
@@ -49,14 +50,16 @@ def dense_model(head: DenseHead, backbone: Callable[..., SpikingTransformer]) ->
 
     def build(**arguments: Any) -> SpikingTransformer:
         own = {name: arguments.pop(name) for name in ours if name in arguments}
+        check_whole(why="give as many as there are to find", num_classes=own.get("num_classes", 1))
         sides = own.get("image_size", defaults["image_size"])
         trunk = backbone(**arguments, num_classes=0, image_size=max(sides) if isinstance(sides, tuple) else sides)
         return head.builder(trunk, **{**defaults, **own})
 
     build.__name__ = build.__qualname__ = f"{head.builder.__name__}_{backbone.__name__}"
-    build.__doc__, build.__module__, build.__wrapped__ = head.builder.__doc__, backbone.__module__, head.builder  # pyright: ignore[reportFunctionMemberAccess]
+    build.__doc__, build.__module__ = head.builder.__doc__, backbone.__module__
+    vars(build)["__wrapped__"] = head.builder
     kept = {name: parameter for name, parameter in theirs.items() if name not in _ENDS}
-    build.__signature__ = inspect.Signature([*kept.values(), *ours.values()])  # pyright: ignore[reportFunctionMemberAccess]
+    vars(build)["__signature__"] = inspect.Signature([*kept.values(), *ours.values()])
     build.__annotations__ = {**typing.get_type_hints(backbone), **typing.get_type_hints(head.builder)}
     return build
 

@@ -42,7 +42,8 @@ class Checkpoints(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = trainer.callback_metrics
-        best = f"val_{pl_module.objective.best}"  # pyright: ignore[reportAttributeAccessIssue]
+        module: Any = pl_module
+        best = f"val_{module.objective.best}"
         score = (float(metrics.get(best, "-inf")), -float(metrics.get("val_loss", "inf")))
         if score > self.best and self._save(trainer, self.folder / "best.ckpt", score):
             self.best = score

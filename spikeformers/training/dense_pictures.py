@@ -38,8 +38,8 @@ class EpochPictures(Callback):
 
     @rank_zero_only
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        module, loaders = pl_module, trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        model: Any = module.evaluated
+        loaders: Any = getattr(trainer, "datamodule")  # noqa: B009
+        model: Any = pl_module.evaluated
         split = next(iter(loaders.evaluated.values()), None)
         if model.task == "classification" or split is None or trainer.sanity_checking:
             return

@@ -94,7 +94,7 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) 
             f"schedule.warmup_epochs {settings.warmup_epochs} is not below epochs {recipe.epochs}: "
             f"lower it, as in --schedule.warmup_epochs {recipe.epochs - 1}"
         )
-    warmup: float = settings.warmup_epochs
+    warmup: Any = settings.warmup_epochs
     if settings.warmup_updates:
         if settings.warmup_epochs or not settings.per_update:
             raise ValueError(
@@ -106,13 +106,13 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) 
                 f"schedule.warmup_updates {settings.warmup_updates} is not below the updates of the run, "
                 f"{recipe.epochs * updates_per_epoch}: lower it"
             )
-    before: Any = warmup if settings.after_warmup else 0
+    before = warmup if settings.after_warmup else 0
     schedule, epochs = create_scheduler_v2(
         optimizer,
         sched=settings.name,
         num_epochs=recipe.epochs - before,
         warmup_prefix=settings.after_warmup,
-        warmup_epochs=warmup,  # pyright: ignore[reportArgumentType]
+        warmup_epochs=warmup,
         decay_milestones=settings.milestones or [90, 180, 270],
         warmup_lr=settings.warmup_lr,
         min_lr=settings.min_lr,

@@ -231,7 +231,8 @@ RELEASED = {
     "sdt_v3_ade20k": {
         "model.name": "fpn_sdt_v3_19m", "data.name": "ade20k", "optimizer.lr": 1e-3, "optimizer.weight_decay": 0.005,
         "optimizer.head_factor": 2.0, "schedule.name": "poly", "schedule.decay_rate": 1.0,
-        "schedule.warmup_updates": 1500, "schedule.after_warmup": True, "batch_size": 16, "model.image_size": [512, 512],
+        "schedule.warmup_updates": 1500, "schedule.after_warmup": True, "batch_size": 16,
+        "model.image_size": [512, 512],
     },
 }  # fmt: skip
 

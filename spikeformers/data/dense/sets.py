@@ -27,7 +27,8 @@ class Pairs(Augmented):
     """An `Augmented` set whose transform takes an item and its label, and gives a tensor and a target."""
 
     def made(self, source: Any, label: Any) -> tuple[torch.Tensor, Any]:
-        return self.transform(source, label)  # pyright: ignore[reportCallIssue]
+        transform: Any = self.transform
+        return transform(source, label)
 
 
 @dataclass(frozen=True)

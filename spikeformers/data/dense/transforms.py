@@ -82,8 +82,8 @@ class PairTransform:
         x = self._wrapped_input(item)
         if not isinstance(label, Boxes):
             return {"x": x, "mask": tv_tensors.Mask(torch.from_numpy(np.asarray(label)))}
-        size: Any = label.size
-        boxes = tv_tensors.BoundingBoxes(torch.from_numpy(label.corners), format="XYXY", canvas_size=size)  # pyright: ignore[reportCallIssue]
+        make: Any = tv_tensors.BoundingBoxes
+        boxes = make(torch.from_numpy(label.corners), format="XYXY", canvas_size=label.size)
         sample = {"x": x, "boxes": boxes, "labels": torch.from_numpy(label.labels)}
         sample["iscrowd"] = torch.from_numpy(label.crowd)
         if self.masks:

@@ -18,6 +18,18 @@ from spikeformers.layers.dense_head.rpn import RPNHead
 from spikeformers.layers.neuron_conv import NeuronConv, NeuronUpConv, Readout
 
 
+class Proposals(RegionProposalNetwork):
+    """torchvision's."""
+
+    chooses = True
+
+
+class Regions(RoIHeads):
+    """torchvision's."""
+
+    chooses = True
+
+
 class BoxPredictor(nn.Module):
     """What the box head reads out, `[R, 5 (K + 1), 1, 1]`, as torchvision takes it: `[R, K + 1]` and `[R, 4 (K + 1)]`.
 
@@ -70,6 +82,7 @@ class MaskRCNN(nn.Module):
     """
 
     learns_from = ("boxes", "labels", "masks")
+    chooses = True
 
     def __init__(
         self,
@@ -87,7 +100,7 @@ class MaskRCNN(nn.Module):
         self.num_classes = num_classes
         anchors = Anchors(pyramid, anchor_scale)
         most = {"training": 2000, "testing": 1000}
-        self.rpn = RegionProposalNetwork(
+        self.rpn = Proposals(
             anchors,
             RPNHead(dim, anchors.num_anchors_per_location()[0], neuron, conv),
             fg_iou_thresh=0.7,
@@ -98,7 +111,7 @@ class MaskRCNN(nn.Module):
             post_nms_top_n=most,
             nms_thresh=0.7,
         )
-        self.roi_heads = RoIHeads(
+        self.roi_heads = Regions(
             TimedRoIAlign(pyramid[:-1], 7),
             box_head(dim, hidden_dim, num_classes, neuron, conv),
             BoxPredictor(num_classes),
@@ -125,11 +138,14 @@ class MaskRCNN(nn.Module):
             return losses | more
         return [_on_image(each, size) for each, size in zip(found, images.image_sizes, strict=True)]
 
-    def outputs(self, levels: list[Tensor]) -> tuple[Tensor, ...]:
-        """What comes before regions are chosen: objectness `[B, N]`, deltas `[B, N, 4]`, and the levels to cut from."""
-        objectness, deltas = concat_box_prediction_layers(*self.rpn.head(levels))
+    def outputs(self, levels: list[Tensor], size: Sequence[int]) -> dict[str, Tensor]:
+        """What comes before regions are chosen: `scores [B, N, 1]`, `boxes [B, N, 4]`, and the levels to cut from."""
         images = levels[0].shape[1]
-        return objectness.view(images, -1), deltas.view(images, -1, 4), *levels[:-1]
+        anchors: Any = self.rpn.anchor_generator
+        objectness, deltas = concat_box_prediction_layers(*self.rpn.head(levels))
+        boxes = anchors.boxes(levels, deltas.unflatten(0, (images, -1)), self.rpn.box_coder, size)
+        cut = {f"level_{number}": level for number, level in enumerate(levels[:-1])}
+        return {"scores": objectness.sigmoid().unflatten(0, (images, -1)), "boxes": boxes, **cut}
 
 
 def _on_image(found: dict[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:

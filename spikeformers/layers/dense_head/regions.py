@@ -14,6 +14,8 @@ class TimedRoIAlign(MultiScaleRoIAlign):
     R counts the regions of all images. Larger regions are cut from coarser levels; all steps' from the same one.
     """
 
+    chooses = True
+
     def __init__(self, pyramid: Sequence[int], size: int):
         super().__init__([str(level) for level in range(len(pyramid))], size, sampling_ratio=2)
         # set once, for torchvision's are those of the first image that comes
@@ -31,6 +33,8 @@ class OnRegions(nn.Sequential):
 
     `none` has the shape of what comes out of one region.
     """
+
+    on_regions = True
 
     def __init__(self, *parts: nn.Module, none: Sequence[int]):
         super().__init__(*parts)

@@ -12,8 +12,7 @@ from torchvision.models.detection.image_list import ImageList
 from spikeformers.layers.contracts import MakeConv, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.dense_head.anchors import Anchors
-from spikeformers.layers.dense_head.shared_conv import shared_tower
-from spikeformers.layers.neuron_conv import Readout
+from spikeformers.layers.dense_head.shared_conv import SharedReadout, shared_tower
 
 
 class ClassBranch(retinanet.RetinaNetClassificationHead):
@@ -24,12 +23,12 @@ class ClassBranch(retinanet.RetinaNetClassificationHead):
     ):
         super().__init__(1, anchors, num_classes)
         rare = -math.log((1 - 0.01) / 0.01)  # few anchors are objects
-        self.conv = nn.Identity()
+        self.conv = self.cls_logits = nn.Identity()
         self.tower = shared_tower(dim, depth, neuron, conv)
-        self.cls_logits = Readout(dim, anchors * num_classes, 3, neuron, bias=rare)
+        self.readout = SharedReadout(dim, anchors * num_classes, 3, neuron, bias=rare)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        return super().forward(self.tower(levels))
+        return super().forward(self.readout(self.tower(levels)))  # the rest is to put anchors in order
 
 
 class BoxBranch(retinanet.RetinaNetRegressionHead):
@@ -37,12 +36,12 @@ class BoxBranch(retinanet.RetinaNetRegressionHead):
 
     def __init__(self, dim: int, anchors: int, depth: int, neuron: MakeNeuron, conv: MakeConv = ConvNorm):
         super().__init__(1, anchors)
-        self.conv = nn.Identity()
+        self.conv = self.bbox_reg = nn.Identity()
         self.tower = shared_tower(dim, depth, neuron, conv)
-        self.bbox_reg = Readout(dim, anchors * 4, 3, neuron)
+        self.readout = SharedReadout(dim, anchors * 4, 3, neuron)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        return super().forward(self.tower(levels))
+        return super().forward(self.readout(self.tower(levels)))
 
 
 class RetinaNetHead(retinanet.RetinaNetHead):
@@ -64,6 +63,7 @@ class RetinaNet(detection.RetinaNet):
     """
 
     learns_from = ("boxes", "labels")
+    chooses = True
 
     def __init__(
         self,
@@ -96,6 +96,8 @@ class RetinaNet(detection.RetinaNet):
         by_level = {key: list(value.split(counts, 1)) for key, value in outputs.items()}
         return self.postprocess_detections(by_level, [list(each.split(counts)) for each in anchors], images.image_sizes)
 
-    def outputs(self, levels: list[Tensor]) -> tuple[Tensor, ...]:
-        """What comes before boxes are chosen: class logits `[B, N, K]` and deltas `[B, N, 4]` of all anchors."""
-        return tuple(self.head(levels).values())
+    def outputs(self, levels: list[Tensor], size: Sequence[int]) -> dict[str, Tensor]:
+        """What comes before boxes are chosen: at N anchors `scores [B, N, K]` and `boxes [B, N, 4]`."""
+        anchors: Any = self.anchor_generator
+        logits, deltas = self.head(levels).values()
+        return {"scores": logits.sigmoid(), "boxes": anchors.boxes(levels, deltas, self.box_coder, size)}

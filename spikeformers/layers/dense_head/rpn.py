@@ -4,8 +4,7 @@ from torch import Tensor, nn
 
 from spikeformers.layers.contracts import MakeConv, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
-from spikeformers.layers.dense_head.shared_conv import shared_tower
-from spikeformers.layers.neuron_conv import Readout
+from spikeformers.layers.dense_head.shared_conv import SharedReadout, shared_tower
 
 
 class RPNHead(nn.Module):
@@ -19,8 +18,8 @@ class RPNHead(nn.Module):
         super().__init__()
         self.anchors = anchors
         self.tower = shared_tower(dim, 1, neuron, conv)
-        self.readout = Readout(dim, 5 * anchors, 1, neuron)
+        self.readout = SharedReadout(dim, 5 * anchors, 1, neuron)
 
     def forward(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        both = [self.readout(x) for x in self.tower(levels)]
+        both = self.readout(self.tower(levels))
         return [y[:, : self.anchors] for y in both], [y[:, self.anchors :] for y in both]
