@@ -22,9 +22,27 @@ TRUNKS = {  # a size of every family of classifiers, and how to cut it down
     "spikingresformer_ti": dict(dims=(32, 32, 32), num_heads=(1, 1, 1), depths=(1, 1, 1), time_steps=2),
 }
 HEADS = {"retinanet": dict(head_depth=1), "mask_rcnn": dict(head_depth=1, head_dim=16), "fpn": {}}
-EVERY = [(head, trunk) for trunk in TRUNKS for head in HEADS]
+QUICK = ("sdt_v3_5m", "sdt_8_384")  # with stages and flat: under every head; the others under one, the rest by hand
+EVERY = [
+    pytest.param(head, trunk, marks=() if head == "retinanet" or trunk in QUICK else pytest.mark.slow)
+    for trunk in TRUNKS
+    for head in HEADS
+]
+every_pair = pytest.mark.parametrize(("head", "trunk"), EVERY)
 DENSE = [*sf.list_models(task="detection"), *sf.list_models(task="segmentation")]
 SIZE = (40, 56)  # not square, and no multiple of 16
+
+
+class Thirds(torch.nn.Module):
+    """A neuron that emits other values than it says."""
+
+    levels = (0.0, 1.0)
+
+    def __init__(self, *, v_threshold=1.0):
+        super().__init__()
+
+    def forward(self, x):
+        return x / 3
 
 
 def build(head, trunk="sdt_v3_5m", **overrides):
@@ -51,13 +69,11 @@ def loss(model, x, targets):
     return cross_entropy(model(x), torch.cat([target["masks"] for target in targets]).long())
 
 
-@pytest.fixture(
-    params=[pair for pair in EVERY if pair[0] == "retinanet" or pair[1] in ("sdt_v3_5m", "sdt_8_384")], ids="_".join
-)
-def dense(request):
+@pytest.fixture
+def dense(head, trunk):
     """A model in eval mode that spikes, and images."""
     x, targets = scene()
-    model = build(*request.param)
+    model = build(head, trunk)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
@@ -71,7 +87,7 @@ def test_a_trunk_of_every_family():
     }
 
 
-@pytest.mark.parametrize(("head", "trunk"), EVERY)
+@every_pair
 def test_a_step_of_training(head, trunk):
     model = build(head, trunk)
     total = loss(model, *scene())
@@ -104,6 +120,7 @@ def everything(model, x):
     return outputs
 
 
+@every_pair
 def test_keeps_no_state(dense):
     model, x = dense
     first = everything(model, x)
@@ -111,6 +128,7 @@ def test_keeps_no_state(dense):
     assert all(torch.equal(a, b) for a, b in zip(everything(model, x), first, strict=True))
 
 
+@every_pair
 def test_an_image_alone_is_that_image_in_a_batch(dense):
     model, x = dense
     together = model.forward_outputs(x)
@@ -271,18 +289,9 @@ def test_lean_training_is_the_same(head):
 
 
 def test_parts_of_a_users_own_are_checked():
-    class Bad(torch.nn.Module):
-        levels = (0.0, 1.0)
-
-        def __init__(self, *, v_threshold=1.0):
-            super().__init__()
-
-        def forward(self, x):
-            return x * 0.3
-
     sf.models.check_model(build("retinanet"))
-    with pytest.raises(ValueError, match="neck.*Bad.*levels"):
-        sf.models.check_model(build("retinanet", neck_neuron=Bad))
+    with pytest.raises(ValueError, match=r"Thirds \(neck\.lateral\.\d\.neuron\) breaks the contract"):
+        sf.models.check_model(build("retinanet", neck_neuron=Thirds))
 
 
 def test_names():

@@ -19,7 +19,8 @@ class FPN(nn.Module):
     Each stage's stream goes through a neuron and a 1x1 convolution; the sum with the level above it, enlarged, goes
     through a neuron and a 3x3 convolution. Levels coarser than the last stage are 3x3 convolutions of stride 2 on its
     stream, one after the other. All sums are of current. Lin et al., CVPR 2017, arXiv:1612.03144; spiking as in
-    Spike-driven Transformer V3, arXiv:2411.16061, whose detector has no norms: `conv=PlainConv`.
+    Spike-driven Transformer V3, arXiv:2411.16061, whose detector has no norms: `conv=PlainConv`. Released code:
+    differs, it makes Mask R-CNN's coarsest level by pooling.
 
     Args:
         dims, strides: Of the stages.

@@ -17,7 +17,7 @@ class SimplePyramid(nn.Module):
     A finer level is one transposed convolution of stride 2 or more, a coarser one a 3x3 convolution of stride 2 or
     more; a 1x1 and a 3x3 convolution follow at each. There is a neuron in front of every one. For flat trunks, which
     have one size of map. Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022,
-    arXiv:2203.16527, whose coarsest level is a max pool.
+    arXiv:2203.16527, whose coarsest level is a max pool. Released code: none that spikes.
 
     Args:
         dims, strides: Of the stages; the last counts.
