@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import spikeformers as sf
+from spikeformers.compare.plan import combinations
 from spikeformers.models.registry import _FAMILIES, find_family, task_of
 
 TRUNKS = {  # a size of every family of classifiers, and how to cut it down
@@ -190,7 +191,7 @@ def test_labels_count_from_zero(head):
     """A model biased to class 1 finds class 1, and learns from it at less loss than from class 0."""
     model, (x, targets) = build(head), scene()
     if head == "retinanet":
-        part, bias = model.head, model.head.head.classification_head.readout.conv.bias
+        part, bias = model.head, model.head.head.classification_head.cls_logits.conv.bias
         outputs = bias.data.view(-1, 2)[:, 1]
     else:
         part, bias = model.head.roi_heads, model.head.roi_heads.box_head[-1].conv.bias
@@ -292,6 +293,14 @@ def test_parts_of_a_users_own_are_checked():
     sf.models.check_model(build("retinanet"))
     with pytest.raises(ValueError, match=r"Thirds \(neck\.lateral\.\d\.neuron\) breaks the contract"):
         sf.models.check_model(build("retinanet", neck_neuron=Thirds))
+
+
+def test_a_neuron_in_the_neck_can_be_compared():
+    model = {"name": "retinanet_sdt_v3_5m", **TRUNKS["sdt_v3_5m"], "neck_dim": 16}
+    variants = combinations(model, {"neck_neuron": ["LIF", {"part": "LIF", "tau": 4.0}, "PLIF"]})
+    assert [variant.name for variant in variants] == ["LIF", "LIF(tau=4.0)", "PLIF"]
+    kinds = [type(sf.create_model(**variant.model).neck.smooth[0].neuron).__name__ for variant in variants]
+    assert kinds == ["LIF", "LIF", "PLIF"]
 
 
 def test_names():

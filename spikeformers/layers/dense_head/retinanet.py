@@ -4,15 +4,22 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torchvision.models import detection
 from torchvision.models.detection import retinanet
 from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import permute_and_flatten
 
 from spikeformers.layers.contracts import MakeConv, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.dense_head.anchors import Anchors
 from spikeformers.layers.dense_head.shared_conv import SharedReadout, shared_tower
+
+
+def by_anchor(levels: list[Tensor], numbers: int) -> Tensor:
+    """Outputs in the order of the anchors: `[[B, A * numbers, H_i, W_i], ...] -> [B, N, numbers]`."""
+    return torch.cat([permute_and_flatten(y, y.shape[0], -1, numbers, *y.shape[-2:]) for y in levels], 1)
 
 
 class ClassBranch(retinanet.RetinaNetClassificationHead):
@@ -23,12 +30,12 @@ class ClassBranch(retinanet.RetinaNetClassificationHead):
     ):
         super().__init__(1, anchors, num_classes)
         rare = -math.log((1 - 0.01) / 0.01)  # few anchors are objects
-        self.conv = self.cls_logits = nn.Identity()
+        del self.conv
         self.tower = shared_tower(dim, depth, neuron, conv)
-        self.readout = SharedReadout(dim, anchors * num_classes, 3, neuron, bias=rare)
+        self.cls_logits = SharedReadout(dim, anchors * num_classes, 3, neuron, bias=rare)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        return super().forward(self.readout(self.tower(levels)))  # the rest is to put anchors in order
+        return by_anchor(self.cls_logits(self.tower(levels)), self.num_classes)
 
 
 class BoxBranch(retinanet.RetinaNetRegressionHead):
@@ -36,12 +43,12 @@ class BoxBranch(retinanet.RetinaNetRegressionHead):
 
     def __init__(self, dim: int, anchors: int, depth: int, neuron: MakeNeuron, conv: MakeConv = ConvNorm):
         super().__init__(1, anchors)
-        self.conv = self.bbox_reg = nn.Identity()
+        del self.conv
         self.tower = shared_tower(dim, depth, neuron, conv)
-        self.readout = SharedReadout(dim, anchors * 4, 3, neuron)
+        self.bbox_reg = SharedReadout(dim, anchors * 4, 3, neuron)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
-        return super().forward(self.readout(self.tower(levels)))
+        return by_anchor(self.bbox_reg(self.tower(levels)), 4)
 
 
 class RetinaNetHead(retinanet.RetinaNetHead):
