@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Augmented", "Boxes", "DenseSets", "EpochSampler", "EventSets", "ImageSets", "eval_transform", "input_files",
-    "input_reader", "known_event_sets", "known_image_sets", "known_sets", "load_events", "load_images", "load_sets", "train_transform",
+    "input_reader", "known_event_sets", "known_image_sets", "known_sets", "load_events", "load_images", "load_sets",
+    "train_transform",
 ]  # fmt: skip
 
 __getattr__ = lazy_names(
