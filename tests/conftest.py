@@ -8,7 +8,7 @@ import torch
 from tiny_models import build
 from torch import nn
 
-pytest_plugins = ["tiny_runs"]  # fixtures of those tests that train
+pytest_plugins = ["tiny_runs", "tiny_dense"]  # fixtures of those tests that train
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels on the CPU; read when triton is first imported

@@ -137,6 +137,15 @@ def count_global_pool(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin
     return moved(ops.origins.of(args[0]))
 
 
+def count_roi_align(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
+    """torchvision's: each number is a mean over points, bilinear between four pixels each."""
+    x, points = args[0], args[5]
+    number = 4 * (points**2 if points > 0 else 1)
+    for op in ("scale", "sum"):
+        ops.add(op, number * y.numel(), look(y, ops.units), lambda seen: number * total(seen))
+    return moved(ops.origins.of(x), elements=y.numel())
+
+
 # ---- norms and biases
 
 
@@ -192,6 +201,7 @@ COUNTED: dict[str, Count] = {  # keys are names in torch.ops.aten; in-place vari
     "max_pool2d": count_pool,
     "avg_pool2d": count_pool,
     "avg_pool3d": count_pool,
+    "roi_align": count_roi_align,
     "_adaptive_avg_pool2d": count_global_pool,
     "_adaptive_avg_pool3d": count_global_pool,
     "adaptive_max_pool2d": count_global_pool,

@@ -63,7 +63,7 @@ def _for_inference(way: str, name: str, x: Tensor, **overrides: Any) -> nn.Modul
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
     with torch.no_grad():
-        model.train()(x)
+        model.train().forward_outputs(x)
     return inference_way(way, model.eval(), x)
 
 
@@ -72,7 +72,7 @@ def random_input(model: SpikingTransformer, batch_size: int) -> Tensor:
 
     An image is repeated at all steps, and the stem computes it once; frames differ from step to step.
     """
-    image = (batch_size, model.in_channels, model.image_size, model.image_size)
+    image = (batch_size, *model.image_shape)
     name = str(model.config.get("name"))
     learnt_from = describe_model(name)["data"] if name in list_models() else ""
     if model.in_channels == 2 or "DVS" in learnt_from:  # some papers give events a third channel

@@ -20,6 +20,7 @@ from spikeformers.analysis.neuron_activity import NeuronActivity, is_neuron, mul
 from spikeformers.analysis.operands import Operand
 from spikeformers.analysis.origins import Origin, moved
 from spikeformers.analysis.synaptic_ops import Layer, Operations, Place
+from spikeformers.layers.contracts import declared
 
 
 class Counter(Operations, TorchDispatchMode):
@@ -138,7 +139,8 @@ class Counter(Operations, TorchDispatchMode):
             return None
         outputs = [x for x in tree_leaves(y) if isinstance(x, Tensor)]
         elements = sum(x.numel() for x in outputs)
-        if not self.stack or name in MOVES:
+        chooses = self.stack and declared(self.stack[-1].module, "chooses") and name != "roi_align"
+        if not self.stack or name in MOVES or chooses:
             return moved(*read, elements=elements)
         origin, count = None, COUNTED.get(name)
         if any(x.layout != torch.strided for x in outputs):  # sparse tensors are not tracked
@@ -185,7 +187,9 @@ class Counter(Operations, TorchDispatchMode):
             resets=getattr(neuron, "resets", True),
         )
         layer = self.layers.setdefault(update.name, update)
-        fired = activity.add(spikes, steps_of(neuron, spikes), self.in_batch)
+        on_regions = any(declared(place.module, "on_regions") for place in self.stack)
+        samples = spikes.shape[1] if on_regions else self.in_batch
+        fired = activity.add(spikes, steps_of(neuron, spikes), samples)
         layer.left.add(Operand(spikes.numel(), fired, fired, most=int(fired > 0)))
         layer.macs += spikes.numel()
         layer.dense += spikes.numel()

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,15 +39,18 @@ def parts_tree(model: SpikingTransformer) -> list[Part]:
     twin = copy.deepcopy(
         model, memo
     ).eval()  # not rebuilt from the config, which does not know later edits such as folding
-    image = torch.empty(1, twin.in_channels, twin.image_size, twin.image_size, device="meta")
+    image = torch.empty(1, *twin.image_shape, device="meta")
     shapes: dict[nn.Module, tuple[int, ...]] = {}
 
-    def note(module: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        shapes[module] = tuple(output.shape)
+    def note(module: nn.Module, _inputs: tuple, output: Any) -> None:
+        values = output.values() if isinstance(output, dict) else output
+        first = output if isinstance(output, Tensor) else next(iter(values))
+        if isinstance(first, Tensor):
+            shapes.setdefault(module, tuple(first.shape))  # of a pyramid, the finest level
 
     hooks = [module.register_forward_hook(note) for module in twin.modules()]
     with torch.no_grad():
-        twin(image)
+        shapes[twin] = tuple(next(iter(twin.forward_outputs(image).values())).shape)
     for hook in hooks:
         hook.remove()
     if len(twin.blocks):  # blocks are called one by one

@@ -39,8 +39,9 @@ def write_report(
 ) -> Report:
     """Analyses a model on labelled batches, which are iterated twice, and writes a report to `folder`.
 
-    Batches are `([B, C, H, W] or [T, B, C, H, W], [B])`. `convention` is used for the energy of each layer, `raster`
-    is the neuron layer whose spikes are drawn, `shown` the number of inputs whose attention is drawn.
+    Batches are `([B, C, H, W] or [T, B, C, H, W], [B])`; labels of a detector or segmenter are not read. `convention`
+    is used for the energy of each layer, `raster` is the neuron layer whose spikes are drawn, `shown` the number of
+    inputs whose attention is drawn.
 
     Raises ValueError for an unknown convention or layer, for a folder with other contents, and without batches.
     """
@@ -54,13 +55,14 @@ def write_report(
     if raster not in neurons:
         raise ValueError(f"there is no neuron layer {raster!r}: choose from {', '.join(neurons[:3])}, ...")
     found = profile(model, progress(batches, "counting"), costs=costs, name=title)
-    try:
-        check_causal(model)
-    except ValueError as error:
-        answers, refused, top1 = [], str(error), _top1(model, batches)
+    answers, top1 = [], None
+    if model.task != "classification":
+        refused = f"a model for {model.task} has no class to read out"
+    elif refused := _why_not_before_the_end(model):
+        top1 = _top1(model, batches)
     else:
         answers = anytime(model, progress(batches, "reading out"), convention=convention, costs=costs)
-        refused, top1 = "", answers[-1].top1
+        top1 = answers[-1].top1
     name, advice = title or found.model, list(firing_advice(found.activity))
     report = Report(name, about or {}, found, audit(found), advice, answers, refused, top1, convention)
     unfinished = folder.with_name(folder.name + ".unfinished")
@@ -74,6 +76,14 @@ def write_report(
     shutil.rmtree(folder, ignore_errors=True)
     unfinished.rename(folder)
     return report
+
+
+def _why_not_before_the_end(model: SpikingTransformer) -> str:
+    try:
+        check_causal(model)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 @torch.no_grad()
@@ -115,17 +125,21 @@ def _draw(
         path = add("anytime", "anytime.svg", "Accuracy and energy after each step", "accuracy and energy by step")
         draw.draw_anytime(report.answers, path)
     first = x[:, :shown]
-    logits = model(first).detach()
-    relevant = relevance(model, first).cpu()
     maps = attention_maps(model, first)
+    classifies = model.task == "classification"
+    logits, relevant = (model(first).detach(), relevance(model, first).cpu()) if classifies else (None, None)
     for i in range(first.shape[1]):
-        predicted, true = (_class_of(int(k), classes) for k in (logits[i].argmax(), labels[i]))
-        of, frames = f"Input {i + 1}: {true}, predicted {predicted}", first[:, i].cpu()
+        of, predicted, frames = f"Input {i + 1}", "", first[:, i].cpu()
+        if logits is not None:
+            predicted, true = (_class_of(int(k), classes) for k in (logits[i].argmax(), labels[i]))
+            of = f"{of}: {true}, predicted {predicted}"
         still = len(frames) > 1 and all(torch.equal(frame, frames[0]) for frame in frames)
         path = add("attention", f"input-{i + 1}.png", "The input", "input", of)
         draw.draw_input(frames[:1] if still else frames, path)
-        path = add("attention", f"relevance-{i + 1}.png", f"Relevance for {predicted} at each step", "relevance", of)
-        draw.draw_maps(frames, relevant[:, i, None], path, rows="")
+        if relevant is not None:
+            caption = f"Relevance for {predicted} at each step"
+            path = add("attention", f"relevance-{i + 1}.png", caption, "relevance", of)
+            draw.draw_maps(frames, relevant[:, i, None], path, rows="")
         for drawn in maps:
             name = drawn.name.removesuffix(".core")
             shows = f"{name}: {drawn.shows}" + ("" if drawn.values[:, i].any() else "; none for this input")

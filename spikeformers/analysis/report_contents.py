@@ -19,7 +19,7 @@ class Report:
     advice: list[str]
     answers: list[Anytime]
     refused: str  # why accuracy before the last step is missing, or ""
-    top1: float
+    top1: float | None  # None for a detector or segmenter
     convention: str
 
     def summary(self) -> dict[str, Any]:

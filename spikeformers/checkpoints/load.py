@@ -26,7 +26,8 @@ def load_checkpoint(
     """Loads weights into a model, in place.
 
     If the file has other `num_classes`, the model keeps its new head; with other `in_channels`, its new first
-    convolution. All other keys must match. A log line names every part that stays new or is left out.
+    convolution; if it is a classifier's and the model a detector or segmenter, its new neck and head. All other keys
+    must match. A log line names every part that stays new or is left out.
 
     Args:
         model: The model.
@@ -116,6 +117,9 @@ def _new_ends(
     ends: list[tuple[set[str], str]] = []
     ours = model.state_dict()
     config = checkpoint.config
+    if model.task != "classification" and not any(key.startswith("neck.") for key in weights):
+        theirs = {key for key in weights if key.startswith("head.")}
+        ends.append((_head(model) | theirs, "is of a classifier: a new neck and head"))
     headless = model.num_classes == 0 != config.get("num_classes")
     if headless and (keys := {key for key in weights if key.startswith("head.") and key not in ours}):
         ends.append((keys, "has a head: it is left out, for 0 classes"))
@@ -124,11 +128,11 @@ def _new_ends(
         ends.append((keys, f"has no classes: a new head for {model.num_classes}"))
     for name, layer in model.head.named_modules(prefix="head"):
         found = weights.get(f"{name}.weight")
-        if not isinstance(layer, nn.Linear) or found is None or found.shape[1:] != layer.weight.shape[1:]:
+        if not isinstance(layer, nn.Linear | nn.Conv2d) or found is None or found.shape[1:] != layer.weight.shape[1:]:
             continue
-        if len(found) != layer.out_features and model.num_classes != config.get("num_classes"):
+        if len(found) != len(layer.weight) and model.num_classes != config.get("num_classes"):
             keys = {f"{name}.{key}" for key in layer.state_dict()}
-            ends.append((keys, f"has {len(found)} classes: a new head for {layer.out_features}"))
+            ends.append((keys, f"has {config.get('num_classes', len(found))} classes: a new head for {model.num_classes}"))
     for name, layer in model.stem.named_modules(prefix="stem"):
         found = weights.get(f"{name}.weight")
         if isinstance(layer, nn.Conv2d) and found is not None and found.ndim == 4:
@@ -155,7 +159,8 @@ def _scales(model: SpikingTransformer) -> set[str]:
 
 
 def _head(model: SpikingTransformer) -> set[str]:
-    return {key for key in model.state_dict() if key.startswith("head.")}
+    """Behind the trunk: the head, and a detector's neck."""
+    return {key for key in model.state_dict() if key.startswith(("head.", "neck."))}
 
 
 _KEYS_OF = {"head": _head, "stem": _first_convs, "scales": _scales}

@@ -70,7 +70,8 @@ def run(words: list[str]) -> None:
     show(table)
     uncounted = report.profile.uncounted
     say(
-        f"means over {report.profile.samples} inputs, {report.profile.steps} steps; accuracy {report.top1:.2f} %",
+        f"means over {report.profile.samples} inputs, {report.profile.steps} steps"
+        + (f"; accuracy {report.top1:.2f} %" if report.top1 is not None else ""),
         verdict(report.findings),
         *([f"not counted in any total: {', '.join(uncounted)}"] if uncounted else []),
         *map(str, report.advice),

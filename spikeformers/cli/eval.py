@@ -43,4 +43,4 @@ def run(words: list[str]) -> None:
     if asked.json:
         print(json.dumps(vars(scores)))
     else:
-        say(f"top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f}, {scores.tested_on}")
+        say(scores.told)

@@ -28,4 +28,9 @@ def run(words: list[str]) -> None:
         shape = " ".join(map(str, part.shape)) if part.shape else ""
         table.add_row("  " * part.depth + (part.name or asked.model), part.kind, shape, f"{part.parameters:,}")
     show(table)
-    say("shapes: parts T B C H W, head T B K, model B K; a line such as blocks 0-7 stands for several equal parts")
+    ends = {
+        "classification": "head T B K, model B K",
+        "segmentation": "head and model B K H W",
+        "detection": "pyramids' finest level, model as before boxes are chosen; parts on regions of an image have none",
+    }
+    say(f"shapes: parts T B C H W, {ends[model.task]}; a line such as blocks 0-7 stands for several equal parts")

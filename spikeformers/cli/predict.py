@@ -14,7 +14,7 @@ _TOGETHER = 32  # files in a batch
 def run(words: list[str]) -> None:
     parser = make_parser(
         "predict CHECKPOINT FILE...",
-        "Classifies images or event recordings with a trained model.",
+        "Classifies images or event recordings with a trained model, or finds boxes or masks in them.",
         "spikeformers predict runs/digits seven.png",
     )
     parser.add_argument(
@@ -24,6 +24,8 @@ def run(words: list[str]) -> None:
         "files", nargs="+", metavar="FILE", help="images or folders of images; recordings if trained on recordings"
     )
     parser.add_argument("--top", type=int, default=5, help="classes to name (5)")
+    parser.add_argument("--out", default="predictions", help="folder for pictures with boxes or masks (predictions)")
+    parser.add_argument("--min-score", type=float, default=0.5, help="least score of a box (0.5)")
     parser.add_argument("--skip-broken", action="store_true", help="skip and count files that cannot be read")
     parser.add_argument("--engine", action="store_true", help="run on sf.deploy.spike_engine, on a CPU")
     parser.add_argument("--int8", action="store_true", help="with --engine: 8-bit weights")
@@ -39,12 +41,17 @@ def run(words: list[str]) -> None:
     from spikeformers.deploy.predict import Predictor
     from spikeformers.deploy.threads import free_threads
 
-    trusted = {}
+    trusted, checkpoint = {}, asked.checkpoint
     if not is_exported(asked.checkpoint):
         from spikeformers.checkpoints.made_here import made_here
+        from spikeformers.checkpoints.read import read_checkpoint
 
         trusted = {"trusted": made_here(asked.checkpoint)}
-    predictor = Predictor(asked.checkpoint, weights=weights, threads=asked.threads or free_threads(), **trusted)
+        checkpoint = read_checkpoint(asked.checkpoint)
+        if "task" in (checkpoint.settings.get("preprocess") or {}):
+            _find(asked, checkpoint, trusted)
+            return
+    predictor = Predictor(checkpoint, weights=weights, threads=asked.threads or free_threads(), **trusted)
     files = [file for given in asked.files for file in predictor.files(given)]
     broken: list[str] = []
     predictions: dict[str, list[tuple[str, float]]] = {}
@@ -62,10 +69,58 @@ def run(words: list[str]) -> None:
         for file, top in predictions.items():
             table.add_row(file, *(f"{label} {confidence:.1%}" for label, confidence in top))
         show(table)
+    _say_broken(asked, broken, len(files))
+
+
+def _find(asked: Any, checkpoint: Any, trusted: dict[str, Any]) -> None:
+    """Draws boxes or masks on the files, and writes them as JSON too; masks also as class numbers."""
+    from pathlib import Path
+
+    import torch
+    from PIL import Image
+
+    from spikeformers.deploy.dense_predict import DensePredictor
+    from spikeformers.deploy.threads import free_threads
+    from spikeformers.files import atomic_write, check_output
+
+    if asked.engine:
+        raise ValueError("--engine applies to classifiers: leave it out")
+    check_output("--out", asked.out, folder=True)
+    threads = asked.threads or free_threads()
+    predictor = DensePredictor(checkpoint, min_score=asked.min_score, threads=threads, **trusted)
+    files = [file for given in asked.files for file in predictor.files(given)]
+    broken: list[str] = []
+    folder, rows, told = Path(asked.out), [], []
+    samples = (sample for _, some in _read(predictor, files, broken) for sample in some)
+    for number, (sample, found) in enumerate(predictor.find(samples), 1):
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = f"{number:03}-{Path(sample.name.partition(' at ')[0]).stem}"
+        found.drawn(sample.picture).save(folder / f"{stem}.png")
+        row = {**found.describe(), "picture": f"{stem}.png"}
+        if isinstance(found.answer, torch.Tensor):
+            row["mask"] = f"{stem}-classes.png"
+            Image.fromarray(found.answer.byte().numpy()).save(folder / row["mask"])
+        rows.append(row)
+        told.append((found.name, found.summary(), row["picture"]))
+    if broken and not (rows or asked.skip_broken):
+        raise ValueError(broken[0])
+    atomic_write(folder / "predictions.json", json.dumps(rows, indent=2) + "\n")
+    if asked.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        table = make_table("file", "found", "picture")
+        for line in told:
+            table.add_row(*line)
+        show(table)
+        say(f"{folder}/ has the pictures, and predictions.json every number")
+    _say_broken(asked, broken, len(files))
+
+
+def _say_broken(asked: Any, broken: list[str], files: int) -> None:
     if broken and asked.skip_broken:
-        say(f"skipped {len(broken)} of {len(files)} files, the first: {broken[0]}", file=sys.stderr)
+        say(f"skipped {len(broken)} of {files} files, the first: {broken[0]}", file=sys.stderr)
     elif broken:
-        raise ValueError(f"{broken[0]} ({len(broken)} of {len(files)} files have no prediction)")
+        raise ValueError(f"{broken[0]} ({len(broken)} of {files} files have no prediction)")
 
 
 def _read(predictor: Any, files: list[str], broken: list[str]) -> Iterator[tuple[str, Any]]:

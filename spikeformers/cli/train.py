@@ -79,7 +79,7 @@ def run(words: list[str]) -> None:
     if test is None:
         say("", f"{run}/ holds the weights of epoch {result.epoch}; start a run from them with --start_from {word}")
         return
-    say("", f"test accuracy {test.top1:.2f} % on {test.tested_on}, with the weights of epoch {result.epoch}")
+    say("", f"test {test.headline} on {test.tested_on}, with the weights of epoch {result.epoch}")
     if result.best_on_test is not None:
         say(f"best on test {result.best_on_test:.2f} %, over all epochs, as papers report; not used for selection")
     files = sorted(entry.name for entry in run.iterdir() if entry.is_file() and entry.name != LOCK)

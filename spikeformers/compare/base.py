@@ -89,4 +89,4 @@ def _strangeness(theirs: Sequence[str], ours: str) -> int:
     """0 for a recipe of the same model, 1 for one of its family, 2 for any other."""
     if ours in theirs:
         return 0
-    return 2 if ":" in ours else 2 - (find_family(theirs[0]) is find_family(ours))
+    return 2 if ":" in ours else 2 - (find_family(theirs[0]).builder is find_family(ours).builder)

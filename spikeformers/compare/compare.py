@@ -204,6 +204,11 @@ def _tried(variant: Variant, recipe: Recipe, sets: Any) -> Prepared:
         prepared = prepare(recipe, sets)
     except ValueError as error:
         raise ValueError(f"{variant.name}: {error}") from error
+    if prepared.model.task != "classification":
+        raise ValueError(
+            f"compare is about accuracy, and {recipe.model['name']} is for {prepared.model.task}: train each variant "
+            "by itself, with another --run, and compare their results.json"
+        )
     if not prepared.module.objective.labelled:
         raise ValueError(f"{recipe.model['name']} trains without labels, so there is no accuracy to compare")
     return prepared

@@ -27,10 +27,14 @@ class ImageFiles(Dataset):
         """Image `index`, as a path or a file in memory."""
         raise NotImplementedError
 
+    def flaw(self, index: int) -> str:
+        """Why the label of image `index` does not suit it, "" if it does."""
+        return ""
+
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+    def __getitem__(self, index: int) -> tuple[Image.Image, Any]:
         return read_image(self.file_of(index), self.name_of(index)), self.targets[index]
 
 
@@ -78,11 +82,11 @@ def _why_broken(images: ImageFiles, index: int) -> str:
             if not _is_surely_whole(file):
                 file.seek(0)
                 read_image(file, name)
+        return images.flaw(index)
     except ValueError as error:
         return str(error)
     except OSError as error:
         return f"{name} cannot be read as an image ({error}); {IN_A_SET}"
-    return ""
 
 
 def _is_surely_whole(file: BinaryIO) -> bool:

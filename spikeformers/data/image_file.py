@@ -44,6 +44,16 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
+def size_of(path: str) -> tuple[int, int]:
+    """Width and height of an image file as `read_image` gives it, from its header. Raises ValueError, with the name."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # the tag of orientation
+            return (image.height, image.width) if turned else (image.width, image.height)
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as an image ({' '.join(str(error).split())}); {IN_A_SET}") from error
+
+
 def files_below(folder: Path) -> list[str]:
     """All files below a folder except hidden ones, sorted by folder, then by name.
 

@@ -42,7 +42,7 @@ def input_reader(preprocess: Mapping[str, Any], channels: int) -> Callable[[Any]
         if isinstance(given, Image.Image):
             name = getattr(given, "filename", "") or f"the image of {given.width} x {given.height} pixels"
         else:
-            given = name = _file(given, "image", "a PIL image")
+            given = name = file_of(given, "image", "a PIL image")
         return [transform(read_image(given, str(name), _MODES[channels], _ALONE))]
 
     return read
@@ -61,7 +61,7 @@ def _clip_reader(preprocess: Mapping[str, Any]) -> Callable[[Any], list[np.ndarr
 
     def read(given: Any) -> list[np.ndarray]:
         if not isinstance(given, Recording | PreparedFrames):
-            path = _file(given, "recording", "a Recording")
+            path = file_of(given, "recording", "a Recording")
             transposed = preprocess.get("transposed", False)
             given = PreparedFrames(str(path)) if holds_frames(path) else Recording(str(path), transposed=transposed)
         if isinstance(given, PreparedFrames):
@@ -74,7 +74,8 @@ def _clip_reader(preprocess: Mapping[str, Any]) -> Callable[[Any], list[np.ndarr
     return read
 
 
-def _file(given: Any, what: str, also: str) -> Path:
+def file_of(given: Any, what: str, also: str) -> Path:
+    """A path to a file. Raises TypeError for anything else, and FileNotFoundError if there is no such file."""
     if not isinstance(given, str | os.PathLike):
         raise TypeError(f"the model reads a path or {also}, not a {type(given).__name__}: give one of those")
     path = Path(given)

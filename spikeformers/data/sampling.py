@@ -88,14 +88,18 @@ class Augmented(Dataset):
         """The label of every item, without reading items if the set knows its labels."""
         return labels_of(getattr(self.dataset, "items", self.dataset))
 
-    def __getitem__(self, item: int | tuple[int, ...]) -> tuple[torch.Tensor, int]:
+    def made(self, source: Any, label: Any) -> tuple[torch.Tensor, Any]:
+        """An item after the transform, with its label."""
+        return self.transform(source), label
+
+    def __getitem__(self, item: int | tuple[int, ...]) -> tuple[torch.Tensor, Any]:
         epoch, index, *copy = item if isinstance(item, tuple) else (0, item)
 
-        def made(at: int) -> tuple[torch.Tensor, int]:
+        def made(at: int) -> tuple[torch.Tensor, Any]:
             source, label = readable[at]
             with _random_states(self.seed, epoch, at, *copy):
                 try:
-                    return self.transform(source), label
+                    return self.made(source, label)
                 except Exception as error:  # of Pillow, torchvision and timm, whose releases differ
                     if is_shortage(error):  # which is no fault of the item: nothing is skipped for it
                         raise

@@ -1,4 +1,4 @@
-"""A labelled set by name or folder, of images or of event recordings."""
+"""A labelled set by name or folder: of images, of event recordings, or of either with boxes or masks."""
 
 import difflib
 import logging
@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from .dense.sets import DenseSets, dense_layout, known_dense_sets, load_dense
 from .events import EventSets, known_event_sets, load_events
 from .events.folder import class_folders, endings, files_in, find_splits
 from .events.recording import EXTENSIONS, is_recording
@@ -19,18 +20,20 @@ from .shards import holds_shards
 
 _BESIDE_IMAGES = (".mat", ".txt", ".csv", ".dat")  # files that may also accompany images
 
+Sets = ImageSets | EventSets | DenseSets
 _Sets = TypeVar("_Sets", ImageSets, EventSets)
 
 
 def known_sets() -> tuple[str, ...]:
     """The names that `load_sets` knows; any other name is a folder."""
-    return (*known_image_sets(), *known_event_sets())
+    return (*known_image_sets(), *known_event_sets(), *known_dense_sets())
 
 
-def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | None = None) -> ImageSets | EventSets:
-    """The set that a recipe's `data:` settings name. The first class folder with files decides between the two kinds.
+def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | None = None) -> Sets:
+    """The set that a recipe's `data:` settings name. A folder with boxes or masks is known by its layout; otherwise the
+    first class folder with files decides between images and recordings.
 
-    Both kinds have `name train validation test classes channels`, and turn their splits into tensors with
+    All kinds have `name train validation test classes channels`, and turn their splits into tensors with
     `preprocess`, `prepared` and `augmented`.
 
     Args:
@@ -54,6 +57,8 @@ def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | Non
         close = difflib.get_close_matches(name.lower(), known_sets())
         remedy = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known_sets())}"
         raise FileNotFoundError(f"{name!r} is no folder and no known set; {remedy}")
+    if name in known_dense_sets() or (name not in known_sets() and dense_layout(folder)):
+        return load_dense(name, settings, seed=seed, validation=how["validation"])
     if name in known_event_sets() or (name not in known_image_sets() and folder.is_dir() and _holds_recordings(folder)):
         how["workers"] = settings["workers"]
         only_events = {key: settings[key] for key in ("channels", "sensor", "test", "split_seed") if key in settings}

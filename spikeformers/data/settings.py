@@ -8,7 +8,7 @@ from typing import Literal
 class Data:
     """Which images or event recordings to read, and how. A recording becomes model.time_steps frames."""
 
-    name: str = "digits"  # a known set, or a folder with train/<class>/* and val|test/<class>/*
+    name: str = "digits"  # a known set, or a folder with train/<class>/* and val|test/<class>/*, boxes or masks
     root: str = "data"  # where known sets are stored and downloaded to
     validation: float = 0.1  # share of every class held out from training to choose the best checkpoint
     test_each_epoch: bool = False  # also evaluate on the test set each epoch, as the papers do; it chooses nothing
@@ -18,6 +18,9 @@ class Data:
     crop_pct: float = 1.0  # share of the resized image that evaluation crops
     workers: int = 2  # loading processes
     skip_broken: bool = False  # skip images or recordings that cannot be read, and count them
+    # Sets with boxes or masks only:
+    skip_empty: bool = False  # leave images without boxes out of training
+    void: int | None = None  # a value of masks that counts for nothing, as 255 does; null takes the set's own
     # Event recordings only. Frames are counts, resized to model.image_size by `interpolation` (null: bilinear).
     frames_by: Literal["number", "time"] = "number"  # cut frames by equal numbers of events, or equal durations
     channels: Literal[2, 3] = 2  # 2: darker and brighter; 3: also their sum

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from spikeformers.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from spikeformers.deploy.dense_predict import DensePredictor, Found
     from spikeformers.deploy.engine import SpikeEngine, load_engine, spike_engine
     from spikeformers.deploy.exporting import export
     from spikeformers.deploy.predict import Predictor
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from spikeformers.models.folding import fold
 
 __all__ = [
+    "DensePredictor",
+    "Found",
     "Limits",
     "Predictor",
     "SpikeEngine",
@@ -32,6 +35,7 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
+        **dict.fromkeys(("DensePredictor", "Found"), "dense_predict"),
         "Predictor": "predict",  # without torch for an exported file
         "export": "exporting",
         "fold": ".models.folding",

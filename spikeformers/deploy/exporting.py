@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikeformers import __version__
 from spikeformers.checkpoints.load import build_from
@@ -30,6 +30,14 @@ _NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch": ()}
 _NEEDS["openvino"] = (*_NEEDS["onnx"], "openvino")
 _ENDINGS = {".onnx": (".onnx",), ".pt2": (".pt2",), ".xml": (".xml", ".bin")}  # the files of a format
 _LEAST_AGREEMENT = 0.95  # of classes; single spikes flip by rounding, and on near ties a class with them
+_AS_IN_THE_MODEL = {  # what the share counts, by the model's task
+    "classification": "{} get the model's class, logits",
+    "segmentation": "the pixels of {} get the model's class, logits",
+    "detection": "the anchors of {} score as in the model, scores",
+}
+_SAME_SCORE = 0.05  # of an anchor, at most this far from the model's
+
+Run = Callable[[Tensor], list[np.ndarray]]  # by an exported file, all outputs
 
 
 @dataclass(frozen=True)
@@ -37,19 +45,20 @@ class Exported:
     """A file that was written, and how it was checked on `images` inputs."""
 
     path: Path
-    agreement: float  # share of inputs that get the model's class
-    largest: float  # difference of logits
+    agreement: float  # share of inputs, pixels or anchors that get the model's class or scores
+    largest: float  # difference of logits or scores
     images: int
     seconds: float  # an input by the file, in a batch of one, on this machine
     seconds_in_torch: float
     on: str  # what the inputs were
+    task: str = "classification"  # the model's
 
     def __str__(self) -> str:
+        compared = _AS_IN_THE_MODEL[self.task].format(f"{self.images} {self.on}")
         size = sum(self.path.with_suffix(ending).stat().st_size for ending in _ENDINGS[self.path.suffix]) / 1e6
         return (
-            f"{self.path}: {self.agreement:.2%} of {self.images} {self.on} get the model's class, logits differ by at "
-            f"most {self.largest:.2g}; {1e3 * self.seconds:.1f} ms alone, {1e3 * self.seconds_in_torch:.1f} ms in "
-            f"torch; {size:.1f} MB"
+            f"{self.path}: {self.agreement:.2%} of {compared} differ by at most {self.largest:.2g}; "
+            f"{1e3 * self.seconds:.1f} ms alone, {1e3 * self.seconds_in_torch:.1f} ms in torch; {size:.1f} MB"
         )
 
 
@@ -68,7 +77,9 @@ def export(
         sf.deploy.Predictor("digits/model.onnx")(["7.png"])   # without torch
 
     Norms are folded into convolutions, where that makes the model no larger. Preprocessing, class names and the model's
-    arguments go into the file's metadata.
+    arguments go into the file's metadata. The file has the outputs of the model's `forward_outputs`: of a detector these
+    are `scores` and `boxes` at all anchors, from which the caller chooses by score and non-maximum suppression; of Mask
+    R-CNN the heads on regions are left out.
 
     Args:
         model: A model, a run folder, a weight file or a `Checkpoint`.
@@ -111,22 +122,23 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     step = None if form == "whole" else streaming(model)
     graph = _program(model, inputs) if step is None else _step_program(step, inputs)
-    text = json.dumps(_metadata(model, settings or {}) | _described(form, step, inputs))
+    text = json.dumps(_metadata(model, settings or {}) | {"outputs": graph.outputs} | _described(form, step, inputs))
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
         made, run = _WRITERS[to](graph, Path(unfinished), text, form)
-        if step is not None and to == "torch":
-            run = _over_time(run, step, model.time_steps)
+        if to == "torch":
+            run = _of_torch(run, step, model.time_steps)
         found = _checked(model, inputs, run)
         agreement, largest, seconds, in_torch = found
         if agreement < _LEAST_AGREEMENT:
+            compared = _AS_IN_THE_MODEL[model.task].format(f"{_batch(inputs)} {on}")
             raise ValueError(
-                f"the {to} file gives only {agreement:.1%} of {_batch(inputs)} {on} the model's class, so it was not "
-                "written: pass real inputs, or another format"
+                f"the {to} file was not written: only {agreement:.1%} of {compared} differ by {largest:.2g}; pass real "
+                "inputs, or another format"
             )
         for file in (made.with_suffix(ending) for ending in reversed(_ENDINGS[made.suffix])):
             with atomic_path(folder / file.name) as path:
                 file.replace(path)
-    return Exported(folder / made.name, agreement, largest, _batch(inputs), seconds, in_torch, on)
+    return Exported(folder / made.name, agreement, largest, _batch(inputs), seconds, in_torch, on, model.task)
 
 
 def _batch(inputs: Tensor) -> int:
@@ -135,7 +147,7 @@ def _batch(inputs: Tensor) -> int:
 
 def _noise(model: SpikingTransformer, settings: dict[str, Any]) -> Tensor:
     steps = (model.time_steps,) if "frames_by" in settings.get("preprocess", {}) or model.in_channels == 2 else ()
-    shape = (*steps, 16, model.in_channels, model.image_size, model.image_size)
+    shape = (*steps, 16, *model.image_shape)
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -144,6 +156,7 @@ def _metadata(model: SpikingTransformer, settings: dict[str, Any]) -> dict[str, 
     return {
         **kept,
         "spikeformers": __version__,
+        "task": model.task,
         "config": model.config,
         "in_channels": model.in_channels,
         "num_classes": model.num_classes,
@@ -164,8 +177,9 @@ def _program(model: SpikingTransformer, inputs: Tensor) -> _Graph:
     axis = 1 if inputs.ndim == 5 else 0
     example = inputs.narrow(axis, 0, 1).repeat_interleave(2, axis)  # a batch of one would be taken for a constant
     with torch.no_grad():
-        program = torch.export.export(model, (example,), dynamic_shapes=({axis: _batch_axis()},))
-    return _Graph(program, ["x"], ["logits"])
+        outputs = [*model.forward_outputs(example)]
+        program = torch.export.export(_Outputs(model), (example,), dynamic_shapes=({axis: _batch_axis()},))
+    return _Graph(program, ["x"], outputs)
 
 
 def _step_program(step: Stream, inputs: Tensor) -> _Graph:
@@ -175,6 +189,18 @@ def _step_program(step: Stream, inputs: Tensor) -> _Graph:
     with torch.no_grad():
         program = torch.export.export(step.answering, (frame, *state), dynamic_shapes=shapes)
     return _Graph(program, ["x", *step.names], ["logits", "logits.mean", *(f"{name}.next" for name in step.names)])
+
+
+class _Outputs(nn.Module):
+    """A model whose outputs are those of `forward_outputs`, in order; of one, without a tuple."""
+
+    def __init__(self, model: SpikingTransformer):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        outputs = tuple(self.model.forward_outputs(x).values())
+        return outputs if len(outputs) > 1 else outputs[0]
 
 
 def _batch_axis() -> Any:
@@ -201,29 +227,38 @@ def _described(form: Form, step: Stream | None, inputs: Tensor) -> dict[str, Any
     return {"form": form, "state": state}
 
 
-def _over_time(run: Callable[..., Any], step: Stream, time_steps: int) -> Callable[[Tensor], Tensor]:
-    """What gives the mean of all steps of images or sequences, by a program of one step."""
-
-    def over_time(x: Tensor) -> Tensor:
-        frames = x if x.ndim == 5 else x.expand(time_steps, *x.shape)
-        state, mean = _initial(step, frames.shape[1], x), x
-        for frame in frames:
-            _, mean, *state = run(frame, *state)
-        return mean
-
-    return over_time
-
-
 def _as_torch(graph: _Graph, folder: Path, text: str, form: Form) -> _Written:
     path = folder / f"{_name(form)}.pt2"
     torch.export.save(graph.program, path, extra_files={METADATA: text})
     return path, torch.export.load(path).module()
 
 
+def _of_torch(run: Callable[..., Any], step: Stream | None, time_steps: int) -> Run:
+    """All outputs by a loaded program; by one of a step, the mean of the logits of all steps."""
+    if step is None:
+        return lambda x: [y.numpy() for y in (found if isinstance(found := run(x), tuple | list) else [found])]
+
+    def over_time(x: Tensor) -> list[np.ndarray]:
+        frames = x if x.ndim == 5 else x.expand(time_steps, *x.shape)
+        state, mean = _initial(step, frames.shape[1], x), x
+        for frame in frames:
+            _, mean, *state = run(frame, *state)
+        return [mean.numpy()]
+
+    return over_time
+
+
 def _as_onnx(graph: _Graph, folder: Path, text: str, form: Form) -> _Written:
     path = folder / f"{_name(form)}.onnx"
+    # onnxscript's optimiser breaks graphs in which two neurons read one map, as the branches of a detector do
+    optimize = json.loads(text)["task"] == "classification"
     made = torch.onnx.export(
-        graph.program, input_names=graph.inputs, output_names=graph.outputs, dynamo=True, verbose=False
+        graph.program,
+        input_names=graph.inputs,
+        output_names=graph.outputs,
+        dynamo=True,
+        verbose=False,
+        optimize=optimize,
     )
     if made is None:
         raise ValueError("torch.onnx.export gave no program: take --to torch")
@@ -236,7 +271,7 @@ def _as_onnx(graph: _Graph, folder: Path, text: str, form: Form) -> _Written:
 
         onnx.save(scan_of(onnx.load(path), (State(*one) for one in json.loads(text)["state"])), path)
     model = OnnxModel(path, threads=torch.get_num_threads())
-    return path, lambda x: model(x.numpy())
+    return path, lambda x: model.outputs(x.numpy())
 
 
 def _name(form: Form) -> str:
@@ -252,23 +287,27 @@ def _as_openvino(graph: _Graph, folder: Path, text: str, form: Form) -> _Written
         openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
     settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     request = openvino.Core().compile_model(folder / "model.xml", "CPU", settings).create_infer_request()
-    return folder / "model.xml", lambda x: request.infer({0: x.numpy()})[0].copy()
+    return folder / "model.xml", lambda x: [output.copy() for output in request.infer({0: x.numpy()}).values()]
 
 
 _WRITERS = {"onnx": _as_onnx, "openvino": _as_openvino, "torch": _as_torch}
 
 
 @torch.inference_mode()
-def _checked(
-    model: SpikingTransformer, inputs: Tensor, run: Callable[[Tensor], Any]
-) -> tuple[float, float, float, float]:
-    """Share of equal classes, largest difference of logits, seconds an input alone by `run` and by the model."""
-    expected, found = model(inputs), torch.from_numpy(np.asarray(run(inputs)))
-    if found.shape != expected.shape:
-        raise ValueError(f"the exported file gives {list(found.shape)} instead of {list(expected.shape)}")
-    agreement = (found.argmax(-1) == expected.argmax(-1)).double().mean().item()
+def _checked(model: SpikingTransformer, inputs: Tensor, run: Run) -> tuple[float, float, float, float]:
+    """Share that agrees, largest difference of the first output, seconds an input alone by `run` and by the model."""
+    outputs, made = [*model.forward_outputs(inputs).values()], [torch.from_numpy(np.asarray(y)) for y in run(inputs)]
+    shapes, wanted = ([list(y.shape) for y in every] for every in (made, outputs))
+    if shapes != wanted:
+        raise ValueError(f"the exported file gives {shapes} instead of {wanted}")
+    found, expected = made[0], outputs[0]
+    if model.task == "detection":
+        same = (found - expected).abs().amax(-1) <= _SAME_SCORE
+    else:
+        same = found.argmax(1) == expected.argmax(1)
     one = inputs.narrow(1 if inputs.ndim == 5 else 0, 0, 1).contiguous()
-    return agreement, (found - expected).abs().max().item(), _seconds(run, one), _seconds(model, one)
+    spent = _seconds(run, one), _seconds(model.forward_outputs, one)
+    return same.double().mean().item(), (found - expected).abs().max().item(), *spent
 
 
 def _seconds(run: Callable[[Tensor], Any], one: Tensor) -> float:

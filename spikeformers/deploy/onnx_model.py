@@ -62,15 +62,19 @@ class OnnxModel:
         self.state = [State(*one) for one in self.settings.get("state", ())]
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
+        return self.outputs(batch)[0]
+
+    def outputs(self, batch: np.ndarray) -> list[np.ndarray]:
+        """Every output of the file; of form `step`, the mean of the logits alone."""
         x = np.asarray(batch, np.float32)
         if self.form != "whole" and x.ndim == 4:
             x = np.broadcast_to(x, (self.time_steps, *x.shape))
         if self.form != "step":
-            return np.asarray(self.session.run(["logits"], {"x": np.ascontiguousarray(x)})[0])
+            return [np.asarray(y) for y in self.session.run(None, {"x": np.ascontiguousarray(x)})]
         state, mean = self.initial(x.shape[1]), np.zeros(())
         for frame in x:
             _, mean, state = self.step(frame, state)
-        return mean
+        return [mean]
 
     def initial(self, batch_size: int = 1) -> dict[str, np.ndarray]:
         """What a file of form `step` keeps before the first step, by name, each with the batch on axis 0."""

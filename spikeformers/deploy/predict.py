@@ -54,6 +54,8 @@ class Predictor:
 
             self.run = TorchModel(checkpoint, weights, threads, **overrides)
         path, settings = self.run.path, self.run.settings
+        if "task" in (settings.get("preprocess") or {}):
+            raise ValueError(f"{path} finds boxes or masks: use DensePredictor with its run folder, or predict")
         try:
             preprocess = settings["preprocess"]
             if settings.get("recipe", {}).get("data", {}).get("name") == "cifar10dvs":

@@ -39,6 +39,8 @@ def streaming(model: SpikingTransformer) -> "Stream":
     """
     if not isinstance(model, SpikingTransformer):
         raise ValueError(f"a {type(model).__name__} cannot run step by step: give a model of sf.create_model")
+    if model.task != "classification":
+        raise ValueError(f"a model for {model.task} has no running answer: give a classifier")
     return Stream(model)
 
 

@@ -1,6 +1,6 @@
 """Accuracy of a model on a labelled set."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from spikeformers.checkpoints.made_here import made_here
 from spikeformers.checkpoints.read import Checkpoint
 from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.data.loading import eval_loader, unwrap_worker_errors
+from spikeformers.evaluation.dense import METERS, evaluate_dense
 from spikeformers.evaluation.test_set import TestSet
 from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer
@@ -43,15 +44,31 @@ class Scores:
         missing = self.classes - self.classes_tested
         return count + (f"; {missing} of {self.classes} classes have no test sample" if missing else "")
 
+    @property
+    def headline(self) -> str:
+        """The main number, in words."""
+        return f"accuracy {self.top1:.2f} %"
+
+    @property
+    def told(self) -> str:
+        """All numbers, in words."""
+        return f"top-1 {self.top1:.2f} %, top-5 {self.top5:.2f} %, loss {self.loss:.4f}, {self.tested_on}"
+
 
 @torch.inference_mode()
 def evaluate(
-    model: "SpikingTransformer | SpikeEngine", batches: Iterable[tuple[Tensor, Tensor]], kind: str = "images"
-) -> Scores:
+    model: "SpikingTransformer | SpikeEngine",
+    batches: Iterable[tuple[Tensor, Any]],
+    kind: str = "images",
+    classes: Sequence[str] = (),
+) -> Any:
     """Scores of a model in eval mode on batches `([B, C, H, W] or [B, T, C, H, W], [B])`, on the model's device.
 
-    `kind` names the samples. Samples with the label `NOT_COUNTED` are skipped. Raises ValueError if none remain.
+    `kind` names the samples, `classes` a detector's or segmenter's classes, whose scores are those of
+    `evaluate_dense`. Samples with the label `NOT_COUNTED` are skipped. Raises ValueError if none remain.
     """
+    if getattr(model, "task", "classification") in METERS:
+        return evaluate_dense(model, batches, classes or [*map(str, range(model.num_classes))], kind)
     model.eval()
     device = next((parameter.device for parameter in model.parameters()), "cpu")  # an engine has none
     best = min(5, model.num_classes)
@@ -85,7 +102,7 @@ def evaluate_checkpoint(
     weights: torch.dtype | None = None,
     progress: Any = iter,
     **overrides: Any,
-) -> Scores:
+) -> Any:
     """Scores of a checkpoint on the test split of `data`, by default the set it was trained on.
 
     A run that was trained here may use parts from a user's own files.
@@ -109,4 +126,4 @@ def evaluate_checkpoint(
 
             x, _ = next(iter(loader))
             evaluated = spike_engine(model, time_first(x[:_PLANNED]), weights=weights)
-        return evaluate(evaluated, progress(loader), test_set.sets.counted_in)
+        return evaluate(evaluated, progress(loader), test_set.sets.counted_in, test_set.sets.classes)

@@ -78,7 +78,7 @@ def set_norms(model: SpikingTransformer, x: Tensor) -> None:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
-    model.train()(x.to(next(model.parameters()).device))
+    model.train().forward_outputs(x.to(next(model.parameters()).device))
     model.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -7,8 +7,10 @@ from typing import Any
 
 from torch.utils.data import Dataset, Subset
 
-from spikeformers.data import EventSets, ImageSets, load_sets
+from spikeformers.data import load_sets
+from spikeformers.data.sets import Sets
 from spikeformers.data.settings import Data
+from spikeformers.evaluation.dense import has_masks
 from spikeformers.models import SpikingTransformer
 
 
@@ -43,7 +45,7 @@ class TestSet:
         self.reading["sensor"] = (settings.get("preprocess") or {}).get("sensor")
         if self.reading["cache"] and not Path(self.reading["cache"]).is_dir():  # it was trained elsewhere
             self.reading["cache"] = Data().cache
-        self.sets: ImageSets | EventSets = load_sets(self.reading, seed=0, validation=0)
+        self.sets: Sets = load_sets(self.reading, seed=0, validation=0)
 
     def prepared(
         self, model: SpikingTransformer, only: list[int] | None = None, *, other_classes: bool = False
@@ -54,9 +56,8 @@ class TestSet:
         Raises ValueError if classes, channels or the kind of data do not suit the model.
         """
         sets, who, settings = self.sets, self.who, self.settings
-        preprocess = settings.get("preprocess") or sets.preprocess(
-            self.reading, image_size=model.image_size, time_steps=model.time_steps
-        )
+        preprocess = settings.get("preprocess") or preprocess_for(sets, self.reading, model)
+        check_task(sets, model)
         learnt = "recordings" if "frames_by" in preprocess else "images"
         if learnt != sets.kind:
             raise ValueError(f"{sets.name} has {sets.kind}, but {who} was trained on {learnt}: give --data another set")
@@ -78,3 +79,26 @@ class TestSet:
             preprocess = {**preprocess, "time_steps": model.time_steps}
         test: Any = sets.test
         return sets.prepared(test if only is None else Subset(test, only), preprocess, self.reading)
+
+
+def preprocess_for(sets: Sets, settings: Mapping[str, Any], model: SpikingTransformer) -> dict[str, Any]:
+    """The preprocessing of a set, by the `data:` settings, for a model.
+
+    Raises ValueError if the set is for another task than the model, and what the set's `preprocess` raises.
+    """
+    check_task(sets, model)
+    masks = {"masks": True} if has_masks(model) else {}
+    return sets.preprocess(settings, image_size=model.image_size, time_steps=model.time_steps, **masks)
+
+
+_LABELS = {"classification": "classes", "detection": "boxes", "segmentation": "masks"}
+
+
+def check_task(sets: Sets, model: SpikingTransformer) -> None:
+    """Raises ValueError if a set has other labels than a model learns."""
+    task = getattr(sets, "task", "classification")
+    if task != model.task:
+        raise ValueError(
+            f"{sets.name} has {_LABELS[task]}, but {model.config.get('name', 'the model')} is for {model.task}, which "
+            f"needs {_LABELS[model.task]}: give --data another set, or --model a model for {task}"
+        )

@@ -17,6 +17,7 @@ state between calls. `DECLARATIONS`, below, lists the attributes by which parts 
 | `downsampling` | `in_dim, dim, neuron, strides`           | stream -> stream, `H` over strides         |
 | `conv`      | `in_dim, dim, kernel_size, stride, bias=`   | spikes -> current, `H` over stride         |
 | `head`      | `dim, num_classes, neuron`                  | stream -> logits `[T, B, K]`               |
+| `neck`      | `dims, strides, pyramid, dim, neuron, conv` | a stream a stage -> current a level        |
 | `order`     | nothing                                     | tokens `[B, N, C]`, `[B, N]` -> tokens     |
 """
 
@@ -72,6 +73,11 @@ DECLARATIONS = {
     "forward_heads": Declaration("(x) -> tuple", ..., "heads", "logits of each classifier", "losses"),
     "classifiers": Declaration("tuple[str, ...]", None, "heads", "names of its linear layers; as all below, needed to "
         "reset them for other classes", "timm, operations"),
+    "chooses": Declaration("bool", False, "heads of detectors", "its own operations, such as the suppression of "
+        "overlapping boxes, are no part of the network", "operations"),
+    "on_regions": Declaration("bool", False, "heads of detectors", "its second axis counts regions of all images",
+        "operations"),
+    "learns_from": Declaration("tuple[str, ...]", (), "heads of detectors", "keys of each image's target", "the frame"),
     "dim": Declaration("int", 0, "heads", "width of the linear layers' input", "timm, stages"),
     "pool": Declaration("(x) -> Tensor", None, "heads", "the linear layers' input", "the frame"),
     "reset": Declaration("(num_classes) -> None", None, "heads", "replaces its linear layers", "the frame"),
@@ -128,6 +134,19 @@ class MakeDownsampling(Protocol):
 class MakeConv(Protocol):
     def __call__(
         self, in_dim: int, dim: int, kernel_size: int = ..., stride: int = ..., *, bias: bool = ...
+    ) -> nn.Module: ...
+
+
+class MakeNeck(Protocol):
+    def __call__(
+        self,
+        dims: Sequence[int],
+        strides: Sequence[int],
+        pyramid: Sequence[int],
+        dim: int,
+        neuron: MakeNeuron,
+        conv: MakeConv,
+        /,
     ) -> nn.Module: ...
 
 

@@ -91,6 +91,24 @@ def one_convolution(weight: Tensor, bias: Tensor) -> ConvNorm:
     return part.eval()
 
 
+class PlainConv(ConvNorm):
+    """ConvNorm without its norm and with a bias: `[T, B, C_in, H, W] spikes -> [T, B, C, H', W'] current`.
+
+    The neck and heads of the released detectors have such ones. He initialisation keeps the size of the current.
+    """
+
+    def __init__(self, in_dim: int, dim: int, kernel_size: int = 1, stride: int = 1, *, bias: bool = True):
+        super().__init__(in_dim, dim, kernel_size, stride, bias=bias)
+        self.norm = nn.Identity()
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu")
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
+
+    def folded(self) -> Self:
+        """Itself: there is no norm."""
+        return self
+
+
 class PooledConvNorm(ConvNorm):
     """ConvNorm that max-pools instead of striding: `[T, B, C_in, H, W] spikes -> [T, B, C, H', W'] current`.
 

@@ -1,8 +1,11 @@
 """Families of spiking transformers, one file each. Importing this module registers all of them."""
 
 from spikeformers.models import (
+    fpn,
+    mask_rcnn,
     maxformer,
     qkformer,
+    retinanet,
     sdt,
     sdt_v2,
     sdt_v3,
@@ -31,7 +34,7 @@ from spikeformers.models.stages import Stage
 
 __all__ = [
     "PAPERS", "Paper", "Published", "SpikingTransformer", "Stage", "build", "check_model", "compile", "describe_family",
-    "describe_model", "lean", "list_families", "list_models", "maxformer", "qkformer", "recompute_blocks", "register",
-    "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large", "sdt_v3_mae", "sew_resnet", "spikformer", "spikingformer",
-    "spikingresformer",
+    "describe_model", "fpn", "lean", "list_families", "list_models", "mask_rcnn", "maxformer", "qkformer",
+    "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large", "sdt_v3_mae", "sew_resnet",
+    "spikformer", "spikingformer", "spikingresformer",
 ]  # fmt: skip

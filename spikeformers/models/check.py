@@ -146,6 +146,8 @@ def _shapes(twin: SpikingTransformer, names: list[str], neurons: Collection[str]
 
     def record(name: str, part: nn.Module) -> None:
         def hook(_part: nn.Module, inputs: tuple, output: Tensor) -> None:
+            if not isinstance(inputs[0], Tensor):
+                return  # a pyramid
             inside = list(inputs[0].shape)
             if inside[:2] != [twin.time_steps, samples] or not isinstance(output, Tensor):
                 return  # inside a part, axes need not be steps and samples
@@ -158,7 +160,7 @@ def _shapes(twin: SpikingTransformer, names: list[str], neurons: Collection[str]
     for name in names:
         record(name, twin.get_submodule(name))
     with torch.no_grad():
-        twin(torch.empty(samples, twin.in_channels, twin.image_size, twin.image_size, device="meta"))
+        twin.forward_outputs(torch.empty(samples, *twin.image_shape, device="meta"))
     return shapes
 
 

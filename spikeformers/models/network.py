@@ -24,10 +24,12 @@ class SpikingTransformer(nn.Module):
         head: From the stream to logits at each step.
         position: Position code between stem and trunk; None for none.
         time_steps: Steps for each image.
-        image_size: Side of the images that the model is made for; others work too if the strides divide them.
+        image_size: Side of the images that the model is made for, or height and width; others work too if the strides
+            divide them.
         stages: Where the trunk shrinks the map; without any, each block is a stage.
 
     Attributes:
+        task: What it is for: "classification".
         config: Arguments for `create_model` that rebuild the model.
         run: How stem, position part and blocks are called; `recompute_blocks` replaces it.
 
@@ -37,6 +39,7 @@ class SpikingTransformer(nn.Module):
         TypeError: On a call, for an input that is not a Tensor.
     """
 
+    task = "classification"
     stem: Any  # see the contracts in `layers/contracts.py`
     head: Any
 
@@ -48,17 +51,19 @@ class SpikingTransformer(nn.Module):
         head: nn.Module,
         position: nn.Module | None = None,
         time_steps: int,
-        image_size: int,
+        image_size: int | tuple[int, int],
         stages: Sequence[Stage] = (),
     ):
         super().__init__()
         check_whole(why="give 1 or more steps", time_steps=time_steps)
-        check_whole(image_size=image_size)
+        for side in image_size if isinstance(image_size, tuple) else (image_size,):
+            check_whole(image_size=side)
         self.stem = stem
         self.position = position or nn.Identity()
         self.blocks = nn.Sequential(*blocks)
         self.head = head
-        self.time_steps, self.image_size = time_steps, image_size
+        self.time_steps = time_steps
+        self.image_size: Any = image_size  # of a classifier: the side
         self._stages = tuple({stage.reduction: stage for stage in stages}.values())  # the last at each size
         self.config: dict[str, Any] = {}
         self.run: Callable[[nn.Module, Tensor], Tensor] = run_plain
@@ -66,6 +71,12 @@ class SpikingTransformer(nn.Module):
     @property
     def in_channels(self) -> int:
         return self.stem.in_channels
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the images that the model is made for."""
+        height, width = self.image_size if isinstance(self.image_size, tuple) else (self.image_size, self.image_size)
+        return self.in_channels, height, width
 
     @property
     def num_classes(self) -> int:
@@ -80,6 +91,10 @@ class SpikingTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits, averaged over time: `[B, C, H, W]` or `[T, B, C, H, W] -> [B, K]`."""
         return self.forward_head(self.forward_features(x))
+
+    def forward_outputs(self, x: Tensor) -> dict[str, Tensor]:
+        """What the network computes, before a detector chooses boxes from it: of a classifier, `logits`."""
+        return {"logits": self(x)}
 
     def forward_steps(self, x: Tensor) -> Tensor:
         """Logits at every step: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, K]`."""

@@ -32,6 +32,7 @@ _SLOTS = {
     "downsampling": "spikeformers.layers.stem",  # a stem between stages
     "conv": "spikeformers.layers.conv",
     "head": "spikeformers.layers.head",
+    "neck": "spikeformers.layers.neck",
     "order": "spikeformers.layers.masking",
 }
 

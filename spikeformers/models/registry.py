@@ -1,5 +1,6 @@
 """The registry of families and sizes, from which `create_model` builds."""
 
+import dataclasses
 import difflib
 import functools
 import inspect
@@ -13,6 +14,7 @@ from typing import Any
 
 from spikeformers.models.folding import fold
 from spikeformers.models.network import SpikingTransformer
+from spikeformers.models.on_backbone import DenseHead, dense_model, on_size
 from spikeformers.models.parts import argument_errors, describe_part, find_part, load_object, part_name, slot_of
 
 Builder = Callable[..., SpikingTransformer]
@@ -23,7 +25,7 @@ Renames = Sequence[tuple[str, str]]
 class Published:
     """Published results of a size: parameters in use, data set, top-1 accuracy in percent, paper."""
 
-    parameters: int
+    parameters: int | None  # None where nobody counted them, as for detectors
     data: str
     top1: float | None  # None if the paper has none for this size
     paper: str
@@ -54,6 +56,8 @@ class Family:
 
 
 _FAMILIES: dict[str, Family] = {}
+_HEADS: dict[str, DenseHead] = {}
+TASKS = ("classification", "detection", "segmentation")
 
 
 def register(
@@ -82,17 +86,59 @@ def register(
     _FAMILIES[name] = Family(builder, sizes, published or {}, renames, dead_keys, clues or {}, unloadable or {})
 
 
-def list_models(pattern: str = "*") -> list[str]:
-    """Lists registered sizes: `list_models("spikformer*cifar10")`.
+def register_head(head: DenseHead) -> None:
+    """Registers a kind of detector or segmenter on every family of classifiers: `retinanet` as `retinanet_sdt_v3_5m`.
+
+    Raises ValueError if the name is taken.
+    """
+    if (name := head.builder.__name__) in {*_HEADS, *_FAMILIES}:
+        raise ValueError(f"a model named {name!r} is registered already: choose another name")
+    _HEADS[name] = head
+
+
+def list_models(pattern: str = "*", task: str = "classification") -> list[str]:
+    """Lists registered sizes: `list_models("spikformer*cifar10")`, `list_models("sdt_v3", "detection")`.
 
     Args:
         pattern: A shell pattern, or a word that names contain.
+        task: "classification", "detection" or "segmentation".
 
     Returns:
         The matching names.
+
+    Raises:
+        ValueError: There is no such task.
     """
-    names = [name for family in _FAMILIES.values() for name in family.sizes]
-    return [name for name in names if matches(name, pattern)]
+    if task not in TASKS:
+        raise ValueError(f"there is no task {task!r}: choose of {', '.join(TASKS)}")
+    families = [*_FAMILIES.values()]
+    if task != "classification":
+        heads = [name for name, head in _HEADS.items() if head.task == task]
+        families = [on for head in heads for name in _FAMILIES if (on := _on_family(head, name))]
+    return [name for family in families for name in family.sizes if matches(name, pattern)]
+
+
+def task_of(name: str) -> str:
+    """The task of a size or builder name: "classification" unless it begins with that of a registered head."""
+    head = next((head for prefix, head in _HEADS.items() if name.startswith(f"{prefix}_")), None)
+    return head.task if head and name not in list_models() else "classification"
+
+
+def _on_family(head_name: str, family_name: str) -> Family | None:
+    """The family of a head's models on a family of classifiers; None for one of no classes, as for pre-training."""
+    head, family = _HEADS[head_name], _FAMILIES[family_name]
+    parameters = inspect.signature(family.builder).parameters
+    if not {"neuron", "image_size"} <= {*parameters} or not parameters["num_classes"].default:
+        return None
+    return dataclasses.replace(
+        family,
+        builder=dense_model(head, family.builder),
+        sizes={f"{head_name}_{name}": on_size(head, size) for name, size in family.sizes.items()},
+        published={
+            f"{head_name}_{name}": Published(None, "", None, size.paper) for name, size in family.published.items()
+        },
+        clues={},
+    )
 
 
 def list_families() -> list[str]:
@@ -109,7 +155,11 @@ def find_family(name: str) -> Family:
     for builder_name, family in _FAMILIES.items():
         if name == builder_name or name in family.sizes:
             return family
-    known = [*list_models(), *_FAMILIES]
+        for head in _HEADS:
+            wanted = name.removeprefix(f"{head}_") in (builder_name, *family.sizes)
+            if wanted and (on := _on_family(head, builder_name)):
+                return on
+    known = [*(size for task in TASKS for size in list_models(task=task)), *_FAMILIES]
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(close)}?" if close else "`spikeformers list` shows them all."
     raise ValueError(f"there is no model {name!r}: {hint} Your own is file.py:builder")
@@ -122,7 +172,7 @@ def describe_model(name: str) -> dict[str, Any]:
         name: A size.
 
     Returns:
-        Its name, steps, channels, image size and classes, and the fields of `Published`.
+        Its name, task, steps, channels, image size and classes, and the fields of `Published`.
 
     Raises:
         ValueError: The name is unknown or a family's.
@@ -133,7 +183,7 @@ def describe_model(name: str) -> dict[str, Any]:
     defaults = {key: p.default for key, p in inspect.signature(family.builder).parameters.items()}
     arguments = {**defaults, **family.sizes[name]}
     numbers = {key: arguments[key] for key in ("time_steps", "in_channels", "image_size", "num_classes")}
-    return {"name": name, **numbers, **vars(family.published[name])}
+    return {"name": name, "task": task_of(name), **numbers, **vars(family.published[name])}
 
 
 def describe_family(name: str) -> dict[str, Any]:
@@ -153,6 +203,9 @@ def describe_family(name: str) -> dict[str, Any]:
     published = list(family.published.values())
     module = inspect.getmodule(family.builder)
     title, _, difference = (inspect.getdoc(module) or "").partition("\n")[0].partition(": ")
+    if task_of(name) != "classification":
+        kind = inspect.getdoc(inspect.getmodule(inspect.unwrap(family.builder))) or ""
+        title = f"{kind.partition(' on ')[0]} on {title}"
     defaults = {key: p.default for key, p in inspect.signature(family.builder).parameters.items()}
     parts: dict[str, list[str]] = {}
     for key, value in [*defaults.items(), *(item for size in family.sizes.values() for item in size.items())]:
@@ -171,7 +224,7 @@ def describe_family(name: str) -> dict[str, Any]:
         "difference": difference,
         "parts": parts,
         "sizes": list(family.sizes),
-        "parameters": sorted(size.parameters for size in published),
+        "parameters": sorted(size.parameters for size in published if size.parameters),
         "top1": top1,
         "papers": list(dict.fromkeys(size.paper for size in published)),
     }
@@ -260,11 +313,14 @@ def _with_time_steps(argument: str, part: Any, arguments: Mapping[str, Any]) -> 
 # Ranges of numeric arguments, by name: from the first number, inclusive, to the second, exclusive.
 _MORE, _ANY = float_info.min, float("inf")
 _MOST = 2**20  # of anything that is counted; no machine holds a model with more
-_COUNTS = "dim dims stem_dim decoder_dim reduction num_heads decoder_num_heads strides downsampling_strides in_channels"
+_COUNTS = (
+    "dim dims neck_dim head_dim stem_dim decoder_dim reduction num_heads decoder_num_heads strides "
+    "downsampling_strides pyramid in_channels"
+)
 _RANGES = {
     **dict.fromkeys(f"{_COUNTS} image_size".split(), (1, _MOST)),
-    **dict.fromkeys(("depth", "depths", "decoder_depth"), (1, 1000)),  # each takes milliseconds to build
-    **dict.fromkeys(("layer_scale", "projection_std"), (_MORE, _ANY)),
+    **dict.fromkeys(("depth", "depths", "decoder_depth", "head_depth"), (1, 1000)),  # each takes milliseconds to build
+    **dict.fromkeys(("layer_scale", "projection_std", "anchor_scale"), (_MORE, _ANY)),
     "time_steps": (1, 10_000), "num_classes": (0, _MOST), "kernel_sizes": (0, 1000), "mlp_ratio": (_MORE, 1000),
     "drop_path": (0, 1), "mask_ratio": (_MORE, 1),
 }  # fmt: skip

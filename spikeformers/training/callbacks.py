@@ -19,6 +19,8 @@ from spikeformers.training.metrics_table import read_metrics
 
 logger = logging.getLogger("spikeformers")
 
+_SCORES = ("acc", "map", "map50", "mask_map", "miou")
+
 
 class FiringRateLog(Callback):
     """Logs `firing`, the share of outputs that are spikes, over all neurons and by block.
@@ -149,7 +151,7 @@ class EpochLines(Callback):
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        names = ("loss", "acc", "val_loss", "val_acc", "test_acc")
+        names = ("loss", "acc", "val_loss", *(f"{split}_{name}" for split in ("val", "test") for name in _SCORES))
         self._print(trainer, 0, {name: trainer.callback_metrics.get(name) for name in names})
 
     def _print(self, trainer: pl.Trainer, step: int, metrics: dict[str, Any]) -> None:
@@ -184,5 +186,6 @@ class ProgressBar(RichProgressBar):
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         metrics = super().get_metrics(trainer, pl_module)
-        names = {"loss_step": "loss", "acc_step": "acc", "firing": "firing", "val_acc": "val_acc"}
+        names = {"loss_step": "loss", "acc_step": "acc", "firing": "firing"}
+        names |= {f"val_{name}": f"val_{name}" for name in _SCORES}
         return {short: metrics[name] for name, short in names.items() if name in metrics}

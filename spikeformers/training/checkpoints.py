@@ -14,7 +14,7 @@ logger = logging.getLogger("spikeformers")
 
 
 class Checkpoints(Checkpoint):
-    """Writes `last.ckpt`, to resume from, and `best.ckpt` whenever `val_acc` reaches a new high.
+    """Writes `last.ckpt`, to resume from, and `best.ckpt` whenever the objective's score, as `val_acc`, has a new high.
 
     `last.ckpt` is written after each epoch, and within an epoch every `minutes`. The `keep` files before it stay, as
     `last-1.ckpt` and so on. The lower `val_loss` breaks ties in accuracy, which are common with small validation sets.
@@ -42,7 +42,9 @@ class Checkpoints(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = trainer.callback_metrics
-        score = (float(metrics.get("val_acc", "-inf")), -float(metrics.get("val_loss", "inf")))
+        module: Any = pl_module
+        best = f"val_{module.objective.best}"
+        score = (float(metrics.get(best, "-inf")), -float(metrics.get("val_loss", "inf")))
         if score > self.best and self._save(trainer, self.folder / "best.ckpt", score):
             self.best = score
         self.save_last(trainer)

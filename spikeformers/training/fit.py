@@ -5,6 +5,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +105,13 @@ def _train(trainer: pl.Trainer, ready: Prepared, folder: Path, begun: Path | Non
 
 def _finish(trainer: pl.Trainer, ready: Prepared, folder: Path) -> Result:
     """Tests the trained model and writes its results. Any failure becomes a ValueError: the training is not lost."""
-    model, last = ready.model, folder / "checkpoints" / LAST
+    model, objective, last = ready.model, ready.module.objective, folder / "checkpoints" / LAST
     best = last.with_name("best.ckpt")
     kept = best if best.is_file() else last
-    leave = leave_results if ready.module.objective.labelled else leave_pretraining
     try:
         with unwrap_worker_errors():
             load_checkpoint(model, kept).to(trainer.strategy.root_device)  # the Trainer has moved it to the CPU
+            leave = partial(leave_results, best=objective.best) if objective.labelled else leave_pretraining
             return leave(folder, ready.loaders, model.eval(), ready.settings, read_checkpoint(kept).settings["epoch"])
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted: {_saved(last)}") from None

@@ -38,7 +38,10 @@ class Health(Callback):
         loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning divided by it
         self.mean = loss if math.isinf(self.mean) else (1 - share) * self.mean + share * loss
         self.lowest = min(self.lowest, self.mean)
-        guessing = math.log(max(pl_module.model.num_classes, 2))  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
+        model: Any = pl_module.model
+        guessing = math.log(max(model.num_classes, 2))
+        if model.task == "detection":  # losses of boxes come on top
+            guessing += 2
         if self.mean > 2 * max(guessing, self.lowest):
             logger.warning(
                 "the loss explodes: %.3g at epoch %d, step %d, up from %.3g: lower optimizer.lr, lengthen "

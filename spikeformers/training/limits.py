@@ -46,6 +46,11 @@ RANGES = (
     Range("[0, 128]", "data.workers", "each is a process"),
     Range("(0, inf)", "data.window", "a sample takes time"),
     Range("[0, inf)", "profile_every save_minutes keep schedule.warmup_epochs schedule.cooldown_epochs"),
+    Range("[0, inf)", "schedule.warmup_updates"),
+    Range("[1, inf)", "schedule.milestones", "the rate falls after an epoch"),
+    Range("[0, 255]", "data.void", "masks have 8 bits"),
+    Range("[0, 1)", "augment.color_jitter", "0 changes nothing"),
+    Range("(0, inf)", "augment.scale_jitter optimizer.head_factor", "1 changes nothing"),
     Range("[0, inf)", "augment.mix_off_epoch schedule.warmup_lr schedule.min_lr optimizer.weight_decay"),
     Range("[0, inf)", "augment.mixup augment.cutmix augment.clip_ops", "0 changes nothing"),
     Range("[0, inf)", "loss.firing_weight", "0 leaves rates alone"),
@@ -54,7 +59,11 @@ RANGES = (
     Range("(0, inf)", "distill.temperature", "1 changes nothing"),
     Range("(0, 1]", "optimizer.layer_decay", "1 changes nothing"),
     Range("(0, 1]", "augment.crop_scale data.crop_pct", "it is a share of the image, and 1 is all of it"),
-    Range("[0, 1]", "augment.hflip augment.erase augment.mix_prob augment.mix_switch_prob", "it is a probability"),
+    Range(
+        "[0, 1]",
+        "augment.hflip augment.vflip augment.erase augment.mix_prob augment.mix_switch_prob",
+        "it is a probability",
+    ),
     Range("[0, 1]", "distill.weight loss.tet_weight loss.firing_rate", "it is a share"),
     Range("[0, 1)", "label_smoothing"),
     Range("[0, 1)", "ema_decay", "it is the share of the old average kept"),
@@ -63,7 +72,7 @@ RANGES = (
     Range("[0, 2**32)", "seed data.split_seed"),
 )
 _RANGE_OF = {field: limits for limits in RANGES for field in limits.fields.split()}
-_ASCENDING = ("augment.crop_scale", "augment.crop_ratio")
+_ASCENDING = ("augment.crop_scale", "augment.crop_ratio", "augment.scale_jitter", "schedule.milestones")
 
 
 def check_settings(settings: Any) -> None:
@@ -75,7 +84,7 @@ def check_settings(settings: Any) -> None:
         for number in _numbers(value):
             if (limits := _RANGE_OF.get(name)) and not limits.holds(number):
                 raise ValueError(f"{name} {value} is {limits.breach()}")
-        if name in _ASCENDING and value[0] > value[1]:
+        if name in _ASCENDING and [*value] != sorted(value):
             raise ValueError(f"{name} {value} ends before it begins: write the smaller number first")
 
 

@@ -10,9 +10,13 @@ import lightning.pytorch as pl
 from torch.utils.data import DataLoader, Dataset
 
 from spikeformers.data import EpochSampler, EventSets, ImageSets
-from spikeformers.data.eval_shards import Share
+from spikeformers.data.dense.sets import DenseSets
+from spikeformers.data.eval_shards import Share, collate
 from spikeformers.data.loading import eval_loader, leave_interrupts_to_the_main_process
+from spikeformers.data.sets import Sets
 from spikeformers.training.recipe import Augment, Recipe
+
+AUGMENTS = ImageSets.augments | EventSets.augments | DenseSets.augments
 
 
 class _Resumed(EpochSampler):
@@ -33,7 +37,7 @@ class Loaders(pl.LightningDataModule):
     Raises what reading clips raises, and ValueError if the training set has fewer items than a batch.
     """
 
-    def __init__(self, recipe: Recipe, sets: ImageSets | EventSets, preprocess: dict[str, Any]):
+    def __init__(self, recipe: Recipe, sets: Sets, preprocess: dict[str, Any]):
         super().__init__()
         self.recipe, self.sets, self.preprocess = recipe, sets, preprocess
         if (train := len(sets.train)) < recipe.batch_size:
@@ -91,6 +95,7 @@ class Loaders(pl.LightningDataModule):
             num_workers=recipe.data.workers,
             persistent_workers=recipe.data.workers > 0,
             worker_init_fn=leave_interrupts_to_the_main_process,
+            collate_fn=collate,
             pin_memory=trainer.strategy.root_device.type == "cuda",
         )
 
@@ -110,7 +115,7 @@ class Loaders(pl.LightningDataModule):
         return eval_loader(split, self.recipe.batch_size, self.recipe.data.workers)
 
 
-def _check_kind(sets: ImageSets | EventSets, augment: Augment) -> None:
+def _check_kind(sets: Sets, augment: Augment) -> None:
     """Raises ValueError for augmentation that has no effect on this kind of data."""
-    for name in sorted(augment.changed() & (ImageSets.augments | EventSets.augments) - sets.augments):
+    for name in sorted((augment.changed() & AUGMENTS) - sets.augments):
         raise ValueError(f"augment.{name} has no effect on the {sets.kind} of {sets.name}: leave it out")

@@ -1,4 +1,4 @@
-"""Training losses: against labels, against a teacher, and on firing rates."""
+"""Training losses: against labels, and against a teacher."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,10 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, mse_loss
+from torchmetrics import MeanMetric
 
 from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.models import SpikingTransformer
 from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
+from spikeformers.training.dense_losses import DENSE_OBJECTIVES
+from spikeformers.training.firing_penalty import FiringPenalty
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.teacher import Teacher
 
@@ -51,41 +54,6 @@ def soft_distillation(logits: Tensor, taught: Tensor, *, temperature: float = 1.
     return kl_div(ours, theirs, reduction="batchmean", log_target=True) * temperature**2
 
 
-class FiringPenalty:
-    """`weight` times the squared distance of each neuron's rate from `rate`, averaged over neurons.
-
-    A rate here is the mean output over the largest level, so that gradients pass. It covers the forward passes inside
-    the `with` block.
-    """
-
-    def __init__(self, model: nn.Module, rate: float, weight: float):
-        self.neurons: list[Any] = [module for module in model.modules() if hasattr(module, "levels")]
-        self.rate, self.weight = rate, weight
-        self._rates: dict[int, Tensor] = {}
-        self._hooks: list[Any] = []
-
-    def __enter__(self) -> "FiringPenalty":
-        self._rates.clear()
-        if self.weight:
-            self._hooks = [neuron.register_forward_hook(self._read) for neuron in self.neurons]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
-
-    def __call__(self) -> Tensor | float:
-        """The penalty of the forward passes in the block."""
-        if not self._rates:
-            return 0.0
-        return self.weight * (torch.stack([*self._rates.values()]) - self.rate).square().mean()
-
-    def _read(self, neuron: Any, _inputs: tuple, spikes: Tensor) -> None:
-        # Each neuron is read once: recomputed blocks call it again in the backward pass.
-        self._rates.setdefault(id(neuron), spikes.float().mean() / max(neuron.levels))
-
-
 class Objective:
     """A recipe's supervised loss.
 
@@ -94,7 +62,7 @@ class Objective:
     teacher, and the logits are their average.
     """
 
-    labelled = True
+    labelled, best = True, "acc"
 
     def __init__(self, recipe: Recipe, model: SpikingTransformer, teacher: Teacher | None = None):
         loss, distill = recipe.loss, recipe.distill
@@ -124,6 +92,9 @@ class Objective:
         logits = model(x)
         return cross_entropy(logits, labels, ignore_index=NOT_COUNTED, reduction="none"), logits
 
+    def meter(self, model: SpikingTransformer) -> "Meter":
+        return Meter(self.judge)
+
 
 class Reconstruction:
     """The loss of a masked autoencoder, without labels or logits.
@@ -131,7 +102,7 @@ class Reconstruction:
     Raises ValueError for settings that a masked autoencoder cannot be trained with.
     """
 
-    labelled = False
+    labelled, best = False, "acc"
     teacher = None
 
     def __init__(self, recipe: Recipe, model: MaskedAutoencoder, teacher: Teacher | None = None):
@@ -151,15 +122,50 @@ class Reconstruction:
         """The batch's loss, repeated `[B]` times, with the same patches masked at every evaluation."""
         return model.reconstruct(x, torch.Generator(x.device).manual_seed(0)).expand(len(labels)), None
 
+    def meter(self, model: MaskedAutoencoder) -> "Meter":
+        return Meter(self.judge)
 
-# Objectives of models that learn without labels. No other code distinguishes these models.
+
+class Meter(nn.Module):
+    """Means, over a split, of the loss and of the accuracy in percent, if there is one.
+
+    Lightning's own means weigh processes by whole numbers of images, and round their average down.
+    """
+
+    def __init__(self, judge: Callable[..., tuple[Tensor, Tensor | None]]):
+        super().__init__()
+        self.judge = judge
+        self.means = nn.ModuleDict({"loss": MeanMetric(), "acc": MeanMetric()})
+
+    def update(self, model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
+        """Adds a batch, and returns its mean loss."""
+        losses, logits = self.judge(model, x, labels)  # B, B K
+        values = {"loss": losses}
+        if logits is not None:
+            values["acc"] = (logits.argmax(-1) == labels) * 100.0
+        for name, each in values.items():
+            self._of(name).update(each.float(), (labels != NOT_COUNTED).float())
+        return losses.mean()
+
+    def compute(self) -> dict[str, float]:
+        return {name: self._of(name).compute() for name in self.means if self._of(name).update_called}
+
+    def reset(self) -> None:
+        for name in self.means:
+            self._of(name).reset()
+
+    def _of(self, name: str) -> Any:
+        return self.means[name]
+
+
+# Objectives of models that learn without labels. No other code distinguishes these models, nor those for other tasks.
 _OWN_OBJECTIVES: dict[type[SpikingTransformer], Any] = {MaskedAutoencoder: Reconstruction}
 
 
 def make_objective(recipe: Recipe, model: SpikingTransformer, teacher: Teacher | None) -> Any:
-    """The training objective of a model: its loss, its evaluation, and whether it is `labelled`.
+    """The training objective of a model: its loss, its evaluation, whether it is `labelled`, and its `best` score.
 
     Raises ValueError for settings that the model cannot be trained with.
     """
     own = next((objective for kind, objective in _OWN_OBJECTIVES.items() if isinstance(model, kind)), Objective)
-    return own(recipe, model, teacher)
+    return DENSE_OBJECTIVES.get(model.task, own)(recipe, model, teacher)

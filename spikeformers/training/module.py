@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
-from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.layers.synchronised import synchronise
 from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer, compile, recompute_blocks
@@ -29,7 +27,8 @@ class TrainingModule(pl.LightningModule):
     """Trains a model on batches `([B, C, H, W] or [B, T, C, H, W], [B] labels)` by a recipe.
 
     Logs `loss` and `acc`, then `val_loss`, `val_acc` and, with `data.test_each_epoch`, `test_acc`; accuracies are in
-    percent. Checkpoints store `settings`.
+    percent. A detector's batches have boxes, a segmenter's masks, and other scores are logged. Checkpoints store
+    `settings`.
 
     Raises ValueError, naming epoch and step, counted from 1, if the loss is not finite.
     """
@@ -49,10 +48,8 @@ class TrainingModule(pl.LightningModule):
         if recipe.compile:
             compile(model)
         self.objective = make_objective(recipe, model, self._load_teacher())
-        # Lightning's own means weigh processes by whole numbers of images, and round their average down.
-        self.means = nn.ModuleDict(
-            {f"{split}_{what}": MeanMetric() for split in ("val", "test") for what in ("loss", "acc")}
-        )
+        self.meters = nn.ModuleDict({split: self.objective.meter(model) for split in ("val", "test")})
+        self.metered: set[str] = set()  # the splits that were evaluated in this epoch
         augment = recipe.augment
         self.mix: Mixup | None = None
         if augment.mixup > 0 or augment.cutmix > 0:
@@ -129,20 +126,21 @@ class TrainingModule(pl.LightningModule):
         np.random.seed(seed)
         torch.manual_seed(seed)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Any], batch_idx: int) -> Tensor:
         x, labels = batch
         targets, off = labels, self.recipe.augment.mix_off_epoch
         if self.mix is not None and (off is None or self.current_epoch < off):
             x, targets = self.mix(x, labels)
             labels = targets.argmax(-1)  # the label of the image with the larger weight
-        loss, logits = self.objective(self.model, time_first(x), targets)
+        loss, seen = self.objective(self.model, time_first(x), targets)
         # Reading the loss waits for the device: on an accelerator, only every 20 steps.
         if (loss.device.type == "cpu" or batch_idx % 20 == 0) and not torch.isfinite(loss):
             raise _not_finite(f"the loss is {loss.item()}", f"at epoch {self.current_epoch + 1}, step {batch_idx + 1}")
         self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
-        if logits is not None:
-            right = percent_right(logits, labels)
-            self.log("acc", right, prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
+        if isinstance(seen, Tensor):  # logits
+            seen = {"acc": percent_right(seen, labels)}
+        for name, value in (seen or {}).items():
+            self.log(name, value, prog_bar=name == "acc", on_step=True, on_epoch=True, batch_size=len(x))
         return loss
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -150,19 +148,22 @@ class TrainingModule(pl.LightningModule):
         if self.ema is not None:
             self.ema.update(self.model)
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+    def validation_step(self, batch: tuple[Tensor, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         x, labels = batch
-        losses, logits = self.objective.judge(self.evaluated, time_first(x), labels)  # B, B K
-        if not (loss := losses.mean()).isfinite():
-            raise _not_finite(f"the loss is {loss.item()}", f"in evaluation after epoch {self.current_epoch + 1}")
         split = self.trainer.datamodule.evaluated_each_epoch[dataloader_idx]  # pyright: ignore[reportAttributeAccessIssue]
-        values = {f"{split}_loss": losses}
-        if logits is not None:
-            values[f"{split}_acc"] = (logits.argmax(-1) == labels) * 100.0
-        for name, each in values.items():
-            mean: Any = self.means[name]
-            mean.update(each.float(), (labels != NOT_COUNTED).float())
-            self.log(name, mean, prog_bar=name == "val_acc", add_dataloader_idx=False, batch_size=len(x))
+        meter: Any = self.meters[split]
+        loss = meter.update(self.evaluated, time_first(x), labels)
+        self.metered.add(split)
+        if loss is not None and not loss.isfinite():
+            raise _not_finite(f"the loss is {loss.item()}", f"in evaluation after epoch {self.current_epoch + 1}")
+
+    def on_validation_epoch_end(self) -> None:
+        for split in sorted(self.metered, reverse=True):  # val, then test
+            meter: Any = self.meters[split]
+            for name, value in meter.compute().items():
+                self.log(f"{split}_{name}", value, prog_bar=f"{split}_{name}" == f"val_{self.objective.best}")
+            meter.reset()
+        self.metered.clear()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, weight in checkpoint["state_dict"].items():

@@ -18,7 +18,7 @@ def make_optimizer(recipe: Recipe, model: nn.Module, processes: int = 1) -> Opti
     """The recipe's optimizer over a model's parameters. One-dimensional ones do not decay, unless `decay_all` is set.
 
     With `lr_batch`, the rate scales with the images of an update over all `processes`. With a layer decay, parameter
-    groups have timm's `lr_scale`.
+    groups have timm's `lr_scale`, as with a `head_factor`.
 
     Raises ValueError if timm has no such optimizer, or the optimizer does not take `args`.
     """
@@ -67,15 +67,16 @@ def _groups(recipe: Recipe, model: Any) -> list[dict[str, Any]]:
     """Parameter groups by weight decay and layer."""
     settings = recipe.optimizer
     layers = find_layers(model) if settings.layer_decay is not None else {}
-    top = max(layers.values(), default=0)
+    top, scaled = max(layers.values(), default=0), bool(layers) or settings.head_factor != 1
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = settings.weight_decay if parameter.ndim > 1 or settings.decay_all else 0.0
             scale = (settings.layer_decay or 1.0) ** (top - layers.get(name, top))
+            scale *= settings.head_factor if name.startswith(("neck.", "head.")) else 1.0
             groups.setdefault((decay, scale), []).append(parameter)
     return [
-        {"params": parameters, "weight_decay": decay, **({"lr_scale": scale} if layers else {})}
+        {"params": parameters, "weight_decay": decay, **({"lr_scale": scale} if scaled else {})}
         for (decay, scale), parameters in groups.items()
     ]
 
@@ -93,13 +94,26 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) 
             f"schedule.warmup_epochs {settings.warmup_epochs} is not below epochs {recipe.epochs}: "
             f"lower it, as in --schedule.warmup_epochs {recipe.epochs - 1}"
         )
-    before = settings.warmup_epochs if settings.after_warmup else 0
+    warmup: Any = settings.warmup_epochs
+    if settings.warmup_updates:
+        if settings.warmup_epochs or not settings.per_update:
+            raise ValueError(
+                f"schedule.warmup_updates {settings.warmup_updates} needs per_update true and warmup_epochs 0: set them"
+            )
+        warmup = settings.warmup_updates / updates_per_epoch
+        if warmup >= recipe.epochs:
+            raise ValueError(
+                f"schedule.warmup_updates {settings.warmup_updates} is not below the updates of the run, "
+                f"{recipe.epochs * updates_per_epoch}: lower it"
+            )
+    before = warmup if settings.after_warmup else 0
     schedule, epochs = create_scheduler_v2(
         optimizer,
         sched=settings.name,
         num_epochs=recipe.epochs - before,
         warmup_prefix=settings.after_warmup,
-        warmup_epochs=settings.warmup_epochs,
+        warmup_epochs=warmup,
+        decay_milestones=settings.milestones or [90, 180, 270],
         warmup_lr=settings.warmup_lr,
         min_lr=settings.min_lr,
         decay_rate=settings.decay_rate,

@@ -9,9 +9,11 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from spikeformers.analysis.report_kit.figures import GREEN, RED, save
-from spikeformers.data import EventSets, ImageSets
+from spikeformers.training.loaders import AUGMENTS
 from spikeformers.training.metrics_table import read_metrics
 from spikeformers.training.recipe import Recipe
+
+_SCORES = {"map50": "mAP50, %", "miou": "mIoU, %", "acc": "accuracy, %"}
 
 
 def draw_curves(metrics: Path, file: Path, title: str, recipe: Recipe) -> None:
@@ -30,7 +32,8 @@ def draw_curves(metrics: Path, file: Path, title: str, recipe: Recipe) -> None:
     FigureCanvasAgg(figure)
     losses, accuracies, firing = figure.subplots(1, 3)
     labels = {"val_": "validation", "test_": "test, not used for selection"}
-    for axis, what, training in ((losses, "loss", _loss_differs(recipe)), (accuracies, "acc", _images_differ(recipe))):
+    scored = next((name for name in _SCORES if f"val_{name}" in columns or f"test_{name}" in columns), "acc")
+    for axis, what, training in ((losses, "loss", _loss_differs(recipe)), (accuracies, scored, _images_differ(recipe))):
         of_training = "training" + (", of " + ",\nof ".join(training) if training else "")
         for prefix, label in {"": of_training, **labels}.items():
             if prefix + what in columns:
@@ -45,7 +48,7 @@ def draw_curves(metrics: Path, file: Path, title: str, recipe: Recipe) -> None:
         firing.legend(frameon=False, ncols=1 + len(blocks) // 7)
     firing.set_ylim(bottom=0)
     loss = "cross-entropy" if "acc" in columns else "loss"
-    for axis, name in ((losses, loss), (accuracies, "accuracy, %"), (firing, "firing rate")):
+    for axis, name in ((losses, loss), (accuracies, _SCORES[scored]), (firing, "firing rate")):
         axis.set_ylabel(name)
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -66,8 +69,8 @@ def _loss_differs(recipe: Recipe) -> list[str]:
 def _images_differ(recipe: Recipe) -> list[str]:
     """What is done to training images or clips but not to those of validation, in words."""
     augment = recipe.augment
-    changed = augment.changed() & (ImageSets.augments | EventSets.augments)
-    details = {name for name in changed if name.rpartition("_")[0] in ImageSets.augments | EventSets.augments}
+    changed = augment.changed() & AUGMENTS
+    details = {name for name in changed if name.rpartition("_")[0] in AUGMENTS}
     words = ["augmented"] if changed - details else []  # a detail alone, `x_detail`, changes nothing
     words += ["mixed"] if augment.mixup or augment.cutmix else []
     return [f"{', '.join(words)} images"] if words else []

@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 
-from spikeformers.data import EventSets, ImageSets, load_sets
+from spikeformers.data import load_sets
 from spikeformers.data.loading import unwrap_worker_errors
+from spikeformers.data.sets import Sets
+from spikeformers.evaluation.test_set import preprocess_for
 from spikeformers.models import SpikingTransformer, check_model
 from spikeformers.models.parts import argument_errors, own_files, user_code_errors
 from spikeformers.models.registry import rebuild
@@ -29,7 +31,7 @@ class Prepared:
     settings: dict[str, Any]  # stored in checkpoints
 
 
-def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepared:
+def prepare(recipe: Recipe, sets: Sets | None = None) -> Prepared:
     """Builds what a run needs and tries it out. `sets` are the recipe's data, if already read.
 
     Raises ValueError or FileNotFoundError if settings, data or parts do not fit.
@@ -43,7 +45,7 @@ def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepar
         model = rebuild(_fitted_to(sets, recipe.model))
     if recipe.start_from:
         start_from(model, recipe.start_from)
-    preprocess = sets.preprocess(asdict(recipe.data), image_size=model.image_size, time_steps=model.time_steps)
+    preprocess = preprocess_for(sets, asdict(recipe.data), model)
     with unwrap_worker_errors():
         loaders = Loaders(recipe, sets, preprocess)
     settings = {
@@ -59,7 +61,7 @@ def prepare(recipe: Recipe, sets: ImageSets | EventSets | None = None) -> Prepar
     return Prepared(model, loaders, module, settings)
 
 
-def _fitted_to(sets: ImageSets | EventSets, model: dict[str, Any]) -> dict[str, Any]:
+def _fitted_to(sets: Sets, model: dict[str, Any]) -> dict[str, Any]:
     """A recipe's model with the classes and channels of the set. Raises ValueError if the recipe sets others."""
     ends = {"num_classes": len(sets.classes), "in_channels": sets.channels}
     if model.get("num_classes") == 0:  # it learns without labels
@@ -73,7 +75,7 @@ def _fitted_to(sets: ImageSets | EventSets, model: dict[str, Any]) -> dict[str, 
 def _try_out(recipe: Recipe, model: SpikingTransformer) -> None:
     """Raises early, before the run folder is made, for parts that do not fit, names unknown to timm and wrong sizes."""
     check_model(model)
-    make_schedule(recipe, make_optimizer(recipe, model), 1)
+    make_schedule(recipe, make_optimizer(recipe, model), max(1, 2 * recipe.schedule.warmup_updates))
     with torch.device("meta"), torch.no_grad():
         twin = rebuild(model.config).eval()
-        twin(torch.empty(1, model.in_channels, model.image_size, model.image_size))
+        twin.forward_outputs(torch.empty(1, *model.image_shape))

@@ -20,6 +20,10 @@ class Augment:
     # as a fraction of the area (a square of random size), cutout_side as a fraction of the sides (exactly that size).
     clip_ops: dict[str, float] = field(default_factory=dict)
     clip_ops_drawn: int = 1  # how many different operations are drawn
+    # Sets with boxes or masks only, with hflip:
+    vflip: float = 0.0  # probability
+    color_jitter: float = 0.0  # brightness, contrast and saturation change by a factor of up to 1 more or less this
+    scale_jitter: tuple[float, float] = (1.0, 1.0)  # range of a factor to the size, before a crop to the model's size
     # Images only, up to mixup:
     crop_scale: tuple[float, float] = (1.0, 1.0)  # range of a random crop's area; (1, 1) crops nothing
     crop_ratio: tuple[float, float] = (1.0, 1.0)  # range of its aspect ratio, width over height
@@ -71,6 +75,7 @@ class Optimizer:
     weight_decay: float = 0.05
     decay_all: bool = False  # decay biases, norms and other one-dimensional weights too
     layer_decay: float | None = None  # factor from each layer's rate to that of the layer before it
+    head_factor: float = 1.0  # of the rate of a detector's or segmenter's neck and head
     args: dict[str, Any] = field(default_factory=dict)  # further arguments of the optimizer, such as betas or eps
 
 
@@ -80,11 +85,13 @@ class Schedule:
 
     name: str = "cosine"
     warmup_epochs: int = 0
+    warmup_updates: int = 0  # instead, with per_update
     warmup_lr: float = 1e-5
     min_lr: float = 1e-5
     cooldown_epochs: int = 0
     per_update: bool = False  # change the rate after each update, not only after each epoch
     decay_rate: float = 0.1  # factor of step and multistep, power of poly
+    milestones: list[int] = field(default_factory=list)  # of multistep: the epochs after which the factor applies
     after_warmup: bool = False  # start the curve after the warm-up; otherwise the warm-up replaces its beginning
 
 

@@ -11,10 +11,12 @@ import torch
 
 from spikeformers.checkpoints.save import save_pretrained
 from spikeformers.data.eval_shards import NOT_COUNTED
+from spikeformers.evaluation.dense import BoxScores, MaskScores
 from spikeformers.evaluation.evaluate import Scores, evaluate
 from spikeformers.files import atomic_write
 from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer
+from spikeformers.training.dense_pictures import draw_beside
 from spikeformers.training.loaders import Loaders
 from spikeformers.training.metrics_table import read_metrics
 from spikeformers.training.pictures import draw_curves, draw_predictions
@@ -27,35 +29,46 @@ _DRAWN = 32  # test images in the figure of predictions; more if there are more 
 class Result:
     """The result of a finished run.
 
-    The weights are those of the epoch with the best validation accuracy, or of the last epoch without validation data.
+    The weights are those of the epoch with the best validation score, or of the last epoch without validation data.
 
     Attributes:
         run: the run's folder.
         weights: the file of weights.
         test: test scores of these weights; None for a model trained without labels.
         epoch: their epoch, counted from 1.
-        best_on_test: the highest test accuracy of any epoch, as papers report it; it selects nothing. None without
+        best_on_test: the highest test score of any epoch, as papers report it; it selects nothing. None without
             `data.test_each_epoch`.
     """
 
     run: Path
     weights: Path
-    test: Scores | None
+    test: Scores | BoxScores | MaskScores | None
     epoch: int
     best_on_test: float | None
 
 
 def leave_results(
-    folder: Path, loaders: Loaders, model: SpikingTransformer, settings: dict[str, Any], epoch: int
+    folder: Path,
+    loaders: Loaders,
+    model: SpikingTransformer,
+    settings: dict[str, Any],
+    epoch: int,
+    *,
+    best: str = "acc",
 ) -> Result:
-    """Tests a trained model, and writes weights, scores, curves, predictions and a few samples to the run's folder."""
-    on_test = [float(row["test_acc"]) for row in read_metrics(folder / "metrics.csv") if row.get("test_acc")]
-    test = evaluate(model, loaders.eval_loader(loaders.test), loaders.sets.counted_in)
+    """Tests a trained model, and writes weights, scores, curves, predictions and a few samples to the run's folder.
+
+    `best` is the name of the score that `best_on_test` is about.
+    """
+    column = f"test_{best}"
+    on_test = [float(row[column]) for row in read_metrics(folder / "metrics.csv") if row.get(column)]
+    test = evaluate(model, loaders.eval_loader(loaders.test), loaders.sets.counted_in, settings["classes"])
     weights = save_pretrained(model, folder, **settings, epoch=epoch, test=asdict(test))
     result = Result(folder, weights, test, epoch, max(on_test, default=None))
 
     name = _write(folder, loaders.recipe, settings, test=asdict(test), epoch=epoch, best_on_test=result.best_on_test)
-    _show_predictions(folder, loaders, model, settings["classes"], f"{name}: {test.top1:.2f} % of {test.images} right")
+    show = _show_predictions if isinstance(test, Scores) else _show_dense
+    show(folder, loaders, model, settings["classes"], f"{name}: {test.headline} on {test.tested_on}")
     return result
 
 
@@ -105,3 +118,13 @@ def _show_predictions(
     (folder / "samples").mkdir(exist_ok=True)
     for i in range(min(5, len(items))):
         sets.keep(items[i], folder / "samples" / f"{i + 1}-true-{classes[truths[i]].replace('/', '-')}")
+
+
+def _show_dense(folder: Path, loaders: Loaders, model: SpikingTransformer, classes: list[str], title: str) -> None:
+    """Draws test images with predictions beside the truth, and saves five of them as files to try `predict` on."""
+    count = len(loaders.test)
+    places = torch.linspace(0, count - 1, min(_DRAWN // 4, count)).long().tolist()
+    sources = draw_beside(loaders, model, loaders.test, places, folder / "predictions.png", title)
+    (folder / "samples").mkdir(exist_ok=True)
+    for i, (item, _) in enumerate(sources[:5]):
+        loaders.sets.keep(item, folder / "samples" / f"{i + 1}")

@@ -9,8 +9,9 @@ from typing import Any
 from torch.utils.data import Subset
 
 from spikeformers.checkpoints.made_here import last_start
-from spikeformers.data import EventSets, ImageSets
+from spikeformers.data.dense.boxes import Boxes
 from spikeformers.data.readable import Readable
+from spikeformers.data.sets import Sets
 from spikeformers.training.provenance import changed_files
 from spikeformers.training.recipe import Recipe
 
@@ -43,7 +44,7 @@ _TRAINS = (
 )  # fmt: skip
 
 
-def check_resumable(recipe: Recipe, began_with: Mapping[str, Any], folder: Path, sets: ImageSets | EventSets) -> None:
+def check_resumable(recipe: Recipe, began_with: Mapping[str, Any], folder: Path, sets: Sets) -> None:
     """Raises ValueError if the recipe would change the result of a run that began with the settings `began_with`.
 
     Warns about files of parts, and about data, that have changed.
@@ -62,7 +63,12 @@ def check_resumable(recipe: Recipe, began_with: Mapping[str, Any], folder: Path,
 def check_same_settings(recipe: Recipe, began_with: Mapping[str, Any], folder: Path, may: Collection[str] = ()) -> None:
     """Raises ValueError if the recipe differs from the settings that the run in `folder` began with, except in
     settings that always may change and those in `may`."""
-    began, now = flat_settings(began_with), flat_settings(recipe.to_dict())
+    plain = Recipe(model={"name": ""}).to_dict()  # fields that are newer than the run have their defaults
+    began = {
+        **{key: value for key, value in flat_settings(plain).items() if not key.startswith("model.")},
+        **flat_settings(began_with),
+    }
+    now = flat_settings(recipe.to_dict())
     for name in {**began, **now}:
         group, _, field = name.partition(".")
         free = name in {*MAY_CHANGE} - {*_IF} | {*may} or (group == "trainer" and field not in _TRAINS)
@@ -81,20 +87,20 @@ def flat_settings(settings: Mapping[str, Any], prefix: str = "") -> dict[str, An
     return flat
 
 
-def digest_of(sets: ImageSets | EventSets, name: str) -> str:
+def digest_of(sets: Sets, name: str) -> str:
     """A digest, 16 letters, of the training and validation data: labels in order and, for a folder, the relative path
     of each file. Files are not opened."""
     digest = hashlib.sha256()
     folder = str(Path(name).expanduser())
     for split in (sets.train, sets.validation):
         for file, label in _items(split):
-            digest.update(f"{file.removeprefix(folder)} {label}\n".encode())
+            digest.update(f"{file.removeprefix(folder)} {label.removeprefix(folder)}\n".encode())
         digest.update(b"\n")
     return digest.hexdigest()[:16]
 
 
-def _items(split: Any) -> Iterator[tuple[str, int]]:
-    """The file, or "", and the label of every item of a split, in order."""
+def _items(split: Any) -> Iterator[tuple[str, str]]:
+    """The file, or "", and the label of every item of a split, in order: a class's number, boxes, or a mask's file."""
     indices: Any = None
     while isinstance(split, Subset | Readable):
         if isinstance(split, Subset):
@@ -105,4 +111,4 @@ def _items(split: Any) -> Iterator[tuple[str, int]]:
         labels = [label for _, label in split]
     files = getattr(split, "paths", None) or [str(getattr(item, "path", "")) for item, _ in getattr(split, "items", ())]
     for i in range(len(labels)) if indices is None else indices:
-        yield files[i] if files else "", int(labels[i])
+        yield files[i] if files else "", str(labels[i] if isinstance(labels[i], str | Boxes) else int(labels[i]))

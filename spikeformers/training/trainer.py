@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from spikeformers.training.callbacks import EpochLines, FiringRateLog, MetricsTable, ProgressBar, TensorBoard
 from spikeformers.training.checkpoint_file import WholeFiles
 from spikeformers.training.checkpoints import Checkpoints
+from spikeformers.training.dense_pictures import EpochPictures
 from spikeformers.training.health import Health
 from spikeformers.training.interruption import Interruption
 from spikeformers.training.limits import check_type
@@ -89,6 +90,7 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
         Health(firing),
         ProfileLog(recipe.profile_every),
         MetricsTable(folder / "metrics.csv"),
+        EpochPictures(folder / "pictures"),
         Interruption(checkpoints),
         checkpoints,
     ]

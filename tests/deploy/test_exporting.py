@@ -181,7 +181,7 @@ def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
     with torch.no_grad():
         model.head.linear.bias.copy_(torch.tensor([0.0, 9.0, 0.0]))
     (tmp_path / "model.pt2").write_text("an earlier one")
-    with pytest.raises(ValueError, match=r"gives only 0\.0% of 16 images of noise the model's class, so it was not"):
+    with pytest.raises(ValueError, match=r"not written: only 0\.0% of 16 images of noise get the model's class"):
         sf.deploy.export(model, tmp_path, "torch")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("model.pt2", "an earlier one")]
 

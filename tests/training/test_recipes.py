@@ -29,7 +29,10 @@ from spikeformers.training.recipe import Augment
 from spikeformers.training.recipe_file import recipe_head, recipe_sizes
 from spikeformers.training.trainer import check_trainer, quiet_lightning
 
-OURS = ("cifar10_evening", "cifar10_evening_spikes", "digits", "fashion_mnist", "nmnist")  # not after a paper
+OURS = (  # not after a paper
+    "bccd_retinanet", "camvid_fpn", "cifar10_evening", "cifar10_evening_spikes", "digits", "fashion_mnist", "nmnist",
+)  # fmt: skip
+DENSE = ("sdt_v3_coco", "sdt_v3_ade20k")  # whose numbers test_dense.py has
 A_MODEL = sf.create_model("spikformer", dim=8, depth=1, num_heads=1)
 EVERY_SIZE = [(name, size) for name, sizes in SIZES.items() for size in sizes]
 
@@ -41,7 +44,7 @@ def value_of(recipe, field):
 
 
 def test_the_shipped_recipes_are_those_of_the_table_and_ours():
-    assert list_recipes() == sorted([*OURS, *PUBLISHED])
+    assert list_recipes() == sorted([*OURS, *PUBLISHED, *DENSE])
     assert PUBLISHED.keys() == SIZES.keys()
 
 

@@ -1,0 +1,1 @@
+"""Images and recordings with boxes or masks: datasets for detection and segmentation."""

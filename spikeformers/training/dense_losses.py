@@ -1,0 +1,65 @@
+"""The objectives of detectors and segmenters."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from spikeformers.data.dense.labelled import VOID
+from spikeformers.evaluation.dense import METERS
+from spikeformers.training.firing_penalty import FiringPenalty
+from spikeformers.training.recipe import Recipe
+
+
+class DenseObjective:
+    """What the objectives of detectors and segmenters share.
+
+    Raises ValueError for settings that do not apply to them, and ImportError if evaluating needs a missing library.
+    """
+
+    labelled = True
+    teacher = None
+
+    def __init__(self, recipe: Recipe, model: Any, teacher: Any = None):
+        for name, is_set in (
+            ("distill.teacher", teacher is not None),
+            ("augment.mixup and cutmix", recipe.augment.mixup > 0 or recipe.augment.cutmix > 0),
+            ("loss.name tet", recipe.loss.name == "tet"),
+            ("label_smoothing", model.task == "detection" and recipe.label_smoothing > 0),
+        ):
+            if is_set:
+                raise ValueError(f"{name} does not apply to a model for {model.task}: leave it out")
+        self.label_smoothing = recipe.label_smoothing
+        self.firing = FiringPenalty(model, recipe.loss.firing_rate, recipe.loss.firing_weight)
+        self.best = METERS[model.task].best
+        self.meter(model)  # raises now for a missing library
+
+    def meter(self, model: Any) -> Any:
+        """Collects what evaluating each epoch tells."""
+        return METERS[model.task](model)
+
+
+class Detection(DenseObjective):
+    """The sum of a detector's losses: boxes of the images `[B, C, H, W]` or `[T, B, C, H, W]` as B dicts."""
+
+    def __call__(self, model: Any, x: Tensor, targets: list[dict[str, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+        with self.firing:
+            losses = model(x, targets)
+        parts = {f"loss/{name}": loss.detach() for name, loss in losses.items()}
+        return torch.stack([*losses.values()]).sum() + self.firing(), parts
+
+
+class Segmentation(DenseObjective):
+    """Cross-entropy over the pixels of masks `[B, H, W]` that are not void."""
+
+    def __call__(self, model: Any, x: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        with self.firing:
+            logits = model(x)  # B K H W
+        how: Any = dict(ignore_index=VOID, label_smoothing=self.label_smoothing, reduction="sum")
+        loss = cross_entropy(logits, targets, **how) / (targets != VOID).sum().clamp(min=1)
+        right = (logits.argmax(1) == targets).sum() / (targets != VOID).sum().clamp(min=1)
+        return loss + self.firing(), {"acc": 100 * right.detach()}
+
+
+DENSE_OBJECTIVES: dict[str, Any] = {"detection": Detection, "segmentation": Segmentation}

@@ -1,0 +1,88 @@
+"""Operations, firing and reports of detectors and segmenters."""
+
+import pytest
+import torch
+
+import spikeformers as sf
+from spikeformers.analysis import FiringRates, audit, profile
+from spikeformers.analysis.report import write_report
+
+HEADS = {"retinanet": dict(head_depth=1), "mask_rcnn": dict(head_depth=1, head_dim=16), "fpn": {}}
+TINY = dict(dims=(32, 32, 32, 32), depths=(1, 1), num_heads=2, num_classes=2, image_size=(40, 56), neck_dim=16)
+
+
+@pytest.fixture(params=HEADS)
+def model(request):
+    """A detector or segmenter that spikes, and two images."""
+    model = sf.create_model(f"{request.param}_sdt_v3_5m", pyramid=(8, 16, 32), **TINY, **HEADS[request.param])
+    x = torch.randn(2, 3, 40, 56)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    model.forward_outputs(x)
+    if request.param == "mask_rcnn":
+        model.head.roi_heads.score_thresh = 0.0
+    return model.eval(), x
+
+
+def products(layers, model):
+    """Multiplications of the convolutions with weights, by the part that they are in."""
+    parts = {}
+    for layer in layers:
+        if layer.op == "convolution":
+            part = layer.name.partition(".")[0]
+            parts[part] = parts.get(part, 0) + layer.macs
+    return parts
+
+
+def test_every_convolution_is_counted(model):
+    """The convolutions of neck and head, by hand from the shapes that they see."""
+    model, x = model
+    wanted = {}
+
+    def count(name):
+        def hook(module, inputs, output):
+            pixels = (inputs[0] if isinstance(module, torch.nn.ConvTranspose2d) else output)[:, 0].numel()
+            part = name.partition(".")[0]
+            wanted[part] = wanted.get(part, 0) + pixels * module.weight.numel() // module.groups
+
+        return hook
+
+    chains = {name for name, module in model.named_modules() if type(module).__name__ == "RepConv"}
+    for name, module in model.named_modules():
+        inside = any(name.startswith(f"{chain}.") for chain in chains)
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d) and not inside:
+            module.register_forward_hook(count(name))
+    found = profile(model, [x])
+    counted = products(found.layers, model)
+    assert counted["neck"] == wanted["neck"]
+    assert counted["head"] == wanted["head"]
+    assert found.uncounted == []
+
+
+def test_only_spikes_reach_the_convolutions(model):
+    model, x = model
+    findings = {finding.layer.name: finding for finding in audit(profile(model, [x]))}
+    convs = {name: f for name, f in findings.items() if f.layer.op == "convolution" and not f.layer.role}
+    assert {name.partition(".")[0] for name in convs} >= {"blocks", "neck", "head"}
+    assert {f.verdict for f in convs.values()} <= {"counts", "additions", "silent"}
+
+
+def test_firing_rates(model):
+    model, x = model
+    with FiringRates(model) as firing:
+        model(x)
+    rates = firing.by_block()
+    assert rates["neck"] > 0
+    assert rates["head"] > 0
+
+
+def test_report(model, tmp_path):
+    model, x = model
+    report = write_report(model, [(x, None)], tmp_path / "report", shown=1)
+    assert report.top1 is None
+    assert report.profile.samples == 2
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "accuracy on these inputs" not in page
+    assert f"a model for {model.task} has no class to read out" in page
+    assert (tmp_path / "report" / "pictures" / "raster.svg").is_file()

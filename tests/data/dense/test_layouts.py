@@ -1,0 +1,285 @@
+"""Folders with boxes or masks: every layout is read alike, and what is wrong in them is named and counted."""
+
+import dataclasses
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_dense import CLASSES, COUNTS, draw_scene, voc_xml, write_coco, write_gen1, write_masks, write_voc
+
+from spikeformers.data import load_sets
+from spikeformers.data.settings import Data
+
+BOXES = {
+    "voc": write_voc,
+    "voc beside": lambda folder, **how: write_voc(folder, beside=True, **how),
+    "coco": write_coco,
+    "coco beside": lambda folder, **how: write_coco(folder, beside=True, **how),
+}
+
+
+def load(name, **settings):
+    return load_sets(dataclasses.asdict(Data(name=str(name), **{"cache": None, "workers": 0, **settings})), seed=0)
+
+
+def prepare(sets, size=(32, 48), **settings):
+    settings = dataclasses.asdict(Data(**settings))
+    return sets.prepared(sets.test, sets.preprocess(settings, image_size=size, time_steps=1), settings)
+
+
+@pytest.fixture
+def voc(boxed, tmp_path):
+    return shutil.copytree(boxed, tmp_path / "voc")
+
+
+@pytest.fixture
+def coco(outlined, tmp_path):
+    return shutil.copytree(outlined, tmp_path / "coco")
+
+
+@pytest.fixture
+def masks(masked, tmp_path):
+    return shutil.copytree(masked, tmp_path / "masks")
+
+
+# ---- layouts
+
+
+@pytest.mark.parametrize("layout", BOXES)
+def test_every_layout_of_boxes_is_read_alike(tmp_path, layout):
+    sets = load(BOXES[layout](tmp_path / "set"))
+    assert (sets.task, sets.kind) == ("detection", "images")
+    assert [len(split) for split in (sets.train, sets.validation, sets.test)] == [*COUNTS.values()]
+    order = sorted(CLASSES) if "voc" in layout else [*CLASSES]  # COCO numbers its classes
+    assert [*sets.classes] == order
+    for place, i in ((0, 12), (3, 15)):
+        pixels, corners, labels, _ = draw_scene(i)
+        image, boxes = sets.validation[place]
+        assert np.array_equal(np.asarray(image), pixels)
+        assert np.array_equal(boxes.corners, corners) and boxes.size == (32, 48)
+        assert [order[k] for k in boxes.labels] == [CLASSES[k] for k in labels]
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "values", "expected"),
+    [
+        ("plain", None, (0, 1, 2, 255), (0, 1, 2, 255)),
+        ("segnet", "camvid", (3, 10, 0, 11), (3, 10, 0, 255)),
+        ("ade20k", "ade20k", (1, 150, 7, 0), (0, 149, 6, 255)),
+        ("cityscapes", "cityscapes", (7, 33, 26, 5), (0, 18, 13, 255)),
+    ],
+)
+def test_every_layout_of_masks_is_read_alike(tmp_path, layout, name, values, expected):
+    folder = write_masks(tmp_path / (name or "own"), layout, values=values, names=() if name else CLASSES)
+    sets = load(name or folder, root=str(tmp_path), validation=0.25)
+    assert sets.task == "segmentation"
+    image, mask = sets.train[0]
+    pixels, _, _, drawn = draw_scene(0)
+    assert np.array_equal(np.asarray(image), pixels)
+    assert np.array_equal(mask, np.array(expected)[drawn])
+    assert len(sets.classes) == {None: 3, "camvid": 11, "ade20k": 150, "cityscapes": 19}[name]
+    # what has no split for testing is tested on its validation, and a part of training is held out
+    two = layout in ("ade20k", "cityscapes")
+    assert [len(split) for split in (sets.train, sets.validation, sets.test)] == ([9, 3, 4] if two else [12, 4, 4])
+
+
+def test_recordings_with_boxes_become_clips(tmp_path):
+    folder = write_gen1(tmp_path / "set")
+    sets = load(folder, window=(0.2, 0.15), frames_by="time")
+    assert (sets.kind, sets.task, sets.classes) == ("recordings", "detection", ("car", "pedestrian"))
+    assert len(sets.train) == 4  # 0.5 s follows 0.4 s too soon
+    recording, boxes = sets.train[0]
+    assert (recording.start, recording.end) == (200_000, 400_000)
+    assert boxes.corners.tolist() == [[101, 50, 141, 80], [102, 50, 142, 80]] and boxes.labels.tolist() == [1, 0]
+    settings = dataclasses.asdict(Data(cache=str(tmp_path / "cache"), workers=0, frames_by="time"))
+    preprocess = sets.preprocess(settings, image_size=(120, 152), time_steps=3)
+    clip, target = sets.prepared(sets.train, preprocess, settings)[0]
+    assert clip.shape == (3, 2, 120, 152)
+    assert target["boxes"].tolist() == [[50.5, 25, 70.5, 40], [51, 25, 71, 40]]
+    assert len(load(folder).train) == 6
+    assert sets.picture(recording).size == (304, 240)
+
+
+# ---- boxes that are wrong
+
+WRONG = {
+    "no area": ([10, 5, 10, 20], "red", r"box 3, from \(10, 5\) to \(10, 20\), has no area"),
+    "turned": ([20, 5, 10, 20], "red", "has no area"),
+    "not a number": ([float("nan"), 5, 10, 20], "red", "has no area"),
+    "outside": ([60, 5, 70, 20], "red", "lies outside the image of 48 x 32 pixels"),
+    "before": ([-9, 5, -1, 20], "red", "lies outside the image of 48 x 32 pixels"),
+    "another class": ([1, 1, 9, 9], "grue", "is of the class 'grue', which is none of blue, green, red"),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_broken_boxes_are_named_counted_and_left_out_on_request(voc, fault, caplog):
+    box, name, said = WRONG[fault]
+    for i in (13, 14):
+        _, corners, labels, _ = draw_scene(i)
+        xml = voc_xml([*corners, box], [*(CLASSES[k] for k in labels), name])
+        (voc / "Annotations" / f"{i:03}.xml").write_text(xml)
+    with pytest.raises(ValueError, match=rf"/013\.xml: .*{said}, and 1 more of 42 boxes .*--data\.skip_broken true"):
+        load(voc)
+    caplog.set_level(logging.WARNING, "spikeformers")
+    sets = load(voc, skip_broken=True)
+    assert "skipped 2 broken annotation(s) of 42 boxes" in caplog.text and "013.xml" in caplog.text
+    assert [len(boxes) for boxes in (sets.validation[i][1] for i in range(4))] == [2, 2, 2, 2]
+
+
+def test_coco_boxes_pass_the_same_check(coco):
+    file = coco / "annotations" / "instances_test2017.json"
+    said = json.loads(file.read_text())
+    for number, change in enumerate(({"bbox": [5, 5, 0, 9]}, {"category_id": 7}, {"image_id": 999})):
+        said["annotations"][number] |= change
+    file.write_text(json.dumps(said))
+    with pytest.raises(ValueError, match=r"test2017\.json: image 999 has boxes and is not listed, and 2 more of"):
+        load(coco)
+    assert len(load(coco, skip_broken=True).test[0][1]) == 0
+
+
+def test_boxes_across_the_border_are_cut(voc, caplog):
+    caplog.set_level(logging.WARNING, "spikeformers")
+    (voc / "Annotations" / "012.xml").write_text(voc_xml([[-5, 10, 20, 40]], ["red"]))
+    assert load(voc).validation[0][1].corners.tolist() == [[0, 10, 20, 32]]
+    assert "cut 1 of 39 boxes" in caplog.text and "012.xml: box 1, from (-5, 10) to (20, 40)" in caplog.text
+
+
+def test_images_without_boxes_are_counted_and_left_out_on_request(voc, caplog):
+    caplog.set_level(logging.WARNING, "spikeformers")
+    (voc / "Annotations" / "003.xml").write_text(voc_xml([], []))
+    sets = load(voc)
+    assert "1 of 12 train items" in caplog.text and "003.png" in caplog.text and "skip_empty true" in caplog.text
+    assert len(sets.train) == 12 and len(sets.train[3][1]) == 0
+    assert len(load(voc, skip_empty=True).train) == 11
+
+
+def test_an_image_beside_which_no_xml_lies_has_no_boxes(tmp_path):
+    folder = write_voc(tmp_path / "set", beside=True)
+    (folder / "train" / "001.xml").unlink()
+    assert len(load(folder).train[1][1]) == 0
+
+
+def test_difficult_and_crowd_boxes_are_not_trained_on(voc):
+    _, corners, labels, _ = draw_scene(0)
+    (voc / "Annotations" / "000.xml").write_text(voc_xml(corners, [CLASSES[k] for k in labels], difficult=1))
+    sets, settings = load(voc), dataclasses.asdict(Data())
+    preprocess = sets.preprocess(settings, image_size=(32, 48), time_steps=1)
+    assert len(sets.augmented(sets.train, preprocess, settings, {}, 0)[0][1]["boxes"]) == 0
+    assert sets.prepared(sets.train, preprocess, settings)[0][1]["iscrowd"].tolist() == [True, True]
+
+
+def test_a_class_without_training_boxes_is_told(coco, caplog):
+    caplog.set_level(logging.WARNING, "spikeformers")
+    for file in (coco / "annotations").iterdir():
+        said = json.loads(file.read_text())
+        said["categories"].append({"id": 99, "name": "ultraviolet"})
+        file.write_text(json.dumps(said))
+    assert load(coco).classes == (*CLASSES, "ultraviolet")
+    assert "no training box of 1 of its 4 classes, the first is ultraviolet" in caplog.text
+
+
+# ---- files that are wrong
+
+
+def test_other_categories_in_another_split_are_refused(coco):
+    file = coco / "annotations" / "instances_val2017.json"
+    said = json.loads(file.read_text())
+    said["categories"][1]["name"] = "grue"
+    file.write_text(json.dumps(said))
+    with pytest.raises(ValueError, match=r"val2017\.json has other categories than .*: green, grue; give both"):
+        load(coco)
+
+
+def change_mask(folder, change):
+    file = folder / "train" / "labels" / "002.png"
+    Image.fromarray(change(np.asarray(Image.open(file)).copy())).save(file)
+
+
+MASKS = {
+    "another size": (lambda mask: mask[:, :40], r"labels/002\.png has 40 x 32 pixels, but its image has 48 x 32"),
+    "a value": (lambda mask: mask + 8, r"labels/002\.png has the value 1\d, but there are 4 classes"),
+    "colours": (lambda mask: np.stack([mask] * 3, -1), r"labels/002\.png has mode RGB: save masks as class numbers"),
+    "16 bits": (lambda mask: mask.astype(np.uint16), r"labels/002\.png has mode I;16"),
+}
+
+
+@pytest.mark.parametrize("fault", MASKS)
+def test_broken_masks_are_named_before_training_and_left_out_on_request(masks, fault, caplog):
+    change, said = MASKS[fault]
+    change_mask(masks, change)
+    sets, settings = load(masks), dataclasses.asdict(Data())
+    preprocess = sets.preprocess(settings, image_size=(32, 48), time_steps=1)
+    with pytest.raises(ValueError, match=said) as refused:
+        sets.augmented(sets.train, preprocess, settings, {}, 0)
+    assert "\n" not in str(refused.value) and "; " in str(refused.value)
+    caplog.set_level(logging.WARNING, "spikeformers")
+    assert len(load(masks, skip_broken=True).train) == 11
+    assert "skipped 1 broken image file(s)" in caplog.text
+
+
+def test_a_value_can_be_void(masks):
+    assert set(np.unique(load(masks, void=3).train[0][1])) == {0, 1, 255}
+    change_mask(masks, lambda mask: mask + np.uint8(40) * (mask == 3))
+    assert set(np.unique(load(masks, void=43).train[2][1])) == {*np.unique(draw_scene(2)[3])} - {3} | {255}
+
+
+def test_an_image_of_another_size_than_its_boxes_are_for(voc):
+    Image.new("RGB", (40, 32)).save(voc / "JPEGImages" / "017.png")
+    with pytest.raises(ValueError, match=r"017\.png has 40 x 32 pixels, but its boxes are for 48 x 32; replace"):
+        prepare(load(voc))
+    assert len(load(voc, skip_broken=True).test) == 3
+
+
+def unlink(*path):
+    return lambda folder: folder.joinpath(*path).unlink()
+
+
+FILES = [
+    ("voc", unlink("JPEGImages", "004.png"), r"train\.txt lists 004, but .*JPEGImages has no image of that name"),
+    ("voc", unlink("ImageSets", "Main", "train.txt"), r"ImageSets/Main has no train\.txt: write one with the name"),
+    ("voc", lambda f: (f / "Annotations" / "004.xml").write_text("<an"), r"004\.xml cannot be read as VOC's XML"),
+    ("voc", lambda f: (f / "classes.txt").write_text("red\nred\n"), r"classes\.txt names no class, or one twice"),
+    ("coco", lambda f: shutil.rmtree(f / "val2017"), r"val2017\.json lists 012\.png, which is not in .*val2017"),
+    ("coco", lambda f: (f / "annotations" / "instances_val2017.json").write_text("["), "is not valid JSON"),
+    ("coco", lambda f: (f / "annotations" / "instances_val2017.json").write_text("{}"), "has no list of images"),
+    ("masks", unlink("val", "labels", "013.png"), r"images/013\.png has no mask of the same name in .*val/labels"),
+    ("masks", unlink("classes.txt"), r"has no classes\.txt: write one, with a class in each line"),
+]
+
+
+@pytest.mark.parametrize(("kind", "break_it", "said"), FILES)
+def test_missing_and_unreadable_files_are_told_in_one_line(request, kind, break_it, said):
+    folder = request.getfixturevalue(kind)
+    break_it(folder)
+    with pytest.raises((ValueError, OSError), match=said) as refused:
+        load(folder)
+    assert "\n" not in str(refused.value)
+
+
+def test_boxes_of_recordings_that_are_wrong(tmp_path):
+    folder = write_gen1(tmp_path / "set")
+    np.save(folder / "val" / "drive0_bbox.npy", np.zeros(3))
+    with pytest.raises(ValueError, match=r"drive0_bbox\.npy cannot be read as boxes .*: save a table with the columns"):
+        load(folder)
+    (folder / "val" / "drive0_td.npz").unlink()
+    with pytest.raises(FileNotFoundError, match=r"drive0_bbox\.npy has no recording drive0_td\.dat beside it"):
+        load(folder)
+
+
+def test_a_known_set_that_is_not_there_says_what_to_unpack_where(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"coco is not in .*: unpack train2017\.zip.* into .*/coco, or name"):
+        load("coco", root=str(tmp_path))
+    write_voc(tmp_path / "BCCD")
+    assert load("bccd", root=str(tmp_path)).classes == ("blue", "green", "red")
+
+
+def test_a_set_without_validation_gives_a_part_of_training(tmp_path):
+    folder = write_voc(tmp_path / "set", counts={"train": 12, "test": 4})
+    sets = load(folder, validation=0.25)
+    assert [len(split) for split in (sets.train, sets.validation, sets.test)] == [9, 3, 4]
+    with pytest.raises(ValueError, match=r"validation 0\.01 of 12 training items leaves none"):
+        load(folder, validation=0.01)

@@ -1,0 +1,102 @@
+"""Boxes and masks move with their image, whatever is drawn at random."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from spikeformers.data.dense.boxes import Boxes
+from spikeformers.data.dense.outputs import on_original
+from spikeformers.data.dense.transforms import AugmentingPairTransform, PairTransform, fitted
+
+PLAIN = dict(mean=[0.0] * 3, std=[1.0] * 3, interpolation="nearest")
+
+
+def scene(size=(40, 60), box=(10, 8, 34, 24)):
+    """White inside the box, black outside."""
+    left, top, right, bottom = box
+    mask = np.zeros(size, np.uint8)
+    mask[top:bottom, left:right] = 1
+    outline = [[left, top, right - 1, top, right - 1, bottom - 1, left, bottom - 1]]
+    corners = np.array([box], np.float32)
+    boxes = Boxes(size, corners, np.array([2]), np.zeros(1, bool), (outline,))
+    return Image.fromarray(np.repeat(255 * mask[..., None], 3, -1)), boxes, mask
+
+
+def bounds(white):
+    rows, columns = torch.where(white)
+    return torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]).float()
+
+
+@pytest.mark.parametrize("image_size", [(40, 60), (48, 48), (24, 80)])
+def test_boxes_outlines_and_masks_follow_every_random_change(image_size):
+    image, boxes, mask = scene()
+    how = dict(hflip=0.5, vflip=0.5, color_jitter=0.3, scale_jitter=(0.5, 2.0))
+    boxed = AugmentingPairTransform(image_size=image_size, masks=True, **PLAIN, **how)
+    masked = AugmentingPairTransform(image_size=image_size, **PLAIN, **how)
+    seen, lost = set(), 0
+    for seed in range(40):
+        torch.manual_seed(seed)
+        x, target = boxed(image, boxes)
+        assert x.shape == (3, *image_size) and x.dtype == torch.float32
+        white = x[0] > 0.3
+        if not len(target["boxes"]):
+            lost += 1
+            continue
+        assert (bounds(white) - target["boxes"][0]).abs().max() <= 1.01
+        assert (target["masks"][0].bool() ^ white).float().mean() < 0.02
+        assert target["labels"].tolist() == [2] and target.keys() == {"boxes", "labels", "masks"}
+        seen.add(tuple(target["boxes"][0].round().tolist()))
+        torch.manual_seed(seed)
+        pixels, classes = masked(image, mask)
+        assert classes.dtype == torch.int64 and set(classes.unique().tolist()) <= {0, 1, 255}
+        assert ((classes == 1) == (pixels[0] > 0.3)).float().mean() > 0.98
+    assert len(seen) > 20 and lost < 10
+
+
+def test_what_is_filled_up_is_the_mean_void_or_nothing():
+    image, boxes, mask = scene()
+    how = dict(image_size=(80, 80), mean=[0.4] * 3, std=[0.5] * 3)
+    x, target = PairTransform(**how, masks=True)(image, boxes)
+    assert fitted((40, 60), (80, 80)) == (53, 80)
+    assert (x[:, 53:] == 0).all() and (target["masks"][:, 53:] == 0).all()
+    _, classes = PairTransform(**how)(image, mask)
+    assert (classes[53:] == 255).all() and set(classes[:53].unique().tolist()) == {0, 1}
+
+
+@pytest.mark.parametrize("image_size", [(40, 60), (64, 64), (30, 96)])
+def test_answers_go_back_to_where_they_came_from(image_size):
+    image, boxes, mask = scene()
+    _, target = PairTransform(image_size=image_size, masks=True, **PLAIN)(image, boxes)
+    scored = {**target, "scores": torch.tensor([0.7])}
+    found = on_original(scored, (40, 60), image_size, 0.5)
+    assert torch.allclose(found["boxes"], torch.from_numpy(boxes.corners), atol=1e-3)
+    assert (found["masks"][0].numpy() ^ mask.astype(bool)).mean() < 0.03
+    assert len(on_original(scored, (40, 60), image_size, 0.8)["boxes"]) == 0
+    _, classes = PairTransform(image_size=image_size, **PLAIN)(image, mask)
+    logits = torch.nn.functional.one_hot(classes.clamp(max=2), 3).permute(2, 0, 1).float()
+    assert (on_original(logits, (40, 60), image_size).numpy() == mask).mean() > 0.97
+
+
+def test_frames_get_the_sum_of_their_polarities():
+    frames = torch.rand(3, 2, 40, 60)
+    _, boxes, _ = scene()
+    x, target = PairTransform(image_size=(40, 60), channels=3)(frames, boxes)
+    assert torch.equal(x[:, :2], frames) and torch.allclose(x[:, 2], frames.sum(1))
+    assert torch.equal(target["boxes"], torch.from_numpy(boxes.corners))
+
+
+def test_a_model_with_masks_needs_outlines():
+    image, boxes, _ = scene()
+    bare = Boxes(boxes.size, boxes.corners, boxes.labels, boxes.crowd)
+    with pytest.raises(ValueError, match="boxes without outlines"):
+        PairTransform(image_size=(40, 60), masks=True, **PLAIN)(image, bare)
+
+
+def test_run_lengths_and_polygons_are_the_same_inside():
+    _, boxes, mask = scene()
+    flat = mask.T.ravel()
+    changes = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff([0, *changes, len(flat)]).tolist()
+    runs = Boxes(boxes.size, boxes.corners, boxes.labels, boxes.crowd, ({"size": [40, 60], "counts": counts},))
+    assert np.array_equal(runs.masks(), boxes.masks()) and np.array_equal(runs.masks()[0], mask)

@@ -1,0 +1,347 @@
+"""Detectors and segmenters are trained, evaluated, resumed and used by the commands that classifiers have."""
+
+import json
+import os
+import shutil
+import signal
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_dense import CLASSES, MODELS, write_recipe
+
+import spikeformers as sf
+from spikeformers.cli import main
+from spikeformers.compare import base_recipe, plan_comparison
+from spikeformers.data import load_sets
+from spikeformers.data.eval_shards import NOT_COUNTED, Share, collate
+from spikeformers.data.settings import Data
+from spikeformers.deploy import DensePredictor, Predictor
+from spikeformers.evaluation.dense import BoxMeter, MaskMeter
+from spikeformers.training import dense_pictures, fit, read_recipe
+from spikeformers.training.module import TrainingModule
+from spikeformers.training.optim import make_optimizer, make_schedule
+from spikeformers.training.prepare import prepare
+from spikeformers.training.recipe_file import recipe_head
+from spikeformers.training.resume import digest_of, flat_settings
+from spikeformers.training.start import start_from
+
+KINDS = ("boxed", "masked")
+SCORES = {"boxed": ("map", "map50"), "outlined": ("map", "map50", "mask_map", "mask_map50"), "masked": ("miou",)}
+BEST = {"boxed": "map", "outlined": "map", "masked": "miou"}
+
+
+def interrupt_at(monkeypatch, epoch, batch):
+    """Presses Ctrl-C at the start of a step."""
+    step = TrainingModule.training_step
+
+    def interrupted(self, batch_, batch_idx):
+        if (self.current_epoch, batch_idx) == (epoch, batch):
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch_, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", interrupted)
+
+
+def state_of(run):
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    return {part: state[part] for part in ("epoch", "global_step", "state_dict", "optimizer_states", "lr_schedulers")}
+
+
+def same(a, b):
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+# ---- runs
+
+
+@pytest.fixture
+def without_drawing(monkeypatch):
+    """Runs draw nothing: most of a tiny run's time."""
+    monkeypatch.setattr(dense_pictures, "_save", lambda *_: None)
+    monkeypatch.setattr("spikeformers.training.results.draw_curves", lambda *_: None)
+
+
+@pytest.fixture(scope="module", params=["boxed", "masked", "outlined"])
+def done(request, tmp_path_factory):
+    """The kind of labels, and a finished run on them."""
+    file = write_recipe(request, request.param, tmp_path_factory.mktemp("runs"))
+    return request.param, file, fit(file)
+
+
+def printed(capsys, *words):
+    """What a command prints, as JSON."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, words)])
+    assert ended.value.code in (0, None)
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_run_is_whole_and_evaluates_to_what_it_says(done, rows_of, capsys):
+    kind, _, result = done
+    run, test = result.run, result.test
+    assert test.images == 4 and test.headline.startswith("mIoU" if kind == "masked" else "mAP")
+    rows = rows_of(run)
+    columns = {f"val_{name}" for name in SCORES[kind]}
+    assert columns <= rows[0].keys() and not {"val_acc", "val_loss"} & rows[0].keys()
+    assert all(0 <= float(row[column]) <= 100 for row in rows for column in columns)
+    best = max(float(row[f"val_{BEST[kind]}"]) for row in rows)
+    assert float(rows[result.epoch - 1][f"val_{BEST[kind]}"]) == best
+    for picture in ("pictures/epoch-001.png", "pictures/epoch-002.png", "predictions.png", "curves.png"):
+        assert Image.open(run / picture).width > 400
+    settings = json.loads((run / "config.json").read_text())
+    assert settings["preprocess"]["image_size"] == [32, 48] and {*CLASSES} <= {*settings["classes"]}
+    again = printed(capsys, "eval", run, "--json", "--batch-size", 3)
+    assert json.loads((run / "results.json").read_text())["test"] == again
+
+
+def test_an_interrupted_run_goes_on_to_the_bit(done, monkeypatch, without_drawing):
+    _, file, whole = done
+    with monkeypatch.context() as interrupted:
+        interrupt_at(interrupted, 1, 1)
+        with pytest.raises(KeyboardInterrupt, match="--resume"):
+            fit(file, run="cut")
+    cut = fit(file, run="cut", resume=True).run
+    assert same(state_of(whole.run), state_of(cut))
+    assert (whole.run / "results.json").read_text() == (cut / "results.json").read_text()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_learns(dense_recipe, kind, rows_of, without_drawing):
+    changes = {"augment": {}, "epochs": 4, "schedule": {"per_update": True}, "batch_size": 2}
+    rows = rows_of(fit(dense_recipe(kind, **changes)).run)
+    assert float(rows[-1]["loss"]) < 0.9 * float(rows[0]["loss"])
+
+
+def test_recordings_with_boxes_are_trained_on(dense_recipe, driven, tmp_path, without_drawing):
+    data = {"name": str(driven), "workers": 0, "cache": str(tmp_path / "cache"), "window": [0.2, 0.15]}
+    model = {**MODELS["boxed"], "image_size": [32, 48], "time_steps": 2}
+    augment = {"hflip": 0.5, "scale_jitter": [0.8, 1.25]}
+    run = fit(dense_recipe("boxed", data=data, model=model, augment=augment, batch_size=2, schedule={}, epochs=1)).run
+    settings = json.loads((run / "config.json").read_text())
+    assert settings["config"]["in_channels"] == 2 and settings["preprocess"]["sensor"] == [240, 304]
+    found = DensePredictor(run, min_score=0)(sorted(map(str, (run / "samples").iterdir())))
+    assert found and all(one.size == (240, 304) for one in found)
+
+
+# ---- predictions
+
+
+def test_predict_draws_and_writes_numbers_in_the_files_own_pixels(done, tmp_path, capsys, monkeypatch):
+    kind, _, result = done
+    run, small = result.run, result.run / "samples" / "2.png"
+    monkeypatch.chdir(tmp_path)
+    large = Image.open(run / "samples" / "1.png").resize((96, 64), Image.Resampling.NEAREST)
+    large.save("large.png")
+    rows = printed(capsys, "predict", run, "large.png", small, "--min-score", 0, "--json", "--out", "found")
+    assert rows == json.loads((tmp_path / "found" / "predictions.json").read_text())
+    said = [(row["file"], row["width"], row["height"]) for row in rows]
+    assert said == [("large.png", 96, 64), (str(small), 48, 32)]
+    assert Image.open(tmp_path / "found" / rows[0]["picture"]).width >= 96
+    [found] = DensePredictor(run, min_score=0)([large])
+    if kind == "masked":
+        mask = np.asarray(Image.open(tmp_path / "found" / rows[0]["mask"]))
+        assert mask.shape == (64, 96) and np.array_equal(mask, found.answer.numpy())
+        assert sum(rows[0]["shares"].values()) == pytest.approx(1)
+    else:
+        assert len(rows[0]["boxes"]) == len(found.answer["boxes"])
+    if kind == "outlined":  # whose scores are never low
+        corners = np.array([one["box"] for one in rows[0]["boxes"]])
+        assert corners.min() >= 0 and (corners.max(0) <= [96, 64, 96, 64]).all() and corners.max() > 48
+        assert {one["label"] for one in rows[0]["boxes"]} <= {*CLASSES}
+        assert rows[0]["boxes"][0]["pixels"] == int(found.answer["masks"][0].sum())
+
+
+def test_predict_names_a_file_that_it_cannot_read(done, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.png").write_text("no image")
+    words = ["predict", str(done[2].run), "broken.png", str(done[2].run / "samples" / "2.png")]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "broken.png cannot be read as an image" in capsys.readouterr().err
+    assert len(printed(capsys, *words, "--skip-broken", "--json")) == 1
+    with pytest.raises(ValueError, match="finds boxes or masks: use DensePredictor"):
+        Predictor(done[2].run)
+    with pytest.raises(ValueError, match=r"min_score 2 is not in \[0, 1\]"):
+        DensePredictor(done[2].run, min_score=2)
+
+
+# ---- what does not fit
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "said"),
+    [
+        ("boxed", {"model": MODELS["masked"]}, r"has boxes, but fpn_maxformer is for segmentation, which needs masks"),
+        ("masked", {"model": MODELS["boxed"]}, r"has masks, but retinanet_maxformer is for detection"),
+        ("boxed", {"model": {"name": "spikformer_2_256_cifar10dvs"}}, "is for classification, which needs classes: "),
+        ("boxed", {"augment": {"erase": 0.5}}, r"augment\.erase has no effect on the images"),
+        ("masked", {"augment": {"mixup": 0.5}}, r"augment\.mixup and cutmix does not apply to a model"),
+        ("boxed", {"label_smoothing": 0.1}, "label_smoothing does not apply to a model for detection"),
+        ("boxed", {"data.crop_pct": 0.9}, r"data\.crop_pct does not apply"),
+        ("boxed", {"model": {**MODELS["boxed"], "num_classes": 5}}, r"model\.num_classes is 5, but .* has 3"),
+        ("boxed", {"schedule": {"warmup_updates": 2}}, r"warmup_updates 2 needs per_update true and warmup_epochs 0"),
+        ("boxed", {"schedule": {"warmup_updates": 7, "per_update": True}}, "is not below the updates of the run, 6"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told_in_one_line(dense_recipe, kind, changes, said):
+    nested = {key: value for key, value in changes.items() if "." not in key}
+    file = dense_recipe(kind, **nested)
+    with pytest.raises(ValueError, match=said) as refused:
+        fit(file, **{key: value for key, value in changes.items() if "." in key})
+    assert "\n" not in str(refused.value)
+
+
+def test_a_comparison_is_refused_before_it_trains(dense_recipe, tmp_path):
+    recipe = base_recipe(dense_recipe("masked"), [])
+    with pytest.raises(
+        ValueError, match="compare is about accuracy, and fpn_maxformer is for segmentation: train each"
+    ):
+        plan_comparison(recipe, {"neck_neuron": ["LIF", "PLIF"]}, seeds=1)
+    assert not [file for file in tmp_path.iterdir() if file.suffix != ".yaml"]
+
+
+def test_boxes_that_changed_are_other_data(boxed, tmp_path):
+    def digest(folder):
+        return digest_of(load_sets(asdict(Data(name=str(folder))), seed=0), str(folder))
+
+    moved = shutil.copytree(boxed, tmp_path / "moved")
+    assert digest(moved) == digest(boxed)
+    xml = moved / "Annotations" / "000.xml"
+    xml.write_text(xml.read_text().replace("<xmax>", "<xmax>1", 1))
+    assert digest(moved) != digest(boxed)
+
+
+def test_checkpoints_are_not_evaluated_on_other_labels(done, masked, boxed, capsys):
+    kind, _, result = done
+    other, said = (boxed, "has boxes, but fpn") if kind == "masked" else (masked, "has masks, but")
+    with pytest.raises(SystemExit):
+        main(["eval", str(result.run), "--data", str(other)])
+    assert said in capsys.readouterr().err
+
+
+# ---- recipes
+
+# What the sheet of the released code says: of both, then of each.
+RELEASED = {
+    "sdt_v3_coco": {
+        "model.name": "mask_rcnn_sdt_v3_19m", "data.name": "coco", "optimizer.lr": 2e-4, "optimizer.weight_decay": 0.05,
+        "optimizer.args": {"betas": [0.9, 0.999]}, "optimizer.head_factor": 1.0, "schedule.name": "multistep",
+        "schedule.milestones": [8, 11], "schedule.decay_rate": 0.1, "schedule.warmup_updates": 1000, "epochs": 12,
+        "batch_size": 4, "augment.scale_jitter": (0.6, 1.0), "schedule.after_warmup": False,
+    },
+    "sdt_v3_ade20k": {
+        "model.name": "fpn_sdt_v3_19m", "data.name": "ade20k", "optimizer.lr": 1e-3, "optimizer.weight_decay": 0.005,
+        "optimizer.head_factor": 2.0, "schedule.name": "poly", "schedule.decay_rate": 1.0,
+        "schedule.warmup_updates": 1500, "schedule.after_warmup": True, "batch_size": 16,
+        "model.image_size": [512, 512],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_the_released_numbers(name):
+    recipe = read_recipe(name)
+    said = {"optimizer.name": "adamw", "optimizer.decay_all": False, "model.time_steps": 1, "augment.hflip": 0.5}
+    settings = flat_settings(recipe.to_dict())
+    found = {field: settings.get(field) for field in said | RELEASED[name] if field != "optimizer.args"}
+    expected = json.loads(json.dumps(said | RELEASED[name]))
+    assert recipe.optimizer.args == expected.pop("optimizer.args", {})
+    assert found == expected and recipe.start_needed and "--start_from" in recipe_head(name)
+    if name == "sdt_v3_ade20k":
+        held = round(recipe.data.validation * 20210)
+        assert (20210 - held) // 16 * recipe.epochs == 160_000
+    with torch.device("meta"):
+        model = sf.create_model(**recipe.model)
+    assert sum(p.numel() for p in model.parameters()) > 20e6
+
+
+@pytest.mark.parametrize(("name", "classes"), [("bccd_retinanet", 3), ("camvid_fpn", 11)])
+def test_our_recipes_start_from_the_weights_that_come_along(name, classes, caplog):
+    recipe = read_recipe(name)
+    model = sf.create_model(**recipe.model, num_classes=classes)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    start_from(model, "cifar10_evening")
+    changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    assert {key.partition(".")[0] for key in changed} == {"stem", "blocks"}
+    assert all(key in changed for key in before if key.startswith("blocks") and key.endswith("conv.weight"))
+
+
+# ---- parts
+
+
+class Answers(torch.nn.Module):
+    """Says what it is given."""
+
+    num_classes = 3
+
+    def forward(self, x):
+        return x
+
+
+def test_mean_average_precision_of_a_case_done_by_hand():
+    """Two boxes of one class: the best answer is right, the second is wrong, the third right. Precision 1, 1/2, 2/3."""
+    truth = {"boxes": torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30]]), "labels": torch.tensor([0, 0])}
+    found = {"boxes": torch.tensor([[0.0, 0, 10, 10], [50, 50, 60, 60], [20, 20, 30, 30]])}
+    found |= {"labels": torch.zeros(3).long(), "scores": torch.tensor([0.9, 0.8, 0.7])}
+    meter = BoxMeter(Answers())
+    meter.update(Answers(), [found, found], [truth, NOT_COUNTED])  # the second is no image
+    expected = pytest.approx(100 * (51 * 1 + 50 * 2 / 3) / 101, abs=0.01)  # COCO's 101 points of recall
+    assert meter.images == 1 and meter.compute() == {"map": expected, "map50": expected}
+
+
+def test_mean_intersection_over_union_of_a_case_done_by_hand():
+    """Void counts for nothing, and so does a class that is neither there nor predicted."""
+    truth = torch.tensor([[[0, 0, 0, 1], [1, 1, 255, 255]]])
+    said = torch.tensor([[[0, 0, 1, 1], [1, 1, 0, 1]]])
+    meter = MaskMeter(Answers())
+    meter.update(Answers(), torch.nn.functional.one_hot(said, 3).permute(0, 3, 1, 2).float(), truth)
+    assert meter.compute()["miou"] == pytest.approx(100 * (2 / 3 + 3 / 4) / 2)
+    scores = meter.scores(("a", "b", "c"), "images")
+    assert scores.per_class == {"a": pytest.approx(200 / 3), "b": 75.0} and scores.pixels == pytest.approx(500 / 6)
+
+
+def test_padding_in_distributed_evaluation_counts_for_nothing():
+    masks = [(torch.zeros(3, 2, 2), torch.ones(2, 2).long())] * 3
+    x, targets = collate([Share(masks, 1, 2)[i] for i in range(2)])
+    assert x.shape == (2, 3, 2, 2) and (targets[0] == 1).all() and (targets[1] == 255).all()
+    boxes = [(torch.zeros(3, 2, 2), {"boxes": torch.zeros(0, 4)})] * 3
+    _, targets = collate([Share(boxes, 1, 2)[i] for i in range(2)])
+    assert isinstance(targets[0], dict) and targets[1] == NOT_COUNTED
+
+
+def test_head_and_trunk_have_their_own_rates(dense_recipe):
+    recipe = read_recipe(dense_recipe("boxed"))
+    model = sf.create_model(**MODELS["boxed"])
+    optimizer = make_optimizer(recipe, model)
+    rates = {id(p): group["lr"] * group["lr_scale"] for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        assert rates[id(parameter)] == pytest.approx(0.02 if name.startswith(("neck.", "head.")) else 0.01)
+
+
+def test_milestones_and_warm_up_by_updates(dense_recipe):
+    schedule = {"name": "multistep", "milestones": [8, 11], "warmup_updates": 50, "warmup_lr": 0.0, "per_update": True}
+    recipe = read_recipe(dense_recipe("boxed", schedule=schedule, epochs=12, optimizer={"lr": 0.1}))
+    optimizer = make_optimizer(recipe, torch.nn.Linear(2, 2))
+    steps, _ = make_schedule(recipe, optimizer, 100)
+    seen = []
+    for update in (0, 25, 50, 798, 800, 1098, 1100):
+        steps.step_update(update)
+        seen.append(optimizer.param_groups[0]["lr"])
+    assert seen == pytest.approx([0, 0.05, 0.1, 0.1, 0.01, 0.01, 0.001])
+
+
+@pytest.mark.parametrize("field", ["milestones", "warmup_updates"])
+def test_preparing_a_long_warm_up_does_not_refuse_it(dense_recipe, field):
+    schedule = {"per_update": True, "warmup_updates": 5, "after_warmup": True} if field == "warmup_updates" else {
+        "name": "multistep", "milestones": [1]
+    }  # fmt: skip
+    assert prepare(read_recipe(dense_recipe("masked", schedule=schedule))).model.task == "segmentation"
