@@ -47,6 +47,14 @@ def test_export(head, to, tmp_path):
     assert [output.name for output in session.get_outputs()] == [*model.forward_outputs(x)]
 
 
+def test_export_of_a_small_one(tmp_path):
+    model, x = made("retinanet", "spikformer_8_384", SMALLER, pyramid=(16, 32))
+    exported = sf.deploy.export(model, tmp_path, "torch", inputs=x)
+    assert str(exported).startswith(
+        f"{tmp_path / 'model.pt2'}: 100.00% of the anchors of 4 inputs score as in the model"
+    )
+
+
 @pytest.mark.parametrize(
     "head", ["fpn", *(pytest.param(h, marks=pytest.mark.slow) for h in ("retinanet", "mask_rcnn"))]
 )
