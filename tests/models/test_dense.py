@@ -332,6 +332,10 @@ def test_saved_and_loaded(head, tmp_path, caplog):
     model, (x, _) = build(head).eval(), scene()
     sf.save_pretrained(model, tmp_path / "run")
     again = sf.from_pretrained(tmp_path / "run")
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert f"pipeline_tag: {'image-segmentation' if head == 'fpn' else 'object-detection'}\n" in card
+    assert "| input | 3 x 40 x 56 |" in card
+    assert " on Spike-driven Transformer V3" in card
     found = again.forward_outputs(x)
     assert all(torch.equal(value, found[name]) for name, value in model.forward_outputs(x).items())
     wider = build(head, num_classes=5)
