@@ -1,5 +1,6 @@
 """`spikeformers watch`: a model at work, step by step, in the terminal and on a page."""
 
+import importlib
 import itertools
 import sys
 import time
@@ -123,7 +124,7 @@ def _rate_of(file: str, frames: int) -> float | None:
 def _of_camera(predictor: Any, number: int, steps: int, fps: float) -> Iterator[_Sequence]:
     """A camera's frames, one a step; after as many as the model has steps it begins anew."""
     try:
-        import cv2  # pyright: ignore[reportMissingImports]
+        cv2: Any = importlib.import_module("cv2")  # an extra, which the type checker may lack
     except ImportError as error:
         raise ImportError("a camera needs OpenCV: pip install 'spikeformers[camera]'") from error
     from PIL import Image

@@ -77,9 +77,9 @@ def export(
         sf.deploy.Predictor("digits/model.onnx")(["7.png"])   # without torch
 
     Norms are folded into convolutions, where that makes the model no larger. Preprocessing, class names and the model's
-    arguments go into the file's metadata. The file has the outputs of the model's `forward_outputs`: of a detector these
-    are `scores` and `boxes` at all anchors, from which the caller chooses by score and non-maximum suppression; of Mask
-    R-CNN the heads on regions are left out.
+    arguments go into the file's metadata. The file has the outputs of the model's `forward_outputs`: of a detector
+    these are `scores` and `boxes` at all anchors, from which the caller chooses by score and non-maximum suppression;
+    of Mask R-CNN the heads on regions are left out.
 
     Args:
         model: A model, a run folder, a weight file or a `Checkpoint`.
@@ -235,8 +235,10 @@ def _as_torch(graph: _Graph, folder: Path, text: str, form: Form) -> _Written:
 
 def _of_torch(run: Callable[..., Any], step: Stream | None, time_steps: int) -> Run:
     """All outputs by a loaded program; by one of a step, the mean of the logits of all steps."""
-    if step is None:
-        return lambda x: [y.numpy() for y in (found if isinstance(found := run(x), tuple | list) else [found])]
+
+    def whole(x: Tensor) -> list[np.ndarray]:
+        found = run(x)
+        return [y.numpy() for y in ([found] if isinstance(found, Tensor) else found)]
 
     def over_time(x: Tensor) -> list[np.ndarray]:
         frames = x if x.ndim == 5 else x.expand(time_steps, *x.shape)
@@ -245,7 +247,7 @@ def _of_torch(run: Callable[..., Any], step: Stream | None, time_steps: int) -> 
             _, mean, *state = run(frame, *state)
         return [mean.numpy()]
 
-    return over_time
+    return whole if step is None else over_time
 
 
 def _as_onnx(graph: _Graph, folder: Path, text: str, form: Form) -> _Written:

@@ -1,6 +1,7 @@
 """Run a model one frame at a time, with what it remembers passed in and out."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,8 @@ class Stream(nn.Module):
     @property
     def model(self) -> SpikingTransformer:
         """The copy of the model that runs, for hooks; it takes no calls of its own."""
-        return self.answering.stepping.part.model  # pyright: ignore[reportReturnType]
+        part: Any = self.answering.stepping.part
+        return part.model
 
     @torch.no_grad()
     def forward(self, frame: Tensor, state: Sequence[Tensor]) -> tuple[Tensor, State]:

@@ -1,7 +1,7 @@
 """Fold norms into convolutions for inference."""
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -42,7 +42,8 @@ def _fold_children(module: nn.Module, grow: bool) -> None:
         if declared(child, "folded") is None:
             _fold_children(child, grow)
             continue
-        made: nn.Module = copy.deepcopy(child).folded()  # pyright: ignore[reportCallIssue]
+        own: Any = copy.deepcopy(child)
+        made: nn.Module = own.folded()
         if grow or _weights(made) <= _weights(child):
             setattr(module, name, made)
 
