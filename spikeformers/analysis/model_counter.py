@@ -105,6 +105,8 @@ class Counter(Operations, TorchDispatchMode):
             self.origins.set(output, self.made(name, output.numel(), biased=True))
         else:
             self._arrive(output)
+        if isinstance(output, tuple) and output and is_neuron(module):
+            output = output[0]  # behind the spikes come the states, in snnTorch and Norse
         if is_neuron(module) and isinstance(output, Tensor):
             own = name.rpartition(".")[2]
             if self.stack and own in getattr(self.stack[-1].module, "reruns", ()):

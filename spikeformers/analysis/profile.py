@@ -90,7 +90,14 @@ class Profile:
         return table.getvalue()
 
 
-def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ, name: str | None = None) -> Profile:
+def profile(
+    model: nn.Module,
+    batches: Iterable[Any],
+    *,
+    costs: Costs = HOROWITZ,
+    name: str | None = None,
+    samples: int | None = None,
+) -> Profile:
     """Runs a model on batches and counts its operations and spikes.
 
         profile(model, loader).total("strict").millijoules
@@ -101,6 +108,7 @@ def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ
         batches: images `[B, ...]` or sequences `[T, B, C, H, W]`, alone or first in a tuple with labels.
         costs: picojoules per operation.
         name: the model's name in the profile; by default the name in its config, or its class.
+        samples: inputs in a batch, for batches of other shapes.
 
     Returns:
         The profile, with exact integers.
@@ -118,7 +126,7 @@ def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ
             x = batch[0] if isinstance(batch, tuple | list) else batch
             x = x if device is None else x.to(device)
             clear_states(model)
-            with counter.batch(x.shape[1] if x.ndim == 5 else len(x)):
+            with counter.batch(samples or (x.shape[1] if x.ndim == 5 else len(x))):
                 model(x)
             clear_states(model)
     finally:
