@@ -80,13 +80,16 @@ def audit_model(
 
 
 def _about(subject: Subject, training: bool) -> dict[str, str]:
-    emits = subject.neurons
-    silent = [name for name, levels in emits.items() if not bool(levels.any())]
+    silent = subject.silent
     about: dict[str, Any] = {
         "inputs": f"{' x '.join(map(str, subject.x.shape))}, {subject.layout}",
         "run in": f"{str(subject.x.dtype).removeprefix('torch.')}, {'training' if training else 'eval'} mode",
-        "neuron layers": f"{len(emits)}" + (f", {len(silent)} silent: {', '.join(silent[:3])}" if silent else ""),
+        "neuron layers": f"{len(subject.neurons)}",
     }
+    if silent:
+        about["silent on these inputs"] = (
+            f"{len(silent)}, the first {silent[0]}; {len(subject.gains)} of them were driven harder, so that leaks show"
+        )
     if subject.norms_set:
         about["norms"] = f"{subject.norms_set} had seen nothing, and were set to these inputs"
     if subject.stopped and subject.x.dtype != torch.float64:

@@ -37,7 +37,7 @@ def check_autocast(subject: Subject) -> Check:
         plain = tensors(deepcopy(subject.own)(subject.own_x.clone()))
     low = deepcopy(subject.own)
     try:
-        with seeded(0, device), torch.no_grad(), torch.autocast(device.type, _LOW), tapped(low, tap):
+        with seeded(0, device), torch.no_grad(), torch.autocast(device.type, _LOW), tapped(low, subject.driven(tap)):
             result = tensors(low(subject.own_x.clone()))
     except Stopped as error:
         says = f"fails under autocast: {error}"

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from spikeformers.analysis.model_audit.layout import LAYOUTS, Samples, find_samples
-from spikeformers.analysis.model_audit.runs import Recording, Stopped, Tap, tapped
+from spikeformers.analysis.model_audit.runs import IN, Event, Recording, Stopped, Tap, tapped, tensors
 from spikeformers.analysis.neuron_activity import is_neuron
 
 _MOST_LEVELS = 33  # that a neuron can emit
+_LIVELY = 0.05  # the share of a silent neuron's outputs that are to fire
 
 
 class Subject:
@@ -47,6 +48,7 @@ class Subject:
         self.own_x = x.detach().to(device)
         self.own.eval()
         self.stopped: Stopped | None = None  # what stopped it in double precision
+        self.gains: dict[str, float] = {}
         self._set_norms()
         self.own.train(training)
         self.model, self.x, self.tolerance = self.own, self.own_x, 1e-4
@@ -60,6 +62,8 @@ class Subject:
         own_steps = getattr(model, "time_steps", getattr(model, "T", None))
         given = self.x.shape[self.layout.index("T")] if "T" in self.layout else steps or own_steps
         self.steps = given if isinstance(given, int) else 0
+        self.silent = [name for name, levels in self.neurons.items() if not bool(levels.any())]
+        self._drive()
 
     @property
     def own_dtype(self) -> torch.dtype:
@@ -82,13 +86,51 @@ class Subject:
                 for (_, buffer), (_, value) in zip(mine.named_buffers(), seen.named_buffers(), strict=True):
                     buffer.copy_(value)
 
+    def _drive(self) -> None:
+        """Finds gains at which silent neurons fire, since their state does not show in zeros.
+
+        A constant factor mixes no samples, calls or steps, and every run has the same.
+        """
+        if not self.silent:
+            return
+        given: dict[str, Any] = {}
+
+        def drive(event: Event, module: nn.Module, tree: Any) -> Any:
+            name = event.module
+            if name in self.silent and name not in self.gains:
+                if event.side == IN:
+                    given[name] = tree
+                    return tree
+                args, kwargs = given.pop(name)
+                for gain in (2.0**k for k in range(1, 16)):
+                    twin = deepcopy(self.model.get_submodule(name))  # not the running one, which has hooks
+                    louder = twin(*_scaled(args, gain), **kwargs)
+                    if float(tensors(louder)[0].ne(0).double().mean()) > _LIVELY:
+                        self.gains[name] = gain
+                        return louder
+            return tree
+
+        self.run(self.fresh(), tap=drive)
+        del self.reference
+
+    def driven(self, tap: Tap) -> Tap:
+        """A tap that sees silent neurons driven by their gains."""
+
+        def through(event: Event, module: nn.Module, tree: Any) -> Any:
+            if event.side == IN and (gain := self.gains.get(event.module)):
+                tree = (_scaled(tree[0], gain), tree[1])
+            return tap(event, module, tree)
+
+        return through
+
     def fresh(self) -> nn.Module:
         """A copy of the model with no memory of other runs."""
         return deepcopy(self.model)
 
     def run(self, model: nn.Module, x: Tensor | None = None, tap: Tap | None = None, seed: int = 0) -> Any:
         """One call of a copy, without gradients, with random numbers from a seed. Raises `Stopped`."""
-        with seeded(seed, self.own_x.device), torch.no_grad(), tapped(model, tap or (lambda event, module, tree: tree)):
+        tap = self.driven(tap or (lambda event, module, tree: tree))
+        with seeded(seed, self.own_x.device), torch.no_grad(), tapped(model, tap):
             return model((self.x if x is None else x).clone())
 
     def record(self, model: nn.Module | None = None, x: Tensor | None = None, seed: int = 0) -> Recording:
@@ -197,6 +239,12 @@ def _has_weights(module: nn.Module) -> bool:
     """Whether more than a neuron's own numbers, such as its decay, can be learnt in it."""
     torchs = (m for m in module.modules() if type(m).__module__.startswith("torch.nn."))
     return any(p.ndim > 1 for p in module.parameters()) or any([*m.parameters(recurse=False)] for m in torchs)
+
+
+def _scaled(args: Any, gain: float) -> Any:
+    """Arguments with the first tensor times a factor: what follows it are states."""
+    first = next((i for i, x in enumerate(args) if isinstance(x, Tensor) and x.is_floating_point()), None)
+    return tuple(gain * x if i == first else x for i, x in enumerate(args))
 
 
 def _whole(x: Tensor) -> bool:
