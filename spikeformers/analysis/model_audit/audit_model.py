@@ -88,7 +88,7 @@ def _about(subject: Subject, training: bool) -> dict[str, str]:
     }
     if silent:
         about["silent on these inputs"] = (
-            f"{len(silent)}, the first {silent[0]}; {len(subject.gains)} of them were driven harder, so that leaks show"
+            f"{len(silent)}, the first {silent[0]}; all are driven by noise where leaks are looked for"
         )
     if subject.norms_set:
         about["norms"] = f"{subject.norms_set} had seen nothing, and were set to these inputs"

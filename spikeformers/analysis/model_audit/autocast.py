@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from spikeformers.analysis.model_audit.leaks import kind_of, percent
 from spikeformers.analysis.model_audit.result import Check, Found
-from spikeformers.analysis.model_audit.runs import IN, Event, Stopped, tapped, tensors
+from spikeformers.analysis.model_audit.runs import IN, Event, Stopped, first_current, tapped, tensors, with_leaf
 from spikeformers.analysis.model_audit.subject import Subject, seeded
 
 _LOW = torch.bfloat16
@@ -27,9 +27,14 @@ def check_autocast(subject: Subject) -> Check:
     def tap(event: Event, module: nn.Module, tree: Any) -> Any:
         if event.module in subject.neurons:
             if event.side == IN:
+                leaf = first_current(tree)
+                driven = None if leaf is None else subject.drive(event, tensors(tree)[leaf])
+                tree = tree if leaf is None or driven is None else with_leaf(tree, leaf, driven)
                 waiting[event.module] = tree_map(_copied, tree)
             else:
-                seen.setdefault(event.module, []).append((waiting.pop(event.module), [y.clone() for y in tensors(tree)]))
+                seen.setdefault(event.module, []).append(
+                    (waiting.pop(event.module), [y.clone() for y in tensors(tree)])
+                )
         return tree
 
     device = subject.own_x.device
@@ -37,7 +42,7 @@ def check_autocast(subject: Subject) -> Check:
         plain = tensors(deepcopy(subject.own)(subject.own_x.clone()))
     low = deepcopy(subject.own)
     try:
-        with seeded(0, device), torch.no_grad(), torch.autocast(device.type, _LOW), tapped(low, subject.driven(tap)):
+        with seeded(0, device), torch.no_grad(), torch.autocast(device.type, _LOW), tapped(low, tap):
             result = tensors(low(subject.own_x.clone()))
     except Stopped as error:
         says = f"fails under autocast: {error}"
@@ -73,5 +78,3 @@ def _widened(x: Any) -> Any:
 
 def _word(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-

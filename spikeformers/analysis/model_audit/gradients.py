@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
@@ -17,8 +17,10 @@ from spikeformers.analysis.model_audit.subject import Subject, seeded
 class _Watch:
     """What one training step shows of the tensors between modules."""
 
-    def __init__(self) -> None:
-        self.detached: dict[str, str] = {}  # module: what it passes on without a gradient
+    def __init__(self, varies: Collection[Event]) -> None:
+        self.varies = varies  # events whose tensors depend on the batch: a constant has no gradient to lose
+        self.cut: dict[str, tuple[str, int]] = {}  # module: what it passes on inside it, with no gradient any more
+        self.detached: dict[str, tuple[str, int]] = {}  # module: what it passes on without a gradient, and its size
         self.infinite: dict[str, int] = {}  # module with finite inputs: its outputs that are not
         self.calls: list[tuple[str, int]] = []  # in the order in which they end
         self.gradients: dict[tuple[str, int, str], list[tuple[bool, bool]]] = {}  # finite, not all 0
@@ -29,15 +31,19 @@ class _Watch:
         with_gradient = any(x.requires_grad for x in found)
         finite = all(bool(x.isfinite().all()) for x in found)
         if event.side == IN:
-            if self._open and self._open[-1][1] and found and not with_gradient and _varies(found):
-                self.detached.setdefault(event.parent, f"what it passes to {event.module}")
+            if self._open and self._open[-1][1] and found and not with_gradient and event in self.varies:
+                self.cut.setdefault(event.parent, (f"what it passes to {event.module}", _size(found)))
             self._open.append((event.module, with_gradient, finite))
         else:
             self.calls.append((event.module, event.call))
             _, came, was_finite = self._open.pop()
+            if self._open and with_gradient:
+                self._open[-1] = (self._open[-1][0], True, self._open[-1][2])
             learns = came or any(p.requires_grad for p in module.parameters(recurse=False))
             if found and learns and not with_gradient and not _within(event.module, self.detached):
-                self.detached.setdefault(event.module, "its output")
+                self.detached.setdefault(event.module, ("its output", _size(found)))
+                for x in found:
+                    x.requires_grad_()  # so that what follows is judged by itself
             if was_finite and not finite and not _within(event.module, self.infinite):
                 self.infinite[event.module] = sum(int((~x.isfinite()).sum()) for x in found)
         for x in found:
@@ -59,14 +65,12 @@ class _Watch:
 
 def check_gradients(subject: Subject) -> Check:
     """One training step with a random linear loss."""
-    model, watch = subject.fresh().train(), _Watch()
+    model, watch = subject.fresh().train(), _Watch({subject.reference.events[index] for index, _ in subject.places})
     for p in model.parameters():
         p.grad = None
-    x = subject.x.clone()
-    x = x.requires_grad_() * 1 if x.is_floating_point() else x  # not a leaf, so that a model may change it in place
     try:
-        with seeded(0, x.device), torch.enable_grad(), tapped(model, watch.tap):
-            outputs = [y for y in tensors(model(x)) if y.is_floating_point() and y.requires_grad]
+        with seeded(0, subject.x.device), torch.enable_grad(), tapped(model, watch.tap):
+            outputs = [y for y in tensors(model(subject.x.clone())) if y.is_floating_point() and y.requires_grad]
             if outputs:
                 noise = torch.Generator().manual_seed(0)
                 draws = [torch.randn(y.shape, generator=noise, dtype=y.dtype).to(y.device) for y in outputs]
@@ -83,14 +87,14 @@ def _found(subject: Subject, model: nn.Module, watch: _Watch) -> Iterator[Found]
     called = {name for name, _ in watch.calls}
     for name, count in watch.infinite.items():
         yield Found(name, kind_of(subject, name), count, f"{count} numbers of its output are not finite")
-    for name, what in watch.detached.items():
-        says = f"{what} carries no gradient, though one should pass; {_of(without)} get none" if without else what
-        says += "" if without else " carries no gradient, though one should pass"
-        yield Found(name, kind_of(subject, name), len(without), says)
+    lost = {**watch.detached, **(watch.cut if without else {})}  # an input's own encoding has no gradient to lose
+    for name, (what, size) in lost.items():
+        says = f"{what} carries no gradient, though one should pass; {_of(without)} of the model get none"
+        yield Found(name, kind_of(subject, name), size, says)
     idle: dict[str, list[str]] = {}
     for name in without:
         owner = name.rpartition(".")[0] or ROOT
-        if owner not in called or not watch.detached:
+        if owner not in called or not lost:
             idle.setdefault(owner, []).append(name)
     for owner, names in idle.items():
         why = "" if owner in called else ": the module is not called"
@@ -121,9 +125,8 @@ def _within(name: str, blamed: Any) -> bool:
     return any(name in (ROOT, other) or other.startswith(f"{name}.") for other in blamed)
 
 
-def _varies(found: list[Tensor]) -> bool:
-    """Whether tensors can depend on the input: a constant, such as an index, has no gradient to lose."""
-    return not all(isinstance(x, nn.Parameter) or x.numel() < 2 for x in found)
+def _size(found: list[Tensor]) -> int:
+    return sum(x.numel() for x in found)
 
 
 def _looking(seen: list[tuple[bool, bool]]) -> Callable[[Tensor], None]:

@@ -9,12 +9,21 @@ from torch import Tensor, nn
 
 from spikeformers.analysis.model_audit.layout import Samples, find_steps
 from spikeformers.analysis.model_audit.result import Check, Found
-from spikeformers.analysis.model_audit.runs import ROOT, Blame, Event, Expected, Following, Stopped
+from spikeformers.analysis.model_audit.runs import (
+    ROOT,
+    Blame,
+    Expect,
+    Expected,
+    Following,
+    Recording,
+    Stopped,
+    differences,
+    tensors,
+)
 from spikeformers.analysis.model_audit.subject import Subject, another, reset_states, resettable
 
 _MOST_STEPS = 8  # at which every step is tried
 _ROUNDING = 1e-3  # the share of spikes that rounding in single precision can flip
-Expect = Callable[[int, int, Tensor], Expected | None]
 
 
 def kind_of(subject: Subject, name: str) -> str:
@@ -49,8 +58,8 @@ def check_determinism(subject: Subject) -> tuple[Check, frozenset[str]]:
 
     A module that is not deterministic, or draws, is blamed on no other count, since its runs cannot be compared.
     """
-    same = _follow(subject, subject.fresh(), None, _as_recorded(subject), tolerance=0.0)
-    drawn = _follow(subject, subject.fresh(), None, _as_recorded(subject), tolerance=0.0, seed=1, excused=same.blames)
+    same = _follow(subject, subject.fresh(), None, _as_recorded, tolerance=0.0)
+    drawn = _follow(subject, subject.fresh(), None, _as_recorded, tolerance=0.0, seed=1, excused=same.blames)
     found = found_from(subject, same.blames, lambda b: f"two equal runs give different numbers: {_by(b)}")
     if not subject.model.training:
         found += found_from(subject, drawn.blames, lambda b: f"draws random numbers in eval mode: {_by(b)}")
@@ -76,7 +85,7 @@ def check_batch(subject: Subject, excused: frozenset[str]) -> Check:
             break
         lost = lost or _lost(run)
         if blames:
-            outputs = max(outputs, _at_the_end(subject, subject.fresh(), x, _alone(subject, sample)))
+            outputs = max(outputs, _at_the_end(subject, sample, x))
     run = _follow(
         subject, subject.fresh(), subject.x.flip(subject.batch_axis), _flipped(subject), excused=excused, blames=blames
     )
@@ -94,12 +103,12 @@ def check_state(subject: Subject, excused: frozenset[str], reset: bool) -> Check
         if reset:
             reset_states(model)
         if compared:
-            return _follow(subject, model, x, _as_recorded(subject), excused=excused, blames=blames)
+            return _follow(subject, model, x, _as_recorded, excused=excused, blames=blames)
         subject.run(model, x)
         return None
 
     try:
-        subject.record(model)
+        subject.run(model, tap=Recording(subject.drive).tap)
         runs = [call(None), call(subject.another_input(), compared=False), call(None)]
     except Stopped as error:
         says = f"fails when called again: {error}"
@@ -163,32 +172,30 @@ def _follow(
     return following
 
 
-def _at_the_end(subject: Subject, model: nn.Module, x: Tensor, expect: Expect) -> float:
-    """The largest difference of the model's outputs, with nothing mended on the way."""
-    following = Following(subject.reference, expect, subject.tolerance, first=len(subject.reference.events) - 1)
-    subject.run(model, x, following.tap)
-    return max((blame.largest for blame in following.blames.values()), default=0.0)
+def _at_the_end(subject: Subject, sample: int, x: Tensor) -> float:
+    """How far the model's own outputs for a sample alone are from those in the batch: undriven, unmended."""
+    last, largest = len(subject.reference.events) - 1, 0.0
+    for leaf, seen in enumerate(tensors(subject.run(subject.fresh(), x))):
+        if leaf < len(subject.outputs) and (
+            expected := _alone(subject, sample)(last, leaf, subject.outputs[leaf], seen)
+        ):
+            difference = differences(seen, expected[0], subject.tolerance)
+            largest = max(largest, difference[1] if difference else 0.0)
+    return largest
 
 
-def _as_recorded(subject: Subject) -> Expect:
-    def expect(index: int, leaf: int, seen: Tensor) -> Expected | None:
-        known = subject.reference.values[index]
-        return (known[leaf], seen.numel()) if leaf < len(known) else None
-
-    return expect
+def _as_recorded(index: int, leaf: int, known: Tensor, seen: Tensor) -> Expected | None:
+    return known, seen.numel()
 
 
 def _alone(subject: Subject, sample: int) -> Expect:
     """What a sample alone should be: its share of the batch, in whichever order of a flattened axis fits."""
 
-    def expect(index: int, leaf: int, seen: Tensor) -> Expected | None:
-        known = subject.reference.values[index]
-        if leaf >= len(known):
-            return None
+    def expect(index: int, leaf: int, known: Tensor, seen: Tensor) -> Expected | None:
         ways = subject.places.get((index, leaf), [])
         if not ways:  # does not depend on the batch, or holds it in a way of its own
-            return (known[leaf], seen.numel()) if known[leaf].shape == seen.shape else None
-        taken = [way.take(known[leaf], sample) for way in ways]
+            return (known, seen.numel()) if known.shape == seen.shape else None
+        taken = [way.take(known, sample) for way in ways]
         fits = [i for i, one in enumerate(taken) if _agree(one, seen, subject.tolerance)]
         if fits and len(fits) < len(ways):
             subject.places[index, leaf] = [ways[i] for i in fits]  # the others are ruled out
@@ -198,11 +205,10 @@ def _alone(subject: Subject, sample: int) -> Expect:
 
 
 def _flipped(subject: Subject) -> Expect:
-    def expect(index: int, leaf: int, seen: Tensor) -> Expected | None:
-        known, ways = subject.reference.values[index], subject.places.get((index, leaf), [])
-        if leaf >= len(known) or not ways:
+    def expect(index: int, leaf: int, known: Tensor, seen: Tensor) -> Expected | None:
+        flipped = [way.flipped(known) for way in subject.places.get((index, leaf), [])]
+        if not flipped:
             return None
-        flipped = [way.flipped(known[leaf]) for way in ways]
         return next((one for one in flipped if _agree(one, seen, subject.tolerance)), flipped[0]), seen.numel()
 
     return expect
@@ -232,18 +238,19 @@ def _before(subject: Subject, times: Mapping[tuple[int, int], int | str], start:
     """What is known of a tensor when the tensor `start` changes from `step` on: all that comes before."""
     recording = subject.reference
 
-    def expect(index: int, leaf: int, seen: Tensor) -> Expected | None:
-        time, known = times.get((index, leaf)), recording.values[index]
-        if time is None or leaf >= len(known) or known[leaf].shape != seen.shape:
+    def expect(index: int, leaf: int, known: Tensor, seen: Tensor) -> Expected | None:
+        time = times.get((index, leaf))
+        if time is None or known.shape != seen.shape:
             return None
-        wanted = known[leaf].to(seen.dtype)
-        event: Event = recording.events[index]
-        if (index, leaf) == start:
-            changed = another(wanted, subject.places[start][0].dim)
-            return _joined(wanted, changed, int(time), step, subject.steps), 0  # what nothing before it may show
+        driven = index in recording.put and known is recording.put[index][1]
+        known, event = known.to(seen.dtype), recording.events[index]
+        if (index, leaf) == start or driven:  # a change of its own, which nothing before it may show
+            seen = another(known, subject.places[index, leaf][0].dim)
         if time == "call":
-            return (wanted, seen.numel()) if event.call < step else None
-        return _joined(wanted, seen, int(time), step, subject.steps), seen.numel() * step // subject.steps
+            return (known, seen.numel()) if event.call < step else (seen, 0) if driven else None
+        if (index, leaf) == start and not driven:
+            return _joined(known, seen, int(time), step, subject.steps), 0
+        return _joined(known, seen, int(time), step, subject.steps), seen.numel() * step // subject.steps
 
     return expect
 

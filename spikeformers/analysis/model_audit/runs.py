@@ -30,7 +30,9 @@ class Event:
     call: int
 
 
-Tap = Callable[[Event, nn.Module, Any], Any]  # is shown inputs `(args, kwargs)` or an output, and returns them or others
+Tap = Callable[
+    [Event, nn.Module, Any], Any
+]  # is shown inputs `(args, kwargs)` or an output, and returns them or others
 
 
 class Stopped(Exception):
@@ -75,12 +77,33 @@ def tensors(tree: Any) -> list[Tensor]:
     return [x for x in tree_leaves(tree) if isinstance(x, Tensor) and x.layout == torch.strided]
 
 
+def first_current(tree: Any) -> int | None:
+    """The place of a neuron's input among its tensors: what comes after it are states."""
+    return next((i for i, x in enumerate(tensors(tree)) if x.is_floating_point()), None)
+
+
+def with_leaf(tree: Any, leaf: int, value: Tensor) -> Any:
+    """A tree with another tensor in one place."""
+    places = iter(range(len(tensors(tree))))
+
+    def replaced(x: Any) -> Any:
+        is_one = isinstance(x, Tensor) and x.layout == torch.strided
+        return value if is_one and next(places) == leaf else x
+
+    return tree_map(replaced, tree)
+
+
 @dataclass
 class Recording:
-    """All events of a run with copies of their tensors. Spikes and other small integers are kept as bytes."""
+    """All events of a run with copies of their tensors. Spikes and other small integers are kept as bytes.
 
+    `drive(event, x)` may give neurons another input; `put` has these, with their place among the event's tensors.
+    """
+
+    drive: Callable[[Event, Tensor], Tensor | None] = lambda event, x: None
     events: list[Event] = field(default_factory=list)
     values: list[list[Tensor]] = field(default_factory=list)
+    put: dict[int, tuple[int, Tensor]] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
     _last: deque[tuple[Tensor, int, Tensor]] = field(default_factory=lambda: deque(maxlen=8))
 
@@ -89,6 +112,11 @@ class Recording:
         self.values.append([self._kept(x.detach()) for x in tensors(tree)])
         if event.side == IN:
             self.calls[event.module] = event.call + 1
+            leaf = first_current(tree)
+            driven = None if leaf is None else self.drive(event, tensors(tree)[leaf])
+            if leaf is not None and driven is not None:
+                self.put[len(self.events) - 1] = leaf, driven
+                return with_leaf(tree, leaf, driven)
         return tree
 
     def _kept(self, x: Tensor) -> Tensor:
@@ -128,19 +156,21 @@ class Blame:
 
 
 Expected = tuple[Tensor, int]  # what a tensor should be, and how many numbers of it that fixes; 0 to put it there
+Expect = Callable[[int, int, Tensor, Tensor], Expected | None]
 
 
 @dataclass
 class Following:
     """A run that is compared with a recorded one, and mended where it differs.
 
-    `expect(index, leaf, seen)` says what the tensor seen at an event should be, or None where nothing can be said.
+    `expect(index, leaf, known, seen)` says what the tensor seen at an event should be, from the one that was recorded,
+    or None where nothing can be said.
     Differences of modules in `excused` are mended, and blamed on nobody. `lost` is the module at which the run took
     another way through the model than the recorded one.
     """
 
     recording: Recording
-    expect: Callable[[int, int, Tensor], Expected | None]
+    expect: Expect
     tolerance: float
     excused: frozenset[str] = frozenset()
     first: int = 0  # events before it are not compared
@@ -156,14 +186,14 @@ class Following:
             return tree
         if self._at < self.first:
             return tree
-        leaf = -1
+        leaf, recorded = -1, self.recording.values[self._at]
 
         def mended(x: Any) -> Any:
             nonlocal leaf
             if not isinstance(x, Tensor) or x.layout != torch.strided:
                 return x
             leaf += 1
-            expected = self.expect(self._at, leaf, x)
+            expected = self.expect(self._at, leaf, recorded[leaf], x) if leaf < len(recorded) else None
             if expected is None:
                 return x
             wanted, compared = expected
@@ -178,7 +208,12 @@ class Following:
                 self._blame(event.parent, event.module, *difference, compared)
             return wanted.to(x.dtype)
 
-        return tree_map(mended, tree)
+        tree = tree_map(mended, tree)
+        if self._at in self.recording.put:
+            leaf, driven = self.recording.put[self._at]
+            expected = self.expect(self._at, leaf, driven, tensors(tree)[leaf])
+            tree = with_leaf(tree, leaf, driven if expected is None else expected[0])
+        return tree
 
     def _blame(self, module: str, inside: str, changed: int, largest: float, compared: int) -> None:
         if module in self.excused:

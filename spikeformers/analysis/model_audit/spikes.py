@@ -21,7 +21,8 @@ def check_spikes(subject: Subject) -> Check:
     findings = audit(counted)
     found: list[Found] = []
     for one in findings:
-        if one.verdict in ("counts", "multiplications") and not one.layer.role:
+        scaled = one.layer.op == "scale" and one.verdict == "counts"  # the weights of whatever reads it can take that
+        if one.verdict in ("counts", "multiplications") and not one.layer.role and not scaled:
             module = _owner(one.layer.name, subject)
             each = one.layer.hits / counted.samples
             left, right = one.operands

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from spikeformers.analysis.model_audit.layout import LAYOUTS, Samples, find_samples
-from spikeformers.analysis.model_audit.runs import IN, Event, Recording, Stopped, Tap, tapped, tensors
+from spikeformers.analysis.model_audit.runs import Event, Recording, Stopped, Tap, tapped, tensors
 from spikeformers.analysis.neuron_activity import is_neuron
 
 _MOST_LEVELS = 33  # that a neuron can emit
-_LIVELY = 0.05  # the share of a silent neuron's outputs that are to fire
+_LIVELY = 0.1  # the share of a neuron's outputs that are to fire
 
 
 class Subject:
@@ -48,7 +48,7 @@ class Subject:
         self.own_x = x.detach().to(device)
         self.own.eval()
         self.stopped: Stopped | None = None  # what stopped it in double precision
-        self.gains: dict[str, float] = {}
+        self.loud: dict[str, float] = {}  # the noise that makes each neuron fire
         self._set_norms()
         self.own.train(training)
         self.model, self.x, self.tolerance = self.own, self.own_x, 1e-4
@@ -62,8 +62,10 @@ class Subject:
         own_steps = getattr(model, "time_steps", getattr(model, "T", None))
         given = self.x.shape[self.layout.index("T")] if "T" in self.layout else steps or own_steps
         self.steps = given if isinstance(given, int) else 0
+        plain = self.record()
+        self.outputs = plain.values[-1]
+        self.neurons = self._neurons(plain)
         self.silent = [name for name, levels in self.neurons.items() if not bool(levels.any())]
-        self._drive()
 
     @property
     def own_dtype(self) -> torch.dtype:
@@ -86,42 +88,23 @@ class Subject:
                 for (_, buffer), (_, value) in zip(mine.named_buffers(), seen.named_buffers(), strict=True):
                     buffer.copy_(value)
 
-    def _drive(self) -> None:
-        """Finds gains at which silent neurons fire, since their state does not show in zeros.
+    def drive(self, event: Event, x: Tensor) -> Tensor | None:
+        """Adds noise to a neuron's input, as much as it takes to fire: a state does not show in zeros.
 
-        A constant factor mixes no samples, calls or steps, and every run has the same.
+        Each module is judged by itself, so that its input need not be what the model gives it.
         """
-        if not self.silent:
-            return
-        given: dict[str, Any] = {}
-
-        def drive(event: Event, module: nn.Module, tree: Any) -> Any:
-            name = event.module
-            if name in self.silent and name not in self.gains:
-                if event.side == IN:
-                    given[name] = tree
-                    return tree
-                args, kwargs = given.pop(name)
-                for gain in (2.0**k for k in range(1, 16)):
-                    twin = deepcopy(self.model.get_submodule(name))  # not the running one, which has hooks
-                    louder = twin(*_scaled(args, gain), **kwargs)
-                    if float(tensors(louder)[0].ne(0).double().mean()) > _LIVELY:
-                        self.gains[name] = gain
-                        return louder
-            return tree
-
-        self.run(self.fresh(), tap=drive)
-        del self.reference
-
-    def driven(self, tap: Tap) -> Tap:
-        """A tap that sees silent neurons driven by their gains."""
-
-        def through(event: Event, module: nn.Module, tree: Any) -> Any:
-            if event.side == IN and (gain := self.gains.get(event.module)):
-                tree = (_scaled(tree[0], gain), tree[1])
-            return tap(event, module, tree)
-
-        return through
+        name = event.module
+        if name not in self.neurons:
+            return None
+        noise = torch.Generator().manual_seed(event.call)
+        drawn = torch.randn(x.shape, generator=noise, dtype=torch.float64).to(x)
+        if name not in self.loud:
+            for self.loud[name] in (2.0**k for k in range(-1, 16)):
+                twin = deepcopy(self.model.get_submodule(name)).to(x.dtype)
+                fired = tensors(twin(x + self.loud[name] * drawn))
+                if fired and float(fired[0].ne(0).double().mean()) > _LIVELY:
+                    break
+        return x + self.loud[name] * drawn
 
     def fresh(self) -> nn.Module:
         """A copy of the model with no memory of other runs."""
@@ -129,19 +112,18 @@ class Subject:
 
     def run(self, model: nn.Module, x: Tensor | None = None, tap: Tap | None = None, seed: int = 0) -> Any:
         """One call of a copy, without gradients, with random numbers from a seed. Raises `Stopped`."""
-        tap = self.driven(tap or (lambda event, module, tree: tree))
-        with seeded(seed, self.own_x.device), torch.no_grad(), tapped(model, tap):
+        with seeded(seed, self.own_x.device), torch.no_grad(), tapped(model, tap or _looking_away):
             return model((self.x if x is None else x).clone())
 
-    def record(self, model: nn.Module | None = None, x: Tensor | None = None, seed: int = 0) -> Recording:
-        recording = Recording()
-        self.run(self.fresh() if model is None else model, x, recording.tap, seed)
+    def record(self, model: nn.Module | None = None, x: Tensor | None = None, *, driven: bool = False) -> Recording:
+        recording = Recording(self.drive) if driven else Recording()
+        self.run(self.fresh() if model is None else model, x, recording.tap)
         return recording
 
     @cached_property
     def reference(self) -> Recording:
-        """The run of the whole batch."""
-        return self.record()
+        """The run of the whole batch, with neurons driven to fire."""
+        return self.record(driven=True)
 
     @cached_property
     def places(self) -> dict[tuple[int, int], list[Samples]]:
@@ -161,11 +143,10 @@ class Subject:
     def another_input(self) -> Tensor:
         return another(self.x, self.batch_axis)
 
-    @cached_property
-    def neurons(self) -> dict[str, Tensor]:
+    def _neurons(self, plain: Recording) -> dict[str, Tensor]:
         """The levels of modules that emit spikes, known by kind or by deed: real numbers in, few whole ones out."""
         modules, emits = dict(self.model.named_modules()), {}
-        for event, inputs, outputs in self.reference.pairs():
+        for event, inputs, outputs in plain.pairs():
             module = modules.get(event.module)
             if module is None or not outputs:
                 continue
@@ -241,12 +222,9 @@ def _has_weights(module: nn.Module) -> bool:
     return any(p.ndim > 1 for p in module.parameters()) or any([*m.parameters(recurse=False)] for m in torchs)
 
 
-def _scaled(args: Any, gain: float) -> Any:
-    """Arguments with the first tensor times a factor: what follows it are states."""
-    first = next((i for i, x in enumerate(args) if isinstance(x, Tensor) and x.is_floating_point()), None)
-    return tuple(gain * x if i == first else x for i, x in enumerate(args))
+def _looking_away(event: Event, module: nn.Module, tree: Any) -> Any:
+    return tree
 
 
 def _whole(x: Tensor) -> bool:
     return not x.is_complex() and bool((x == x.round()).all())
-
