@@ -64,8 +64,8 @@ class Counter(Operations, TorchDispatchMode):
             on.enter_context(self)
             yield
         self.settle_factors()
-        self.begin(0)  # frees the last batch's tensors
         self._name_classifier()
+        self.begin(0)  # frees the last batch's tensors
 
     def _enter(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def enter(

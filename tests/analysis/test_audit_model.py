@@ -8,10 +8,11 @@ from browser import in_browser, needs_a_browser, on_a_phone
 from tiny_models import build
 from torch import nn
 
-import spikeformers as sf
 from spikeformers.analysis import audit_model
+from spikeformers.analysis.model_audit.page import write_audit
+from spikeformers.analysis.model_audit.result import CHECKS
 from spikeformers.layers.attention import SSA
-from spikeformers.neurons import LIF, PSN
+from spikeformers.neurons import PSN
 from spikeformers.neurons.batch_leaking_lif import BatchLeakingLIF
 
 SIZE, STEPS = 8, 4
@@ -200,12 +201,12 @@ FAULTS = [  # a model, and all that is wrong with it, each at its place
     ("time's mean, step by step", lambda: StepByStep(lambda x: x - x.mean(0)), {"time leak": [ITSELF]}),
     ("a parallel neuron", lambda: Net(lambda: PSN(time_steps=STEPS)), {"time leak": ["neuron"]}),
     ("random numbers", lambda: Net(before=Noisy()), {"determinism": ["before"], "spike-driven": ["before"]}),
-    ("softmax", lambda: Net(between=Softmax()), {"spike-driven": ["between", "between", "last"]}),
+    ("softmax", lambda: Net(between=Softmax()), {"spike-driven": ["between", "between"]}),
     ("no gradient", lambda: Net(between=Detached()), {"gradients": ["between"]}),
     ("no gradient, between modules", lambda: Cut(), {"gradients": [ITSELF]}),
     ("no gradient, before any parameter", lambda: Net(before=lambda x: x.detach()), {}),
     ("a module that nobody calls", Idle, {"gradients": ["spare"]}),
-    ("a root at 0", lambda: Net(before=nn.Identity(), between=Rooted()), {"gradients": ["between"], "spike-driven": ["between"]}),
+    ("a root at 0", lambda: Net(between=Rooted()), {"gradients": ["between"], "spike-driven": ["between"]}),
     ("a sign", lambda: Net(Signed), {"gradients": ["neuron"]}),
 ]  # fmt: skip
 
@@ -283,3 +284,80 @@ def test_the_slip_of_released_qkformer_is_found_though_its_neurons_are_silent():
     for block in (b for b in model.blocks if hasattr(b, "attn") and isinstance(b.attn.core, SSA)):
         block.attn.neuron = BatchLeakingLIF()
     assert findings(audit_model(model, x, skip=skip)) == {"batch leak": ["blocks.2.attn.neuron"]}
+
+
+def test_neurons_that_keep_their_state_by_design_are_told_so_and_can_be_reset():
+    from spikingjelly.activation_based import neuron
+
+    def net():
+        return Net(lambda: neuron.LIFNode(step_mode="m"))
+
+    x = torch.randn(STEPS, 100, SIZE, generator=torch.Generator().manual_seed(0))
+    audit = audited(net, x)
+    assert findings(audit) == {"state leak": ["neuron"], "autocast": ["neuron"]}
+    assert "audit with reset" in audit["state leak"].note
+    assert findings(audited(net, x, reset=True, skip=("autocast",))) == {}
+
+
+def test_layouts_and_steps():
+    class Repeats(Net):
+        def forward(self, x):
+            return super().forward(x.expand(STEPS, *x.shape))
+
+    images = torch.randn(3, SIZE)
+    clean = audited(Repeats, images, layout="B")
+    assert clean.clean and clean["time leak"].status == "not checked" and "--steps" in clean["time leak"].note
+    assert audited(Repeats, images, layout="B", steps=STEPS)["time leak"].status == "clean"
+    assert findings(audited(lambda: Repeats(Ahead), images, layout="B", steps=STEPS)) == {"time leak": ["neuron"]}
+    x = steps().transpose(0, 1)
+    assert findings(audited(lambda: BatchFirst(before=Centred(1)), x, layout="BT")) == {"batch leak": ["before"]}
+    assert findings(audited(lambda: BatchFirst(Ahead), x, layout="BT")) == {"time leak": ["neuron"]}
+
+
+class Ahead(Membrane):
+    def forward(self, x):
+        return super().forward(x.roll(-1, 0))
+
+
+def test_mistakes():
+    model = Net()
+    with pytest.raises(ValueError, match="no check 'leak': choose from batch leak"):
+        audit_model(model, steps(), layout="TB", skip=["leak"])
+    with pytest.raises(ValueError, match="no layout 'BTC': choose from B, TB, BT"):
+        audit_model(model, steps(), layout="BTC")
+    with pytest.raises(ValueError, match=r"shape \[4, 1, 8\] in layout TB hold no two samples"):
+        audit_model(model, steps()[:, :1], layout="TB")
+    with pytest.raises(ValueError, match=r"does not run on inputs of shape \[4, 3, 7\]: RuntimeError.*\(in first\)"):
+        audit_model(model, steps(7), layout="TB")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audit") / "out"
+    audit = audited(lambda: Net(AlongTheBatch, between=Softmax()), name="A <tiny> net")
+    write_audit(audit, folder)
+    return audit, folder
+
+
+def test_the_page_and_the_numbers_say_what_was_found(written):
+    audit, folder = written
+    page, numbers = ((folder / name).read_text() for name in ("index.html", "audit.json"))
+    says = json.loads(numbers)
+    assert says == json.loads(json.dumps(audit.describe())) and says["clean"] is False
+    assert [check["check"] for check in says["checks"]] == [*CHECKS]
+    assert "A &lt;tiny&gt; net" in page and "2 of 7 checks have findings" in page
+    for found in (one for check in audit.checks for one in check.found):
+        assert found.module in page.replace("<wbr>", "") and found.kind in page
+    (folder.parent / "mine").mkdir()
+    (folder.parent / "mine" / "thesis.txt").touch()
+    with pytest.raises(ValueError, match="has files but no audit: choose another folder"):
+        write_audit(audit, folder.parent / "mine")
+    write_audit(audit, folder)
+
+
+@needs_a_browser
+@pytest.mark.parametrize("look", [lambda *at: in_browser(*at, 1200), on_a_phone], ids=["desktop", "phone"])
+def test_the_page_fits_its_window(written, tmp_path, look):
+    told = look(written[1] / "index.html", tmp_path)
+    assert (told["told"], told["outside"], told["cut"], told["scrolls"]) == ([], [], 0, 0)
+    assert told["scroll"] <= told["width"]

@@ -15,6 +15,7 @@ from spikeformers.analysis.model_audit.result import CHECKS, Check, ModelAudit
 from spikeformers.analysis.model_audit.runs import Stopped
 from spikeformers.analysis.model_audit.spikes import check_spikes
 from spikeformers.analysis.model_audit.subject import Subject
+from spikeformers.memory import is_shortage
 
 
 def audit_model(
@@ -61,11 +62,11 @@ def audit_model(
     try:
         subject = Subject(model, x, layout=layout, training=training, steps=steps)
         about = _about(subject, training)
+        determinism, excused = check_determinism(subject)
     except Stopped as error:
         raise ValueError(
             f"{title} does not run on inputs of shape {list(x.shape)}: {error}; give the inputs that it takes"
         ) from error
-    determinism, excused = check_determinism(subject)
     checks: dict[str, Callable[[], Check]] = {
         "batch leak": lambda: check_batch(subject, excused),
         "state leak": lambda: check_state(subject, excused, reset),
@@ -76,7 +77,18 @@ def audit_model(
         "autocast": lambda: check_autocast(subject),
     }
     left_out = set(skip)
-    return ModelAudit(title, about, tuple(check() for name, check in checks.items() if name not in left_out))
+    return ModelAudit(title, about, tuple(_done(name, run) for name, run in checks.items() if name not in left_out))
+
+
+def _done(name: str, run: Callable[[], Check]) -> Check:
+    """A check's outcome; one that the model does not let run is not checked, and says why."""
+    try:
+        return run()
+    except Exception as error:  # somebody else's code
+        if is_shortage(error):
+            raise
+        what = str(error) if isinstance(error, Stopped) else f"{type(error).__name__}: {error}"
+        return Check(name, note=f"could not run: {' '.join(what.split())}", checked=False)
 
 
 def _about(subject: Subject, training: bool) -> dict[str, str]:

@@ -42,14 +42,14 @@ def check_autocast(subject: Subject) -> Check:
         plain = tensors(deepcopy(subject.own)(subject.own_x.clone()))
     low = deepcopy(subject.own)
     try:
-        with seeded(0, device), torch.no_grad(), torch.autocast(device.type, _LOW), tapped(low, tap):
+        with seeded(0, device), torch.no_grad(), torch.autocast(device.type, _LOW), tapped(low, tap, subject.neurons):
             result = tensors(low(subject.own_x.clone()))
     except Stopped as error:
         says = f"fails under autocast: {error}"
         return Check("autocast", (Found(error.module, kind_of(subject, error.module), 1, says),))
     found = [one for name, calls in seen.items() if (one := _flips(subject, name, calls)) is not None]
     apart = max((float((a.float() - b.float()).abs().max()) for a, b in zip(plain, result, strict=True)), default=0.0)
-    note = f"bfloat16 on {device.type}; {len(seen)} neurons; the model's output is up to {apart:.3g} from float32's"
+    note = f"bfloat16 on {device.type}; the model's output is up to {apart:.3g} from float32's"
     return Check("autocast", tuple(found), note)
 
 
@@ -64,7 +64,7 @@ def _flips(subject: Subject, name: str, calls: list[tuple[Any, list[Tensor]]]) -
     if not flipped:
         return None
     share = flipped / max(compared, 1)
-    says = f"{percent(share)} of its spikes flip: its membrane follows an input of {given} into low precision"
+    says = f"{percent(share)} of its spikes flip with a membrane in the precision of its input, {given}"
     return Found(name, kind_of(subject, name), share, says)
 
 

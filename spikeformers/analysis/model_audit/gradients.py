@@ -57,9 +57,9 @@ class _Watch:
         blamed: dict[str, None] = {}
         for name, call in self.calls:
             outer, inner = (self.gradients.get((name, call, side), []) for side in (OUT, IN))
-            if outer and inner and any(fine(*x) for x in outer) and not any(fine(*x) for x in inner):
-                if not _within(name, blamed):
-                    blamed[name] = None
+            begins = outer and inner and any(fine(*x) for x in outer) and not any(fine(*x) for x in inner)
+            if begins and not _within(name, blamed):
+                blamed[name] = None
         yield from blamed
 
 
@@ -69,7 +69,7 @@ def check_gradients(subject: Subject) -> Check:
     for p in model.parameters():
         p.grad = None
     try:
-        with seeded(0, subject.x.device), torch.enable_grad(), tapped(model, watch.tap):
+        with seeded(0, subject.x.device), torch.enable_grad(), tapped(model, watch.tap, subject.neurons):
             outputs = [y for y in tensors(model(subject.x.clone())) if y.is_floating_point() and y.requires_grad]
             if outputs:
                 noise = torch.Generator().manual_seed(0)

@@ -46,7 +46,7 @@ def _inside(blame: Blame) -> str:
 
 
 def _by(blame: Blame) -> str:
-    return f"{percent(blame.share)} of its numbers differ, by up to {blame.largest:.3g}"
+    return f"{percent(blame.share)} of its numbers differ by up to {blame.largest:.3g}"
 
 
 def percent(share: float) -> str:
@@ -60,7 +60,7 @@ def check_determinism(subject: Subject) -> tuple[Check, frozenset[str]]:
     """
     same = _follow(subject, subject.fresh(), None, _as_recorded, tolerance=0.0)
     drawn = _follow(subject, subject.fresh(), None, _as_recorded, tolerance=0.0, seed=1, excused=same.blames)
-    found = found_from(subject, same.blames, lambda b: f"two equal runs give different numbers: {_by(b)}")
+    found = found_from(subject, same.blames, lambda b: f"{_by(b)} between two equal runs")
     if not subject.model.training:
         found += found_from(subject, drawn.blames, lambda b: f"draws random numbers in eval mode: {_by(b)}")
     excused = frozenset({*same.blames, *drawn.blames})
@@ -89,7 +89,7 @@ def check_batch(subject: Subject, excused: frozenset[str]) -> Check:
     run = _follow(
         subject, subject.fresh(), subject.x.flip(subject.batch_axis), _flipped(subject), excused=excused, blames=blames
     )
-    found = found_from(subject, blames, lambda b: f"a sample gives something else in a batch: {_by(b)}")
+    found = found_from(subject, blames, lambda b: f"{_by(b)} from what a sample gives alone")
     notes = [lost or _lost(run), f"the model's output changes by up to {outputs:.3g}" if outputs else ""]
     return Check("batch leak", (*failed, *found), _notes(*notes, _about(excused)))
 
@@ -113,13 +113,13 @@ def check_state(subject: Subject, excused: frozenset[str], reset: bool) -> Check
     except Stopped as error:
         says = f"fails when called again: {error}"
         return Check("state leak", (Found(error.module, kind_of(subject, error.module), 1, says),))
-    found = found_from(subject, blames, lambda b: f"the same input gives something else when called again: {_by(b)}")
+    found = found_from(subject, blames, lambda b: f"{_by(b)} when the same input comes again")
     kept = [name for name in blames if name != ROOT and resettable(subject.model.get_submodule(name))]
     hint = ""
     if kept and not reset:
         hint = (
-            f"{len(kept)} of these keep their state until they are reset, as SpikingJelly's and snnTorch's neurons do: "
-            "reset them between inputs, and audit with reset (--reset)"
+            f"{len(kept)} of these can be reset, as SpikingJelly's and snnTorch's neurons must be between inputs; "
+            "audit with reset (--reset) to see what is left then"
         )
     return Check("state leak", tuple(found), _notes(*map(_lost, filter(None, runs)), hint))
 
@@ -141,7 +141,7 @@ def check_time(subject: Subject, excused: frozenset[str]) -> Check:
         expect = _before(subject, times, start, step)
         run = _follow(subject, subject.fresh(), None, expect, excused=excused, blames=blames, first=start[0])
         lost = lost or _lost(run)
-    found = found_from(subject, blames, lambda b: f"a change at one step shows before it: {_by(b)}")
+    found = found_from(subject, blames, lambda b: f"{_by(b)} before the step that was changed")
     modules = dict(subject.model.named_modules())
     declared = [one.module for one in found if getattr(modules.get(one.module), "causal", True) is False]
     note = f"{', '.join(declared)} declares that it looks ahead (causal = False)" if declared else ""

@@ -27,8 +27,7 @@ def check_spikes(subject: Subject) -> Check:
             each = one.layer.hits / counted.samples
             left, right = one.operands
             what = f"{one.layer.op} of {left}" + (f" by {right}" if right else "")
-            more = "additions for counts, " if one.verdict == "counts" else ""
-            found.append(Found(module, kind_of(subject, module), each, f"{what}: {more}{each:,.0f} products an input"))
+            found.append(Found(module, kind_of(subject, module), each, f"{what}, {each:,.0f} an input"))
     if not subject.neurons:
         return Check("spike-driven", note="no module emits spikes", found=tuple(found))
     return Check("spike-driven", tuple(found), verdict(findings))

@@ -27,7 +27,8 @@ class Subject:
     """
 
     def __init__(self, model: nn.Module, x: Tensor, *, layout: str | None, training: bool, steps: int | None):
-        self.layout = _layout_of(x, layout)
+        check_layout(layout)
+        self.layout = layout or ("TB" if x.ndim == 5 else "B")
         self.batch_axis = 1 if self.layout == "TB" else 0
         if x.ndim <= self.batch_axis or x.shape[self.batch_axis] < 2:
             raise ValueError(
@@ -48,6 +49,7 @@ class Subject:
         self.own_x = x.detach().to(device)
         self.own.eval()
         self.stopped: Stopped | None = None  # what stopped it in double precision
+        self.neurons: dict[str, Tensor] = {}  # the levels of each, once they are known
         self.loud: dict[str, float] = {}  # the noise that makes each neuron fire
         self._set_norms()
         self.own.train(training)
@@ -73,14 +75,14 @@ class Subject:
 
     def _set_norms(self) -> None:
         """Gives norms that have seen nothing the inputs' statistics, without which most neurons are silent."""
-        unseen = [n for n, m in self.own.named_modules() if _is_norm(m) and not int(m.num_batches_tracked or 0)]
+        unseen = [name for name, module in self.own.named_modules() if _is_unseen(module)]
         self.norms_set = len(unseen)
         if not unseen:
             return
         twin = deepcopy(self.own)
         for name in unseen:
-            twin.get_submodule(name).momentum = 1.0  # pyright: ignore[reportAttributeAccessIssue]
-            twin.get_submodule(name).train()
+            norm: Any = twin.get_submodule(name).train()
+            norm.momentum = 1.0
         self.run(twin, self.own_x)
         with torch.no_grad():
             for name in unseen:
@@ -112,7 +114,7 @@ class Subject:
 
     def run(self, model: nn.Module, x: Tensor | None = None, tap: Tap | None = None, seed: int = 0) -> Any:
         """One call of a copy, without gradients, with random numbers from a seed. Raises `Stopped`."""
-        with seeded(seed, self.own_x.device), torch.no_grad(), tapped(model, tap or _looking_away):
+        with seeded(seed, self.own_x.device), torch.no_grad(), tapped(model, tap or _looking_away, self.neurons):
             return model((self.x if x is None else x).clone())
 
     def record(self, model: nn.Module | None = None, x: Tensor | None = None, *, driven: bool = False) -> Recording:
@@ -145,7 +147,7 @@ class Subject:
 
     def _neurons(self, plain: Recording) -> dict[str, Tensor]:
         """The levels of modules that emit spikes, known by kind or by deed: real numbers in, few whole ones out."""
-        modules, emits = dict(self.model.named_modules()), {}
+        modules, emits, most = dict(self.model.named_modules()), {}, {}
         for event, inputs, outputs in plain.pairs():
             module = modules.get(event.module)
             if module is None or not outputs:
@@ -153,11 +155,12 @@ class Subject:
             by_deed = not _has_weights(module) and bool(inputs) and not _whole(inputs[0]) and _whole(outputs[0])
             if is_neuron(module) or by_deed:
                 emits.setdefault(event.module, []).append(outputs[0].unique())
+                most[event.module] = min(_MOST_LEVELS, max(2, most.get(event.module, 0) + outputs[0].numel() // 2))
         levels = {name: torch.cat(seen).unique() for name, seen in emits.items()}
         found: dict[str, Tensor] = {}
         for name in sorted(levels, key=lambda name: name.count(".")):  # a neuron's surrogate is not another neuron
             outer = any(name.startswith(f"{other}.") for other in found)
-            if not outer and (len(levels[name]) <= _MOST_LEVELS or is_neuron(modules[name])):
+            if not outer and len(levels[name]) <= most[name]:  # Norse's LI, an integrator, emits real numbers
                 found[name] = levels[name]
         return {name: found[name] for name in emits if name in found}
 
@@ -195,10 +198,10 @@ def reset_states(model: nn.Module) -> None:
             clear()
 
 
-def _layout_of(x: Tensor, layout: str | None) -> str:
+def check_layout(layout: str | None) -> None:
+    """Raises ValueError for an unknown layout."""
     if layout is not None and layout not in LAYOUTS:
         raise ValueError(f"there is no layout {layout!r}: choose from {', '.join(LAYOUTS)}, T for time, B for samples")
-    return layout or ("TB" if x.ndim == 5 else "B")
 
 
 def _shared(more: torch.Size, less: torch.Size, samples: int, layout: str) -> list[Samples]:
@@ -212,8 +215,10 @@ def _shared(more: torch.Size, less: torch.Size, samples: int, layout: str) -> li
     return find_samples(more, alone, samples, layout)
 
 
-def _is_norm(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None
+def _is_unseen(module: nn.Module) -> bool:
+    """Whether a batch norm's statistics are those that it was made with."""
+    counted = getattr(module, "num_batches_tracked", None)
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and counted is not None and not int(counted)
 
 
 def _has_weights(module: nn.Module) -> bool:
