@@ -299,6 +299,47 @@ def test_neurons_that_keep_their_state_by_design_are_told_so_and_can_be_reset():
     assert findings(audited(net, x, reset=True, skip=("autocast",))) == {}
 
 
+class OfSnnTorch(nn.Module):
+    """Step by step: one neuron keeps its membrane, the other has it passed in."""
+
+    def __init__(self):
+        super().__init__()
+        snn = pytest.importorskip("snntorch")
+        self.first, self.hidden = nn.Linear(SIZE, 16), snn.Leaky(beta=0.5, init_hidden=True)
+        self.last, self.out = nn.Linear(16, 3), snn.Leaky(beta=0.5)
+
+    def forward(self, x):
+        membrane, spikes = self.out.reset_mem(), []
+        for step in x:
+            fired, membrane = self.out(self.last(self.hidden(self.first(step))), membrane)
+            spikes.append(fired)
+        return torch.stack(spikes)
+
+
+class OfNorse(nn.Module):
+    """All steps at once, then an integrator, which is no neuron, step by step."""
+
+    def __init__(self):
+        super().__init__()
+        norse = pytest.importorskip("norse.torch")
+        self.first, self.fires = nn.Linear(SIZE, 16), norse.LIF()
+        self.last, self.out = nn.Linear(16, 3), norse.LICell()
+
+    def forward(self, x):
+        currents, state = self.last(self.fires(5 * self.first(x))[0]), None
+        for current in currents:
+            voltage, state = self.out(current, state)
+        return voltage
+
+
+def test_neurons_of_other_libraries():
+    kept = audited(OfSnnTorch)
+    assert findings(kept) == {"state leak": ["hidden"]} and kept.about["neuron layers"] == "2"
+    assert findings(audited(OfSnnTorch, reset=True)) == {}
+    other = audited(OfNorse)
+    assert findings(other) == {} and other.about["neuron layers"] == "1"
+
+
 def test_layouts_and_steps():
     class Repeats(Net):
         def forward(self, x):
