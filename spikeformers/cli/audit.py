@@ -36,7 +36,8 @@ def run(words: list[str]) -> int:
     from spikeformers.files import check_output
 
     check_output("--out", asked.out, folder=True)
-    sys.path.insert(0, str(Path.cwd()))  # what a user's own file imports
+    if ".py:" in asked.model:
+        sys.path.insert(0, str(Path(asked.model.rpartition(":")[0]).resolve().parent))  # what that file imports
     from spikeformers.analysis import audit_model
     from spikeformers.analysis.model_audit.page import write_audit
     from spikeformers.analysis.model_audit.subject import check_layout

@@ -43,15 +43,9 @@ def load_to_audit(
         how: dict[str, Any] = dict(root=root, images=batch_size, batch_size=batch_size, other_classes=True)
         subject = load_for_analysis(model, data, **how)
         return subject.model, time_first(next(iter(subject.batches))[0])
-    inputs = None
-    if is_file:
-        checkpoint = read_checkpoint(model)
-        made: Any = build_from(checkpoint, trusted=made_here(checkpoint.path))
-    elif ":" in model:
-        made, inputs = _own(model)
-    else:
-        find_family(model)
-        made = rebuild({"name": model})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # new weights are the same each time
+        made, inputs = _made(model, is_file)
     if inputs is not None and shape is None:
         return made, inputs
     sizes = [getattr(made, name, None) for name in ("in_channels", "image_size")]
@@ -64,6 +58,16 @@ def load_to_audit(
         )
     first = {"TB": (steps or 1, batch_size), "BT": (batch_size, steps or 1)}.get(layout or "B", (batch_size,))
     return made, torch.randn(*first, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def _made(model: str, is_file: bool) -> tuple[Any, Tensor | None]:
+    if is_file:
+        checkpoint = read_checkpoint(model)
+        return build_from(checkpoint, trusted=made_here(checkpoint.path)), None
+    if ":" in model:
+        return _own(model)
+    find_family(model)
+    return rebuild({"name": model}), None
 
 
 def _own(name: str) -> tuple[nn.Module, Tensor | None]:
