@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from functools import cache
+from math import ceil, log2
 from typing import Any
 
 import torch
@@ -194,6 +195,7 @@ class Counter(Operations, TorchDispatchMode):
             "neuron",
             multiplications=multiplications_of(neuron),
             resets=getattr(neuron, "resets", True),
+            bits=ceil(log2(max(len(getattr(neuron, "levels", ())), 2))),
         )
         layer = self.layers.setdefault(update.name, update)
         fired = activity.add(spikes, steps_of(neuron, spikes), self.in_batch)
