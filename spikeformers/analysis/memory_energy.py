@@ -25,7 +25,7 @@ class Memory:
 
     Attributes:
         buffers: sizes in bytes and picojoules per byte, the smallest first.
-        dram: picojoules per byte of what no buffer holds, and of the weights, once per input.
+        dram: picojoules per byte of what no buffer holds, and of the weights, which come in once per input.
         weight_bits: bits of a weight, of both networks.
         membrane_bits: bits of a membrane.
         real_bits: bits of an activation that is not spikes, such as the image.
@@ -60,9 +60,9 @@ class Memory:
         """Picojoules per byte of the smallest memory that holds this many bytes."""
         return next((cost for room, cost in self.buffers if size <= room), self.dram)
 
-    def moving(self, bits: float, steps: int = 1) -> float:
-        """Picojoules of bits that are kept a step at a time."""
-        return bits / 8 * self.at(bits / 8 / steps)
+    def moving(self, bits: float) -> float:
+        """Picojoules of writing or reading so many bits, in the smallest memory that holds them."""
+        return bits / 8 * self.at(bits / 8)
 
     def product(self, left_bits: float, right_bits: float) -> float:
         """Picojoules of a multiply-accumulate."""
@@ -137,8 +137,8 @@ def spiking_bill(layers: Iterable[Layer], samples: int, steps: int, memory: Memo
                 _move_spikes(bill, side, _bits_of(side, memory), samples, steps, memory)
         elif layer.op == "neuron":
             _move_spikes(bill, layer.left, layer.bits, samples, steps, memory)
-            size = layer.left.elements / samples / layer.passes * memory.membrane_bits  # of all membranes
-            bill.add(2 * (layer.passes - 1) * memory.moving(size), moved=True)
+            membranes = layer.left.elements / samples / layer.passes * memory.membrane_bits / 8
+            bill.add(2 * (layer.passes - 1) * membranes * memory.local, moved=True)
     return bill
 
 
@@ -146,7 +146,7 @@ def _move_spikes(bill: Bill, side: Operand, bits: float, samples: int, steps: in
     """A tensor moves once: as bits of all its numbers, or as addresses of its spikes, whichever costs less."""
     elements, spikes = side.elements / samples, side.nonzeros / samples
     address = ceil(log2(max(elements / steps, 2))) + (bits if bits > 1 else 0)
-    dense, sparse = memory.moving(elements * bits, steps), memory.moving(spikes * address, steps)
+    dense, sparse = memory.moving(elements * bits), memory.moving(spikes * address)
     bill.add(min(dense, sparse), spiking=sparse < dense, moved=True)
 
 

@@ -87,7 +87,7 @@ def test_counts_take_bits_and_one_step_moves_no_membrane():
 def test_the_smallest_memory_that_holds_it_is_paid_for():
     memory = Memory(buffers=((10, 1.0), (100, 2.0)), dram=50)
     assert [memory.at(size) for size in (10, 11, 100, 101)] == [1, 2, 2, 50]
-    assert memory.moving(8 * 40, steps=4) == 40 * 1 and memory.moving(8 * 400, steps=2) == 400 * 50
+    assert memory.moving(8 * 40) == 40 * 2 and memory.moving(8 * 400) == 400 * 50 and memory.local == 1
 
 
 def test_of_a_whole_model_layers_add_up_and_nothing_depends_on_the_batch():
