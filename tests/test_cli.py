@@ -690,6 +690,10 @@ def test_compare_energy(trained, images, tmp_path):
     assert float(written[0]["mj_strict"]) == rows[0]["mj_strict"]
     assert f"{rows[0]['mj_strict']:.4g} mJ" in ran.out and f"{rows[0]['parameters']:,}" in ran.out
     assert "published: accuracy of the trained model" in ran.out
+    assert f"{rows[0]['twin_millijoules']:.4g} mJ" in ran.out and "breaks even at" in ran.out
+    dear = json.loads(spikeformers(*words, "--memory", "dram=325", "--json").out)
+    assert dear[0]["mj_memory"] > rows[0]["mj_memory"] and dear[0]["mj_strict"] == rows[0]["mj_strict"]
+    assert "dram=much is no setting" in refused(spikeformers(*words, "--memory", "dram=much"))
 
 
 def test_compare_energy_of_models_of_other_classes(trained, tmp_path):
