@@ -811,7 +811,7 @@ def test_audit_of_a_model_by_name_and_of_a_run(trained):
     [
         (["own.py:leaking"], "does not say what it takes: give the shape of one sample, as --shape 3,32,32"),
         (["own.py:leaking", "--shape", "3,x"], "--shape 3,x is no shape: give whole numbers"),
-        (["own.py:leaking", "--shape", "7"], "does not run on inputs of shape [4, 7]: RuntimeError"),
+        (["own.py:leaking", "--shape", "7"], "does not run on inputs of shape [3, 7]: RuntimeError"),
         (["own.py:leaking", "--shape", "6", "--batch-size", "1"], "a batch of 1 has nothing to compare"),
         (["own.py:leaking", "--shape", "6", "--layout", "TB"], "give their number with --steps"),
         (["own.py:leaking", "--shape", "6", "--layout", "X"], "there is no layout 'X': choose from B, TB, BT"),

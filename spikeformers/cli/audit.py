@@ -21,7 +21,7 @@ def run(words: list[str]) -> int:
     parser.add_argument("--shape", help="shape of one sample, for inputs of noise (default: the model's images)")
     parser.add_argument("--layout", help="first axes of the inputs: B, TB or BT (TB for five axes, else B)")
     parser.add_argument("--steps", type=int, help="time steps (default: the model's time_steps or T)")
-    parser.add_argument("--batch-size", type=int, default=4, help="samples, at least 2 (4)")
+    parser.add_argument("--batch-size", type=int, default=3, help="samples, at least 2 (3)")
     parser.add_argument("--data", help="a known set or a folder, for inputs of its test images")
     parser.add_argument("--root", help="folder of known sets (data/)")
     parser.add_argument("--reset", action="store_true", help="reset states between calls, as SpikingJelly needs it")

@@ -21,7 +21,7 @@ def load_to_audit(
     *,
     shape: tuple[int, ...] | None = None,
     layout: str | None = None,
-    batch_size: int = 4,
+    batch_size: int = 3,
     steps: int | None = None,
     data: str | None = None,
     root: str | None = None,

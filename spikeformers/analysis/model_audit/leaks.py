@@ -215,9 +215,10 @@ def _flipped(subject: Subject) -> Expect:
 
 
 def _agree(wanted: Tensor, seen: Tensor, tolerance: float) -> bool:
-    return wanted.shape == seen.shape and torch.allclose(
-        wanted.to(seen.dtype), seen, rtol=tolerance, atol=tolerance, equal_nan=True
-    )
+    if wanted.shape != seen.shape:
+        return False
+    wanted = wanted.to(seen.dtype)
+    return torch.equal(wanted, seen) or torch.allclose(wanted, seen, rtol=tolerance, atol=tolerance, equal_nan=True)
 
 
 def _times(subject: Subject) -> dict[tuple[int, int], int | str]:

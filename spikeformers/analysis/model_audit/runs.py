@@ -238,7 +238,7 @@ def differences(seen: Tensor, wanted: Tensor, tolerance: float) -> tuple[int, fl
         if bool(seen.any()) or bool(wanted.any()):
             return max(seen.numel(), 1), float("inf")
         return None  # a state that begins as a single 0, or as nothing, is the same as zeros
-    if not seen.numel():
+    if not seen.numel() or torch.equal(seen, wanted.to(seen.dtype)):
         return None
     if seen.is_complex():
         seen, wanted = torch.view_as_real(seen), torch.view_as_real(wanted.to(seen.dtype))
