@@ -102,7 +102,8 @@ _NEURONS = (*_SINGLE_STEP, "norse.torch.module.snn.SNN")
 def multiplications_of(neuron: nn.Module) -> int:
     """Multiplications per neuron and step: as the neuron declares, or 1 if its membrane leaks."""
     neuron = getattr(neuron, "node", neuron)
-    leaks = any(hasattr(neuron, name) for name in ("tau", "w", "decay"))
+    leaks = any(hasattr(neuron, name) for name in ("tau", "w", "decay", "beta"))  # beta: snnTorch's
+    leaks |= hasattr(getattr(neuron, "p", None), "tau_mem_inv")  # Norse's
     return getattr(neuron, "multiplications", int(leaks))
 
 

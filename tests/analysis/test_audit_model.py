@@ -8,7 +8,7 @@ from browser import in_browser, needs_a_browser, on_a_phone
 from tiny_models import build
 from torch import nn
 
-from spikeformers.analysis import audit_model
+from spikeformers.analysis import audit_model, profile
 from spikeformers.analysis.model_audit.page import write_audit
 from spikeformers.analysis.model_audit.result import CHECKS
 from spikeformers.layers.attention import SSA
@@ -332,10 +332,17 @@ class OfNorse(nn.Module):
         return voltage
 
 
-def test_neurons_of_other_libraries():
+def test_neurons_of_snntorch():
     kept = audited(OfSnnTorch)
     assert findings(kept) == {"state leak": ["hidden"]} and kept.about["neuron layers"] == "2"
     assert findings(audited(OfSnnTorch, reset=True)) == {}
+    neurons = [layer for layer in profile(OfSnnTorch(), [steps()], samples=3).layers if layer.op == "neuron"]
+    assert [(n.name, n.passes, n.multiplications) for n in neurons] == [
+        ("hidden.update", STEPS, 1), ("out.update", STEPS, 1)
+    ]  # fmt: skip
+
+
+def test_neurons_of_norse():
     other = audited(OfNorse)
     assert findings(other) == {} and other.about["neuron layers"] == "1"
 
@@ -358,6 +365,21 @@ def test_layouts_and_steps():
 class Ahead(Membrane):
     def forward(self, x):
         return super().forward(x.roll(-1, 0))
+
+
+def test_whole_numbers_as_inputs():
+    class Embedded(Net):
+        def __init__(self, **how):
+            super().__init__(**how)
+            self.words = nn.Embedding(10, SIZE)
+
+        def forward(self, x):
+            return super().forward(self.words(x).transpose(0, 1))
+
+    words = torch.randint(10, (3, STEPS), generator=torch.Generator().manual_seed(0))
+    clean = audited(Embedded, words, layout="B", steps=STEPS)
+    assert clean.clean and clean.about["run in"] == "float64, eval mode"
+    assert findings(audited(lambda: Embedded(before=Centred(1)), words, layout="B"))["batch leak"] == ["before"]
 
 
 def test_mistakes():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from spikeformers.analysis.model_audit.autocast import check_autocast
@@ -95,7 +94,7 @@ def _about(subject: Subject, training: bool) -> dict[str, str]:
     silent = subject.silent
     about: dict[str, Any] = {
         "inputs": f"{' x '.join(map(str, subject.x.shape))}, {subject.layout}",
-        "run in": f"{str(subject.x.dtype).removeprefix('torch.')}, {'training' if training else 'eval'} mode",
+        "run in": f"{subject.precision}, {'training' if training else 'eval'} mode",
         "neuron layers": f"{len(subject.neurons)}",
     }
     if silent:
@@ -104,6 +103,6 @@ def _about(subject: Subject, training: bool) -> dict[str, str]:
         )
     if subject.norms_set:
         about["norms"] = f"{subject.norms_set} had seen nothing, and were set to these inputs"
-    if subject.stopped and subject.x.dtype != torch.float64:
+    if subject.stopped:
         about["not in float64"] = str(subject.stopped)
     return about

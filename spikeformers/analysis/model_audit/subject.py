@@ -54,8 +54,9 @@ class Subject:
         self._set_norms()
         self.own.train(training)
         self.model, self.x, self.tolerance = self.own, self.own_x, 1e-4
-        if self.own_x.is_floating_point() and self.own_dtype != torch.float64:
-            self.model, self.x, self.tolerance = deepcopy(self.own).double(), self.own_x.double(), 1e-6
+        if self.own_dtype != torch.float64:
+            wide = self.own_x.double() if self.own_x.is_floating_point() else self.own_x
+            self.model, self.x, self.tolerance = deepcopy(self.own).double(), wide, 1e-6
             try:
                 self.run(self.fresh())
             except Stopped as error:
@@ -72,6 +73,11 @@ class Subject:
     @property
     def own_dtype(self) -> torch.dtype:
         return next((p.dtype for p in self.own.parameters() if p.is_floating_point()), torch.float32)
+
+    @property
+    def precision(self) -> str:
+        """What the runs are in: `float64`, or the model's own."""
+        return str(torch.float64 if self.model is not self.own else self.own_dtype).removeprefix("torch.")
 
     def _set_norms(self) -> None:
         """Gives norms that have seen nothing the inputs' statistics, without which most neurons are silent."""
