@@ -692,6 +692,10 @@ def test_compare_energy(trained, images, tmp_path):
     assert float(written[0]["mj_strict"]) == rows[0]["mj_strict"]
     assert f"{rows[0]['mj_strict']:.4g} mJ" in ran.out and f"{rows[0]['parameters']:,}" in ran.out
     assert "published: accuracy of the trained model" in ran.out
+    assert f"{rows[0]['twin_millijoules']:.4g} mJ" in ran.out and "breaks even at" in ran.out
+    dear = json.loads(spikeformers(*words, "--memory", "dram=325", "--json").out)
+    assert dear[0]["mj_memory"] > rows[0]["mj_memory"] and dear[0]["mj_strict"] == rows[0]["mj_strict"]
+    assert "dram=much is no setting" in refused(spikeformers(*words, "--memory", "dram=much"))
 
 
 def test_compare_energy_of_models_of_other_classes(trained, tmp_path):
@@ -737,6 +741,95 @@ def odd(*, num_classes: int = 4, in_channels: int = 1):
     says = json.loads((tmp_path / "report" / "summary.json").read_text())
     assert says["uncounted"] == ["blocks.0.attn.core.polygamma1"]
     assert "the cost is unknown" in (tmp_path / "report" / "index.html").read_text()
+
+
+OWN = """import torch
+from torch import nn
+
+import beside
+
+class Net(nn.Module):
+    def __init__(self, centred=False):
+        super().__init__()
+        self.first, self.last, self.centred = nn.Linear(6, 5), nn.Linear(5, 2), centred
+
+    def forward(self, x):
+        x = self.first(x - x.mean(0) if self.centred else x)
+        return self.last((x > 0).to(x) + x - x.detach())
+
+def sound():
+    return Net(), torch.randn(3, 6)
+
+def leaking():
+    return Net(centred=True)
+
+def sized(size):
+    return Net()
+
+def nothing():
+    return None
+
+def broken():
+    return Net().layers
+
+word = "net"
+"""
+
+
+@pytest.fixture
+def own_model(tmp_path, monkeypatch):
+    """A folder with a user's own model, which imports a file beside it."""
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "beside.py").touch()
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    return tmp_path / "own.py"
+
+
+def test_audit_of_a_model_in_a_file_of_ones_own(own_model, tmp_path):
+    ran = spikeformers("audit", f"{own_model}:sound")
+    assert (ran.status, ran.err) == (0, "") and "batch leak" in ran.out and "finding" not in ran.out
+    out = tmp_path / "page"
+    ran = spikeformers("audit", f"{own_model}:leaking", "--shape", "6", "--out", out)
+    assert (ran.status, ran.err) == (1, "") and "the model itself (Net)" in ran.out
+    assert {file.name for file in out.iterdir()} == {"index.html", "audit.json"}
+    ran = spikeformers("audit", f"{own_model}:leaking", "--shape", "6", "--json")
+    says = json.loads(ran.out)
+    assert ran.status == 1 and says == json.loads((out / "audit.json").read_text())
+    assert [check["check"] for check in says["checks"] if check["found"]] == ["batch leak"]
+    ran = spikeformers("audit", f"{own_model}:leaking", "--shape", "6", "--skip", "batch leak")
+    assert ran.status == 0 and "batch leak" not in ran.out
+
+
+def test_audit_of_a_model_by_name_and_of_a_run(trained):
+    skip = ("--skip", "spike-driven,gradients,autocast", "--batch-size", 2)
+    ran = spikeformers("audit", trained.run, *skip, "--json")
+    assert ran.status == 0 and json.loads(ran.out)["about"]["inputs"].endswith(", B")
+    ran = spikeformers("audit", trained.run, *skip, "--data", trained.data)
+    assert ran.status == 0, ran.out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["own.py:leaking"], "does not say what it takes: give the shape of one sample, as --shape 3,32,32"),
+        (["own.py:leaking", "--shape", "3,x"], "--shape 3,x is no shape: give whole numbers"),
+        (["own.py:leaking", "--shape", "7"], "does not run on inputs of shape [3, 7]: RuntimeError"),
+        (["own.py:leaking", "--shape", "6", "--batch-size", "1"], "a batch of 1 has nothing to compare"),
+        (["own.py:leaking", "--shape", "6", "--layout", "TB"], "give their number with --steps"),
+        (["own.py:leaking", "--shape", "6", "--layout", "X"], "there is no layout 'X': choose from B, TB, BT"),
+        (["own.py:leaking", "--shape", "6", "--skip", "leaks"], "there is no check 'leaks': choose from batch leak"),
+        (["own.py:leaking", "--shape", "6", "--steps", "0"], "--steps 0 is below 1"),
+        (["own.py:sized", "--shape", "6"], "own.py:sized needs size: name a function that needs no arguments"),
+        (["own.py:nothing"], "own.py:nothing returns NoneType: return a module"),
+        (["own.py:broken"], "AttributeError: 'Net' object has no attribute 'layers'"),
+        (["own.py:word"], "own.py:word is 'net': name a function that returns a module"),
+        (["own.py:sond"], "own.py has no sond: did you mean sound"),
+        (["nowhere"], "there is no model 'nowhere'"),
+    ],
+)
+def test_what_cannot_be_audited(own_model, monkeypatch, words, said):
+    monkeypatch.chdir(own_model.parent)
+    assert said in refused(spikeformers("audit", *words))
 
 
 # ---- what comes from outside is plain text, and none of it is cut

@@ -37,7 +37,8 @@ def count_conv(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | N
         return None
     dense = x.shape[0] * x.shape[1] * channels * prod(map(sum, axes))
     biased = 0 if bias is None else y.numel()
-    ops.with_weights("convolution", ops.look(x), macs, dense, lambda a: spread(a, channels, axes), len(x), biased)
+    spread_of = partial(spread, channels=channels, axes=axes)
+    ops.with_weights("convolution", ops.look(x), macs, dense, spread_of, len(x), weight.numel(), biased)
     _count_bias(ops, y, bias)
     return _through_weights(ops, x, y, bias is not None)
 
@@ -50,7 +51,8 @@ def count_chain(ops: Operations, x: Tensor, channels: int, kernel: int, in_chann
     outputs = flat.numel() // in_channels * channels
     macs = outputs * in_channels * kernel**2
     dense = len(flat) * in_channels * reach * prod(map(sum, axes))
-    ops.with_weights("convolution", ops.look(flat), macs, dense, lambda a: spread(a, reach, axes), len(flat))
+    weights = channels * in_channels * kernel**2
+    ops.with_weights("convolution", ops.look(flat), macs, dense, lambda a: spread(a, reach, axes), len(flat), weights)
     ops.add("bias", outputs)
 
 
@@ -62,7 +64,8 @@ def count_matmul(ops: Operations, y: Tensor, args: Any, kwargs: Any, biased: int
         width *= parts
         rows = x.numel() // x.shape[-2 if x is right else -1]
         macs = x.numel() * width
-        ops.with_weights("linear", ops.look(x), macs, macs, lambda a: total(a) * width, rows, biased)
+        weights = (left if ops.is_weight(left) else right).numel()
+        ops.with_weights("linear", ops.look(x), macs, macs, lambda a: total(a) * width, rows, weights, biased)
         return _through_weights(ops, x, y)
     a, b = look(left, ops.units), look(right, ops.units)
     macs = parts * left.numel() * right.shape[-1]

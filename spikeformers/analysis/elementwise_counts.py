@@ -118,8 +118,9 @@ def _count_function(
     """Functions such as `exp`: at least one multiplication per number, whatever its value."""
     live = [x for x in args if not ops.is_weight(x)]
     outputs = y[0] if isinstance(y, tuple | list) else y
-    layer = ops.add(op, max(outputs.numel(), *(x.numel() for x in live)) * times, label=label)
-    layer.left.add(look(live[0], ops.units).operand)
+    layer = ops.add(op, max([outputs.numel(), *(x.numel() for x in live)]) * times, label=label)
+    if live:  # random numbers are drawn from nothing
+        layer.left.add(look(live[0], ops.units).operand)
     if len(live) > 1:
         layer.right = layer.right or Operand()
         layer.right.add(look(live[1], ops.units).operand)

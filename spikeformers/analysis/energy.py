@@ -1,9 +1,11 @@
 """Energy by the conventions of the papers, which differ, and by a strict one. `docs/energy.md` explains each."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from spikeformers.analysis.memory_energy import MEMORY, Memory, spiking_bill
 from spikeformers.analysis.operands import Operand
+from spikeformers.analysis.strict_count import strict_count
 from spikeformers.analysis.synaptic_ops import Layer
 
 
@@ -41,10 +43,11 @@ class Energy:
     ac: float
     mac: float
     costs: Costs
+    with_memory: float | None = None  # mJ, by the convention `memory`, which has costs of its own
 
     @property
     def millijoules(self) -> float:
-        return self.costs.millijoules(self.ac, self.mac)
+        return self.costs.millijoules(self.ac, self.mac) if self.with_memory is None else self.with_memory
 
 
 Operations = tuple[float, float]  # AC, MAC
@@ -66,11 +69,22 @@ class Convention:
     paper: str
     count: Callable[[Layer], Operations]
 
-    def energy(self, layers: Iterable[Layer], samples: int, costs: Costs = HOROWITZ) -> Energy:
-        """The mean cost of one of `samples`."""
+    def energy(
+        self,
+        layers: Sequence[Layer],
+        samples: int,
+        costs: Costs = HOROWITZ,
+        *,
+        steps: int = 1,
+        memory: Memory = MEMORY,
+    ) -> Energy:
+        """The mean cost of one of `samples`; `steps` and `memory` matter to the convention `memory` only."""
         counted = [self.count(layer) for layer in layers]
         ac, mac = (sum(column) / samples for column in zip(*counted, strict=True)) if counted else (0.0, 0.0)
-        return Energy(self.name, ac, mac, costs)
+        if self.name != "memory":
+            return Energy(self.name, ac, mac, costs)
+        bill = spiking_bill(layers, samples, steps, memory)
+        return Energy(self.name, ac, mac, costs, (bill.spiking + bill.fixed) * 1e-9)
 
 
 _WITH_WEIGHTS = ("convolution", "linear")
@@ -151,23 +165,6 @@ def _spikingresformer(layer: Layer) -> Operations:
     return 0, layer.macs
 
 
-def _strict(layer: Layer) -> Operations:
-    if layer.op == "neuron":
-        resets = layer.left.nonzeros if layer.resets else 0
-        times = layer.multiplications
-        return (resets, times * layer.hits) if times else (resets + layer.hits, 0)
-    if layer.op in ("add", "bias", "sum", "scan", "pool", "compare", "select"):
-        return layer.hits, 0
-    if layer.op in ("division", "function", "unknown"):
-        return 0, layer.hits
-    events = [
-        events
-        for side, events in ((layer.left, layer.left_events), (layer.right, layer.right_events))
-        if side is not None and side.kind != "real"
-    ]
-    return (min(events), 0) if events else (0, layer.hits)
-
-
 CONVENTIONS = {
     convention.name: convention
     for convention in (
@@ -210,7 +207,14 @@ CONVENTIONS = {
             "where both sides fire, masks, sums, pooling, additions, comparisons, biases of folded norms and neuron "
             "updates. Products, divisions and functions such as exp of real numbers are multiplications.",
             "ours",
-            _strict,
+            strict_count,
+        ),
+        Convention(
+            "memory",
+            "The operations of strict as integers, and the traffic of weights, membranes and spikes at the cost of "
+            "the smallest buffer that holds them.",
+            "ours, after arXiv:2409.08290",
+            strict_count,
         ),
     )
 }

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Costs
+from spikeformers.analysis.memory_energy import MEMORY, Memory
 from spikeformers.analysis.profile import profile
 from spikeformers.models import SpikingTransformer, describe_model, list_models
 
@@ -16,12 +17,13 @@ def energy_row(
     batches: Iterable[Any],
     settings: Mapping[str, Any] | None = None,
     costs: Costs = HOROWITZ,
+    memory: Memory = MEMORY,
 ) -> dict[str, Any]:
-    """A model's row: accuracy, if known, and operations and energy per input.
+    """A model's row: accuracy, if known, operations and energy per input, and those of its dense twin.
 
     `settings` are those of its checkpoint. `top1_of` is `test` for the run's own accuracy, `published`, or None.
     """
-    found = profile(model, batches, costs=costs, name=name)
+    found = profile(model, batches, costs=costs, memory=memory, name=name)
     top1, source = (settings or {}).get("test", {}).get("top1"), "test"
     size = model.config.get("name")
     if top1 is None and not settings and size in list_models():
@@ -40,7 +42,7 @@ def energy_row(
     for convention in CONVENTIONS:
         total = found.total(convention)
         row |= {f"ac_{convention}": total.ac, f"mac_{convention}": total.mac, f"mj_{convention}": total.millijoules}
-    return row
+    return row | {f"twin_{key}": value for key, value in found.twin.describe().items()}
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from functools import cache
+from math import ceil, log2
 from typing import Any
 
 import torch
@@ -64,8 +65,8 @@ class Counter(Operations, TorchDispatchMode):
             on.enter_context(self)
             yield
         self.settle_factors()
-        self.begin(0)  # frees the last batch's tensors
         self._name_classifier()
+        self.begin(0)  # frees the last batch's tensors
 
     def _enter(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def enter(
@@ -100,6 +101,8 @@ class Counter(Operations, TorchDispatchMode):
             self.origins.set(output, self.made(name, output.numel(), biased=True))
         else:
             self._arrive(output)
+        if isinstance(output, tuple) and output and is_neuron(module):
+            output = output[0]  # behind the spikes come the states, in snnTorch and Norse
         if is_neuron(module) and isinstance(output, Tensor):
             self._count_neuron(name, module, output)
             if self.stack:
@@ -185,6 +188,7 @@ class Counter(Operations, TorchDispatchMode):
             "neuron",
             multiplications=multiplications_of(neuron),
             resets=getattr(neuron, "resets", True),
+            bits=ceil(log2(max(len(getattr(neuron, "levels", ())), 2))),
         )
         layer = self.layers.setdefault(update.name, update)
         on_regions = any(declared(place.module, "on_regions") for place in self.stack)

@@ -86,20 +86,31 @@ def _fired(spikes: Tensor, steps: int, samples: int) -> Tensor:
 
 
 def is_neuron(module: nn.Module) -> bool:
-    """Whether a module is a neuron layer: it declares `levels`, or is one of SpikingJelly's."""
-    return hasattr(module, "levels") or (hasattr(module, "v_threshold") and hasattr(module, "surrogate_function"))
+    """Whether a module is a neuron layer: it declares `levels`, or is one of SpikingJelly, snnTorch or Norse."""
+    known = hasattr(module, "v_threshold") and hasattr(module, "surrogate_function")
+    return known or hasattr(module, "levels") or any(_described(kind) in _NEURONS for kind in type(module).__mro__)
+
+
+def _described(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__name__}"
+
+
+_SINGLE_STEP = ("snntorch._neurons.neurons.SpikingNeuron", "norse.torch.module.snn.SNNCell")
+_NEURONS = (*_SINGLE_STEP, "norse.torch.module.snn.SNN")
 
 
 def multiplications_of(neuron: nn.Module) -> int:
     """Multiplications per neuron and step: as the neuron declares, or 1 if its membrane leaks."""
     neuron = getattr(neuron, "node", neuron)
-    leaks = any(hasattr(neuron, name) for name in ("tau", "w", "decay"))
+    leaks = any(hasattr(neuron, name) for name in ("tau", "w", "decay", "beta"))  # beta: snnTorch's
+    leaks |= hasattr(getattr(neuron, "p", None), "tau_mem_inv")  # Norse's
     return getattr(neuron, "multiplications", int(leaks))
 
 
 def steps_of(neuron: nn.Module, spikes: Tensor) -> int:
-    """How many steps one call of a neuron covers: the first axis, or 1 in SpikingJelly's single-step mode."""
-    return 1 if getattr(neuron, "step_mode", "m") == "s" else spikes.shape[0]
+    """How many steps one call of a neuron covers: the first axis, or 1 for one that runs step by step."""
+    single = any(_described(kind) in _SINGLE_STEP for kind in type(neuron).__mro__)
+    return 1 if single or getattr(neuron, "step_mode", "m") == "s" else spikes.shape[0]
 
 
 def units_of(model: nn.Module) -> tuple[float, ...]:

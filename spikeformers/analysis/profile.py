@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Convention, Costs, Energy, find_convention
+from spikeformers.analysis.memory_energy import MEMORY, Memory, Twin, dense_twin
 from spikeformers.analysis.model_counter import Counter
 from spikeformers.analysis.neuron_activity import NeuronActivity
 from spikeformers.analysis.synaptic_ops import Layer
@@ -27,6 +28,7 @@ class Profile:
         layers: operations, in the order of execution.
         activity: neuron layers, in the order of execution.
         costs: picojoules per operation.
+        memory: memories and their costs, for the convention `memory` and the twin.
     """
 
     model: str
@@ -35,17 +37,24 @@ class Profile:
     layers: list[Layer]
     activity: list[NeuronActivity]
     costs: Costs = HOROWITZ
+    memory: Memory = MEMORY
 
     def total(self, convention: str | Convention = "strict", costs: Costs | None = None) -> Energy:
         """The mean cost of one input. Raises ValueError for an unknown convention."""
         counted = find_convention(convention) if isinstance(convention, str) else convention
-        return counted.energy(self.layers, self.samples, costs or self.costs)
+        return counted.energy(self.layers, self.samples, costs or self.costs, steps=self.steps, memory=self.memory)
+
+    @property
+    def twin(self) -> Twin:
+        """The quantised dense network of the same layers, and the firing rate at which both cost the same."""
+        return dense_twin(self.layers, self.samples, self.steps, self.memory)
 
     def by_layer(self, convention: str | Convention = "strict") -> list[tuple[Layer, Energy]]:
         """The layers that cost anything, each with its mean cost per input."""
         counted = find_convention(convention) if isinstance(convention, str) else convention
-        costs = [(layer, counted.energy([layer], self.samples, self.costs)) for layer in self.layers]
-        return [(layer, energy) for layer, energy in costs if energy.ac or energy.mac]
+        how: dict[str, Any] = dict(steps=self.steps, memory=self.memory)
+        costs = [(layer, counted.energy([layer], self.samples, self.costs, **how)) for layer in self.layers]
+        return [(layer, energy) for layer, energy in costs if energy.ac or energy.mac or energy.with_memory]
 
     @property
     def uncounted(self) -> list[str]:
@@ -61,6 +70,8 @@ class Profile:
             "steps": self.steps,
             "picojoules": {"ac": self.costs.ac, "mac": self.costs.mac},
             "energy": {n: {"ac": e.ac, "mac": e.mac, "millijoules": e.millijoules} for n, e in totals.items()},
+            "memory": self.memory.describe(),
+            "twin": self.twin.describe(),
             "uncounted": self.uncounted,
             "layers": [layer.describe() for layer in self.layers],
             "neurons": [activity.describe() for activity in self.activity],
@@ -90,7 +101,15 @@ class Profile:
         return table.getvalue()
 
 
-def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ, name: str | None = None) -> Profile:
+def profile(
+    model: nn.Module,
+    batches: Iterable[Any],
+    *,
+    costs: Costs = HOROWITZ,
+    memory: Memory = MEMORY,
+    name: str | None = None,
+    samples: int | None = None,
+) -> Profile:
     """Runs a model on batches and counts its operations and spikes.
 
         profile(model, loader).total("strict").millijoules
@@ -100,7 +119,9 @@ def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ
             between batches. It runs in eval mode, uncompiled, in its own precision, and stays unchanged.
         batches: images `[B, ...]` or sequences `[T, B, C, H, W]`, alone or first in a tuple with labels.
         costs: picojoules per operation.
+        memory: memories and their costs, for the convention `memory`.
         name: the model's name in the profile; by default the name in its config, or its class.
+        samples: inputs in a batch, for batches of other shapes.
 
     Returns:
         The profile, with exact integers.
@@ -118,7 +139,7 @@ def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ
             x = batch[0] if isinstance(batch, tuple | list) else batch
             x = x if device is None else x.to(device)
             clear_states(model)
-            with counter.batch(x.shape[1] if x.ndim == 5 else len(x)):
+            with counter.batch(samples or (x.shape[1] if x.ndim == 5 else len(x))):
                 model(x)
             clear_states(model)
     finally:
@@ -129,7 +150,11 @@ def profile(model: nn.Module, batches: Iterable[Any], *, costs: Costs = HOROWITZ
     label = name or str(getattr(model, "config", {}).get("name") or type(model).__name__)
     steps = max((len(a.rates) // a.sub_steps for a in counter.activity.values()), default=1)
     layers = [_settled(layer, steps, counter.units[-1]) for layer in counter.layers.values()]
-    return Profile(label, counter.samples, steps, layers, list(counter.activity.values()), costs)
+    activity = [*counter.activity.values()]
+    for layer in layers:
+        if layer.op == "neuron":
+            layer.passes = len(counter.activity[layer.name.removesuffix(".update")].rates)
+    return Profile(label, counter.samples, steps, layers, activity, costs, memory)
 
 
 def _settled(layer: Layer, steps: int, smallest_unit: float) -> Layer:

@@ -14,6 +14,7 @@ from spikeformers.analysis.anytime import anytime, check_causal
 from spikeformers.analysis.attention_map import attention_maps, relevance
 from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Costs
 from spikeformers.analysis.firing_advice import firing_advice
+from spikeformers.analysis.memory_energy import MEMORY, Memory
 from spikeformers.analysis.profile import profile
 from spikeformers.analysis.report_contents import Picture, Report
 from spikeformers.analysis.report_page import page_of
@@ -33,6 +34,7 @@ def write_report(
     classes: Sequence[str] = (),
     convention: str = "strict",
     costs: Costs = HOROWITZ,
+    memory: Memory = MEMORY,
     raster: str | None = None,
     shown: int = 2,
     progress: Callable[[Iterable[Any], str], Iterable[Any]] = lambda batches, what: batches,
@@ -54,7 +56,7 @@ def write_report(
     raster = raster or next((name for name in reversed(neurons) if name.startswith("blocks")), neurons[-1])
     if raster not in neurons:
         raise ValueError(f"there is no neuron layer {raster!r}: choose from {', '.join(neurons[:3])}, ...")
-    found = profile(model, progress(batches, "counting"), costs=costs, name=title)
+    found = profile(model, progress(batches, "counting"), costs=costs, memory=memory, name=title)
     answers, top1 = [], None
     if model.task != "classification":
         refused = f"a model for {model.task} has no class to read out"

@@ -35,6 +35,7 @@ def page_of(report: Report, pictures: dict[str, list[Picture]], folder: Path) ->
         conventions=CONVENTIONS,
         papers=PAPERS,
         totals={name: report.profile.total(name) for name in CONVENTIONS},
+        twin=report.profile.twin,
         layers=layers,
         blocks=blocks,
         busiest=max((rate for layer in report.profile.activity for rate in layer.rates), default=0) or 1,

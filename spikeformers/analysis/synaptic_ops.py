@@ -41,6 +41,8 @@ class Layer:
     linear: int = 0  # for a product of (q k^T) v: the multiplications of q (k^T v) instead
     keys: Operand | None = None  # k, for the second product of (q k^T) v
     passes: int = 1  # times one sample passes through: T, or 1
+    weights: int = 0  # numbers of them
+    bits: int = 1  # of what a neuron emits
     multiplications: int = 0  # per update of a neuron
     resets: bool = True  # whether a spike changes the neuron's membrane
     sides: tuple[str, str] = ("", "")  # the neurons that emit the two sides, if known
@@ -121,9 +123,17 @@ class Operations:
         return next((place.sources[pointer] for place in reversed(self.stack) if pointer in place.sources), "")
 
     def with_weights(
-        self, op: str, seen: Seen, macs: int, dense: int, spread_of: Callable[[Tensor], int], rows: int, biased: int = 0
+        self,
+        op: str,
+        seen: Seen,
+        macs: int,
+        dense: int,
+        spread_of: Callable[[Tensor], int],
+        rows: int,
+        weights: int,
+        biased: int = 0,
     ) -> None:
-        """Adds a product with weights, of `rows` rows. `spread_of` counts the multiplications of given inputs."""
+        """Adds a product of `rows` rows with weights. `spread_of` counts the multiplications of given inputs."""
         layer = self.layer(op)
         layer.left.add(seen.operand)
         layer.macs += macs
@@ -132,6 +142,7 @@ class Operations:
         layer.hits += hits
         layer.left_events += hits if seen.counts is None else spread_of(seen.counts)
         layer.passes = max(layer.passes, rows // max(self.in_batch, 1))
+        layer.weights = max(layer.weights, weights)
         layer.biased += biased
         if not self.fired and (layer.role or not any(known.role for known in self.layers.values())):
             layer.role = "first"

@@ -24,13 +24,16 @@ COMMANDS = {  # name: arguments, help
     "identify": ("FILE", "find out which model a file of weights holds"),
     "bench": ("MODEL", "measure speed and memory of a model on this machine"),
     "analyze": ("MODEL", "write a page on a model's cost, firing and attention"),
+    "audit": ("MODEL", "look for leaks, lost gradients and more in any PyTorch model"),
     "compare-energy": ("MODEL...", "compare operations and energy of models"),
     "compare": ("RECIPE", "compare parts, trained alike over several seeds"),
 }
 
 _SMALLER = {  # remedies if memory runs out
     **dict.fromkeys(("train", "compare"), "lower batch_size, model.image_size, model.time_steps or the model's sizes"),
-    **dict.fromkeys(("eval", "bench", "analyze", "compare-energy"), "lower --batch-size, or use a smaller model"),
+    **dict.fromkeys(
+        ("eval", "bench", "analyze", "audit", "compare-energy"), "lower --batch-size, or use a smaller model"
+    ),
 }
 
 
@@ -52,7 +55,7 @@ def _help() -> str:
 
 
 def main(words: Sequence[str] | None = None) -> NoReturn:
-    """Runs one command and exits: 0 after success, 2 after a user's mistake, 130 after Ctrl-C."""
+    """Runs one command and exits: 0 after success, 1 if an audit finds a fault, 2 after a mistake, 130 after Ctrl-C."""
     words = [*(sys.argv[1:] if words is None else words)]  # not list(), which may be the imported command `list`
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     if not sys.warnoptions:
@@ -82,8 +85,7 @@ def _run(words: list[str]) -> int:
     if words[0] not in COMMANDS:
         close = difflib.get_close_matches(words[0], COMMANDS, n=2) or COMMANDS
         raise ValueError(f"there is no command {words[0]!r}: did you mean {', '.join(close)}?")
-    import_module(f"spikeformers.cli.{words[0].replace('-', '_')}").run(words[1:])
-    return 0
+    return import_module(f"spikeformers.cli.{words[0].replace('-', '_')}").run(words[1:]) or 0
 
 
 def _report(message: str, status: int) -> int:

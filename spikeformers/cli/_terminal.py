@@ -74,6 +74,11 @@ def console_of(file: Any) -> Any:
     return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
 
 
+def in_percent(rate: float | None) -> str:
+    """A firing rate at which a spiking network breaks even; None if there is none."""
+    return "no rate" if rate is None else f"{100 * rate:.2f} %"
+
+
 def show(table: Any) -> None:
     console_of(sys.stdout).print(table)
 

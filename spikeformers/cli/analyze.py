@@ -3,7 +3,7 @@
 import json
 import sys
 
-from spikeformers.cli._terminal import console_of, make_parser, make_table, say, show
+from spikeformers.cli._terminal import console_of, in_percent, make_parser, make_table, say, show
 
 
 def run(words: list[str]) -> None:
@@ -23,6 +23,7 @@ def run(words: list[str]) -> None:
     parser.add_argument("--convention", default="strict", help="convention for the energy of each layer (strict)")
     parser.add_argument("--mac", type=float, default=4.6, help="picojoules per multiply-accumulate (4.6)")
     parser.add_argument("--ac", type=float, default=0.9, help="picojoules per accumulate (0.9)")
+    parser.add_argument("--memory", help="costs and bits for memory and the dense twin, as dram=325,weight_bits=4")
     parser.add_argument("--raster", help="neuron layer to draw the spikes of")
     parser.add_argument("--shown", type=int, default=2, help="images to draw the attention of (2)")
     parser.add_argument("--json", action="store_true", help="print summary.json")
@@ -33,10 +34,11 @@ def run(words: list[str]) -> None:
     from rich.progress import track
 
     from spikeformers.analysis import CONVENTIONS, Costs, verdict
+    from spikeformers.analysis.memory_energy import parse_memory
     from spikeformers.analysis.report import write_report
     from spikeformers.evaluation.subject import load_for_analysis
 
-    costs = Costs(mac=asked.mac, ac=asked.ac)
+    costs, memory = Costs(mac=asked.mac, ac=asked.ac), parse_memory(asked.memory)
     subject = load_for_analysis(
         asked.model, asked.data, root=asked.root, images=asked.images, batch_size=asked.batch_size
     )
@@ -54,6 +56,7 @@ def run(words: list[str]) -> None:
         classes=subject.classes,
         convention=asked.convention,
         costs=costs,
+        memory=memory,
         raster=asked.raster,
         shown=asked.shown,
         progress=lambda batches, what: track(
@@ -67,11 +70,15 @@ def run(words: list[str]) -> None:
     for name in CONVENTIONS:
         total = report.profile.total(name)
         table.add_row(name, f"{total.ac / 1e6:,.3f} M", f"{total.mac / 1e6:,.3f} M", f"{total.millijoules:.4g} mJ")
+    twin = report.profile.twin
+    table.add_row("dense twin", "", f"{twin.macs / 1e6:,.3f} M", f"{twin.millijoules:.4g} mJ")
     show(table)
     uncounted = report.profile.uncounted
     say(
         f"means over {report.profile.samples} inputs, {report.profile.steps} steps"
         + (f"; accuracy {report.top1:.2f} %" if report.top1 is not None else ""),
+        f"firing rate {100 * twin.rate:.2f} %; against the dense twin of {twin.bits} bits it breaks even at "
+        f"{in_percent(twin.break_even)}, by the convention memory",
         verdict(report.findings),
         *([f"not counted in any total: {', '.join(uncounted)}"] if uncounted else []),
         *map(str, report.advice),

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from spikeformers.cli._terminal import console_of, make_parser, make_table, say, show
+from spikeformers.cli._terminal import console_of, in_percent, make_parser, make_table, say, show
 
 
 def run(words: list[str]) -> None:
@@ -21,6 +21,7 @@ def run(words: list[str]) -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="images per batch (32)")
     parser.add_argument("--mac", type=float, default=4.6, help="picojoules per multiply-accumulate (4.6)")
     parser.add_argument("--ac", type=float, default=0.9, help="picojoules per accumulate (0.9)")
+    parser.add_argument("--memory", help="costs and bits for memory and the dense twin, as dram=325,weight_bits=4")
     parser.add_argument("--csv", help="file to write the table to")
     parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
@@ -31,14 +32,16 @@ def run(words: list[str]) -> None:
 
     from spikeformers.analysis import CONVENTIONS, Costs
     from spikeformers.analysis.energy_table import energy_row, to_csv
+    from spikeformers.analysis.memory_energy import parse_memory
     from spikeformers.evaluation.subject import load_for_analysis
 
-    costs, console = Costs(mac=asked.mac, ac=asked.ac), console_of(sys.stderr)
+    costs, memory = Costs(mac=asked.mac, ac=asked.ac), parse_memory(asked.memory)
+    console = console_of(sys.stderr)
     rows = []
     for model in track(asked.models, "counting", console=console, transient=True, disable=not console.is_terminal):
         how: dict[str, Any] = dict(root=asked.root, images=asked.images, batch_size=asked.batch_size)
         subject = load_for_analysis(model, asked.data, other_classes=True, **how)
-        rows.append(energy_row(model, subject.model, subject.batches, subject.settings, costs))
+        rows.append(energy_row(model, subject.model, subject.batches, subject.settings, costs, memory))
     if asked.csv:
         atomic_write(Path(asked.csv), to_csv(rows))
     if asked.json:
@@ -54,6 +57,11 @@ def run(words: list[str]) -> None:
         table.add_row(f"{name}: AC", *(f"{row[f'ac_{name}'] / 1e6:,.3f} M" for row in rows))
         table.add_row("MAC", *(f"{row[f'mac_{name}'] / 1e6:,.3f} M" for row in rows))
         table.add_row("energy", *(f"{row[f'mj_{name}']:.4g} mJ" for row in rows))
+    table.add_section()
+    table.add_row("dense twin: MAC", *(f"{row['twin_macs'] / 1e6:,.3f} M, {row['twin_bits']} bits" for row in rows))
+    table.add_row("energy", *(f"{row['twin_millijoules']:.4g} mJ" for row in rows))
+    table.add_row("firing rate", *(f"{100 * row['twin_rate']:.2f} %" for row in rows))
+    table.add_row("breaks even at", *(in_percent(row["twin_break_even"]) for row in rows))
     show(table)
     for row in rows:
         if row["uncounted"]:

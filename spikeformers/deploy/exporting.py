@@ -126,7 +126,7 @@ def export(
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
         made, run = _WRITERS[to](graph, Path(unfinished), text, form)
         if to == "torch":
-            run = _of_torch(run, step, model.time_steps)
+            run = _over_time(run, step, model.time_steps) if step else _all_outputs(run)
         found = _checked(model, inputs, run)
         agreement, largest, seconds, in_torch = found
         if agreement < _LEAST_AGREEMENT:
@@ -199,8 +199,8 @@ class _Outputs(nn.Module):
         self.model = model
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
-        outputs = tuple(self.model.forward_outputs(x).values())
-        return outputs if len(outputs) > 1 else outputs[0]
+        first, *others = self.model.forward_outputs(x).values()
+        return (first, *others) if others else first
 
 
 def _batch_axis() -> Any:
@@ -233,12 +233,18 @@ def _as_torch(graph: _Graph, folder: Path, text: str, form: Form) -> _Written:
     return path, torch.export.load(path).module()
 
 
-def _of_torch(run: Callable[..., Any], step: Stream | None, time_steps: int) -> Run:
-    """All outputs by a loaded program; by one of a step, the mean of the logits of all steps."""
+def _all_outputs(run: Callable[..., Any]) -> Run:
+    """What gives the outputs of a loaded program as a list."""
 
-    def whole(x: Tensor) -> list[np.ndarray]:
+    def outputs(x: Tensor) -> list[np.ndarray]:
         found = run(x)
         return [y.numpy() for y in ([found] if isinstance(found, Tensor) else found)]
+
+    return outputs
+
+
+def _over_time(run: Callable[..., Any], step: Stream, time_steps: int) -> Run:
+    """What gives the mean of the logits of all steps, by a loaded program of one step."""
 
     def over_time(x: Tensor) -> list[np.ndarray]:
         frames = x if x.ndim == 5 else x.expand(time_steps, *x.shape)
@@ -247,7 +253,7 @@ def _of_torch(run: Callable[..., Any], step: Stream | None, time_steps: int) -> 
             _, mean, *state = run(frame, *state)
         return [mean.numpy()]
 
-    return whole if step is None else over_time
+    return over_time
 
 
 def _as_onnx(graph: _Graph, folder: Path, text: str, form: Form) -> _Written:

@@ -21,6 +21,7 @@ from spikeformers.models import SpikingTransformer
 
 if TYPE_CHECKING:
     from spikeformers.deploy.engine import SpikeEngine
+    from spikeformers.deploy.engine.engine import DenseEngine
 
 _PLANNED = 16  # images to plan an engine with
 
@@ -57,7 +58,7 @@ class Scores:
 
 @torch.inference_mode()
 def evaluate(
-    model: "SpikingTransformer | SpikeEngine",
+    model: "SpikingTransformer | SpikeEngine | DenseEngine",
     batches: Iterable[tuple[Tensor, Any]],
     kind: str = "images",
     classes: Sequence[str] = (),

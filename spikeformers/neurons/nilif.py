@@ -9,5 +9,6 @@ class NILIF(IntegerHalfEven):
         round(clamp(x / v_threshold, 0, max_count)) / max_count         ties to even
 
     `IntegerHalfEven` by the name of Spike2Former, Lei et al., AAAI 2025, arXiv:2412.14587, which trained with it; with
-    the membrane of its name it is `ILIF(unit=1 / max_count)`. Released code: equal. Errors are those of `Integer`.
+    the membrane of its name it is `ILIF(unit=1 / max_count)`. Released code: equal, Spike2Former's. Errors are those
+    of `Integer`.
     """

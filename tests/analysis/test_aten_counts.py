@@ -15,7 +15,7 @@ from spikeformers.analysis import CONVENTIONS, audit, profile, verdict
 from spikeformers.models.parts import part_names
 from spikeformers.neurons import LIF
 
-PAPERS = [name for name in CONVENTIONS if name != "strict"]
+PAPERS = [name for name in CONVENTIONS if name not in ("strict", "memory")]
 
 
 class Does(nn.Module):

@@ -147,6 +147,7 @@ def test_conventions_by_hand():
         "spikingresformer": (25, 0),
         "integer": (25, 0),
         "strict": (25, 0),
+        "memory": (25, 0),
     }
 
 
@@ -242,6 +243,7 @@ def test_json_csv_and_layers_say_the_same(model):
         assert says["energy"][name] == {"ac": total.ac, "mac": total.mac, "millijoules": total.millijoules}
         assert sum(float(row[f"ac_{name}"]) for row in rows) == pytest.approx(total.ac)
         assert sum(energy.millijoules for _, energy in found.by_layer(name)) == pytest.approx(total.millijoules)
+    total = found.total("strict")
     assert total.millijoules == pytest.approx((3.2 * total.mac + 0.1 * total.ac) * 1e-9)
     assert (says["samples"], says["steps"], says["model"]) == (2, 2, "spikformer_4_384_cifar10")
 

@@ -62,6 +62,9 @@ def test_says_how_it_stands_to_released_code(slot):
     for name in part_names(slot):
         stands = re.findall(r"Released\s+code:\s+(equal|differs|none)[,;. ]", getattr(module, name).__doc__)
         assert len(stands) == 1, name
+        says = " ".join(getattr(module, name).__doc__.split()).partition("Released code: ")[2]
+        to_what = r"equal, (to 1e-\d+|it is \w+'s|by two ports|[\w-]+'s)|differs, \w+|none\b"
+        assert re.match(to_what, says), f"{name} does not say to what it is equal, or how it differs: {says}"
 
 
 @every_part

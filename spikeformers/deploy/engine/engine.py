@@ -199,7 +199,7 @@ class DenseEngine(nn.Module):
         super().__init__()
         self.model, self.engine = fold(model).cpu().float(), engine
         self.foreign = (*engine.foreign, f"head ({type(model.head).__name__})")
-        self.plan, self.num_classes = engine.plan, model.num_classes
+        self.plan, self.num_classes, self.task = engine.plan, model.num_classes, model.task
 
     @torch.inference_mode()
     def forward(self, x: Tensor) -> Any:

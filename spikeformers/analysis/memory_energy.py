@@ -1,0 +1,220 @@
+"""Energy with memory: what weights, membranes and spikes cost to move, and the dense network of equal precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from math import ceil, log2
+from typing import Any
+
+from spikeformers.analysis.operands import Operand
+from spikeformers.analysis.strict_count import strict_count
+from spikeformers.analysis.synaptic_ops import Layer
+
+_WITH_WEIGHTS = ("convolution", "linear")
+_TWO_SIDED = ("product", "mask")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Where numbers are kept, what moving them costs, and how many bits they have.
+
+    Costs are those of 45 nm from Horowitz, ISSCC 2014: 10, 20 and 100 pJ for 64 bits from a cache of 8 KB, 32 KB and
+    1 MB, at least 1.3 nJ from DRAM, 0.2 pJ for an 8-bit multiplication and 0.1 pJ for a 32-bit addition. Bits and reuse
+    are our choice.
+
+    Attributes:
+        buffers: sizes in bytes and picojoules per byte, the smallest first.
+        dram: picojoules per byte of what no buffer holds, and of the weights, which come in once per input.
+        weight_bits: bits of a weight, of both networks.
+        membrane_bits: bits of a membrane.
+        real_bits: bits of an activation that is not spikes, such as the image.
+        multiply: picojoules of a multiplication of 8 by 8 bits; others are in proportion to the bits of both sides.
+        add: picojoules of an addition.
+        reuse: multiplications of the dense network that share one read of a weight.
+    """
+
+    buffers: tuple[tuple[float, float], ...] = ((8 * 2**10, 1.25), (32 * 2**10, 2.5), (2**20, 12.5))
+    dram: float = 162.5
+    weight_bits: float = 8
+    membrane_bits: float = 16
+    real_bits: float = 8
+    multiply: float = 0.2
+    add: float = 0.1
+    reuse: float = 1
+
+    def __post_init__(self) -> None:
+        for name in (f.name for f in fields(self) if f.name != "buffers"):
+            if not getattr(self, name) >= 0 or (name == "reuse" and self.reuse < 1):
+                least = "1" if name == "reuse" else "0"
+                raise ValueError(f"memory {name} {getattr(self, name)} is below {least}: give {least} or more")
+        if not self.buffers or [*self.buffers] != sorted(self.buffers) or min(map(min, self.buffers)) < 0:
+            raise ValueError(f"memory buffers {self.buffers} are not (bytes, pJ per byte), the smallest first")
+
+    @property
+    def local(self) -> float:
+        """Picojoules per byte of the smallest buffer, from which operations read."""
+        return self.buffers[0][1]
+
+    def at(self, size: float) -> float:
+        """Picojoules per byte of the smallest memory that holds this many bytes."""
+        return next((cost for room, cost in self.buffers if size <= room), self.dram)
+
+    def moving(self, bits: float) -> float:
+        """Picojoules of writing or reading so many bits, in the smallest memory that holds them."""
+        return bits / 8 * self.at(bits / 8)
+
+    def product(self, left_bits: float, right_bits: float) -> float:
+        """Picojoules of a multiply-accumulate."""
+        return self.multiply * left_bits * right_bits / 64 + self.add
+
+    def describe(self) -> dict[str, Any]:
+        """Plain numbers, for JSON."""
+        return asdict(self)
+
+
+MEMORY = Memory()
+
+
+@dataclass
+class Bill:
+    """Picojoules of some inputs: with every spike (`spiking`), and whatever happens (`fixed`)."""
+
+    spiking: float = 0.0
+    fixed: float = 0.0
+    moved: float = 0.0  # of both: what is no arithmetic
+
+    def add(self, picojoules: float, *, spiking: bool = False, moved: bool = False) -> None:
+        if spiking:
+            self.spiking += picojoules
+        else:
+            self.fixed += picojoules
+        self.moved += picojoules if moved else 0.0
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The quantised dense network: activations of `bits` in place of neurons, one pass, every product computed.
+
+    Attributes:
+        bits: of an activation, enough for the counts of spikes of all steps: log2(T D + 1), rounded up.
+        macs: multiply-accumulates of one input.
+        millijoules: its energy for one input, arithmetic and memory.
+        moved: the part of it that is memory, in mJ.
+        rate: mean firing rate of the spiking network: the share of its products with spikes that happen.
+        break_even: the rate at which both cost the same if all layers fire in proportion, or None if the spiking
+            network costs more without a single spike.
+    """
+
+    bits: int
+    macs: float
+    millijoules: float
+    moved: float
+    rate: float
+    break_even: float | None
+
+    def describe(self) -> dict[str, Any]:
+        """Plain numbers, for JSON."""
+        return asdict(self)
+
+
+def spiking_bill(layers: Iterable[Layer], samples: int, steps: int, memory: Memory = MEMORY) -> Bill:
+    """The cost of one input by the convention `memory`; `docs/energy.md` states the rules."""
+    bill = Bill()
+    for layer in layers:
+        ac, mac = (count / samples for count in strict_count(layer))
+        with_spikes = layer.op in (*_WITH_WEIGHTS, *_TWO_SIDED, "scale") and not mac
+        bill.add(ac * memory.add + mac * memory.product(memory.real_bits, memory.weight_bits), spiking=with_spikes)
+        if layer.op in _WITH_WEIGHTS:
+            bill.add(layer.weights * memory.weight_bits / 8 * memory.dram, moved=True)
+            each = memory.weight_bits / 8 * memory.local
+            bill.add(layer.hits / samples * each, spiking=with_spikes, moved=True)
+            _move_spikes(bill, layer.left, _bits_of(layer.left, memory), samples, steps, memory)
+        elif layer.op in _TWO_SIDED and layer.right is not None:
+            bits = sorted(_bits_of(side, memory) for side in (layer.left, layer.right))
+            bill.add(layer.hits / samples * bits[-1] / 8 * memory.local, spiking=with_spikes, moved=True)
+            for side in (layer.left, layer.right):
+                _move_spikes(bill, side, _bits_of(side, memory), samples, steps, memory)
+        elif layer.op == "neuron":
+            _move_spikes(bill, layer.left, layer.bits, samples, steps, memory)
+            membranes = layer.left.elements / samples / layer.passes * memory.membrane_bits / 8
+            bill.add(2 * (layer.passes - 1) * membranes * memory.local, moved=True)
+    return bill
+
+
+def _move_spikes(bill: Bill, side: Operand, bits: float, samples: int, steps: int, memory: Memory) -> None:
+    """A tensor moves once: as bits of all its numbers, or as addresses of its spikes, whichever costs less."""
+    elements, spikes = side.elements / samples, side.nonzeros / samples
+    address = ceil(log2(max(elements / steps, 2))) + (bits if bits > 1 else 0)
+    dense, sparse = memory.moving(elements * bits), memory.moving(spikes * address)
+    bill.add(min(dense, sparse), spiking=sparse < dense, moved=True)
+
+
+def dense_twin(layers: Sequence[Layer], samples: int, steps: int, memory: Memory = MEMORY) -> Twin:
+    """The dense network of the same layers, with activations as fine as the counts of spikes over all steps."""
+    bill, macs = Bill(), 0.0
+    finest = max((2**layer.bits - 1 for layer in layers if layer.op == "neuron"), default=1)
+    bits = ceil(log2(steps * finest + 1))
+
+    def of(side: Operand) -> float:
+        return memory.real_bits if side.kind == "real" else ceil(log2(steps * max(side.most, 1) + 1))
+
+    for layer in layers:
+        times = steps if layer.right is not None or layer.passes == steps else 1
+        if layer.op in _WITH_WEIGHTS or (layer.op in _TWO_SIDED and layer.right is not None):
+            each, left = layer.dense / samples / times, of(layer.left)
+            right = memory.weight_bits if layer.right is None else of(layer.right)
+            macs += each
+            bill.add(each * memory.product(left, right))
+            bill.add(each * right / 8 * memory.local / memory.reuse, moved=True)
+            bill.add(layer.weights * memory.weight_bits / 8 * memory.dram, moved=True)
+            bill.add(memory.moving(layer.left.elements / samples / times * left), moved=True)
+            if layer.right is not None:
+                bill.add(memory.moving(layer.right.elements / samples / times * right), moved=True)
+        elif layer.op == "neuron":
+            each = layer.left.elements / samples / layer.passes
+            bill.add(each * memory.product(bits, memory.weight_bits))  # scaled and rounded
+            bill.add(memory.moving(each * bits), moved=True)
+        elif layer.op in ("add", "bias", "sum", "scan", "pool", "compare", "select"):
+            bill.add(layer.dense / samples / steps * memory.add)
+        elif layer.op in ("division", "function", "scale"):
+            bill.add(layer.dense / samples / steps * memory.product(bits, memory.weight_bits))
+    own = spiking_bill(layers, samples, steps, memory)
+    rate, left = mean_rate(layers), bill.fixed - own.fixed
+    even = rate * left / own.spiking if left >= 0 and own.spiking else None
+    return Twin(bits, macs, bill.fixed * 1e-9, bill.moved * 1e-9, rate, even)
+
+
+def mean_rate(layers: Iterable[Layer]) -> float:
+    """The share of products with spikes that happen: the firing rate that counts, over all layers."""
+    hits = dense = 0
+    for layer in layers:
+        sides = [side for side in (layer.left, layer.right) if side is not None]
+        if layer.op in (*_WITH_WEIGHTS, *_TWO_SIDED) and any(side.kind != "real" for side in sides):
+            hits, dense = hits + layer.hits, dense + layer.dense
+    return hits / dense if dense else 0.0
+
+
+def _bits_of(side: Operand, memory: Memory) -> float:
+    if side.kind == "real":
+        return memory.real_bits
+    return ceil(log2(side.most + 1)) + side.negative if side.most else 1
+
+
+def parse_memory(text: str | None) -> Memory:
+    """Settings as a command line has them: `dram=325,weight_bits=4`. Raises ValueError for others."""
+    known = [f.name for f in fields(Memory) if f.name != "buffers"]
+    settings: dict[str, float] = {}
+    for word in (text or "").split(","):
+        name, _, value = (part.strip() for part in word.partition("="))
+        if not word.strip():
+            continue
+        try:
+            settings[name] = float(value)
+        except ValueError:
+            settings[name] = float("nan")
+        if name not in known or settings[name] != settings[name]:
+            raise ValueError(
+                f"--memory {word.strip()} is no setting: give numbers, as dram=325, for {', '.join(known)}"
+            )
+    return replace(MEMORY, **settings)
