@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from spikeformers.deploy.onnx_model import State
 
 
@@ -41,7 +43,7 @@ def scan_of(step: Any, state: Iterable[State]) -> Any:
     ]
     weights = [*body.initializer]
     for number, own in enumerate(kept):
-        sizes, value = f"initial.{number}.sizes", numpy_helper.from_array(own.filled(1)[:1].reshape(-1)[:1])
+        sizes, value = f"initial.{number}.sizes", numpy_helper.from_array(np.array([own.value], own.dtype))
         weights.append(helper.make_tensor(sizes, TensorProto.INT64, [len(own.shape)], own.shape))
         nodes += [
             helper.make_node("Concat", ["batch", sizes], [f"initial.{number}.shape"], axis=0),
