@@ -169,7 +169,7 @@ def test_recipes():
     listed = json.loads(spikeformers("recipes", "qkformer_cifar", "--json").out)
     assert list(listed) == ["qkformer_cifar10", "qkformer_cifar100", "qkformer_cifar10dvs"]
     assert listed["qkformer_cifar10"]["models"][0] == "qkformer_4_384_cifar10"
-    assert "no recipe matches 'nothing': choose from cifar10_evening" in refused(spikeformers("recipes", "nothing"))
+    assert "no recipe matches 'nothing': choose from bccd_retinanet" in refused(spikeformers("recipes", "nothing"))
 
 
 # ---- train, eval, predict

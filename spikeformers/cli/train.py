@@ -1,5 +1,6 @@
 """`spikeformers train`: training by a recipe."""
 
+import textwrap
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,8 +55,8 @@ def run(words: list[str]) -> None:
     if not words or {"-h", "--help"} & set(words):
         from spikeformers.data import known_sets
 
-        text = HELP.replace("{sets}", " ".join(known_sets()))
-        print(text, end="")
+        indent = "\n" + " " * 22
+        print(HELP.replace("{sets}", indent.join(textwrap.wrap(" ".join(known_sets()), 98))), end="")
         return
     recipe_name, *words = words
     again = recipe_name == "--like" and words

@@ -201,6 +201,10 @@ class DenseEngine(nn.Module):
         self.foreign = (*engine.foreign, f"head ({type(model.head).__name__})")
         self.plan, self.num_classes, self.task = engine.plan, model.num_classes, model.task
 
+    @property
+    def head(self) -> nn.Module:
+        return self.model.head
+
     @torch.inference_mode()
     def forward(self, x: Tensor) -> Any:
         """As the model in eval mode: `[B, C, H, W]` or `[T, B, C, H, W]` -> detections, or logits `[B, K, H, W]`."""
