@@ -111,11 +111,16 @@ def bare_products(model: nn.Module, x: Tensor, *, bf16: bool = False, repeats: i
 def _step(model: nn.Module, x: Tensor, training: bool, bf16: bool) -> None:
     autocast = torch.autocast(x.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
     with autocast, torch.set_grad_enabled(training):
-        logits = model(x)
+        dense = getattr(model, "task", "classification") != "classification"
+        call: Any = model.forward_outputs if dense else model  # a detector's losses would need targets
+        outputs = call(x)
         if not training:
             return
-        logits = logits.mean(0) if logits.ndim == 3 else logits  # some models of SpikingJelly return T B K
-        loss = cross_entropy(logits, torch.arange(len(logits), device=x.device) % logits.shape[-1])
+        if dense:
+            loss = torch.stack([output.float().mean() for output in outputs.values()]).sum()
+        else:
+            logits = outputs.mean(0) if outputs.ndim == 3 else outputs  # some models of SpikingJelly return T B K
+            loss = cross_entropy(logits, torch.arange(len(logits), device=x.device) % logits.shape[-1])
     loss.backward()
     model.zero_grad()
 

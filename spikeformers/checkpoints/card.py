@@ -9,10 +9,17 @@ import torch
 
 from spikeformers.checkpoints.identify import spell
 from spikeformers.data.known import SETS
+from spikeformers.layers.contracts import declared
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.papers import PAPERS, Paper
 from spikeformers.models.parts import part_name, slot_of
 from spikeformers.models.registry import Published, build, describe_family, find_family
+
+_PIPELINES = {  # what the Hub calls a task
+    "classification": "image-classification",
+    "detection": "object-detection",
+    "segmentation": "image-segmentation",
+}
 
 
 def model_card(model: SpikingTransformer, settings: Mapping[str, Any], repo: str = "") -> str:
@@ -25,7 +32,7 @@ def model_card(model: SpikingTransformer, settings: Mapping[str, Any], repo: str
     family = describe_family(name) if name and ":" not in name else None
     about = "{title}: {difference}".format(**family) if family else "A spiking transformer with a builder of its own."
     sections = [
-        _front_matter(settings, family["name"] if family else title, model.num_classes),
+        _front_matter(model, settings, family["name"] if family else title),
         f"# {title}\n\n{about}",
         _table(_facts(model, settings)),
         f"## Use\n\n{_use(model, repo or 'path/to/this/folder')}",
@@ -34,14 +41,14 @@ def model_card(model: SpikingTransformer, settings: Mapping[str, Any], repo: str
     return "\n\n".join(sections) + "\n"
 
 
-def _front_matter(settings: Mapping[str, Any], family: str, classes: int) -> str:
+def _front_matter(model: SpikingTransformer, settings: Mapping[str, Any], family: str) -> str:
     import yaml
 
     # A user's folder has no name on the Hub, and its path is private.
     dataset = getattr(SETS.get(_data(settings) or ""), "hub", "")
     fields = {
         "library_name": "spikeformers",
-        "pipeline_tag": "image-classification" if classes else "image-feature-extraction",
+        "pipeline_tag": _PIPELINES[model.task] if model.num_classes else "image-feature-extraction",
         "tags": ["spiking-neural-network", "spiking-transformer", family],
         **({"license": settings["license"]} if settings.get("license") else {}),
         **({"datasets": [dataset]} if dataset else {}),
@@ -52,12 +59,12 @@ def _front_matter(settings: Mapping[str, Any], family: str, classes: int) -> str
 
 def _facts(model: SpikingTransformer, settings: Mapping[str, Any]) -> dict[str, str]:
     """The rows of the card's table; unknown values are empty."""
-    size, preprocess, published = model.image_size, settings.get("preprocess") or {}, _published(model)
+    preprocess, published = settings.get("preprocess") or {}, _published(model)
     parts = {key: part_name(value) for key, value in model.config.items() if slot_of(key)}
     return {
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
         "time steps": str(model.time_steps),
-        "input": f"{model.in_channels} x {size} x {size}",
+        "input": " x ".join(map(str, model.image_shape)),
         "normalised by": ", ".join(
             f"{key} {_numbers(preprocess[key])}" for key in ("mean", "std") if key in preprocess
         ),
@@ -138,9 +145,15 @@ def _use(model: SpikingTransformer, place: str) -> str:
     elif not builder:
         note = "It was built by hand: build it again as `model`, in the same way.\n\n"
         load = f'sf.load_checkpoint(model, "{place}").eval()'
-    shape = f"{model.in_channels}, {model.image_size}, {model.image_size}"
-    out, width = ("logits", model.num_classes) if model.num_classes else ("features", model.head.dim)
-    call = f"{out} = model(images)  # [B, {shape}] or [T, B, {shape}] -> [B, {width}]"
+    shape = ", ".join(map(str, model.image_shape))
+    out, made = {
+        "classification": ("logits", f"[B, {model.num_classes}]")
+        if model.num_classes
+        else ("features", f"[B, {declared(model.head, 'dim')}]"),
+        "detection": ("found", "B dicts of boxes, labels and scores"),
+        "segmentation": ("logits", f"[B, {', '.join(map(str, (model.num_classes, *model.image_shape[1:])))}]"),
+    }[model.task]
+    call = f"{out} = model(images)  # [B, {shape}] or [T, B, {shape}] -> {made}"
     return f"{note}```python\nimport spikeformers as sf\n\n{load}\n{call}\n```"
 
 

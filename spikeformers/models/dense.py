@@ -61,6 +61,10 @@ class DenseTransformer(SpikingTransformer):
                 streams.append(x)
         return self.neck(streams)
 
+    def read_out(self, levels: list[Tensor], x: Tensor) -> Any:
+        """What the model returns for images `x`, from their pyramid."""
+        raise NotImplementedError
+
     def _sequence(self, x: Tensor) -> Tensor:
         return super()._sequence(self._padded(x))
 
@@ -109,13 +113,15 @@ class Detector(DenseTransformer):
     task = "detection"
 
     def forward(self, x: Tensor, targets: list[dict[str, Tensor]] | None = None) -> Any:
-        from torchvision.models.detection.image_list import ImageList
-
         if self.training:
             self._check_targets(x, targets)
-        levels = self.forward_pyramid(x)
+        return self.read_out(self.forward_pyramid(x), x, targets)
+
+    def read_out(self, levels: list[Tensor], x: Tensor, targets: list[dict[str, Tensor]] | None = None) -> Any:
+        from torchvision.models.detection.image_list import ImageList
+
+        height, width = x.shape[-2:]
         images = x if x.ndim == 4 else x[0]
-        height, width = images.shape[-2:]
         return self.head(levels, ImageList(images, [(height, width)] * len(images)), targets)
 
     def forward_outputs(self, x: Tensor) -> dict[str, Tensor]:
@@ -151,6 +157,9 @@ class Segmenter(DenseTransformer):
     task = "segmentation"
 
     def forward(self, x: Tensor) -> Tensor:
-        logits = self.head(self.forward_pyramid(x))
+        return self.read_out(self.forward_pyramid(x), x)
+
+    def read_out(self, levels: list[Tensor], x: Tensor) -> Tensor:
+        logits = self.head(levels)
         whole = interpolate(logits, scale_factor=float(self.pyramid[0]), mode="bilinear", align_corners=False)
         return whole[..., : x.shape[-2], : x.shape[-1]]

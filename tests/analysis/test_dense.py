@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import spikeformers as sf
-from spikeformers.analysis import FiringRates, audit, profile
+from spikeformers.analysis import FiringRates, audit, bench, profile
 from spikeformers.analysis.report import write_report
 
 HEADS = {"retinanet": dict(head_depth=1), "mask_rcnn": dict(head_depth=1, head_dim=16), "fpn": {}}
@@ -75,6 +75,13 @@ def test_firing_rates(model):
     rates = firing.by_block()
     assert rates["neck"] > 0
     assert rates["head"] > 0
+
+
+def test_bench(model):
+    model, x = model
+    (speed,) = bench({"plain": model}, x, repeats=1)
+    assert speed.training > 0
+    assert speed.evaluation > 0
 
 
 def test_report(model, tmp_path):

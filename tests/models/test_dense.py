@@ -8,7 +8,13 @@ from torch.nn.functional import cross_entropy
 
 import spikeformers as sf
 from spikeformers.compare.plan import combinations
+from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.downsample import MembraneDownsample as Membrane
+from spikeformers.layers.head import Head
+from spikeformers.layers.stem import SPS
+from spikeformers.models import SpikingTransformer, Stage, registry
 from spikeformers.models.registry import _FAMILIES, find_family, task_of
+from spikeformers.neurons import LIF
 
 TRUNKS = {  # a size of every family of classifiers, and how to cut it down
     "maxformer_10_384": dict(dims=(32, 32, 64), depths=(1, 1, 1), num_heads=2, time_steps=2),
@@ -314,6 +320,28 @@ def test_names():
         sf.list_models(task="boxes")
 
 
+def mine(
+    *, dim: int = 32, num_classes: int = 10, image_size: int = 32, time_steps: int = 1, neuron: MakeNeuron = LIF
+) -> SpikingTransformer:
+    blocks = [Membrane(dim, dim, neuron, 1), Membrane(dim, 2 * dim, neuron, 2)]
+    return SpikingTransformer(
+        stem=SPS(3, dim, neuron, (2, 2, 2)),
+        blocks=blocks,
+        stages=[Stage(0, dim, 8), Stage(1, 2 * dim, 16)],
+        head=Head(2 * dim, num_classes, neuron),
+        time_steps=time_steps,
+        image_size=image_size,
+    )
+
+
+def test_a_family_of_a_users_own_carries_the_heads_too(monkeypatch):
+    monkeypatch.setattr(registry, "_FAMILIES", {})
+    registry.register(mine, {"mine_32": {}})
+    assert sf.list_models(task="segmentation") == ["fpn_mine_32"]
+    model = sf.create_model("fpn_mine_32", num_classes=2, neck="FPN", pyramid=(8, 16))
+    assert model(scene()[0]).shape == (2, 2, *SIZE)
+
+
 def test_a_file_of_a_classifier_fills_the_trunk(tmp_path, caplog):
     trunk = sf.create_model("sdt_v3_5m", **TRUNKS["sdt_v3_5m"])
     file = tmp_path / "trunk.safetensors"
@@ -332,6 +360,10 @@ def test_saved_and_loaded(head, tmp_path, caplog):
     model, (x, _) = build(head).eval(), scene()
     sf.save_pretrained(model, tmp_path / "run")
     again = sf.from_pretrained(tmp_path / "run")
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert f"pipeline_tag: {'image-segmentation' if head == 'fpn' else 'object-detection'}\n" in card
+    assert "| input | 3 x 40 x 56 |" in card
+    assert " on Spike-driven Transformer V3" in card
     found = again.forward_outputs(x)
     assert all(torch.equal(value, found[name]) for name, value in model.forward_outputs(x).items())
     wider = build(head, num_classes=5)

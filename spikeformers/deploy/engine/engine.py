@@ -21,6 +21,8 @@ from spikeformers.deploy.engine.plan import make_steps
 from spikeformers.deploy.engine.trace import trace
 from spikeformers.files import atomic_path
 from spikeformers.models import SpikingTransformer
+from spikeformers.models.dense import DenseTransformer
+from spikeformers.models.folding import fold
 from spikeformers.ops.spike_product import Neuron, kernels
 from spikeformers.ops.spike_product.build import processor
 
@@ -53,20 +55,19 @@ class SpikeEngine(nn.Module):
         nodes: Sequence[Node],
         constants: dict[str, Tensor],
         neurons: Sequence[Neuron],
-        ends: tuple[str, str, str],
+        ends: Sequence[str],
         shape: Sequence[int],
         dtype: torch.dtype,
         foreign: Sequence[str] = (),
     ):
         super().__init__()
         self.nodes, self.constants, self.neurons = list(nodes), constants, list(neurons)
-        self.input, self.features, self.logits = ends
+        self.input, *self.outputs = ends  # of a classifier: features and logits
         self.shape, self.dtype, self.foreign = tuple(shape), dtype, tuple(foreign)
-        self.num_classes = next((int(n.shape[-1]) for n in self.nodes if n.name == self.logits and n.shape), 0)
+        self.num_classes = next((int(n.shape[-1]) for n in self.nodes if n.name == self.outputs[-1] and n.shape), 0)
         self.images_at_once = 1  # a thread
-        joined, outputs = fused(self.nodes, [self.features, self.logits], constants, self.neurons)
-        self.steps, self.kinds = make_steps(joined, constants, self.neurons, outputs, dtype)
-        self._features, self._logits = outputs
+        joined, self._made = fused(self.nodes, self.outputs, constants, self.neurons)
+        self.steps, self.kinds = make_steps(joined, constants, self.neurons, self._made, dtype)
         self.seconds: dict[str, float] = {}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,12 +76,15 @@ class SpikeEngine(nn.Module):
 
     def forward_steps(self, x: Tensor) -> Tensor:
         """Logits at every step: `[T, B, K]`."""
-        return self._answers(x, self._logits)
+        return self._answers(x, self._made[-1:])[0]
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The stream behind the last block: `[T, B, D, H / s, W / s]`."""
-        made, kind = self._answers(x, self._features), self.kinds[self._features]
-        return made if kind is None else made.to(torch.float32) * kind.unit
+        return self._answers(x, self._made[:1])[0]
+
+    def forward_pyramid(self, x: Tensor) -> list[Tensor]:
+        """All outputs: the levels of a detector's pyramid, `[[T, B, D, H / p, W / p], ...]`."""
+        return self._answers(x, self._made)
 
     @property
     def plan(self) -> list[PlanRow]:
@@ -135,7 +139,7 @@ class SpikeEngine(nn.Module):
         program = {
             "nodes": [[n.name, n.op, encode(n.args), encode(n.kwargs), n.shape] for n in self.nodes],
             "neurons": [neuron.describe() for neuron in self.neurons],
-            "ends": [self.input, self.features, self.logits],
+            "ends": [self.input, *self.outputs],
             "shape": self.shape,
             "dtype": str(self.dtype).removeprefix("torch."),
             "foreign": self.foreign,
@@ -150,11 +154,14 @@ class SpikeEngine(nn.Module):
             )
         return path
 
-    def _answers(self, x: Tensor, name: str) -> Tensor:
-        """A value `[T, B, ...]`, of as many images at a time as a cache holds."""
+    def _answers(self, x: Tensor, names: Sequence[str]) -> list[Tensor]:
+        """Values `[T, B, ...]`, of as many images at a time as a cache holds."""
         self._check(x)
         parts = x.split(self.images_at_once * torch.get_num_threads(), x.ndim - 4)
-        return torch.cat([self._run(part)[name] for part in parts], 1) if len(parts) > 1 else self._run(x)[name]
+        found = [self._run(part) for part in parts]
+        whole = [torch.cat([one[name] for one in found], 1) if len(parts) > 1 else found[0][name] for name in names]
+        kinds = [self.kinds[name] for name in names]
+        return [y if k is None else y.to(torch.float32) * k.unit for y, k in zip(whole, kinds, strict=True)]
 
     def _check(self, x: Tensor) -> None:
         if x.ndim != len(self.shape) or (*x.shape[:-4], *x.shape[-3:]) != (*self.shape[:-4], *self.shape[-3:]):
@@ -181,9 +188,28 @@ class SpikeEngine(nn.Module):
         return values
 
 
+class DenseEngine(nn.Module):
+    """A detector or segmenter for inference on a CPU: it returns what the model returns.
+
+    `engine` is its trunk and neck; `foreign` names what torch computes, the head and neurons that the kernels do not
+    know. `spike_engine` makes one; it is not written to a file.
+    """
+
+    def __init__(self, model: DenseTransformer, engine: SpikeEngine):
+        super().__init__()
+        self.model, self.engine = fold(model).cpu().float(), engine
+        self.foreign = (*engine.foreign, f"head ({type(model.head).__name__})")
+        self.plan, self.num_classes = engine.plan, model.num_classes
+
+    @torch.inference_mode()
+    def forward(self, x: Tensor) -> Any:
+        """As the model in eval mode: `[B, C, H, W]` or `[T, B, C, H, W]` -> detections, or logits `[B, K, H, W]`."""
+        return self.model.read_out(self.engine.forward_pyramid(x), x.cpu().float())
+
+
 def spike_engine(
     model: SpikingTransformer, batches: Iterable[Tensor] | Tensor, *, weights: torch.dtype = torch.float32
-) -> SpikeEngine:
+) -> SpikeEngine | DenseEngine:
     """Makes a trained model fast on a CPU: products with spikes cost what their ones cost.
 
         engine = sf.deploy.spike_engine(model, images)
@@ -192,7 +218,8 @@ def spike_engine(
     Norms are folded, spikes are bytes, a product and its neuron are one pass. Whether a product is sparse or dense is
     measured, layer by layer, on `batches` (images the model will see: `[B, C, H, W]` or `[T, B, C, H, W]`, one tensor
     or several). `weights` int8 rounds the weights of sparse products to 8 bits, one scale an output channel. What the
-    kernels do not know is computed by torch; without a compiler all is.
+    kernels do not know is computed by torch; without a compiler all is. Of a detector or segmenter trunk and neck are
+    an engine, and torch computes the head.
 
     Raises ValueError for other weights, without a batch, and what the model raises for inputs of another shape.
     """
@@ -202,13 +229,11 @@ def spike_engine(
     if not batches:
         raise ValueError("no batch came to plan an engine by: give at least one")
     graph, constants, neurons, foreign = trace(model, batches[0])
-    nodes, given, (features, logits) = nodes_of(graph)
-    engine = SpikeEngine(
-        nodes, constants, neurons, (given, features, logits), batches[0].shape, weights, foreign
-    ).eval()
+    nodes, given, outputs = nodes_of(graph)
+    engine = SpikeEngine(nodes, constants, neurons, (given, *outputs), batches[0].shape, weights, foreign).eval()
     with torch.inference_mode():
         engine.tune(batches)
-    return engine
+    return DenseEngine(model, engine).eval() if isinstance(model, DenseTransformer) else engine
 
 
 def load_engine(path: str | Path) -> SpikeEngine:

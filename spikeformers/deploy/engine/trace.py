@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from torch.export import Dim
 
 from spikeformers.models import SpikingTransformer
+from spikeformers.models.dense import DenseTransformer
 from spikeformers.models.folding import fold
 from spikeformers.neurons import IF, ILIF, KLIF, LIF, NILIF, PLIF, IntegerHalfEven, IntegerHalfUp
 from spikeformers.ops.spike_product.neuron import INTEGER, Neuron
@@ -71,12 +72,26 @@ class _Outputs(nn.Module):
         return features, self.model.head(features)
 
 
+class _Levels(nn.Module):
+    """The pyramid of a detector or segmenter: its trunk and neck."""
+
+    def __init__(self, model: SpikingTransformer):
+        super().__init__()
+        self.model: Any = model
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.model.forward_pyramid(x))
+
+
 def trace(model: SpikingTransformer, x: Tensor) -> tuple[fx.Graph, dict[str, Tensor], list[Neuron], list[str]]:
     """The graph of a folded copy, its constants by name, its neurons by number, and names of neurons left to torch.
 
-    `x` is `[B, C, H, W]` or `[T, B, C, H, W]`; B may be another when the graph is run.
+    `x` is `[B, C, H, W]` or `[T, B, C, H, W]`; B may be another when the graph is run. A detector is traced as far as
+    its pyramid.
     """
     folded = fold(copy.deepcopy(model).cpu().float())
+    if isinstance(folded, DenseTransformer):
+        folded.head = nn.Identity()
     neurons: list[Neuron] = []
     foreign: list[str] = []
     for name, module in list(folded.named_modules()):
@@ -89,7 +104,8 @@ def trace(model: SpikingTransformer, x: Tensor) -> tuple[fx.Graph, dict[str, Ten
     x = torch.zeros(*x.shape[:-4], max(2, x.shape[-4]), *x.shape[-3:])
     batch: Any = {x.ndim - 4: Dim.DYNAMIC}
     with torch.no_grad():
-        exported = torch.export.export(_Outputs(folded).eval(), (x,), dynamic_shapes=(batch,), strict=False)
+        outputs = _Levels if isinstance(folded, DenseTransformer) else _Outputs
+        exported = torch.export.export(outputs(folded).eval(), (x,), dynamic_shapes=(batch,), strict=False)
     signature = exported.graph_signature
     constants: dict[str, Tensor] = {}
     stored: Any = {**exported.constants, **exported.state_dict}

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads, paste_masks_in_image
 from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
@@ -13,9 +12,10 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_p
 from spikeformers.layers.contracts import MakeConv, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.dense_head.anchors import Anchors
-from spikeformers.layers.dense_head.regions import OnRegions, TimedRoIAlign
+from spikeformers.layers.dense_head.box import BoxPredictor, box_head
+from spikeformers.layers.dense_head.mask import WithBackground, mask_head
+from spikeformers.layers.dense_head.regions import TimedRoIAlign
 from spikeformers.layers.dense_head.rpn import RPNHead
-from spikeformers.layers.neuron_conv import NeuronConv, NeuronUpConv, Readout
 
 
 class Proposals(RegionProposalNetwork):
@@ -28,49 +28,6 @@ class Regions(RoIHeads):
     """torchvision's."""
 
     chooses = True
-
-
-class BoxPredictor(nn.Module):
-    """What the box head reads out, `[R, 5 (K + 1), 1, 1]`, as torchvision takes it: `[R, K + 1]` and `[R, 4 (K + 1)]`.
-
-    Class 0 is the background.
-    """
-
-    def __init__(self, num_classes: int):
-        super().__init__()
-        self.classes = num_classes + 1
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return x.flatten(1)[:, : self.classes], x.flatten(1)[:, self.classes :]
-
-
-class WithBackground(nn.Module):
-    """A mask of the background in front of those of the classes: `[R, K, H, W] -> [R, K + 1, H, W]`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return pad(x, (0, 0, 0, 0, 1, 0))
-
-
-def box_head(
-    dim: int, hidden_dim: int, num_classes: int, neuron: MakeNeuron, conv: MakeConv = ConvNorm, size: int = 7
-) -> OnRegions:
-    """Two fully connected layers and the outputs, each behind a neuron: `[T, R, D, 7, 7] -> [R, 5 (K + 1), 1, 1]`."""
-    outputs = 5 * (num_classes + 1)
-    return OnRegions(
-        NeuronConv(dim, hidden_dim, size, neuron, conv, stride=size),
-        NeuronConv(hidden_dim, hidden_dim, 1, neuron, conv),
-        Readout(hidden_dim, outputs, 1, neuron),
-        none=(outputs, 1, 1),
-    )
-
-
-def mask_head(
-    dim: int, num_classes: int, depth: int, neuron: MakeNeuron, conv: MakeConv = ConvNorm, size: int = 14
-) -> OnRegions:
-    """`depth` 3x3 convolutions, an up-convolution and the masks: `[T, R, D, 14, 14] -> [R, K, 28, 28]`."""
-    convs = (NeuronConv(dim, dim, 3, neuron, conv) for _ in range(depth))
-    masks = Readout(dim, num_classes, 1, neuron)
-    return OnRegions(*convs, NeuronUpConv(dim, dim, neuron), masks, none=(num_classes, 2 * size, 2 * size))
 
 
 class MaskRCNN(nn.Module):
