@@ -141,6 +141,22 @@ def test_list_for_programs():
     assert (rows[0]["parameters"], rows[0]["top1"], rows[0]["image_size"]) == (29_689_384, 73.38, 224)
 
 
+def test_list_and_info_of_detectors():
+    ran = spikeformers("list", "v3_5m", "--task", "detection")
+    rows = [" ".join(line.split()) for line in ran.out.splitlines()]
+    assert "retinanet_sdt_v3_5m 1 3 x 224 x 224 80 arXiv:2411.16061" in rows
+    assert "mask_rcnn_sdt_v3_5m" in ran.out
+    assert "fpn_" not in ran.out
+    assert "did you mean retinanet_sdt_v3_5m" in refused(
+        spikeformers("list", "retinanet_sdt_v3_5n", "--task", "detection")
+    )
+    assert "there is no task 'boxes'" in refused(spikeformers("list", "--task", "boxes"))
+    parts = json.loads(spikeformers("info", "mask_rcnn_sdt_v3_3m", "--json").out)["parts"]
+    by_name = {part["name"]: part for part in parts if part["depth"] == 1}
+    assert by_name["neck"]["shape"] == [1, 1, 256, 56, 56]
+    assert sum(by_name[name]["parameters"] for name in ("stem", "blocks", "neck", "head")) == parts[0]["parameters"]
+
+
 def test_info():
     ran = spikeformers("info", "spikformer_4_256_cifar10")
     model = sf.create_model("spikformer_4_256_cifar10")

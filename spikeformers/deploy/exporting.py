@@ -160,21 +160,27 @@ def _program(model: SpikingTransformer, inputs: Tensor) -> torch.export.Exported
 
 
 class _Outputs(nn.Module):
-    """A model whose outputs are those of `forward_outputs`, in order."""
+    """A model whose outputs are those of `forward_outputs`, in order; one alone is no tuple."""
 
     def __init__(self, model: SpikingTransformer):
         super().__init__()
         self.model = model
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.model.forward_outputs(x).values())
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        first, *more = self.model.forward_outputs(x).values()
+        return (first, *more) if more else first
 
 
 def _as_torch(program: torch.export.ExportedProgram, folder: Path, text: str) -> tuple[Path, Run]:
     path = folder / "model.pt2"
     torch.export.save(program, path, extra_files={METADATA: text})
     loaded = torch.export.load(path).module()
-    return path, lambda x: [output.numpy() for output in loaded(x)]
+
+    def run(x: Tensor) -> list[np.ndarray]:
+        made = loaded(x)
+        return [output.numpy() for output in (made if isinstance(made, tuple) else (made,))]
+
+    return path, run
 
 
 def _as_onnx(program: torch.export.ExportedProgram, folder: Path, text: str) -> tuple[Path, Run]:

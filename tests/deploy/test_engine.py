@@ -78,7 +78,7 @@ def test_no_current_is_written_where_a_neuron_reads_it(small):
     assert [row.what for row in engine.plan].count("neuron") == 1  # behind the image's own convolution
     values = engine._run(images(small))
     kept = {name for name in values if name not in engine.constants}
-    assert kept == {engine._features, engine._logits}
+    assert kept == {*engine._made}
 
 
 def test_other_batches_than_it_was_made_for(small):
