@@ -1,5 +1,6 @@
 """`spikeformers train`: training by a recipe."""
 
+import textwrap
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ Trains by a recipe (a name from `spikeformers recipes`, or a file, mine.yaml) an
 pictures to runs/<recipe>/.
 
   --model NAME        another model; set its arguments as in --model.time_steps 8, --model.neuron PLIF
-  --data NAME         a folder of images or event recordings, train/<class>/*, test/<class>/*, or one of
+  --data NAME         a folder of images or event recordings, train/<class>/*, test/<class>/*, or with boxes or masks, or one of
                       {sets}
   --start_from CKPT   start from the weights of a run or a file: for more time steps, larger images, other classes, or
                       after pre-training
@@ -54,7 +55,7 @@ def run(words: list[str]) -> None:
     if not words or {"-h", "--help"} & set(words):
         from spikeformers.data import known_sets
 
-        text = HELP.replace("{sets}", " ".join(known_sets()))
+        text = HELP.replace("{sets}", textwrap.fill(" ".join(known_sets()), 96, subsequent_indent=" " * 22))
         print(text, end="")
         return
     recipe_name, *words = words
