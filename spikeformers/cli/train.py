@@ -14,7 +14,7 @@ Trains by a recipe (a name from `spikeformers recipes`, or a file, mine.yaml) an
 pictures to runs/<recipe>/.
 
   --model NAME        another model; set its arguments as in --model.time_steps 8, --model.neuron PLIF
-  --data NAME         a folder of images or recordings, train/<class>/*, test/<class>/*, or with boxes or masks, or one of
+  --data NAME         a folder of images or recordings, train/<class>/*, test/<class>/*, or with boxes or masks; or
                       {sets}
   --start_from CKPT   start from the weights of a run or a file: for more time steps, larger images, other classes, or
                       after pre-training
