@@ -49,7 +49,7 @@ def run(words: list[str]) -> None:
         trusted = {"trusted": made_here(asked.checkpoint)}
         checkpoint = read_checkpoint(asked.checkpoint)
         if "task" in (checkpoint.settings.get("preprocess") or {}):
-            _find(asked, checkpoint, trusted)
+            _find(asked, checkpoint, {"weights": weights, **trusted})
             return
     predictor = Predictor(checkpoint, weights=weights, threads=asked.threads or free_threads(), **trusted)
     files = [file for given in asked.files for file in predictor.files(given)]
@@ -72,7 +72,7 @@ def run(words: list[str]) -> None:
     _say_broken(asked, broken, len(files))
 
 
-def _find(asked: Any, checkpoint: Any, trusted: dict[str, Any]) -> None:
+def _find(asked: Any, checkpoint: Any, how: dict[str, Any]) -> None:
     """Draws boxes or masks on the files, and writes them as JSON too; masks also as class numbers."""
     from pathlib import Path
 
@@ -83,11 +83,9 @@ def _find(asked: Any, checkpoint: Any, trusted: dict[str, Any]) -> None:
     from spikeformers.deploy.threads import free_threads
     from spikeformers.files import atomic_write, check_output
 
-    if asked.engine:
-        raise ValueError("--engine applies to classifiers: leave it out")
     check_output("--out", asked.out, folder=True)
     threads = asked.threads or free_threads()
-    predictor = DensePredictor(checkpoint, min_score=asked.min_score, threads=threads, **trusted)
+    predictor = DensePredictor(checkpoint, min_score=asked.min_score, threads=threads, **how)
     files = [file for given in asked.files for file in predictor.files(given)]
     broken: list[str] = []
     folder, rows, told = Path(asked.out), [], []

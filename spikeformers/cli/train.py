@@ -14,7 +14,7 @@ Trains by a recipe (a name from `spikeformers recipes`, or a file, mine.yaml) an
 pictures to runs/<recipe>/.
 
   --model NAME        another model; set its arguments as in --model.time_steps 8, --model.neuron PLIF
-  --data NAME         a folder of images or event recordings, train/<class>/*, test/<class>/*, or one of
+  --data NAME         a folder of images or recordings, train/<class>/*, test/<class>/*, or with boxes or masks; or
                       {sets}
   --start_from CKPT   start from the weights of a run or a file: for more time steps, larger images, other classes, or
                       after pre-training
@@ -55,8 +55,8 @@ def run(words: list[str]) -> None:
     if not words or {"-h", "--help"} & set(words):
         from spikeformers.data import known_sets
 
-        indent = "\n" + " " * 22
-        print(HELP.replace("{sets}", indent.join(textwrap.wrap(" ".join(known_sets()), 98))), end="")
+        text = HELP.replace("{sets}", textwrap.fill(" ".join(known_sets()), 96, subsequent_indent=" " * 22))
+        print(text, end="")
         return
     recipe_name, *words = words
     again = recipe_name == "--like" and words

@@ -82,6 +82,7 @@ class DensePredictor:
     Args:
         checkpoint: A run folder, a weight file, or a `Checkpoint` in memory.
         min_score: The least score of a box.
+        weights: float32 or int8: a `spike_engine`, made of the first inputs, answers in the model's place.
         threads: How many threads compute; None takes torch's setting.
         **overrides: Arguments for `create_model`, as in `from_pretrained`.
 
@@ -95,6 +96,7 @@ class DensePredictor:
         checkpoint: str | Path | Checkpoint,
         *,
         min_score: float = 0.5,
+        weights: torch.dtype | None = None,
         threads: int | None = None,
         **overrides: Any,
     ):
@@ -105,7 +107,8 @@ class DensePredictor:
         if not is_dense(checkpoint.settings):
             raise ValueError(f"{checkpoint.path} is no detector or segmenter from a training run: use Predictor")
         self.preprocess: dict[str, Any] = dict(checkpoint.settings["preprocess"])
-        self.min_score, self.threads = min_score, threads
+        self.min_score, self.weights, self.threads = min_score, weights, threads
+        self.engine: Any = None
         self.model = build_from(checkpoint, **overrides)
         if "time_steps" in self.preprocess:
             self.preprocess["time_steps"] = self.model.time_steps
@@ -186,8 +189,13 @@ class DensePredictor:
     def _answers(self, x: Tensor) -> Any:
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads or before)
+        x = x.transpose(0, 1) if x.ndim == 5 else x
         try:
-            answers = self.model(x.transpose(0, 1) if x.ndim == 5 else x)
+            if self.weights is not None and self.engine is None:
+                from spikeformers.deploy.engine import spike_engine  # imports torch's tracer
+
+                self.engine = spike_engine(self.model, x, weights=self.weights)
+            answers = (self.engine or self.model)(x)
         finally:
             torch.set_num_threads(before)
         numbers = [answers] if isinstance(answers, Tensor) else [one["scores"] for one in answers]

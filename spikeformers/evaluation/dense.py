@@ -171,7 +171,7 @@ def evaluate_dense(
     """Scores of a detector or a segmenter in eval mode, on its device.
 
     Args:
-        model: The model.
+        model: The model, or its engine.
         batches: `([B, C, H, W] or [B, T, C, H, W], targets)`, as `spikeformers.data.dense` prepares them.
         classes: The names of its classes.
         kind: What the samples are called.
@@ -183,8 +183,10 @@ def evaluate_dense(
         ValueError: There is nothing to evaluate on.
         ImportError: pycocotools is missing.
     """
-    device = next(model.parameters()).device
-    meter = METERS[model.task](model.eval(), per_class=True).to(device)
+    network = getattr(model, "model", model)  # inside an engine
+    device = next(network.parameters()).device
+    meter = METERS[network.task](network, per_class=True).to(device)
+    model.eval()
     for x, targets in batches:
         meter.update(model, time_first(x.to(device)), to_device(targets, device))
     if not meter.images:

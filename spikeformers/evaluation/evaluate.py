@@ -68,7 +68,7 @@ def evaluate(
     `kind` names the samples, `classes` a detector's or segmenter's classes, whose scores are those of
     `evaluate_dense`. Samples with the label `NOT_COUNTED` are skipped. Raises ValueError if none remain.
     """
-    if getattr(model, "task", "classification") in METERS:
+    if getattr(getattr(model, "model", model), "task", "classification") in METERS:  # an engine has its model
         return evaluate_dense(model, batches, classes or [*map(str, range(model.num_classes))], kind)
     model.eval()
     device = next((parameter.device for parameter in model.parameters()), "cpu")  # an engine has none
@@ -121,7 +121,7 @@ def evaluate_checkpoint(
     loader = eval_loader(test, batch_size, workers)
     with unwrap_worker_errors():
         if weights is None:
-            evaluated = model.to("cuda" if torch.cuda.is_available() else "cpu")
+            evaluated: Any = model.to("cuda" if torch.cuda.is_available() else "cpu")
         else:
             from spikeformers.deploy.engine import spike_engine  # imports torch's tracer
 

@@ -168,4 +168,4 @@ def make_objective(recipe: Recipe, model: SpikingTransformer, teacher: Teacher |
     Raises ValueError for settings that the model cannot be trained with.
     """
     own = next((objective for kind, objective in _OWN_OBJECTIVES.items() if isinstance(model, kind)), Objective)
-    return DENSE_OBJECTIVES.get(model.task, own)(recipe, model, teacher)
+    return DENSE_OBJECTIVES.get(getattr(model, "task", ""), own)(recipe, model, teacher)

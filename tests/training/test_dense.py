@@ -150,6 +150,8 @@ def test_predict_draws_and_writes_numbers_in_the_files_own_pixels(done, tmp_path
         mask = np.asarray(Image.open(tmp_path / "found" / rows[0]["mask"]))
         assert mask.shape == (64, 96) and np.array_equal(mask, found.answer.numpy())
         assert sum(rows[0]["shares"].values()) == pytest.approx(1)
+        [by_engine] = DensePredictor(run, weights=torch.float32)([large])
+        assert (by_engine.answer == found.answer).float().mean() > 0.9
     else:
         assert len(rows[0]["boxes"]) == len(found.answer["boxes"])
     if kind == "outlined":  # whose scores are never low
