@@ -85,7 +85,7 @@ def _bare(model: nn.Module) -> SpikingTransformer:
 
 def _save(model: SpikingTransformer, path: Path, settings: dict[str, Any], repo: str = "") -> Path:
     settings = {"config": model.config, **settings}
-    if (classes := settings.get("classes")) and len(classes) != model.num_classes:
+    if (classes := settings.get("classes")) and len(classes) != model.num_classes > 0:  # pre-training has no head
         raise ValueError(f"classes names {len(classes)}, but the model has {model.num_classes}: name each class once")
     texts = {}
     if path.suffix != ".safetensors":
