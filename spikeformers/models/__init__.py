@@ -18,6 +18,7 @@ from spikeformers.models import (
 )
 from spikeformers.models.check import check_model
 from spikeformers.models.compiling import compile
+from spikeformers.models.dense import Detector, Segmenter
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.papers import PAPERS, Paper
 from spikeformers.models.recompute import lean, recompute_blocks
@@ -33,8 +34,8 @@ from spikeformers.models.registry import (
 from spikeformers.models.stages import Stage
 
 __all__ = [
-    "PAPERS", "Paper", "Published", "SpikingTransformer", "Stage", "build", "check_model", "compile", "describe_family",
-    "describe_model", "fpn", "lean", "list_families", "list_models", "mask_rcnn", "maxformer", "qkformer",
-    "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large", "sdt_v3_mae", "sew_resnet",
-    "spikformer", "spikingformer", "spikingresformer",
+    "PAPERS", "Detector", "Paper", "Published", "Segmenter", "SpikingTransformer", "Stage", "build", "check_model",
+    "compile", "describe_family", "describe_model", "fpn", "lean", "list_families", "list_models", "mask_rcnn",
+    "maxformer", "qkformer", "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large",
+    "sdt_v3_mae", "sew_resnet", "spikformer", "spikingformer", "spikingresformer",
 ]  # fmt: skip

@@ -118,6 +118,7 @@ class Detector(DenseTransformer):
         return self.read_out(self.forward_pyramid(x), x, targets)
 
     def read_out(self, levels: list[Tensor], x: Tensor, targets: list[dict[str, Tensor]] | None = None) -> Any:
+        """Losses or detections, from the pyramid of images `x`."""
         from torchvision.models.detection.image_list import ImageList
 
         height, width = x.shape[-2:]
@@ -160,6 +161,7 @@ class Segmenter(DenseTransformer):
         return self.read_out(self.forward_pyramid(x), x)
 
     def read_out(self, levels: list[Tensor], x: Tensor) -> Tensor:
+        """Logits `[B, K, H, W]`, from the pyramid of images `x`."""
         logits = self.head(levels)
         whole = interpolate(logits, scale_factor=float(self.pyramid[0]), mode="bilinear", align_corners=False)
         return whole[..., : x.shape[-2], : x.shape[-1]]
