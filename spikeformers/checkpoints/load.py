@@ -132,9 +132,8 @@ def _new_ends(
             continue
         if len(found) != len(layer.weight) and model.num_classes != config.get("num_classes"):
             keys = {f"{name}.{key}" for key in layer.state_dict()}
-            ends.append(
-                (keys, f"has {config.get('num_classes', len(found))} classes: a new head for {model.num_classes}")
-            )
+            theirs = config.get("num_classes", len(found))
+            ends.append((keys, f"has {theirs} classes: a new head for {model.num_classes}"))
     for name, layer in model.stem.named_modules(prefix="stem"):
         found = weights.get(f"{name}.weight")
         if isinstance(layer, nn.Conv2d) and found is not None and found.ndim == 4:

@@ -33,10 +33,5 @@ def describe_shipped(name: str) -> dict[str, Any]:
     config, test = settings["config"], settings["test"]
     numbers = {key: config[key] for key in ("time_steps", "in_channels", "image_size", "num_classes")}
     about = {"parameters": settings["parameters"], "data": settings["data"], "top1": None, "paper": ""}
-    return {
-        "name": name,
-        "task": "classification",
-        **numbers,
-        **about,
-        "weights": {"bytes": path.stat().st_size, "top1": test["top1"]},
-    }
+    weights = {"bytes": path.stat().st_size, "top1": test["top1"]}
+    return {"name": name, "task": "classification", **numbers, **about, "weights": weights}

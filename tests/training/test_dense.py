@@ -115,7 +115,7 @@ def test_an_interrupted_run_goes_on_to_the_bit(done, monkeypatch, without_drawin
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_learns(dense_recipe, kind, rows_of, without_drawing):
-    changes = {"augment": {}, "epochs": 4, "schedule": {"per_update": True}, "batch_size": 2}
+    changes = {"augment": {}, "epochs": 8, "schedule": {"per_update": True}, "batch_size": 2}
     rows = rows_of(fit(dense_recipe(kind, **changes)).run)
     assert float(rows[-1]["loss"]) < 0.9 * float(rows[0]["loss"])
 
