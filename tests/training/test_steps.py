@@ -245,5 +245,5 @@ def test_lean_and_compiled_are_switches_of_a_recipe(monkeypatch):
     assert module.evaluated.run is not recomputed  # the average is never trained
     plain = TrainingModule(read_recipe("digits"), sf.create_model(**recipe.model), {})
     assert plain.model.run is not recomputed and compiled == [model]
-    with pytest.raises(ValueError, match="memory is 'thin', where"):
+    with pytest.raises(ValueError, match="memory must be one of 'plain', 'lean', not 'thin'"):
         read_recipe("digits", {"memory": "thin"})
