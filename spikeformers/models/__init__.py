@@ -12,6 +12,7 @@ from spikeformers.models import (
     sdt_v3_large,
     sdt_v3_mae,
     sew_resnet,
+    sglformer,
     spikformer,
     spikingformer,
     spikingresformer,
@@ -37,5 +38,5 @@ __all__ = [
     "PAPERS", "Detector", "Paper", "Published", "Segmenter", "SpikingTransformer", "Stage", "build", "check_model",
     "compile", "describe_family", "describe_model", "fpn", "lean", "list_families", "list_models", "mask_rcnn",
     "maxformer", "qkformer", "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large",
-    "sdt_v3_mae", "sew_resnet", "spikformer", "spikingformer", "spikingresformer",
+    "sdt_v3_mae", "sew_resnet", "sglformer", "spikformer", "spikingformer", "spikingresformer",
 ]  # fmt: skip
