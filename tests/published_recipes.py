@@ -204,6 +204,10 @@ SPIKINGFORMER_IMAGENET = {
     "batch_size": 288 // 8,
 }
 
+# ---- SGLFormer, section 1.6 of the second sheet; what it does not state is QKFormer's
+
+SGLFORMER_CIFAR = {**QKFORMER_CIFAR, "seed": 0}
+
 # ---- SpikingResformer, section 3.6
 
 SPIKINGRESFORMER = {
@@ -361,6 +365,11 @@ PUBLISHED = {
         "accumulate": 8,
         "start_needed": "the weights of qkformer_imagenet of the same size",
     },
+    "sglformer_imagenet": {**QKFORMER_IMAGENET, **adamw(1.2e-3, 0.05), **by_iteration(200, 5, 1e-6)},
+    "sglformer_cifar10": {**CIFAR10, **SGLFORMER_CIFAR},
+    "sglformer_cifar100": {**CIFAR100_AS_10, **SGLFORMER_CIFAR, "optimizer.weight_decay": 0.05},
+    "sglformer_cifar10dvs": {**CIFAR10_DVS, **SNN_WIDE, "lr": 5e-3, "model.time_steps": 10},
+    "sglformer_gesture": {**GESTURE, **SNN_WIDE, "lr": 5e-3, "epochs": 192},
     "spikingformer_cifar10": {**CIFAR10, **QKFORMER_CIFAR, "lr": 5e-4},
     "spikingformer_cifar100": {**CIFAR100_AS_10, **QKFORMER_CIFAR, "lr": 5e-4},
     "spikingformer_imagenet": SPIKINGFORMER_IMAGENET,
@@ -479,6 +488,9 @@ SIZES = {
         "qkformer_10_768": {"batch_size": 24, "accumulate": 3, "lr": 1.35e-3},
     },
     "qkformer_imagenet_384": {"qkformer_10_768": {}},
+    "sglformer_imagenet": {f"sglformer_8_{n}": {} for n in ("512", "384", "512_star", "768_star")},
+    **{f"sglformer_cifar{k}": {f"sglformer_4_384_cifar{k}": {}} for k in (10, 100)},
+    **{f"sglformer_{data}": {f"sglformer_3_256_{data}": {}} for data in ("cifar10dvs", "gesture")},
     **{
         f"spikingformer_cifar{k}": {
             **{f"{stem}_{n}_cifar{k}": {} for stem in ("spikingformer", "spikingformer_cml")
