@@ -65,9 +65,9 @@ TINY = {
             num_classes=10,
         ),
     ),
-    "sglformer_small": (  # as many steps as tests give, since its head has weights for no more
-        "sglformer_4_384_cifar10",
-        dict(dim=32, depth=2, num_heads=2, image_size=16, time_steps=5),
+    "sglformer_events": (  # with as many steps as a test gives: its head has weights for no more
+        "sglformer_3_256_gesture",
+        dict(dim=32, depth=2, num_heads=2, image_size=32, time_steps=5),
     ),
     "sew_resnet": (
         "sew_resnet18_cifar10",
