@@ -204,6 +204,17 @@ SPIKINGFORMER_IMAGENET = {
     "batch_size": 288 // 8,
 }
 
+# ---- MSViT, section 2.4 of the second sheet
+
+MSVIT_IMAGENET = {
+    **QKFORMER_IMAGENET,
+    **adamw(2.25e-4, 0.05),
+    **by_iteration(200, 5, 1e-7),
+    "batch_size": 4,
+    "accumulate": 3,
+}
+MSVIT_CIFAR = {**QKFORMER_CIFAR, "seed": 0}
+
 # ---- SGLFormer, section 1.6 of the second sheet; what it does not state is QKFormer's
 
 SGLFORMER_CIFAR = {**QKFORMER_CIFAR, "seed": 0}
@@ -365,6 +376,9 @@ PUBLISHED = {
         "accumulate": 8,
         "start_needed": "the weights of qkformer_imagenet of the same size",
     },
+    "msvit_imagenet": MSVIT_IMAGENET,
+    "msvit_cifar10": {**CIFAR10, **MSVIT_CIFAR},
+    "msvit_cifar100": {**CIFAR100_AS_10, **MSVIT_CIFAR},
     "sglformer_imagenet": {**QKFORMER_IMAGENET, **adamw(1.2e-3, 0.05), **by_iteration(200, 5, 1e-6)},
     "sglformer_cifar10": {**CIFAR10, **SGLFORMER_CIFAR},
     "sglformer_cifar100": {**CIFAR100_AS_10, **SGLFORMER_CIFAR, "optimizer.weight_decay": 0.05},
@@ -488,6 +502,8 @@ SIZES = {
         "qkformer_10_768": {"batch_size": 24, "accumulate": 3, "lr": 1.35e-3},
     },
     "qkformer_imagenet_384": {"qkformer_10_768": {}},
+    "msvit_imagenet": {f"msvit_10_{n}": {} for n in (384, 512, 768)},
+    **{f"msvit_cifar{k}": {f"msvit_4_384_cifar{k}": {}} for k in (10, 100)},
     "sglformer_imagenet": {f"sglformer_8_{n}": {} for n in ("512", "384", "512_star", "768_star")},
     **{f"sglformer_cifar{k}": {f"sglformer_4_384_cifar{k}": {}} for k in (10, 100)},
     **{f"sglformer_{data}": {f"sglformer_3_256_{data}": {}} for data in ("cifar10dvs", "gesture")},

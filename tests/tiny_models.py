@@ -53,6 +53,10 @@ TINY = {
         dict(dims=(16, 32, 64), depths=(1, 1, 1), num_heads=4, image_size=16, time_steps=2),
     ),
     "maxformer_events": ("maxformer_2_256_cifar10dvs", dict(dims=(32, 64), image_size=32, time_steps=2)),
+    "msvit": (
+        "msvit_4_384_cifar10",
+        dict(dims=(32, 64), depths=(1, 1), num_heads=4, image_size=16, time_steps=2),
+    ),
     "sglformer": (
         "sglformer_8_384",
         dict(

@@ -7,6 +7,7 @@ _VENUES = {
     "CVPR": ("inproceedings", "IEEE/CVF Conference on Computer Vision and Pattern Recognition"),
     "Frontiers in Neuroscience": ("article", "Frontiers in Neuroscience"),
     "ICLR": ("inproceedings", "International Conference on Learning Representations"),
+    "IJCAI": ("inproceedings", "International Joint Conference on Artificial Intelligence"),
     "NeurIPS": ("inproceedings", "Advances in Neural Information Processing Systems"),
     "TPAMI": ("article", "IEEE Transactions on Pattern Analysis and Machine Intelligence"),
 }
@@ -121,6 +122,11 @@ PAPERS = _papers(
             "Luziwei Leng", "Bo Xu", "Guoqi Li",
         ),
         "TPAMI", 2025,
+    ),
+    Paper(
+        "2505.14719", "MSVIT: Improving Spiking Vision Transformer Using Multi-scale Attention Fusion",
+        ("Wei Hua", "Chenlin Zhou", "Jibin Wu", "Yansong Chua", "Yangyang Shu"),
+        "IJCAI", 2025,
     ),
     Paper(
         "2505.18608", "Spiking Neural Networks Need High-Frequency Information",

@@ -67,6 +67,8 @@ PUBLISHED = {  # how the file is spelt, and what no key or shape of it tells
     "spikingresformer_s": (("spikingresformer_imagenet_small",), {"time_steps", "image_size", "strides"}),
     "spikingresformer_gesture": (("spikingresformer_event_small_plif",), {"time_steps", "image_size"}),
     "maxformer_10_384": (("maxformer_imagenet_small",), HEADS),
+    "msvit_10_384": (("msvit_imagenet_small", depth("stage3", 1, 7)), HEADS),
+    "msvit_4_384_cifar100": (("msvit_cifar100_small",), HEADS),
     "sglformer_8_384": (("sglformer_imagenet_pool_late_small", depth("blocks", 1, 6)), {*HEADS, "strides"}),
     "sglformer_4_384_cifar10": (("sglformer_cifar_small",), {"num_heads"}),
 }

@@ -8,6 +8,7 @@ from spikeformers.layers.attention.gray_xnor import GrayXNOR
 from spikeformers.layers.attention.group_ssa import GroupSSA
 from spikeformers.layers.attention.log_xnor import LogXNOR
 from spikeformers.layers.attention.mixers import AvgPoolMixer, DepthwiseMixer, IdentityMixer, MaxPoolMixer
+from spikeformers.layers.attention.mssa import MSSA, ChannelMSSA
 from spikeformers.layers.attention.pruned_ssa import PrunedSSA
 from spikeformers.layers.attention.qka import QKCA, QKTA
 from spikeformers.layers.attention.sdsa import SDSA, PooledSDSA
@@ -23,6 +24,7 @@ from spikeformers.layers.attention.xnor import XNORSSA
 __all__ = [
     "A2OS2A",
     "DSSA",
+    "MSSA",
     "QKCA",
     "QKTA",
     "SDSA",
@@ -32,6 +34,7 @@ __all__ = [
     "XNORSSA",
     "AvgPoolMixer",
     "CausalSSA",
+    "ChannelMSSA",
     "DepthwiseMixer",
     "DilatedWindowSSA",
     "FrozenSSA",
