@@ -73,6 +73,8 @@ TINY = {
         "sglformer_3_256_gesture",
         dict(dim=32, depth=2, num_heads=2, image_size=32, time_steps=5),
     ),
+    "swformer": ("swformer_4_384_cifar10", dict(dim=32, depth=2, num_heads=2, image_size=16, time_steps=2)),
+    "swformer_events": ("swformer_2_256_cifar10dvs", dict(dim=32, num_heads=2, image_size=32, time_steps=2)),
     "sew_resnet": (
         "sew_resnet18_cifar10",
         dict(dims=(32, 48), depths=(2, 1), stem_dim=32, image_size=16, time_steps=2),

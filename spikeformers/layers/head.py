@@ -6,7 +6,7 @@ from torch.nn.functional import conv1d
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.norm import batch_norm
 from spikeformers.ops.arguments import check_whole
-from spikeformers.ops.tracing import runs_eagerly
+from spikeformers.ops.steps import check_horizon
 
 
 class _LinearHead(nn.Module):
@@ -157,7 +157,8 @@ class SpatioTemporalHead(_LinearHead):
 
     def step(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """One step of `read`: `[B, C, H, W], [B] -> [B, C], [B]`."""
-        self._check(int(seen.max()) + 1 if runs_eagerly(x) and not x.is_meta else 1, x)
+        check_horizon(type(self).__name__, "weights", seen, self.time_steps)
+        self._check(1, x)
         kernel = self.conv.weight.permute(3, 0, 1, 2)[seen.long()]  # B C 1 N
         y = conv1d(x.flatten(2).flatten(0, 1)[None], kernel.flatten(0, 1), groups=len(x) * self.dim)
         return self._biased(y.view(-1, self.dim)), seen + 1

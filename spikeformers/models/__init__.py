@@ -17,6 +17,7 @@ from spikeformers.models import (
     spikformer,
     spikingformer,
     spikingresformer,
+    swformer,
 )
 from spikeformers.models.check import check_model
 from spikeformers.models.compiling import compile
@@ -40,4 +41,5 @@ __all__ = [
     "compile", "describe_family", "describe_model", "fpn", "lean", "list_families", "list_models", "mask_rcnn",
     "maxformer", "msvit", "qkformer", "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3",
     "sdt_v3_large", "sdt_v3_mae", "sew_resnet", "sglformer", "spikformer", "spikingformer", "spikingresformer",
+    "swformer",
 ]  # fmt: skip

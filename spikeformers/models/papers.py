@@ -5,6 +5,7 @@ from dataclasses import dataclass
 # By venue: BibTeX entry type and full name. arXiv papers have neither.
 _VENUES = {
     "CVPR": ("inproceedings", "IEEE/CVF Conference on Computer Vision and Pattern Recognition"),
+    "ECCV": ("inproceedings", "European Conference on Computer Vision"),
     "Frontiers in Neuroscience": ("article", "Frontiers in Neuroscience"),
     "ICLR": ("inproceedings", "International Conference on Learning Representations"),
     "IJCAI": ("inproceedings", "International Joint Conference on Artificial Intelligence"),
@@ -84,6 +85,11 @@ PAPERS = _papers(
         "2307.01694", "Spike-driven Transformer",
         ("Man Yao", "Jiakui Hu", "Zhaokun Zhou", "Li Yuan", "Yonghong Tian", "Bo Xu", "Guoqi Li"),
         "NeurIPS", 2023,
+    ),
+    Paper(
+        "2403.11138", "Spiking Wavelet Transformer",
+        ("Yuetong Fang", "Ziqing Wang", "Lingfeng Zhang", "Jiahang Cao", "Honglei Chen", "Renjing Xu"),
+        "ECCV", 2024,
     ),
     Paper(
         "2403.14302", "SpikingResformer: Bridging ResNet and Vision Transformer in Spiking Neural Networks",

@@ -69,6 +69,8 @@ PUBLISHED = {  # how the file is spelt, and what no key or shape of it tells
     "maxformer_10_384": (("maxformer_imagenet_small",), HEADS),
     "msvit_10_384": (("msvit_imagenet_small", depth("stage3", 1, 7)), HEADS),
     "msvit_4_384_cifar100": (("msvit_cifar100_small",), HEADS),
+    "swformer_8_512": (("swformer_imagenet_small", depth("block", 1, 8)), {"time_steps", "image_size"}),
+    "swformer_2_256_cifar10dvs": (("swformer_event_small",), {"time_steps", "image_size", "attention"}),
     "sglformer_8_384": (("sglformer_imagenet_pool_late_small", depth("blocks", 1, 6)), {*HEADS, "strides"}),
     "sglformer_4_384_cifar10": (("sglformer_cifar_small",), {"num_heads"}),
 }

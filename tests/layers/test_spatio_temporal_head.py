@@ -47,7 +47,7 @@ def test_it_refuses_other_sizes_and_more_steps(head, x):
     state = stepping.initial(x[0]).values()
     for now in x:
         _, *state = stepping(now, *state)
-    with pytest.raises(ValueError, match="has weights for 3 steps and the input has 4"):
+    with pytest.raises(ValueError, match="SpatioTemporalHead has weights for 3 steps and got 4: build it with"):
         stepping(x[0], *state)
 
 

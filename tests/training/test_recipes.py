@@ -148,6 +148,7 @@ SHRUNK = {
     "sdt_v3_mae": dict(dims=[8, 8, 16], depth=1, num_heads=2, decoder_dim=8, decoder_depth=1, decoder_num_heads=2),
     "qkformer": dict(dims=[16, 32], depths=[1, 1], num_heads=2),
     "msvit": dict(dims=[16, 32], depths=[1, 1], num_heads=2),
+    "swformer": dict(dim=16, depth=1, num_heads=2),
     "sglformer": dict(dim=16, depth=2, num_heads=2),
     "maxformer": dict(dims=[16, 32, 64], depths=[1, 1, 1], num_heads=4),
     "maxformer_events": dict(dims=[32, 64], num_heads=4),

@@ -3,6 +3,7 @@
 from spikeformers.layers.attention.a2os2a import A2OS2A
 from spikeformers.layers.attention.causal_ssa import CausalSSA
 from spikeformers.layers.attention.dssa import DSSA
+from spikeformers.layers.attention.fatm import FATM, PooledFATM
 from spikeformers.layers.attention.frozen_ssa import FrozenSSA
 from spikeformers.layers.attention.gray_xnor import GrayXNOR
 from spikeformers.layers.attention.group_ssa import GroupSSA
@@ -24,6 +25,7 @@ from spikeformers.layers.attention.xnor import XNORSSA
 __all__ = [
     "A2OS2A",
     "DSSA",
+    "FATM",
     "MSSA",
     "QKCA",
     "QKTA",
@@ -43,6 +45,7 @@ __all__ = [
     "IdentityMixer",
     "LogXNOR",
     "MaxPoolMixer",
+    "PooledFATM",
     "PooledSDSA",
     "PrunedSSA",
     "STAtten",
