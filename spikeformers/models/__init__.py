@@ -5,6 +5,7 @@ from spikeformers.models import (
     mask_rcnn,
     maxformer,
     qkformer,
+    qsd,
     retinanet,
     sdt,
     sdt_v2,
@@ -36,6 +37,6 @@ from spikeformers.models.stages import Stage
 __all__ = [
     "PAPERS", "Detector", "Paper", "Published", "Segmenter", "SpikingTransformer", "Stage", "build", "check_model",
     "compile", "describe_family", "describe_model", "fpn", "lean", "list_families", "list_models", "mask_rcnn",
-    "maxformer", "qkformer", "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3", "sdt_v3_large",
-    "sdt_v3_mae", "sew_resnet", "spikformer", "spikingformer", "spikingresformer",
+    "maxformer", "qkformer", "qsd", "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3",
+    "sdt_v3_large", "sdt_v3_mae", "sew_resnet", "spikformer", "spikingformer", "spikingresformer",
 ]  # fmt: skip

@@ -110,6 +110,14 @@ PAPERS = _papers(
         "TPAMI", 2025,
     ),
     Paper(
+        "2501.13492", "Quantized Spike-driven Transformer",
+        (
+            "Xuerui Qiu", "Malu Zhang", "Jieyuan Zhang", "Wenjie Wei", "Honglin Cao", "Junsheng Guo", "Rui-Jie Zhu",
+            "Yimeng Shan", "Yang Yang", "Haizhou Li",
+        ),
+        "ICLR", 2025,
+    ),
+    Paper(
         "2505.18608", "Spiking Neural Networks Need High-Frequency Information",
         (
             "Yuetong Fang", "Deming Zhou", "Ziqing Wang", "Hongwei Ren", "Zecui Zeng", "Lusong Li", "Shibo Zhou",
