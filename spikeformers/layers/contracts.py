@@ -20,6 +20,7 @@ state between calls. `DECLARATIONS`, below, lists the attributes by which parts 
 | `neck`      | `dims, strides, pyramid, dim, neuron, conv` | a stream a stage -> current a level        |
 | `order`     | nothing                                     | tokens `[B, N, C]`, `[B, N]` -> tokens     |
 | `quantizer` | `weight`, `[C, ...]`                        | a layer's weights -> weights to multiply by |
+| `pruning`   | `block, number, count`                      | stream -> stream, as the block, by its keys |
 """
 
 from collections.abc import Callable, Sequence
@@ -160,3 +161,7 @@ class MakeHead(Protocol):
 
 class MakeQuantizer(Protocol):
     def __call__(self, weight: Tensor, /) -> nn.Module: ...
+
+
+class MakePruning(Protocol):
+    def __call__(self, block: nn.Sequential, number: int, count: int, /) -> nn.Module: ...

@@ -35,6 +35,7 @@ _SLOTS = {
     "neck": "spikeformers.layers.neck",
     "order": "spikeformers.layers.masking",
     "quantizer": "spikeformers.layers.quantizer",
+    "pruning": "spikeformers.layers.pruning",
 }
 
 
