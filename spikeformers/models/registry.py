@@ -239,8 +239,8 @@ def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
 
     Args:
         name: A size, a family or `file.py:builder`.
-        overrides: Arguments of the builder. Besides, every model takes a `quantizer` of its weights and a `pruning` of its
-            tokens, and `folded=True`, from the config of a folded model, folds it.
+        overrides: Arguments of the builder. Besides, every model takes a `quantizer` of its weights and a `pruning` of
+            its tokens, and `folded=True`, from the config of a folded model, folds it.
         allow_foreign: Whether parts may be named that are not ours, which runs their code.
 
     Returns:

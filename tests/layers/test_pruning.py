@@ -142,7 +142,7 @@ def test_it_costs_its_share_and_no_operation_is_of_unknown_cost():
     ("family", "given", "says"),
     [
         ("spikformer", dict(keep=0.0), r"keep 0.0 is not in \(0, 1\]: give the share"),
-        ("spikformer", dict(keep=[0.5]), r"keep \[0.5\] is for 1 blocks: give one number, or one for each of 2"),
+        ("spikformer", dict(keep=[0.5]), r"keep \[0.5\] is for 1 blocks: give one number, or one for each"),
         (
             "sdt_v2",
             dict(keep=0.5),
@@ -155,6 +155,14 @@ def test_it_costs_its_share_and_no_operation_is_of_unknown_cost():
 def test_what_cannot_be_pruned(family, given, says):
     with pytest.raises(ValueError, match=says):
         build(family, pruning={"part": "TokenPruning", **given})
+
+
+def test_detectors_run_on_fewer_tokens_and_bits():
+    numbers = dict(dims=(32, 32, 32, 32), depths=(1, 1), num_heads=2, image_size=128)
+    model = sf.create_model("retinanet_sdt_v3_3m", **numbers, pruning="TokenPruning", quantizer="LSQ").eval()
+    assert sum(isinstance(block, TokenPruning) for block in model.blocks) == 2
+    with torch.no_grad():
+        assert all(output.isfinite().all() for output in model.forward_outputs(torch.randn(1, 3, 128, 128)).values())
 
 
 def test_it_looks_ahead_so_there_is_no_streaming():

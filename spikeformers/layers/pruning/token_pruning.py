@@ -22,18 +22,19 @@ class TokenPruning(nn.Sequential):
         spatial_t = -cos(x_t, mean of x_t over kernel_size x kernel_size)   over channels, zeros beyond the border
         score = mean over t of both, each scaled to [0, 1] over the tokens of a step
 
-    The ceil(keep H W) tokens of the highest score, the same at all steps, since neurons remember, go through the block's
-    attention and what follows it; the others keep what they came with. Nothing is removed for good: each block chooses
-    anew. What stands before the attention, as V3's convolution, sees the whole map. Tokens attend to each other only, so
-    a block costs keep of its projections and keep^2 of its N^2 products. The choice costs (kernel_size^2 + 4) C real
-    operations per token and step, and has no parameters and no gradient. Norms in training see the kept tokens only.
+    The ceil(keep H W) tokens of the highest score, the same at all steps, since neurons remember, go through the
+    block's attention and what follows it; the others keep what they came with. Nothing is removed for good: each block
+    chooses anew. What stands before the attention, as V3's convolution, sees the whole map. Kept tokens attend to each
+    other only, so a block costs keep of its projections and keep^2 of its N^2 products. The choice costs
+    (kernel_size^2 + 4) C real operations per token and step, and has no parameters and no gradient. Norms in training
+    see the kept tokens only.
 
     `keep` is a number, or one for each attention block of the model. After TP-Spikformer, Zhou et al., ICLR 2026,
     arXiv:2603.00527, as others describe the paper, which we could not read. Released code: differs, see
     `ReleasedTokenPruning`.
 
-    Raises ValueError for a `keep` outside (0, 1], for as many as there are not blocks, and for a block that convolves or
-    pools behind its attention, where tokens need their neighbours.
+    Raises ValueError for a `keep` outside (0, 1], for another number of them than of blocks, and for a block that
+    convolves or pools behind its attention, where tokens need their neighbours.
     """
 
     causal = False  # the choice is by all steps
@@ -101,9 +102,9 @@ def _scaled(score: Tensor) -> Tensor:
 def _check_apart(name: str, part: nn.Module) -> None:
     """Raises ValueError if a part reads a token's neighbours by their places."""
     for inside in part.modules():
-        size: Any = getattr(inside, "kernel_size", 1)
+        size: Any = vars(inside).get("kernel_size", 1)
         if isinstance(size, tuple | int) and max(size if isinstance(size, tuple) else (size,)) > 1:
             raise ValueError(
-                f"the block's {name} has {type(inside).__name__} of kernel size {size}, which needs all tokens in their "
-                "places: prune blocks whose attention and MLP are 1 x 1"
+                f"the block's {name} has {type(inside).__name__} of kernel size {size}, which needs all tokens in "
+                "their places: prune blocks whose attention and MLP are 1 x 1"
             )
