@@ -15,7 +15,19 @@ from spikeformers.models.parts import part_names
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- from docs/tables.py -->\n", "<!-- end -->\n"
-PART_SLOTS = ("attention", "position", "mlp", "stem", "neuron", "shortcut", "projection", "head", "neck")
+PART_SLOTS = (
+    "attention",
+    "position",
+    "mlp",
+    "stem",
+    "neuron",
+    "shortcut",
+    "projection",
+    "head",
+    "neck",
+    "quantizer",
+    "pruning",
+)
 SLOTS = ("stem", "attention", "mlp", "shortcut", "neuron")
 
 

@@ -338,6 +338,14 @@ PUBLISHED = {
         "model.time_steps": 4,
         "start_needed": "the weights of sdt_v2_imagenet (T = 1)",
     },
+    "qsd_imagenet": {
+        **V2,
+        **by_iteration(300, 15, 1e-6),
+        "lr": 3.675e-3,
+        "batch_size": 196,
+        "ema_decay": 0.99996,
+        "model.time_steps": 1,
+    },
     "sdt_v3_imagenet": {**V3, **by_iteration(200, 5, 1e-6), "lr": 4.8e-3, "batch_size": 256},
     "sdt_v3_large_pretrain": {
         **IMAGENET,
@@ -499,6 +507,7 @@ SIZES = {
         "sdt_v2_55m_kd": {},
         **{f"sdt_v2_{n}": {"distill.teacher": None} for n in ("55m", "31m", "15m")},
     },
+    "qsd_imagenet": {f"qsd_{n}": {} for n in ("55m", "31m", "15m", "8m", "75m", "124m")},
     "sdt_v3_imagenet": {f"sdt_v3_{n}": {} for n in ("19m", "10m", "5m", "3m")},
     "sdt_v3_large_pretrain": {f"sdt_v3_mae_{n}": {} for n in ("83m", "171m")},
     "sdt_v3_large_finetune": {

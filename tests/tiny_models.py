@@ -39,6 +39,18 @@ TINY = {
         "sdt_v3_83m_d8_kd",
         dict(dims=(8, 16, 32), depth=2, num_heads=2, layer_scale=0.5, image_size=64, time_steps=2, num_classes=10),
     ),
+    "qsd": (
+        "qsd_15m",
+        dict(
+            dims=(8, 16, 32, 48),
+            depths=(1, 1),
+            num_heads=2,
+            layer_scale=0.5,
+            image_size=64,
+            time_steps=2,
+            num_classes=10,
+        ),
+    ),
     "qkformer": (
         "qkformer_4_384_cifar10",
         dict(dims=(16, 32), depths=(1, 1), num_heads=4, image_size=16, time_steps=2),

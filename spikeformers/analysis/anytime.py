@@ -76,5 +76,5 @@ def check_causal(model: torch.nn.Module) -> None:
         if getattr(module, "causal", True) is False:
             raise ValueError(
                 f"{name} ({type(module).__name__}) looks ahead in time, so early predictions differ from those of a "
-                "shorter run: use neurons and attention with causal = True"
+                "shorter run: use neurons and attention with causal = True, and no pruning"
             )

@@ -26,7 +26,7 @@ class Memory:
     Attributes:
         buffers: sizes in bytes and picojoules per byte, the smallest first.
         dram: picojoules per byte of what no buffer holds, and of the weights, which come in once per input.
-        weight_bits: bits of a weight, of both networks.
+        weight_bits: bits of a weight, of both networks, in layers whose quantizer does not say its own.
         membrane_bits: bits of a membrane.
         real_bits: bits of an activation that is not spikes, such as the image.
         multiply: picojoules of a multiplication of 8 by 8 bits; others are in proportion to the bits of both sides.
@@ -124,10 +124,11 @@ def spiking_bill(layers: Iterable[Layer], samples: int, steps: int, memory: Memo
     for layer in layers:
         ac, mac = (count / samples for count in strict_count(layer))
         with_spikes = layer.op in (*_WITH_WEIGHTS, *_TWO_SIDED, "scale") and not mac
-        bill.add(ac * memory.add + mac * memory.product(memory.real_bits, memory.weight_bits), spiking=with_spikes)
+        weight_bits = layer.weight_bits or memory.weight_bits
+        bill.add(ac * memory.add + mac * memory.product(memory.real_bits, weight_bits), spiking=with_spikes)
         if layer.op in _WITH_WEIGHTS:
-            bill.add(layer.weights * memory.weight_bits / 8 * memory.dram, moved=True)
-            each = memory.weight_bits / 8 * memory.local
+            bill.add(layer.weights * weight_bits / 8 * memory.dram, moved=True)
+            each = weight_bits / 8 * memory.local
             bill.add(layer.hits / samples * each, spiking=with_spikes, moved=True)
             _move_spikes(bill, layer.left, _bits_of(layer.left, memory), samples, steps, memory)
         elif layer.op in _TWO_SIDED and layer.right is not None:
@@ -163,11 +164,12 @@ def dense_twin(layers: Sequence[Layer], samples: int, steps: int, memory: Memory
         times = steps if layer.right is not None or layer.passes == steps else 1
         if layer.op in _WITH_WEIGHTS or (layer.op in _TWO_SIDED and layer.right is not None):
             each, left = layer.dense / samples / times, of(layer.left)
-            right = memory.weight_bits if layer.right is None else of(layer.right)
+            weight_bits = layer.weight_bits or memory.weight_bits
+            right = weight_bits if layer.right is None else of(layer.right)
             macs += each
             bill.add(each * memory.product(left, right))
             bill.add(each * right / 8 * memory.local / memory.reuse, moved=True)
-            bill.add(layer.weights * memory.weight_bits / 8 * memory.dram, moved=True)
+            bill.add(layer.weights * weight_bits / 8 * memory.dram, moved=True)
             bill.add(memory.moving(layer.left.elements / samples / times * left), moved=True)
             if layer.right is not None:
                 bill.add(memory.moving(layer.right.elements / samples / times * right), moved=True)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from spikeformers.analysis.neuron_activity import units_of
 from spikeformers.analysis.operands import Operand, Seen, look, total
 from spikeformers.analysis.origins import Origin, Origins
+from spikeformers.layers.contracts import declared
 
 
 @dataclass
@@ -42,6 +43,7 @@ class Layer:
     keys: Operand | None = None  # k, for the second product of (q k^T) v
     passes: int = 1  # times one sample passes through: T, or 1
     weights: int = 0  # numbers of them
+    weight_bits: int = 0  # of a quantised weight; 0 if its layer has no quantizer
     bits: int = 1  # of what a neuron emits
     multiplications: int = 0  # per update of a neuron
     resets: bool = True  # whether a spike changes the neuron's membrane
@@ -143,6 +145,8 @@ class Operations:
         layer.left_events += hits if seen.counts is None else spread_of(seen.counts)
         layer.passes = max(layer.passes, rows // max(self.in_batch, 1))
         layer.weights = max(layer.weights, weights)
+        quantizer = declared(self.stack[-1].module, "quantizer")
+        layer.weight_bits = 0 if quantizer is None else declared(quantizer, "bits") or 0
         layer.biased += biased
         if not self.fired and (layer.role or not any(known.role for known in self.layers.values())):
             layer.role = "first"

@@ -18,7 +18,8 @@ def create_model(name: str, pretrained: str | bool | None = None, **overrides: A
             the package (`spikeformers list` marks it), or your own `file.py:builder`.
         pretrained: True for the weights that come with the package, or the path of others, for `load_checkpoint`. None
             or False keeps the initial weights.
-        **overrides: Arguments of the builder. A part is a class, a name, or a mapping as in a settings file.
+        **overrides: Arguments of the builder. A part is a class, a name, or a mapping as in a settings file. Besides,
+            every model takes a `quantizer` of its weights and a `pruning` of its tokens.
 
     Returns:
         The model, in training mode.

@@ -13,6 +13,7 @@ from spikeformers.checkpoints.keys import check_loadable, translate
 from spikeformers.checkpoints.layout import compare
 from spikeformers.checkpoints.read import WEIGHTS, Checkpoint, read_checkpoint
 from spikeformers.layers.layer_scale import LayerScale
+from spikeformers.layers.quantizer import requantized
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.parts import find_part, own_files, slot_of, user_code_errors
 from spikeformers.models.registry import find_family, rebuild
@@ -26,8 +27,9 @@ def load_checkpoint(
     """Loads weights into a model, in place.
 
     If the file has other `num_classes`, the model keeps its new head; with other `in_channels`, its new first
-    convolution; if it is a classifier's and the model a detector or segmenter, its new neck and head. All other keys
-    must match. A log line names every part that stays new or is left out.
+    convolution; if it is a classifier's and the model a detector or segmenter, its new neck and head. A model with
+    quantised weights starts its quantizers from those of a file without. All other keys must match. A log line names
+    every part that stays new or is left out.
 
     Args:
         model: The model.
@@ -56,8 +58,12 @@ def load_checkpoint(
         logger.warning("%s has %s besides: left out", path, _parts(unused))
     may_be_new = {key for what in new for key in _KEYS_OF[what](model)}
     new_ends = _new_ends(model, weights, checkpoint)
+    quantizers = {key for key in ours if ".quantizer." in key}
+    unquantized = quantizers and not any(".quantizer." in key for key in weights)
     kept = {key for key in ours if key.endswith("num_batches_tracked")} - set(weights)  # some files omit them
     kept |= {key for keys, _ in new_ends for key in keys}
+    if unquantized:
+        kept |= quantizers
     lacking = [key for key in sorted(may_be_new - kept) if not _fits(weights.get(key), ours[key])]
     kept |= {*lacking}
     weights = {key: value for key, value in weights.items() if key not in kept}
@@ -69,6 +75,9 @@ def load_checkpoint(
     if lacking:
         logger.warning("%s has no weights for %s: they are new", path, _parts(lacking))
     model.load_state_dict({**ours, **weights})
+    if unquantized:
+        requantized(model)
+        logger.warning("%s has weights of full precision: the quantizers start from them", path)
     return model
 
 

@@ -19,12 +19,14 @@ state between calls. `DECLARATIONS`, below, lists the attributes by which parts 
 | `head`      | `dim, num_classes, neuron`                  | stream -> logits `[T, B, K]`               |
 | `neck`      | `dims, strides, pyramid, dim, neuron, conv` | a stream a stage -> current a level        |
 | `order`     | nothing                                     | tokens `[B, N, C]`, `[B, N]` -> tokens     |
+| `quantizer` | `weight`, `[C, ...]`                        | a layer's weights -> weights to multiply by |
+| `pruning`   | `block, number, count`                      | stream -> stream, as the block, by its keys |
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 SPIKES, COUNTS, CURRENT = "spikes", "counts of spikes", "current"  # kinds of stream
 
@@ -53,6 +55,9 @@ DECLARATIONS = {
     "core": Declaration("nn.Module", None, "shortcuts", "the branch, of the same shape", "check"),
     "in_block": Declaration("(behind) -> nn.Module", None, "cores", "the part as it stands in a block, where that is "
         "not `behind(part)`, the block's shortcut around it", "blocks"),
+    "quantizer": Declaration("nn.Module", None, "convolutions, linear layers", "what rounds the weights",
+        "fold, energy"),
+    "bits": Declaration("int", None, "quantizers", "bits of a weight", "energy"),
     "attn_neuron": Declaration("nn.Module", None, "attention", "the neuron after the products; q_neuron, k_neuron and "
         "v_neuron are those of the operands", "attention maps, operations"),
     "num_heads": Declaration("int", 1, "attention", "heads", "attention maps"),
@@ -152,3 +157,11 @@ class MakeNeck(Protocol):
 
 class MakeHead(Protocol):
     def __call__(self, dim: int, num_classes: int, neuron: MakeNeuron) -> nn.Module: ...
+
+
+class MakeQuantizer(Protocol):
+    def __call__(self, weight: Tensor, /) -> nn.Module: ...
+
+
+class MakePruning(Protocol):
+    def __call__(self, block: nn.Sequential, number: int, count: int, /) -> nn.Module: ...

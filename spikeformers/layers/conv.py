@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from spikeformers.layers.linear import QuantizableLayer
 from spikeformers.layers.norm import batch_norm, takes_once
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import merge_time, split_time
@@ -14,20 +15,21 @@ from spikeformers.ops.notes import Counts, noted
 from spikeformers.ops.spike_conv import spike_conv2d
 
 
-class SpikeConv2d(nn.Conv2d):
+class SpikeConv2d(QuantizableLayer, nn.Conv2d):
     """`nn.Conv2d` that saves inputs noted as spikes or counts in a byte each for backward.
 
-    In training on a CPU it skips their zeros where that is faster.
+    In training on a CPU it skips their zeros where that is faster. Its weights may be quantised.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         counts = noted(input, Counts)
+        weight = self.used_weight()
         if counts is None or not torch.is_grad_enabled():
-            return super().forward(input)
+            return self._conv_forward(input, weight, self.bias)
         stride, padding, dilation = (cast(tuple[int, int], s) for s in (self.stride, self.padding, self.dilation))
         # not in evaluation, where no step's rounding may depend on a later step
         settings = (stride, padding, dilation, self.groups, counts.most)
-        return spike_conv2d(input, self.weight, self.bias, *settings, skip_zeros=self.training)
+        return spike_conv2d(input, weight, self.bias, *settings, skip_zeros=self.training)
 
 
 class ConvNorm(nn.Module):

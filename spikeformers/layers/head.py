@@ -3,7 +3,8 @@
 from torch import Tensor, nn
 from torch.nn.functional import conv1d
 
-from spikeformers.layers.contracts import MakeNeuron
+from spikeformers.layers.contracts import MakeNeuron, MakeQuantizer
+from spikeformers.layers.linear import Linear
 from spikeformers.layers.norm import batch_norm
 from spikeformers.ops.arguments import check_whole
 from spikeformers.ops.steps import check_horizon
@@ -16,6 +17,7 @@ class _LinearHead(nn.Module):
     linear: nn.Module
     dim: int
     bias: bool = True
+    _make_quantizer: MakeQuantizer | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(self.pool(x))
@@ -37,7 +39,12 @@ class _LinearHead(nn.Module):
         check_whole(0, "give as many as there are to name, 0 for features", num_classes=num_classes)
         self.num_classes = num_classes
         for name in self.classifiers:
-            self.add_module(name, _linear(self.dim, num_classes, self.bias) if num_classes else nn.Identity())
+            if isinstance(before := getattr(self, name, None), Linear):
+                self._make_quantizer = before.makes_quantizer  # kept while there are no classes
+            linear = _linear(self.dim, num_classes, self.bias) if num_classes else nn.Identity()
+            if isinstance(linear, Linear):
+                linear.quantize(self._make_quantizer)
+            self.add_module(name, linear)
 
 
 class Head(_LinearHead):
@@ -184,8 +191,8 @@ class SpatioTemporalHead(_LinearHead):
         return f"tokens={self.tokens}, time_steps={self.time_steps}"
 
 
-def _linear(dim: int, num_classes: int, bias: bool) -> nn.Linear:
-    linear = nn.Linear(dim, num_classes, bias=bias)
+def _linear(dim: int, num_classes: int, bias: bool) -> Linear:
+    linear = Linear(dim, num_classes, bias=bias)
     nn.init.trunc_normal_(linear.weight, std=0.02)
     if bias:
         nn.init.zeros_(linear.bias)

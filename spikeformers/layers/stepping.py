@@ -78,7 +78,10 @@ def check_steps_alone(name: str, part: nn.Module) -> None:
     where = f"{type(part).__name__} ({name})" if name else type(part).__name__
     if not declared(part, "causal"):
         other = "neuron=SlidingPSN" if hasattr(part, "levels") else "attention=CausalSSA"
-        raise ValueError(f"{where} looks ahead in time, and a stream has no later steps: use another, such as {other}")
+        other = f"use another, such as {other}"
+        if hasattr(part, "attn"):  # a block that chooses its tokens
+            other = "build the model without pruning"
+        raise ValueError(f"{where} looks ahead in time, and a stream has no later steps: {other}")
     if declared(part, "remembers") and step_of(part) is None:
         raise ValueError(
             f"{where} computes sequences in its own {declared(part, 'mixes')} and has no step of its own: give it one "

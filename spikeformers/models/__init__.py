@@ -6,6 +6,7 @@ from spikeformers.models import (
     maxformer,
     msvit,
     qkformer,
+    qsd,
     retinanet,
     sdt,
     sdt_v2,
@@ -39,7 +40,7 @@ from spikeformers.models.stages import Stage
 __all__ = [
     "PAPERS", "Detector", "Paper", "Published", "Segmenter", "SpikingTransformer", "Stage", "build", "check_model",
     "compile", "describe_family", "describe_model", "fpn", "lean", "list_families", "list_models", "mask_rcnn",
-    "maxformer", "msvit", "qkformer", "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3",
+    "maxformer", "msvit", "qkformer", "qsd", "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3",
     "sdt_v3_large", "sdt_v3_mae", "sew_resnet", "sglformer", "spikformer", "spikingformer", "spikingresformer",
     "swformer",
 ]  # fmt: skip

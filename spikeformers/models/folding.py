@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from spikeformers.layers.contracts import declared
+from spikeformers.layers.quantizer import baked
 from spikeformers.models.network import SpikingTransformer
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -16,7 +17,7 @@ def fold(model: Model, *, grow: bool = True) -> Model:
 
     Every part with a method `folded` is replaced by its result: `ConvNorm` merges the norm, by its running statistics,
     into the convolution, `RepConv` becomes one 3x3 convolution, `RepLinear` one 1x1 convolution. Outputs agree up to
-    rounding.
+    rounding. Quantised weights become what their quantisers make of them; those of a chain then have more levels.
 
     Args:
         model: A model or any module. It is unchanged.
@@ -28,7 +29,7 @@ def fold(model: Model, *, grow: bool = True) -> Model:
         The copy, in eval mode, without gradients. It has its own keys; its `config` has `folded`, so a saved copy
         loads as it is.
     """
-    folded = copy.deepcopy(model).eval().requires_grad_(False)
+    folded = baked(copy.deepcopy(model).eval().requires_grad_(False))
     if isinstance(folded, SpikingTransformer) and folded.config:
         if folded.config.get("folded"):
             return folded

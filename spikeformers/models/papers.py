@@ -130,6 +130,14 @@ PAPERS = _papers(
         "TPAMI", 2025,
     ),
     Paper(
+        "2501.13492", "Quantized Spike-driven Transformer",
+        (
+            "Xuerui Qiu", "Malu Zhang", "Jieyuan Zhang", "Wenjie Wei", "Honglin Cao", "Junsheng Guo", "Rui-Jie Zhu",
+            "Yimeng Shan", "Yang Yang", "Haizhou Li",
+        ),
+        "ICLR", 2025,
+    ),
+    Paper(
         "2505.14719", "MSVIT: Improving Spiking Vision Transformer Using Multi-scale Attention Fusion",
         ("Wei Hua", "Chenlin Zhou", "Jibin Wu", "Yansong Chua", "Yangyang Shu"),
         "IJCAI", 2025,

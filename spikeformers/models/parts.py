@@ -34,6 +34,8 @@ _SLOTS = {
     "head": "spikeformers.layers.head",
     "neck": "spikeformers.layers.neck",
     "order": "spikeformers.layers.masking",
+    "quantizer": "spikeformers.layers.quantizer",
+    "pruning": "spikeformers.layers.pruning",
 }
 
 

@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from sys import float_info
 from typing import Any
 
+from spikeformers.layers.pruning import prune_tokens
+from spikeformers.layers.quantizer import quantize_weights
 from spikeformers.models.folding import fold
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.on_backbone import DenseHead, dense_model, on_size
 from spikeformers.models.parts import argument_errors, describe_part, find_part, load_object, part_name, slot_of
 
 Builder = Callable[..., SpikingTransformer]
+# What every model takes besides the arguments of its builder: parts that change it once it is built.
+_CHANGES: dict[str, Callable[..., Any]] = {"pruning": prune_tokens, "quantizer": quantize_weights}
 Renames = Sequence[tuple[str, str]]
 
 
@@ -235,7 +239,8 @@ def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
 
     Args:
         name: A size, a family or `file.py:builder`.
-        overrides: Arguments of the builder; `folded=True`, from the config of a folded model, folds it.
+        overrides: Arguments of the builder. Besides, every model takes a `quantizer` of its weights and a `pruning` of
+            its tokens, and `folded=True`, from the config of a folded model, folds it.
         allow_foreign: Whether parts may be named that are not ours, which runs their code.
 
     Returns:
@@ -246,8 +251,12 @@ def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
     """
     given = {key: value for key, value in overrides.items() if key != "folded"}
     builder, arguments, config = resolve(name, given, allow_foreign=allow_foreign)
+    own = inspect.signature(builder).parameters
+    changes = [(_CHANGES[key], arguments.pop(key)) for key in _CHANGES if key in arguments and key not in own]
     with argument_errors(given):
         model = builder(**{key: _with_time_steps(key, value, arguments) for key, value in arguments.items()})
+        for change, part in changes:
+            change(model, part)
     model.config = config
     return fold(model) if overrides.get("folded") else model
 
@@ -273,7 +282,7 @@ def resolve(
         builder, size = family.builder, family.sizes.get(name, {})
     parameters = inspect.signature(builder).parameters
     for argument in overrides:
-        if argument not in parameters:
+        if argument not in (*parameters, *_CHANGES):
             close = difflib.get_close_matches(argument, parameters, n=3, cutoff=0.5) or list(parameters)
             raise ValueError(f"{name} takes no {argument!r}: did you mean {', '.join(close)}?")
 

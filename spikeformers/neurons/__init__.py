@@ -8,6 +8,7 @@ from spikeformers.neurons.clif import CLIF
 from spikeformers.neurons.glif import GLIF
 from spikeformers.neurons.half_even import IntegerHalfEven
 from spikeformers.neurons.half_up import IntegerHalfUp
+from spikeformers.neurons.ielif import IELIF
 from spikeformers.neurons.ilif import ILIF
 from spikeformers.neurons.integrate_and_fire import IF
 from spikeformers.neurons.klif import KLIF
@@ -23,6 +24,7 @@ from spikeformers.neurons.ternary_lif import TernaryLIF
 __all__ = [
     "CLIF",
     "GLIF",
+    "IELIF",
     "IF",
     "ILIF",
     "KLIF",

@@ -1,4 +1,4 @@
-"""Rounding to spike counts 0 to `top` with a straight-through gradient. Any shape; the result has the dtype of `x`."""
+"""Rounding to whole numbers with a straight-through gradient. Any shape; the result has the dtype of `x`."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from torch import Tensor
 from spikeformers.ops.tracing import runs_eagerly
 
 
-def round_half_even(x: Tensor, top: int) -> Tensor:
-    """`round(clamp(x, 0, top))`, ties to the even count; the derivative is 1 for `0 <= x <= top`, else 0."""
+def round_half_even(x: Tensor, top: int, bottom: int = 0) -> Tensor:
+    """`round(clamp(x, bottom, top))`, ties to the even count; the derivative is 1 for `bottom <= x <= top`, else 0."""
     fixed = x.detach()
-    clamped = fixed.clamp(0, top)
+    clamped = fixed.clamp(bottom, top)
     return _straight_through(x, clamped.round(), clamped == fixed) if torch.is_grad_enabled() else clamped.round()
 
 

@@ -43,6 +43,13 @@ def drawn(key: str, shape: list[int], siblings: dict) -> torch.Tensor:
         z = 0.5 + 0.3 * z
     elif name == "bias":
         z = 0.1 * z
+    elif name == "init_state":
+        z = np.ones(shape)
+    elif name == "signed":
+        z = np.zeros(shape)
+    elif name == "alpha" and not key.endswith(".act.alpha"):
+        fan = np.prod(siblings[key.removesuffix("alpha") + "weight"][1:])
+        z = 0.5 / np.sqrt(fan) * np.exp(0.2 * z)
     else:
         z = z / np.sqrt(np.prod(shape[1:]))
     return torch.from_numpy(np.asarray(z))

@@ -12,6 +12,7 @@ from spikeformers.models.registry import find_family
 KEPT = {
     "maxformer_2_256_cifar10dvs": 305_518_336,
     "qkformer_2_256_cifar10dvs": 314_416_896,
+    "qsd_8m": 289_692_696,  # of this 74 million are of its quantised weights
     "sdt_2_256_cifar10dvs": 503_694_336,
     "sdt_v2_15m": 222_076_608,
     "sdt_v3_3m": 117_704_128,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from spikeformers.neurons import IntegerHalfEven, IntegerHalfUp
+from spikeformers.neurons import IELIF, IntegerHalfEven, IntegerHalfUp
 from spikeformers.ops.rounding import round_half_even, round_half_up
 
 X = [float("-inf"), -0.1, 0.0, 0.4, 0.5, 1.5, 2.5, 3.5, 4.0, 4.1, float("inf")]
@@ -34,6 +34,16 @@ def test_the_neurons_scale_counts_and_gradients(neuron):
     assert x.grad[1:].tolist() == [0.25, 0.25, 0.25, 0]  # unit / v_threshold
     assert neuron(unit=1.0).levels == (0, 1, 2, 3, 4)
     assert neuron(unit=1.0)(x).tolist() == [0, 0, 1, 1, 4]
+
+
+def test_ielif_divides_one_threshold_into_its_spikes():
+    x = torch.tensor([-0.1, 0.12, 0.125, 0.375, 0.7, 1.0, 1.2], requires_grad=True)
+    out = IELIF()(x)
+    out.sum().backward()
+    assert out.tolist() == [0, 0, 0.25, 0.5, 0.75, 1, 1]  # ties upwards
+    assert x.grad.tolist() == [0, 1, 1, 1, 1, 0, 0]
+    assert IELIF(unit=0.5)(x).tolist() == [0, 0, 0.5, 1, 1.5, 2, 2]  # after attention
+    assert IELIF(v_threshold=0.5, max_count=2)(x).tolist() == [0, 0, 0.5, 1, 1, 1, 1]
 
 
 def test_a_neuron_that_never_fires():

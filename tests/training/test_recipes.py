@@ -143,6 +143,7 @@ SHRUNK = {
     "spikingformer": dict(dim=16, depth=1, num_heads=2),
     "sdt": dict(dim=16, depth=1, num_heads=2),
     "sdt_v2": dict(dims=[8, 8, 16, 16], depths=[1, 1], num_heads=2),
+    "qsd": dict(dims=[8, 8, 16, 16], depths=[1, 1], num_heads=2),
     "sdt_v3": dict(dims=[8, 8, 16, 16], depths=[1, 1], num_heads=2),
     "sdt_v3_large": dict(dims=[8, 8, 16], depth=1, num_heads=2),
     "sdt_v3_mae": dict(dims=[8, 8, 16], depth=1, num_heads=2, decoder_dim=8, decoder_depth=1, decoder_num_heads=2),

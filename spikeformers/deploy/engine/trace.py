@@ -11,7 +11,7 @@ from torch.export import Dim
 from spikeformers.models import SpikingTransformer
 from spikeformers.models.dense import DenseTransformer
 from spikeformers.models.folding import fold
-from spikeformers.neurons import IF, ILIF, KLIF, LIF, NILIF, PLIF, IntegerHalfEven, IntegerHalfUp
+from spikeformers.neurons import IELIF, IF, ILIF, KLIF, LIF, NILIF, PLIF, IntegerHalfEven, IntegerHalfUp
 from spikeformers.ops.spike_product.neuron import INTEGER, Neuron
 
 
@@ -52,12 +52,12 @@ def neuron_of(module: nn.Module) -> Neuron | None:
             decay_input=z.decay_input,
             gain=float(z.k.detach()) if kind is KLIF else 0.0,
         )
-    if kind not in (ILIF, NILIF, IntegerHalfEven, IntegerHalfUp) or z.max_count > 255:
+    if kind not in (IELIF, ILIF, NILIF, IntegerHalfEven, IntegerHalfUp) or z.max_count > 255:
         return None
     integer = dict(threshold=z.v_threshold, v_reset=None, top=z.max_count, unit=z.unit)
     if kind is ILIF:
         return Neuron(INTEGER, tau=z.tau, decay_input=False, **integer)
-    return Neuron(INTEGER, membrane=False, half_up=kind is IntegerHalfUp, **integer)
+    return Neuron(INTEGER, membrane=False, half_up=issubclass(kind, IntegerHalfUp), **integer)
 
 
 class _Outputs(nn.Module):

@@ -18,6 +18,7 @@ class ProjectionArguments(TypedDict, total=False):
     bias: bool
     proj_bias: bool
     attn_threshold: float
+    attn_neuron: MakeNeuron | None
     projection: MakeProjection
 
 
@@ -39,7 +40,8 @@ class SSA(nn.Module):
     form of `SDSA` in Meta-SpikeFormer, arXiv:2404.03663, with which independent runs of Spikformer on CIFAR-10 went
     from 95.12 to 95.57 %. A variant overrides `attend` and passes `**ssa: Unpack[SSAArguments]` on.
 
-    `scale` is constant for any head width; `attn_threshold` is the threshold of the neuron after the products.
+    `scale` is constant for any head width; `attn_threshold` is the threshold of the neuron after the products, which
+    `attn_neuron` makes, and `neuron` if it is None.
     Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425; its last neuron is in the shortcut here. Released code: equal,
     to 1e-6 in Spikformer's logits.
 
@@ -66,6 +68,7 @@ class SSA(nn.Module):
         proj_bias: bool = True,
         scale: float = 0.125,
         attn_threshold: float = 0.5,
+        attn_neuron: MakeNeuron | None = None,
         projection: MakeProjection = ConvNorm,
     ):
         super().__init__()
@@ -74,7 +77,7 @@ class SSA(nn.Module):
         self.num_heads, self.scale = num_heads, scale
         self.q, self.k, self.v = (projection(dim, dim, bias=bias) for _ in range(3))
         self.q_neuron, self.k_neuron, self.v_neuron = neuron(), neuron(), neuron()
-        self.attn_neuron = neuron(v_threshold=attn_threshold)
+        self.attn_neuron = (attn_neuron or neuron)(v_threshold=attn_threshold)
         self.proj = projection(dim, dim, bias=proj_bias)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class CPGPosition(nn.Module):
                 f"cells {cells} are not pairs of a sine and a cosine: give an even number, such as 10 to 40"
             )
         self.cells, self.w_max = cells, w_max
-        self.stream, self.code = SpikeConv2d(dim, dim, 1, bias=False), nn.Conv2d(cells, dim, 1, bias=False)
+        self.stream, self.code = SpikeConv2d(dim, dim, 1, bias=False), SpikeConv2d(cells, dim, 1, bias=False)
         self.norm = nn.BatchNorm2d(dim)
 
     def forward(self, x: Tensor) -> Tensor:

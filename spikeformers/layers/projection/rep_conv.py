@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from spikeformers.layers.conv import ConvNorm, one_convolution
+from spikeformers.layers.conv import ConvNorm, SpikeConv2d, one_convolution
 from spikeformers.layers.norm import batch_norm
 from spikeformers.layers.time import merge_time, split_time
 
@@ -24,7 +24,7 @@ class RepConv(nn.Module):
     def __init__(self, in_dim: int, dim: int, *, bias: bool = False):
         super().__init__()
         self.pointwise = ConvNorm(in_dim, in_dim)
-        self.depthwise = nn.Conv2d(in_dim, in_dim, 3, groups=in_dim, bias=False)
+        self.depthwise = SpikeConv2d(in_dim, in_dim, 3, groups=in_dim, bias=False)
         self.proj = ConvNorm(in_dim, dim, bias=bias)
         self.norm = nn.BatchNorm2d(dim)
 

@@ -1,0 +1,22 @@
+"""The integer neuron of QSD-Transformer."""
+
+from spikeformers.neurons.half_up import IntegerHalfUp
+from spikeformers.neurons.integer import check_count
+
+
+class IELIF(IntegerHalfUp):
+    """Divides current up to the threshold into `max_count` spikes: `[T, ...] current -> [T, ...] counts * unit`.
+
+        n = floor(clamp(max_count x / v_threshold, 0, max_count) + 1/2)      ties upwards
+
+    It is an `IntegerHalfUp` of the threshold `v_threshold / max_count`, that of one spike. With the default unit,
+    1 / `max_count`, it is a staircase along `x`; its gradient is 1 where `0 < x < v_threshold`, else 0.
+    There is no membrane, so with an image repeated, all steps are equal. At inference a count is sent as up to
+    `max_count` spikes: a product costs n additions. The information-enhanced LIF of QSD-Transformer, Qiu et al., ICLR
+    2025, arXiv:2501.13492. Released code: equal, to 1e-6 in QSD-Transformer's logits; after attention it has a unit of
+    1 / 2. For arguments and errors see `Integer`.
+    """
+
+    def __init__(self, *, v_threshold: float = 1.0, max_count: int = 4, unit: float | None = None):
+        check_count(max_count)
+        super().__init__(v_threshold=v_threshold / max_count, max_count=max_count, unit=unit)
