@@ -8,7 +8,7 @@ Fang et al., "Spiking Wavelet Transformer", ECCV 2024, arXiv:2403.11138.
 
 from functools import partial
 
-from spikeformers.layers.attention import FATM, PooledFATM
+from spikeformers.layers.attention import PooledWaveletMixer, WaveletMixer
 from spikeformers.layers.contracts import (
     MakeAttention,
     MakeHead,
@@ -31,15 +31,17 @@ from spikeformers.neurons import LIF
 
 _SMALL = dict(num_heads=4, projection_std=None, head=Head)
 _CIFAR = dict(dim=384, depth=4, strides=(1, 1, 2, 2), image_size=32, **_SMALL)
+_EVENTS = dict(
+    in_channels=2, image_size=128, time_steps=16, num_classes=10, attention=PooledWaveletMixer, **_SMALL
+)  # fmt: skip
 
 SIZES = {
     "swformer_6_512": dict(dim=512, depth=6),
     "swformer_8_512": dict(dim=512, depth=8),
     "swformer_4_384_cifar10": dict(num_classes=10, **_CIFAR),
     "swformer_4_384_cifar100": dict(num_classes=100, **_CIFAR),
-    "swformer_2_256_cifar10dvs": dict(  # dim: not in its settings, but in an example of the released code
-        dim=256, depth=2, in_channels=2, image_size=128, time_steps=16, num_classes=10, attention=PooledFATM, **_SMALL
-    ),
+    # Its dim is not in its settings, but in an example of the released code.
+    "swformer_2_256_cifar10dvs": dict(dim=256, depth=2, **_EVENTS),
 }
 
 _published = partial(Published, paper="arXiv:2403.11138")
@@ -69,7 +71,7 @@ def swformer(
     neuron: MakeNeuron = LIF,
     stem: MakeStem = MembraneSPS,
     position: MakePosition = ConvPosition,
-    attention: MakeAttention = FATM,
+    attention: MakeAttention = WaveletMixer,
     mlp: MakeMLP = MLP,
     shortcut: MakeShortcut = MembraneShortcut,
     head: MakeHead = SpikingHead,

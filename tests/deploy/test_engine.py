@@ -59,7 +59,7 @@ def test_every_family_answers_as_its_folded_model(family, weights, lively):
     assert torch.equal(engine.forward_features(x), expected)
     torch.testing.assert_close(engine(x), model(x), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(engine.forward_steps(x), model.forward_steps(x), rtol=1e-6, atol=1e-6)
-    assert not engine.foreign
+    assert all(name.endswith("(TernaryIF)") for name in engine.foreign)  # SWformer's, which torch computes
     if kernels() is not None:
         assert sum(row.what == "product" for row in engine.plan) > 4
         for step in engine.steps:  # all ways of all products

@@ -3,7 +3,6 @@
 from spikeformers.layers.attention.a2os2a import A2OS2A
 from spikeformers.layers.attention.causal_ssa import CausalSSA
 from spikeformers.layers.attention.dssa import DSSA
-from spikeformers.layers.attention.fatm import FATM, PooledFATM
 from spikeformers.layers.attention.frozen_ssa import FrozenSSA
 from spikeformers.layers.attention.gray_xnor import GrayXNOR
 from spikeformers.layers.attention.group_ssa import GroupSSA
@@ -18,6 +17,7 @@ from spikeformers.layers.attention.ssa import SSA
 from spikeformers.layers.attention.statten import STAtten
 from spikeformers.layers.attention.tim import TIM
 from spikeformers.layers.attention.time_mix_ssa import TimeMixSSA
+from spikeformers.layers.attention.wavelet_mixer import PooledWaveletMixer, WaveletMixer
 from spikeformers.layers.attention.wide_ssa import WideSSA
 from spikeformers.layers.attention.window_ssa import DilatedWindowSSA, WindowSSA
 from spikeformers.layers.attention.xnor import XNORSSA
@@ -25,7 +25,6 @@ from spikeformers.layers.attention.xnor import XNORSSA
 __all__ = [
     "A2OS2A",
     "DSSA",
-    "FATM",
     "MSSA",
     "QKCA",
     "QKTA",
@@ -45,11 +44,12 @@ __all__ = [
     "IdentityMixer",
     "LogXNOR",
     "MaxPoolMixer",
-    "PooledFATM",
     "PooledSDSA",
+    "PooledWaveletMixer",
     "PrunedSSA",
     "STAtten",
     "TimeMixSSA",
+    "WaveletMixer",
     "WideSSA",
     "WindowSSA",
 ]

@@ -1,4 +1,4 @@
-"""The frequency-aware token mixer, on Haar wavelets."""
+"""A token mixer on Haar wavelets."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from spikeformers.layers.time import merge_time, split_time
 from spikeformers.neurons.ternary_if import TernaryIF
 
 
-class FATM(nn.Module):
+class WaveletMixer(nn.Module):
     """Wavelets, a pointwise and a 3x3 convolution in place of attention: `[T, B, C, H, W] spikes -> current`.
 
         f = neuron(norm(H haar_neuron(x H^T)))                     the map's frequencies, 0 or 1
@@ -22,8 +22,8 @@ class FATM(nn.Module):
 
     `H` is the orthonormal Haar matrix of the map's side. The convolutions have a bias and see C / num_heads channels:
     all heads share them. 10 C D additions per token, D = C / num_heads, and those of the transforms; SSA costs 4 C^2
-    and its products. `bias` is ignored. SWformer, Fang et al., ECCV 2024, arXiv:2403.11138. Released code: equal, to
-    1e-6 in SWformer's logits; it keeps the first map's `H`, in float32.
+    and its products. `bias` is ignored. FATM, frequency-aware token mixer, of SWformer, Fang et al., ECCV 2024,
+    arXiv:2403.11138. Released code: equal, to 1e-6 in SWformer's logits; it keeps the first map's `H`, in float32.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, and, when called, for a side that is not a power of 2.
     """
@@ -67,14 +67,14 @@ class FATM(nn.Module):
         return f"num_heads={self.num_heads}"
 
 
-class PooledFATM(FATM):
-    """FATM between max pools, with convolutions of frequencies: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+class PooledWaveletMixer(WaveletMixer):
+    """WaveletMixer between max pools, then convolutions: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
         f = max pool(wavelets(max pool(x)))
         return norm(1x1 convolution(f)) + norm(3x3 convolution(f))
 
     The pools are 3x3, with stride 1. The convolutions see current. SWformer's released code for events, Fang et al.,
-    ECCV 2024, arXiv:2403.11138. Released code: equal, to 1e-6 in SWformer's logits. Errors are those of `FATM`.
+    ECCV 2024, arXiv:2403.11138. Released code: equal, to 1e-6 in SWformer's logits. Errors are those of `WaveletMixer`.
     """
 
     def __init__(
