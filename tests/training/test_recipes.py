@@ -471,7 +471,7 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(tmp_path, text, said):
 
 
 def test_unknown_recipes_name_the_close_ones():
-    with pytest.raises(ValueError, match=r"there is no recipe 'digit': did you mean digits\?"):
+    with pytest.raises(ValueError, match=r"there is no recipe 'digit': did you mean digits\b"):
         read_recipe("digit")
     with pytest.raises(ValueError, match=r"there is no recipe file nowhere\.yaml"):
         read_recipe("nowhere.yaml")
