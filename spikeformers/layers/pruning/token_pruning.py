@@ -49,7 +49,7 @@ class TokenPruning(nn.Sequential):
         kernel_size: int = 3,
     ):
         check_odd(kernel_size)
-        kept = [*keep] if isinstance(keep, Sequence) else [keep] * count
+        kept = [*keep] if isinstance(keep, Sequence) and not isinstance(keep, str) else [keep] * count
         if len(kept) != count:
             raise ValueError(f"keep {keep} is for {len(kept)} blocks: give one number, or one for each of {count}")
         check_finite(keep=kept[number])
