@@ -33,7 +33,9 @@ SLOTS = ("stem", "attention", "mlp", "shortcut", "neuron")
 
 def families() -> list[dict[str, Any]]:
     """What the package says of each, the oldest first."""
-    return sorted(map(describe_family, list_families()), key=lambda says: says["papers"][0])
+    return sorted(
+        map(describe_family, list_families()), key=lambda says: (PAPERS[says["papers"][0]].year, says["papers"][0])
+    )
 
 
 def family_table() -> Iterator[str]:

@@ -204,6 +204,36 @@ SPIKINGFORMER_IMAGENET = {
     "batch_size": 288 // 8,
 }
 
+# ---- MSViT, section 2.4 of the second sheet
+
+MSVIT_IMAGENET = {
+    **QKFORMER_IMAGENET,
+    **adamw(2.25e-4, 0.05),
+    **by_iteration(200, 5, 1e-7),
+    "batch_size": 4,
+    "accumulate": 3,
+}
+MSVIT_CIFAR = {**QKFORMER_CIFAR, "seed": 0}
+
+# ---- SGLFormer, section 1.6 of the second sheet; what it does not state is QKFormer's
+
+SGLFORMER_CIFAR = {**QKFORMER_CIFAR, "seed": 0}
+
+# ---- SWformer, section 6.5 of the second sheet
+
+SWFORMER_IMAGENET = {
+    **SDT_IMAGENET,
+    **cosine(300, 30, 1e-6, 2e-5, 10),
+    "processes": 8,
+    "lr": 1e-3,
+    "batch_size": 64,
+    "model.image_size": 256,
+    "augment.crop_ratio": (3 / 4, 4 / 3),
+    "augment.repeats": 3,
+    "seed": 0,
+}
+SWFORMER_CIFAR = {**QKFORMER_CIFAR, "lr": 1.5e-3, "batch_size": 128, "seed": 0}
+
 # ---- SpikingResformer, section 3.6
 
 SPIKINGRESFORMER = {
@@ -382,6 +412,18 @@ PUBLISHED = {
         },
         "start_needed": "the weights of qkformer_imagenet of the same size",
     },
+    "swformer_imagenet": SWFORMER_IMAGENET,
+    "swformer_cifar10": {**CIFAR10, **SWFORMER_CIFAR, "schedule.warmup_lr": 8e-5},
+    "swformer_cifar100": {**CIFAR100_AS_10, **SWFORMER_CIFAR},
+    "swformer_cifar10dvs": {**CIFAR10_DVS, **SNN_WIDE, "lr": 5e-3, "schedule.min_lr": 2e-5},
+    "msvit_imagenet": MSVIT_IMAGENET,
+    "msvit_cifar10": {**CIFAR10, **MSVIT_CIFAR},
+    "msvit_cifar100": {**CIFAR100_AS_10, **MSVIT_CIFAR},
+    "sglformer_imagenet": {**QKFORMER_IMAGENET, **adamw(1.2e-3, 0.05), **by_iteration(200, 5, 1e-6)},
+    "sglformer_cifar10": {**CIFAR10, **SGLFORMER_CIFAR},
+    "sglformer_cifar100": {**CIFAR100_AS_10, **SGLFORMER_CIFAR, "optimizer.weight_decay": 0.05},
+    "sglformer_cifar10dvs": {**CIFAR10_DVS, **SNN_WIDE, "lr": 5e-3, "model.time_steps": 10},
+    "sglformer_gesture": {**GESTURE, **SNN_WIDE, "lr": 5e-3, "epochs": 192},
     "spikingformer_cifar10": {**CIFAR10, **QKFORMER_CIFAR, "lr": 5e-4},
     "spikingformer_cifar100": {**CIFAR100_AS_10, **QKFORMER_CIFAR, "lr": 5e-4},
     "spikingformer_imagenet": SPIKINGFORMER_IMAGENET,
@@ -502,6 +544,20 @@ SIZES = {
     },
     "qkformer_imagenet_384": {"qkformer_10_768": {}},
     "qkformer_pruned_imagenet": {f"qkformer_10_{n}": {} for n in (768, 512, 384)},
+    "swformer_imagenet": {
+        "swformer_8_512": {},
+        "swformer_6_512": {
+            "lr": 1.2e-3, "augment.rand_augment": "rand-m7-mstd0.5-inc1", "augment.mix_prob": 1.0,
+            "augment.crop_scale": (0.08, 1.0),
+        },
+    },
+    **{f"swformer_cifar{k}": {f"swformer_4_384_cifar{k}": {}} for k in (10, 100)},
+    "swformer_cifar10dvs": {"swformer_2_256_cifar10dvs": {}},
+    "msvit_imagenet": {f"msvit_10_{n}": {} for n in (384, 512, 768)},
+    **{f"msvit_cifar{k}": {f"msvit_4_384_cifar{k}": {}} for k in (10, 100)},
+    "sglformer_imagenet": {f"sglformer_8_{n}": {} for n in ("512", "384", "512_star", "768_star")},
+    **{f"sglformer_cifar{k}": {f"sglformer_4_384_cifar{k}": {}} for k in (10, 100)},
+    **{f"sglformer_{data}": {f"sglformer_3_256_{data}": {}} for data in ("cifar10dvs", "gesture")},
     **{
         f"spikingformer_cifar{k}": {
             **{f"{stem}_{n}_cifar{k}": {} for stem in ("spikingformer", "spikingformer_cml")

@@ -79,6 +79,13 @@ def test_links_lead_somewhere():
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
+def test_files_that_contributors_are_sent_to_are_there():
+    named = set(re.findall(r"`([\w/]+\.(?:py|md|toml))`", (ROOT / "CONTRIBUTING.md").read_text()))
+    files = {name for name in named if "NAME" not in name and "/" in name}
+    assert len(files) > 8
+    assert not [name for name in files if not (ROOT / name).is_file() and not (ROOT / "spikeformers" / name).is_file()]
+
+
 def test_versions_agree():
     assert f"version: {sf.__version__}\n" in (ROOT / "CITATION.cff").read_text()
     assert f"## {sf.__version__} " in (ROOT / "CHANGELOG.md").read_text()

@@ -65,6 +65,28 @@ TINY = {
         dict(dims=(16, 32, 64), depths=(1, 1, 1), num_heads=4, image_size=16, time_steps=2),
     ),
     "maxformer_events": ("maxformer_2_256_cifar10dvs", dict(dims=(32, 64), image_size=32, time_steps=2)),
+    "msvit": (
+        "msvit_4_384_cifar10",
+        dict(dims=(32, 64), depths=(1, 1), num_heads=4, image_size=16, time_steps=2),
+    ),
+    "sglformer": (
+        "sglformer_8_384",
+        dict(
+            dim=32,
+            depth=2,
+            num_heads=2,
+            strides=(1, 2, 2, 1, 1),
+            image_size=16,
+            time_steps=2,
+            num_classes=10,
+        ),
+    ),
+    "sglformer_events": (  # with as many steps as a test gives: its head has weights for no more
+        "sglformer_3_256_gesture",
+        dict(dim=32, depth=2, num_heads=2, image_size=32, time_steps=5),
+    ),
+    "swformer": ("swformer_4_384_cifar10", dict(dim=32, depth=2, num_heads=2, image_size=16, time_steps=2)),
+    "swformer_events": ("swformer_2_256_cifar10dvs", dict(dim=32, num_heads=2, image_size=32, time_steps=2)),
     "sew_resnet": (
         "sew_resnet18_cifar10",
         dict(dims=(32, 48), depths=(2, 1), stem_dim=32, image_size=16, time_steps=2),

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from spikeformers.models.registry import Family
 
+_OURS = re.compile(r"stem\.(?!conv\.(?:conv3x3|bn)\.)")  # SGLFormer's released files have a `stem.conv` too
+
 # Our keys that have moved: those of InnerResidualMLP, whose layers stood behind one shortcut in 0.3.0.
 _MOVED = (
     (r"\.core\.(fc[12])\.", r".\1.core."),
@@ -32,7 +34,7 @@ def translate(
 
     One with our keys (some start with `stem.`) is returned as it is, but for keys that have moved.
     """
-    if any(key.startswith("stem.") for key in weights):
+    if any(map(_OURS.match, weights)):
         moved = {key: now for key in weights if key not in ours and (now := _renamed(key, _MOVED)) in ours}
         return {moved.get(key, key): value for key, value in weights.items()}
     renames = tuple(family.renames(config) if callable(family.renames) else family.renames)

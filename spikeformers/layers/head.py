@@ -1,10 +1,13 @@
 """Heads: from the stream to logits."""
 
 from torch import Tensor, nn
+from torch.nn.functional import conv1d
 
 from spikeformers.layers.contracts import MakeNeuron, MakeQuantizer
 from spikeformers.layers.linear import Linear
+from spikeformers.layers.norm import batch_norm
 from spikeformers.ops.arguments import check_whole
+from spikeformers.ops.steps import check_horizon
 
 
 class _LinearHead(nn.Module):
@@ -113,6 +116,79 @@ class HalfSpikingHead(DistilledHead):
         """The average of the two linear layers' inputs: `[T, B, C, H, W] -> [T, B, C]`."""
         mean = x.mean((-2, -1))
         return (mean + self.neuron(mean)) / 2
+
+
+class SpatioTemporalHead(_LinearHead):
+    """A weight per channel, token and step in place of the mean: `[T, B, C, H, W] stream -> [T, B, K] logits`.
+
+        y[t] = linear(norm(T sum over tokens of weight[t] x[t] + bias))
+
+    The mean of `y` over all `time_steps` is what the paper's block says, which sums over them: its norm, a linear layer
+    in evaluation, has the statistics of that sum. The first steps alone are an early answer. There is no other number
+    of tokens and no step after the last, as they have no weights. N C multiplications per step in place of the mean's
+    additions. SGLFormer, Zhang et al., Frontiers in Neuroscience 2024. Released code: equal, to 1e-6 in SGLFormer's
+    logits.
+
+    Raises ValueError, when called, for a map of other than `tokens` tokens and for more than `time_steps` steps.
+    """
+
+    remembers, mixes = ("seen",), "read"
+
+    def __init__(self, dim: int, num_classes: int, neuron: MakeNeuron, *, tokens: int = 64, time_steps: int = 4):
+        super().__init__()
+        check_whole(dim=dim, tokens=tokens, time_steps=time_steps)
+        self.dim, self.tokens, self.time_steps = dim, tokens, time_steps
+        self.conv = nn.Conv2d(dim, dim, (tokens, time_steps), groups=dim)
+        self.norm = nn.BatchNorm2d(dim)
+        self.reset(num_classes)
+
+    def pool(self, x: Tensor) -> Tensor:
+        """What the linear layer reads: `[T, B, C, H, W] -> [T, B, C]`."""
+        steps = self.read(x)[..., None, None]
+        if not self.norm.training:
+            return batch_norm(self.norm, steps).flatten(2)
+        whole = steps.mean(0, keepdim=True)
+        scale = self.norm.weight * (whole.var((0, 1, 3, 4), correction=0) + self.norm.eps).rsqrt()
+        return (batch_norm(self.norm, whole) + (steps - whole) * scale.view(-1, 1, 1)).flatten(2)
+
+    def read(self, x: Tensor) -> Tensor:
+        """The steps' parts of the sum, times T: `[T, B, C, H, W] -> [T, B, C] current`."""
+        self._check(len(x), x)
+        kernel = self.conv.weight[..., : len(x)].permute(3, 0, 1, 2)  # T C 1 N
+        y = conv1d(x.transpose(0, 1).flatten(3).flatten(1, 2), kernel.flatten(0, 1), groups=len(x) * self.dim)
+        return self._biased(y.view(-1, len(x), self.dim).transpose(0, 1))
+
+    def initial(self, x: Tensor) -> tuple[Tensor]:
+        """What it remembers before the first step, how many it has seen: `[B, C, H, W] -> [B]`."""
+        return (x.new_zeros(len(x)),)
+
+    def step(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """One step of `read`: `[B, C, H, W], [B] -> [B, C], [B]`."""
+        check_horizon(type(self).__name__, "weights", seen, self.time_steps)
+        self._check(1, x)
+        kernel = self.conv.weight.permute(3, 0, 1, 2)[seen.long()]  # B C 1 N
+        y = conv1d(x.flatten(2).flatten(0, 1)[None], kernel.flatten(0, 1), groups=len(x) * self.dim)
+        return self._biased(y.view(-1, self.dim)), seen + 1
+
+    def _biased(self, current: Tensor) -> Tensor:
+        assert self.conv.bias is not None
+        return self.time_steps * current + self.conv.bias
+
+    def _check(self, steps: int, x: Tensor) -> None:
+        height, width = x.shape[-2:]
+        if height * width != self.tokens:
+            raise ValueError(
+                f"the head has weights for {self.tokens} tokens and a map of {height} x {width} has {height * width}: "
+                "resize the images, or train a model that is built for them (its image_size, or the head's tokens)"
+            )
+        if steps > self.time_steps:
+            raise ValueError(
+                f"the head has weights for {self.time_steps} steps and the input has {steps}: "
+                f"give the first {self.time_steps}, or train a model that is built with time_steps={steps}"
+            )
+
+    def extra_repr(self) -> str:
+        return f"tokens={self.tokens}, time_steps={self.time_steps}"
 
 
 def _linear(dim: int, num_classes: int, bias: bool) -> Linear:

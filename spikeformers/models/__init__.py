@@ -4,6 +4,7 @@ from spikeformers.models import (
     fpn,
     mask_rcnn,
     maxformer,
+    msvit,
     qkformer,
     qsd,
     retinanet,
@@ -13,9 +14,11 @@ from spikeformers.models import (
     sdt_v3_large,
     sdt_v3_mae,
     sew_resnet,
+    sglformer,
     spikformer,
     spikingformer,
     spikingresformer,
+    swformer,
 )
 from spikeformers.models.check import check_model
 from spikeformers.models.compiling import compile
@@ -37,6 +40,7 @@ from spikeformers.models.stages import Stage
 __all__ = [
     "PAPERS", "Detector", "Paper", "Published", "Segmenter", "SpikingTransformer", "Stage", "build", "check_model",
     "compile", "describe_family", "describe_model", "fpn", "lean", "list_families", "list_models", "mask_rcnn",
-    "maxformer", "qkformer", "qsd", "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3",
-    "sdt_v3_large", "sdt_v3_mae", "sew_resnet", "spikformer", "spikingformer", "spikingresformer",
+    "maxformer", "msvit", "qkformer", "qsd", "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3",
+    "sdt_v3_large", "sdt_v3_mae", "sew_resnet", "sglformer", "spikformer", "spikingformer", "spikingresformer",
+    "swformer",
 ]  # fmt: skip

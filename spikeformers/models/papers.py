@@ -5,7 +5,10 @@ from dataclasses import dataclass
 # By venue: BibTeX entry type and full name. arXiv papers have neither.
 _VENUES = {
     "CVPR": ("inproceedings", "IEEE/CVF Conference on Computer Vision and Pattern Recognition"),
+    "ECCV": ("inproceedings", "European Conference on Computer Vision"),
+    "Frontiers in Neuroscience": ("article", "Frontiers in Neuroscience"),
     "ICLR": ("inproceedings", "International Conference on Learning Representations"),
+    "IJCAI": ("inproceedings", "International Joint Conference on Artificial Intelligence"),
     "NeurIPS": ("inproceedings", "Advances in Neural Information Processing Systems"),
     "TPAMI": ("article", "IEEE Transactions on Pattern Analysis and Machine Intelligence"),
 }
@@ -14,7 +17,7 @@ _FIELDS = {"inproceedings": "booktitle", "article": "journal"}
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper on arXiv: its `id` there, title, authors in order, venue and year."""
+    """A paper: its `id` on arXiv or, where it is not there, its DOI; title, authors in order, venue and year."""
 
     id: str
     title: str
@@ -23,8 +26,13 @@ class Paper:
     year: int
 
     @property
+    def key(self) -> str:
+        """How `Published.paper` and docstrings call it: `arXiv:2209.15425`, `doi:10.3389/fnins.2024.1371290`."""
+        return f"{'doi' if self.id.startswith('10.') else 'arXiv'}:{self.id}"
+
+    @property
     def link(self) -> str:
-        return f"https://arxiv.org/abs/{self.id}"
+        return f"https://doi.org/{self.id}" if self.key.startswith("doi") else f"https://arxiv.org/abs/{self.id}"
 
     @property
     def bibtex(self) -> str:
@@ -36,15 +44,14 @@ class Paper:
             "author": " and ".join(self.authors),
             **({_FIELDS[entry]: venue} if venue else {}),
             "year": str(self.year),
-            "eprint": self.id,
-            "archivePrefix": "arXiv",
+            **({"doi": self.id} if self.key.startswith("doi") else {"eprint": self.id, "archivePrefix": "arXiv"}),
         }
         lines = "".join(f"  {key} = {{{value}}},\n" for key, value in fields.items())
         return f"@{entry}{{{self.authors[0].split()[-1]}{self.year}{word},\n".lower() + f"{lines}}}"
 
 
 def _papers(*papers: Paper) -> dict[str, Paper]:
-    return {f"arXiv:{paper.id}": paper for paper in papers}
+    return {paper.key: paper for paper in papers}
 
 
 # By `Published.paper`.
@@ -80,9 +87,22 @@ PAPERS = _papers(
         "NeurIPS", 2023,
     ),
     Paper(
+        "2403.11138", "Spiking Wavelet Transformer",
+        ("Yuetong Fang", "Ziqing Wang", "Lingfeng Zhang", "Jiahang Cao", "Honglei Chen", "Renjing Xu"),
+        "ECCV", 2024,
+    ),
+    Paper(
         "2403.14302", "SpikingResformer: Bridging ResNet and Vision Transformer in Spiking Neural Networks",
         ("Xinyu Shi", "Zecheng Hao", "Zhaofei Yu"),
         "CVPR", 2024,
+    ),
+    Paper(
+        "10.3389/fnins.2024.1371290", "SGLFormer: Spiking Global-Local-Fusion Transformer with high performance",
+        (
+            "Han Zhang", "Chenlin Zhou", "Liutao Yu", "Liwei Huang", "Zhengyu Ma", "Xiaopeng Fan", "Huihui Zhou",
+            "Yonghong Tian",
+        ),
+        "Frontiers in Neuroscience", 2024,
     ),
     Paper(
         "2403.16552", "QKFormer: Hierarchical Spiking Transformer using Q-K Attention",
@@ -116,6 +136,11 @@ PAPERS = _papers(
             "Yimeng Shan", "Yang Yang", "Haizhou Li",
         ),
         "ICLR", 2025,
+    ),
+    Paper(
+        "2505.14719", "MSVIT: Improving Spiking Vision Transformer Using Multi-scale Attention Fusion",
+        ("Wei Hua", "Chenlin Zhou", "Jibin Wu", "Yansong Chua", "Yangyang Shu"),
+        "IJCAI", 2025,
     ),
     Paper(
         "2505.18608", "Spiking Neural Networks Need High-Frequency Information",

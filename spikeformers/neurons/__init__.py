@@ -18,6 +18,7 @@ from spikeformers.neurons.plif import PLIF
 from spikeformers.neurons.psn import PSN
 from spikeformers.neurons.sliding_psn import SlidingPSN
 from spikeformers.neurons.spikingjelly import SpikingJellyNeuron, from_spikingjelly
+from spikeformers.neurons.ternary_if import TernaryIF
 from spikeformers.neurons.ternary_lif import TernaryLIF
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "IntegerHalfUp",
     "SlidingPSN",
     "SpikingJellyNeuron",
+    "TernaryIF",
     "TernaryLIF",
     "from_spikingjelly",
 ]

@@ -68,6 +68,12 @@ PUBLISHED = {  # how the file is spelt, and what no key or shape of it tells
     "spikingresformer_s": (("spikingresformer_imagenet_small",), {"time_steps", "image_size", "strides"}),
     "spikingresformer_gesture": (("spikingresformer_event_small_plif",), {"time_steps", "image_size"}),
     "maxformer_10_384": (("maxformer_imagenet_small",), HEADS),
+    "msvit_10_384": (("msvit_imagenet_small", depth("stage3", 1, 7)), HEADS),
+    "msvit_4_384_cifar100": (("msvit_cifar100_small",), HEADS),
+    "swformer_8_512": (("swformer_imagenet_small", depth("block", 1, 8)), {"time_steps", "image_size"}),
+    "swformer_2_256_cifar10dvs": (("swformer_event_small",), {"time_steps", "image_size", "attention"}),
+    "sglformer_8_384": (("sglformer_imagenet_pool_late_small", depth("blocks", 1, 6)), {*HEADS, "strides"}),
+    "sglformer_4_384_cifar10": (("sglformer_cifar_small",), {"num_heads"}),
 }
 
 
@@ -123,6 +129,8 @@ def test_heads_that_a_file_tells():
          'create_model("sdt_v3_171m", dims=(192, 384, 768))'),
         ("sdt_cifar_small", "sdt_2_256_cifar10", [], dict(mlp_ratio=2.5),
          'create_model("sdt_2_256_cifar10", mlp_ratio=2.5)'),
+        ("sglformer_event_small", "sglformer_3_256_gesture", [], dict(time_steps=10),
+         'create_model("sglformer_3_256_gesture", time_steps=10)'),
         ("sdt_cifar_small_plif", "sdt_2_256_cifar10", [], dict(neuron="PLIF"),
          'create_model("sdt_2_256_cifar10", neuron="PLIF")'),
     ],

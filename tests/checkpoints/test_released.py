@@ -19,6 +19,7 @@ from spikeformers.neurons.batch_leaking_lif import BatchLeakingLIF
 CASES = {}  # one file a family; `built_as` is what makes our model of the case
 for file in sorted((Path(__file__).parent / "released").glob("*.json")):
     CASES |= json.loads(file.read_text())
+TRAINING = ("train_loss", "grad_norm", "grad_norms")
 
 
 def drawn(key: str, shape: list[int], siblings: dict) -> torch.Tensor:
@@ -57,7 +58,7 @@ def drawn(key: str, shape: list[int], siblings: dict) -> torch.Tensor:
 @pytest.fixture(params=CASES)
 def case(request, tmp_path):
     """A model with a released file's weights, loaded through `load_checkpoint`, its input, and the figures."""
-    figures = CASES[request.param]
+    figures = dict(CASES[request.param])
     released = {key: drawn(key, shape, figures["state_dict"]) for key, shape in figures["state_dict"].items()}
     path = tmp_path / "released.pth.tar"
     torch.save({"state_dict": {f"module.{key}": value for key, value in released.items()}, "epoch": 3}, path)
@@ -82,13 +83,10 @@ def test_released_logits(case):
 
 def test_released_training_loss_and_gradients(case):
     model, x, figures = case
-    if "train_loss" not in figures:
-        return  # ill-conditioned: the case has no figures to hold ours against
-    if "logits_one_sample_at_a_time" in figures:
-        if "train_loss_without_slip" not in figures:
-            return  # the released slip's own
-        ours = ("train_loss", "grad_norm", "grad_norms")
-        figures = {**figures, **{key: figures[f"{key}_without_slip"] for key in ours}}
+    figures |= {key: figures[f"{key}_without_slip"] for key in TRAINING if f"{key}_without_slip" in figures}
+    slipped = "logits_one_sample_at_a_time" in figures and "train_loss_without_slip" not in figures
+    if "train_loss" not in figures or slipped:
+        return  # ill-conditioned, or the released slip's own: the case has no figures to hold ours against
     assert_training(model, x, figures)
 
 
@@ -113,8 +111,10 @@ def test_the_released_slip_by_its_part(case):
     model, x, figures = case
     if "logits_one_sample_at_a_time" not in figures:
         return  # released without it
-    for block in (b for b in model.blocks if hasattr(b, "attn") and isinstance(b.attn.core, SSA)):
+    for block in (b for b in model.blocks if hasattr(b, "attn") and type(b.attn.core) is SSA):
         block.attn.neuron = BatchLeakingLIF()
+    if figures["built_as"]["name"] == "sglformer_8_512":
+        model.stem.stages[0].neuron = BatchLeakingLIF()
     logits = model.eval()(x).detach()
     assert torch.allclose(logits, torch.tensor(figures["logits"], dtype=torch.float64), rtol=0, atol=1e-6)
     assert logits.sum().item() == pytest.approx(figures["logits_sum"], abs=1e-6)

@@ -9,7 +9,6 @@ import torch
 
 from spikeformers.layers.block import block
 from spikeformers.layers.conv import ConvNorm
-from spikeformers.layers.mlp import InnerResidualMLP
 from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.layers.stepping import Stepping
 from spikeformers.models.parts import part_names
@@ -18,24 +17,24 @@ from spikeformers.neurons import LIF
 CALLS = {
     "attention": lambda part: part(8, 2, LIF, bias=True, **asked_for(part)),
     "projection": lambda part: part(8, 8, bias=True),
-    "mlp": lambda part: part(8, 16, LIF) if part is not InnerResidualMLP else inner_residual(),
+    "mlp": lambda part: placed(part) if hasattr(part, "in_block") else part(8, 16, LIF),
     "position": lambda part: part(8),
     "shortcut": lambda part: part(ConvNorm(8, 8), LIF, drop_path=0.0),
     "stem": lambda part: part(8, 8, LIF, (2, 1)),
-    "head": lambda part: part(8, 3, LIF),
+    "head": lambda part: part(8, 3, LIF, **asked_for(part)),
 }
 SHAPES = {"stem": (4, 3, 8, 2, 2), "head": (4, 3, 3)}
 
 
-def inner_residual():
-    return block(MembraneShortcut, LIF, mlp=InnerResidualMLP(8, 8, LIF))
+def placed(part):
+    return block(MembraneShortcut, LIF, mlp=part(8, 8, LIF))
 
 
 def asked_for(part):
     """What a part cannot do without, and numbers at which maps of few tokens spike."""
     return {
         k: v
-        for k, v in {"time_steps": 4, "scale": 0.5, "alpha": 0.25}.items()
+        for k, v in {"time_steps": 4, "tokens": 16, "scale": 0.5, "alpha": 0.25}.items()
         if k in inspect.signature(part).parameters
     }
 

@@ -61,8 +61,9 @@ def parts():
 
 
 def told(part):
-    """A part that is told the number of steps where it asks for them."""
-    return partial(part, time_steps=2) if "time_steps" in inspect.signature(part).parameters else part
+    """A part that is told the numbers of steps and tokens where it asks for them."""
+    asked = {k: v for k, v in {"time_steps": 2, "tokens": 16}.items() if k in inspect.signature(part).parameters}
+    return partial(part, **asked)
 
 
 def same_after(move, module, x):

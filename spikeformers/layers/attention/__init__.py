@@ -3,11 +3,13 @@
 from spikeformers.layers.attention.a2os2a import A2OS2A
 from spikeformers.layers.attention.causal_ssa import CausalSSA
 from spikeformers.layers.attention.dssa import DSSA
+from spikeformers.layers.attention.fatm import FATM, PooledFATM
 from spikeformers.layers.attention.frozen_ssa import FrozenSSA
 from spikeformers.layers.attention.gray_xnor import GrayXNOR
 from spikeformers.layers.attention.group_ssa import GroupSSA
 from spikeformers.layers.attention.log_xnor import LogXNOR
 from spikeformers.layers.attention.mixers import AvgPoolMixer, DepthwiseMixer, IdentityMixer, MaxPoolMixer
+from spikeformers.layers.attention.mssa import MSSA, ChannelMSSA
 from spikeformers.layers.attention.pruned_ssa import PrunedSSA
 from spikeformers.layers.attention.qka import QKCA, QKTA
 from spikeformers.layers.attention.sdsa import SDSA, PooledSDSA
@@ -23,6 +25,8 @@ from spikeformers.layers.attention.xnor import XNORSSA
 __all__ = [
     "A2OS2A",
     "DSSA",
+    "FATM",
+    "MSSA",
     "QKCA",
     "QKTA",
     "SDSA",
@@ -32,6 +36,7 @@ __all__ = [
     "XNORSSA",
     "AvgPoolMixer",
     "CausalSSA",
+    "ChannelMSSA",
     "DepthwiseMixer",
     "DilatedWindowSSA",
     "FrozenSSA",
@@ -40,6 +45,7 @@ __all__ = [
     "IdentityMixer",
     "LogXNOR",
     "MaxPoolMixer",
+    "PooledFATM",
     "PooledSDSA",
     "PrunedSSA",
     "STAtten",
