@@ -399,6 +399,19 @@ PUBLISHED = {
         "accumulate": 8,
         "start_needed": "the weights of qkformer_imagenet of the same size",
     },
+    "qkformer_pruned_imagenet": {
+        **QKFORMER_IMAGENET,
+        "lr": 1e-5 * 72 * 8 / 256,
+        "epochs": 50,
+        "batch_size": 72,
+        "accumulate": 1,
+        "model.pruning": {
+            "part": "ReleasedTokenPruning",
+            "keep": [0.9, 0.9, *[0.8] * 5, *[0.75] * 3],
+            "kernel_size": 7,
+        },
+        "start_needed": "the weights of qkformer_imagenet of the same size",
+    },
     "swformer_imagenet": SWFORMER_IMAGENET,
     "swformer_cifar10": {**CIFAR10, **SWFORMER_CIFAR, "schedule.warmup_lr": 8e-5},
     "swformer_cifar100": {**CIFAR100_AS_10, **SWFORMER_CIFAR},
@@ -530,6 +543,7 @@ SIZES = {
         "qkformer_10_768": {"batch_size": 24, "accumulate": 3, "lr": 1.35e-3},
     },
     "qkformer_imagenet_384": {"qkformer_10_768": {}},
+    "qkformer_pruned_imagenet": {f"qkformer_10_{n}": {} for n in (768, 512, 384)},
     "swformer_imagenet": {
         "swformer_8_512": {},
         "swformer_6_512": {

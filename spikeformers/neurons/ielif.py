@@ -2,6 +2,7 @@
 
 from spikeformers.neurons.half_up import IntegerHalfUp
 from spikeformers.neurons.integer import check_count
+from spikeformers.neurons.lif import check_threshold
 
 
 class IELIF(IntegerHalfUp):
@@ -18,5 +19,6 @@ class IELIF(IntegerHalfUp):
     """
 
     def __init__(self, *, v_threshold: float = 1.0, max_count: int = 4, unit: float | None = None):
+        check_threshold(v_threshold, 0.0)
         check_count(max_count)
         super().__init__(v_threshold=v_threshold / max_count, max_count=max_count, unit=unit)

@@ -57,6 +57,7 @@ PUBLISHED = {  # how the file is spelt, and what no key or shape of it tells
     "spikformer_2_256_cifar10dvs": (("spikformer_dvs_small",), {*HEADS, "attention"}),
     "sdt_8_768": (("sdt_imagenet_small", depth("block", 1, 8)), {*HEADS, "attention"}),
     "sdt_v2_55m_kd": (("sdt_v2_small_kd_t4",), HEADS),
+    "qsd_55m": (("qsd_small", [*depth("block3", 2, 6), *depth("block4", 0, 2)]), HEADS),
     "sdt_v3_19m": (("sdt_v3_base_small",), HEADS),
     "sdt_v3_171m_kd": (("sdt_v3_large_small_d4", depth("block3", 1, 12)), {*HEADS, "neuron", "head_neuron"}),
     "qkformer_10_384": (("qkformer_imagenet_small", depth("stage3", 1, 7)), {*HEADS, "shortcut", "head"}),

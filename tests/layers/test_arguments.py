@@ -24,14 +24,14 @@ from spikeformers.neurons import LIF, SpikingJellyNeuron
 from spikeformers.ops import surrogate
 
 BAD = (float("nan"), float("inf"), 0, -1, "two", None)
-SLOTS = ("attention", "projection", "mlp", "position", "shortcut", "stem", "head")
+SLOTS = ("attention", "projection", "mlp", "position", "shortcut", "stem", "head", "quantizer")
 OTHERS = (
     ConvNorm, PooledConvNorm, ConvChain, MembraneDownsample, SEWDownsample, DropPath, LayerScale, MaskedNorm, MaxPool,
 )  # fmt: skip
 # What constructors cannot do without.
 NEEDED = {
     "dim": 8, "in_dim": 8, "hidden_dim": 16, "in_channels": 8, "num_heads": 2, "num_classes": 3, "time_steps": 2,
-    "strides": (2, 1), "kernel_size": 3, "neuron": LIF, "visible": Visible(), "scale": 0.5,
+    "strides": (2, 1), "kernel_size": 3, "neuron": LIF, "visible": Visible(), "scale": 0.5, "weight": torch.randn(2, 3),
 }  # fmt: skip
 ALSO_NAMED = {"rate": "drop_path", "attn_threshold": "v_threshold"}  # by what they are called where they end up
 

@@ -142,6 +142,10 @@ def test_it_costs_its_share_and_no_operation_is_of_unknown_cost():
     ("family", "given", "says"),
     [
         ("spikformer", dict(keep=0.0), r"keep 0.0 is not in \(0, 1\]: give the share"),
+        ("spikformer", dict(keep=float("nan")), r"keep nan is not a finite number"),
+        ("spikformer", dict(keep="ab"), r"keep 'ab' is not a finite number"),
+        ("spikformer", dict(keep=[0.5, None]), r"keep None is not a finite number"),
+        ("spikformer", dict(keep=0.5, kernel_size=2), r"kernel_size 2 is even"),
         ("spikformer", dict(keep=[0.5]), r"keep \[0.5\] is for 1 blocks: give one number, or one for each"),
         (
             "sdt_v2",

@@ -16,8 +16,8 @@ class ReleasedTokenPruning(TokenPruning):
 
     `near` is the mean of sum_c x_c over kernel_size x kernel_size tokens: the released kernel sums over all channels,
     so that all channels have one local mean, and the cosine keeps no more than its sign. Where no number is negative,
-    as in QKFormer, neighbours have no influence. int(keep H) int(keep W) tokens are kept: `keep` is a share of each side.
-    5 C real operations per token and step. With T = 1 the released temporal score is not a number and the choice
+    as in QKFormer, neighbours have no influence. int(keep H) int(keep W) tokens are kept: `keep` is a share of each
+    side. 5 C real operations per token and step. With T = 1 the released temporal score is not a number and the choice
     arbitrary; here it is left out, as in the released V3. TP-Spikformer, Zhou et al., ICLR 2026, arXiv:2603.00527.
     Released code: equal, to 1e-6 in the logits of QKFormer (kernel_size 7), SDT and V3 (kernel_size 3).
 

@@ -49,14 +49,14 @@ class TokenPruning(nn.Sequential):
         kernel_size: int = 3,
     ):
         check_odd(kernel_size)
-        kept = [*keep] if isinstance(keep, Sequence) else [keep] * count
+        kept: list[Any] = [*keep] if isinstance(keep, list | tuple) else [keep] * count
         if len(kept) != count:
             raise ValueError(f"keep {keep} is for {len(kept)} blocks: give one number, or one for each of {count}")
         check_finite(keep=kept[number])
         if not 0 < kept[number] <= 1:
             raise ValueError(f"keep {kept[number]} is not in (0, 1]: give the share of tokens that pass the block")
         super().__init__(OrderedDict(block.named_children()))
-        self.keep, self.kernel_size = kept[number], kernel_size
+        self.keep, self.kernel_size = float(kept[number]), kernel_size
         names = [*dict(self.named_children())]
         self._first = names.index("attn")  # of the parts that see fewer tokens
         for name, part in [*self.named_children()][self._first :]:
