@@ -12,7 +12,7 @@ def gated(make, p, **arguments):
     part = make(4, 2, LIF, **arguments).double().eval()
     for layer, weight, bias in ((part.q, 0, -9.0), (part.k, 0, 9.0), (part.p, p, 0.0)):
         torch.nn.init.zeros_(layer.conv.weight)
-        layer.conv.weight.data[:, :, ...] = torch.as_tensor(weight, dtype=torch.float64)
+        layer.conv.weight.data[:] = torch.as_tensor(weight, dtype=torch.float64).view(-1, 1)
         torch.nn.init.constant_(layer.norm.bias, bias)
     seen = []
     part.proj.register_forward_hook(lambda _, inputs, y: seen.append(inputs[0]))

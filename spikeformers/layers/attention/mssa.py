@@ -7,10 +7,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikeformers.layers.attention.heads import check_heads
 from spikeformers.layers.contracts import MakeNeuron
-from spikeformers.layers.conv import ConvNorm, check_odd
+from spikeformers.layers.conv import ConvNorm, SpikeConv2d, check_odd
 from spikeformers.layers.norm import batch_norm
 from spikeformers.layers.time import merge_time, split_time
 from spikeformers.ops.arguments import check_finite
+from spikeformers.ops.notes import carried
 
 
 class MSSA(nn.Module):
@@ -100,11 +101,12 @@ class _RowConvNorm(nn.Module):
     def __init__(self, dim: int, kernel_size: int, bias: bool):
         super().__init__()
         check_odd(kernel_size)
-        self.conv = nn.Conv1d(dim, dim, kernel_size, padding=kernel_size // 2, bias=bias)
+        self.conv = SpikeConv2d(dim, dim, (kernel_size, 1), padding=(kernel_size // 2, 0), bias=bias)
         self.norm = nn.BatchNorm2d(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv(merge_time(x).flatten(2)).unflatten(-1, x.shape[-2:])
+        row = carried(x, merge_time(x).flatten(2)[..., None])  # T B, C, N, 1
+        y = self.conv(row).flatten(2).unflatten(-1, x.shape[-2:])
         return batch_norm(self.norm, split_time(y, x.shape[0]))
 
     def folded(self) -> Self:
