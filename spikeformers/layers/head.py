@@ -137,7 +137,7 @@ class SpatioTemporalHead(_LinearHead):
     def __init__(self, dim: int, num_classes: int, neuron: MakeNeuron, *, tokens: int = 64, time_steps: int = 4):
         super().__init__()
         check_whole(dim=dim, tokens=tokens, time_steps=time_steps)
-        self.dim, self.tokens, self.time_steps = dim, tokens, time_steps
+        self.dim, self.tokens, self.steps = dim, tokens, time_steps
         self.conv = nn.Conv2d(dim, dim, (tokens, time_steps), groups=dim)
         self.norm = nn.BatchNorm2d(dim)
         self.reset(num_classes)
@@ -164,7 +164,7 @@ class SpatioTemporalHead(_LinearHead):
 
     def step(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """One step of `read`: `[B, C, H, W], [B] -> [B, C], [B]`."""
-        check_horizon(type(self).__name__, "weights", seen, self.time_steps)
+        check_horizon(type(self).__name__, "weights", seen, self.steps)
         self._check(1, x)
         kernel = self.conv.weight.permute(3, 0, 1, 2)[seen.long()]  # B C 1 N
         y = conv1d(x.flatten(2).flatten(0, 1)[None], kernel.flatten(0, 1), groups=len(x) * self.dim)
@@ -172,7 +172,7 @@ class SpatioTemporalHead(_LinearHead):
 
     def _biased(self, current: Tensor) -> Tensor:
         assert self.conv.bias is not None
-        return self.time_steps * current + self.conv.bias
+        return self.steps * current + self.conv.bias
 
     def _check(self, steps: int, x: Tensor) -> None:
         height, width = x.shape[-2:]
@@ -181,14 +181,14 @@ class SpatioTemporalHead(_LinearHead):
                 f"the head has weights for {self.tokens} tokens and a map of {height} x {width} has {height * width}: "
                 "resize the images, or train a model that is built for them (its image_size, or the head's tokens)"
             )
-        if steps > self.time_steps:
+        if steps > self.steps:
             raise ValueError(
-                f"the head has weights for {self.time_steps} steps and the input has {steps}: "
-                f"give the first {self.time_steps}, or train a model that is built with time_steps={steps}"
+                f"the head has weights for {self.steps} steps and the input has {steps}: "
+                f"give the first {self.steps}, or train a model that is built with time_steps={steps}"
             )
 
     def extra_repr(self) -> str:
-        return f"tokens={self.tokens}, time_steps={self.time_steps}"
+        return f"tokens={self.tokens}, time_steps={self.steps}"
 
 
 def _linear(dim: int, num_classes: int, bias: bool) -> Linear:

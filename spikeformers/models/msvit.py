@@ -9,7 +9,9 @@ Hua et al., "MSVIT: Improving Spiking Vision Transformer Using Multi-scale Atten
 arXiv:2505.14719.
 """
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 from spikeformers.layers.attention import MSSA, SSA, ChannelMSSA
 from spikeformers.layers.contracts import (
@@ -26,8 +28,9 @@ from spikeformers.layers.mlp import MLP
 from spikeformers.layers.shortcut import SEWShortcut
 from spikeformers.layers.stem import SPEDS
 from spikeformers.models.network import SpikingTransformer
-from spikeformers.models.qkformer import qkformer, renames
-from spikeformers.models.registry import Published, register
+from spikeformers.models.qkformer import qkformer
+from spikeformers.models.qkformer import renames as qkformer_renames
+from spikeformers.models.registry import Published, Renames, register
 from spikeformers.neurons import LIF
 
 _CIFAR = dict(
@@ -89,6 +92,11 @@ def msvit(
         downsampling=downsampling, early_attention=early_attention, attention=attention, mlp=mlp, shortcut=shortcut,
         head=head,
     )  # fmt: skip
+
+
+def renames(config: Mapping[str, Any]) -> Renames:
+    """How the released code spells our keys: as QKFormer's, and the second path."""
+    return [*qkformer_renames(config), (r"\.core\.p\.", ".core.near.")]
 
 
 register(msvit, SIZES, published=PUBLISHED, renames=renames)

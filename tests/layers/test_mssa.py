@@ -10,7 +10,7 @@ from spikeformers.neurons import LIF
 def gated(make, p, **arguments):
     """The gate of each channel and token of a 2 x 2 map whose token 1 alone spikes in `p`, keys always on."""
     part = make(4, 2, LIF, **arguments).double().eval()
-    for layer, weight, bias in ((part.q, 0, -9.0), (part.k, 0, 9.0), (part.p, p, 0.0)):
+    for layer, weight, bias in ((part.q, 0, -9.0), (part.k, 0, 9.0), (part.near, p, 0.0)):
         torch.nn.init.zeros_(layer.conv.weight)
         layer.conv.weight.data[:] = torch.as_tensor(weight, dtype=torch.float64).view(-1, 1)
         torch.nn.init.constant_(layer.norm.bias, bias)

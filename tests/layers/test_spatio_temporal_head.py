@@ -54,7 +54,7 @@ def test_it_refuses_other_sizes_and_more_steps(head, x):
 def test_the_model_says_so_too():
     tiny = dict(dim=32, depth=1, num_heads=2, image_size=16, time_steps=2)
     model = sf.create_model("sglformer_4_384_cifar10", **tiny).eval()
-    assert model.head.tokens == 16 and model.head.time_steps == 2
+    assert model.head.tokens == 16 and model.head.steps == 2
     assert sf.create_model("sglformer_4_384_cifar10", **{**tiny, "image_size": 32}).head.tokens == 64
     own = sf.create_model("sglformer_4_384_cifar10", **tiny, head={"part": "SpatioTemporalHead", "tokens": 64})
     assert own.head.tokens == 64

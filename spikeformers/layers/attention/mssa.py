@@ -46,15 +46,15 @@ class MSSA(nn.Module):
         check_finite(attn_threshold=attn_threshold)
         self.num_heads = num_heads
         self.q, self.k = (ConvNorm(dim, dim, bias=bias) for _ in range(2))
-        self.p = _RowConvNorm(dim, kernel_size, bias)
-        self.q_neuron, self.k_neuron, self.p_neuron = neuron(), neuron(), neuron()
+        self.near = _RowConvNorm(dim, kernel_size, bias)
+        self.q_neuron, self.k_neuron, self.near_neuron = neuron(), neuron(), neuron()
         self.attn_neuron = neuron(v_threshold=attn_threshold)
         self.proj = ConvNorm(dim, dim, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, p = (
             neuron(proj(x)).unflatten(2, (self.num_heads, -1))  # T B M D H W
-            for proj, neuron in ((self.q, self.q_neuron), (self.k, self.k_neuron), (self.p, self.p_neuron))
+            for proj, neuron in ((self.q, self.q_neuron), (self.k, self.k_neuron), (self.near, self.near_neuron))
         )
         mask = self.attn_neuron(q.sum(3, keepdim=True) + self.context(p))
         return self.proj((k * mask).flatten(2, 3))
