@@ -341,7 +341,7 @@ def test_settings_of_a_run_are_a_recipe(trained, tmp_path):
         (["predict", "run", "a.png", "--top", "many"], "top"),
         (["predict", "run", "a.png", "--top", "0"], "--top 0 is below 1"),
         (["eval", "nowhere"], "there is no checkpoint nowhere: give a run folder or a weight file"),
-        (["train", "digit"], "there is no recipe 'digit': did you mean digits?"),
+        (["train", "digit"], "there is no recipe 'digit': did you mean digits,"),
         (["train", "mine.yaml"], "there is no recipe file mine.yaml"),
         (["train", "--epochs", "3"], "name a recipe before --epochs"),
         (["train", "digits", "--epoch", "3"], "there is no setting 'epoch': did you mean epochs"),

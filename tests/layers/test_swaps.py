@@ -16,7 +16,7 @@ PARTS = {slot: part_names(slot) for slot in SLOTS}
 TINY = dict(dim=16, depth=1, num_heads=2, mlp_ratio=1, image_size=8, time_steps=2, strides=(2, 1), num_classes=3)
 
 BINARY_ONLY = {"SEWAndShortcut", "SEWIandShortcut", "XNORSSA", "GrayXNOR", "LogXNOR"}
-NOT_BINARY = {"IELIF", "ILIF", "NILIF", "IntegerHalfEven", "IntegerHalfUp", "TernaryLIF"}
+NOT_BINARY = {"IELIF", "ILIF", "NILIF", "IntegerHalfEven", "IntegerHalfUp", "TernaryIF", "TernaryLIF"}
 OF_CURRENT = {"AvgPoolMixer", "EmbedMax", "MembraneResNetStem", "MembraneSPEDS", "MembraneSPS", "StridedConv"}
 BINARY_STREAM = {"SEWAndShortcut", "SEWIandShortcut"}
 OF_COUNTS = {"SPEDS", "SCS"}

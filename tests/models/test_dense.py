@@ -19,6 +19,8 @@ from spikeformers.neurons import LIF
 TRUNKS = {  # a size of every family of classifiers, and how to cut it down
     "maxformer_10_384": dict(dims=(32, 32, 64), depths=(1, 1, 1), num_heads=2, time_steps=2),
     "qkformer_10_384": dict(dims=(32, 32, 64), depths=(1, 1, 1), num_heads=2, time_steps=2),
+    "msvit_10_384": dict(dims=(32, 32, 64), depths=(1, 1, 1), num_heads=2, time_steps=2),
+    "qsd_15m": dict(dims=(32, 32, 32, 32), depths=(1, 1), num_heads=2),
     "sdt_8_384": dict(dim=32, depth=1, num_heads=2, time_steps=2),
     "sdt_v2_15m": dict(dims=(32, 32, 32, 32), depths=(1, 1), num_heads=2),
     "sdt_v3_5m": dict(dims=(32, 32, 32, 32), depths=(1, 1), num_heads=2),
