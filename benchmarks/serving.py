@@ -155,8 +155,9 @@ def main() -> None:
         *sys.argv[3:],
     ]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout
     try:
-        while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/predict", server.stdout.readline())):  # type: ignore
+        while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/predict", server.stdout.readline())):
             if server.poll() is not None:
                 raise SystemExit("the server ended")
         port = int(found[1])

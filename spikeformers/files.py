@@ -82,3 +82,16 @@ def held(folder: Path, otherwise: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def made_folder(folder: Path) -> Iterator[Path]:
+    """Makes a folder; one that is new and still empty goes again if what is inside fails."""
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    except BaseException:
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
+        raise

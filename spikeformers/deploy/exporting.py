@@ -19,7 +19,7 @@ from spikeformers.checkpoints.read import Checkpoint, read_checkpoint
 from spikeformers.deploy.onnx_model import METADATA, OnnxModel, State
 from spikeformers.deploy.onnx_scan import scan_of
 from spikeformers.deploy.stream import Stream, streaming
-from spikeformers.files import atomic_path, check_output
+from spikeformers.files import atomic_path, check_output, made_folder
 from spikeformers.models import SpikingTransformer
 from spikeformers.models.folding import fold
 
@@ -119,11 +119,10 @@ def export(
         inputs, on = _noise(model, settings or {}), "images of noise"
     inputs = inputs.cpu().float()
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     step = None if form == "whole" else streaming(model)
     graph = _program(model, inputs) if step is None else _step_program(step, inputs)
     text = json.dumps(_metadata(model, settings or {}) | {"outputs": graph.outputs} | _described(form, step, inputs))
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
+    with made_folder(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
         made, run = _WRITERS[to](graph, Path(unfinished), text, form)
         if to == "torch":
             run = _over_time(run, step, model.time_steps) if step else _all_outputs(run)

@@ -12,7 +12,7 @@ import numpy as np
 
 from spikeformers.deploy.counts import Range, ranges
 from spikeformers.deploy.onnx_model import OnnxModel, is_exported
-from spikeformers.files import atomic_path, check_output
+from spikeformers.files import atomic_path, check_output, made_folder
 
 if TYPE_CHECKING:
     from spikeformers.checkpoints.read import Checkpoint
@@ -86,8 +86,11 @@ def quantize(
     """
     check_output("--out (in Python: folder)", folder, folder=True)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
+    _check_task(getattr(model, "task", "classification"))
+    with (
+        made_folder(folder),
+        tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished,
+    ):
         if isinstance(model, str | Path) and is_exported(model):
             before = Path(model)
         else:
@@ -100,6 +103,7 @@ def quantize(
                 axis = 1 if some.ndim == 5 else 0
                 some = some[(slice(None),) * axis + (slice(None, None, max(1, some.shape[axis] // _EXPORTED)),)]
             before = export(model, unfinished, "onnx", inputs=some, settings=settings).path
+        _check_task(OnnxModel(before).settings.get("task", "classification"))
         made = Path(unfinished) / f"{before.stem}-int8.onnx"
         integers, products = _write(before, made)
         found = _compared(OnnxModel(before), OnnxModel(made), inputs, labels)
@@ -108,6 +112,11 @@ def quantize(
         with atomic_path(folder / made.name) as path:
             made.replace(path)
     return found
+
+
+def _check_task(task: str) -> None:
+    if task != "classification":
+        raise ValueError(f"8 bits are for classifiers, and this model is for {task}: export it without int8")
 
 
 def _check(found: Quantized) -> None:

@@ -68,3 +68,12 @@ def test_an_engine_names_the_neurons_that_torch_computes():
     engine = sf.deploy.spike_engine(model, x)
     assert engine.foreign[0] == "neck.lateral.0.neuron (CLIF)"
     assert not any(name.startswith("blocks.") for name in engine.foreign)
+
+
+def test_what_needs_a_class_refuses_a_detector_and_leaves_no_folder(tmp_path):
+    model, x = made("retinanet")
+    with pytest.raises(ValueError, match="8 bits are for classifiers, and this model is for detection: export it"):
+        sf.deploy.quantize(model, tmp_path / "new", inputs=x)
+    with pytest.raises(ValueError, match="a model for detection has no running answer: give a classifier"):
+        sf.deploy.export(model, tmp_path / "new", form="step", inputs=x)
+    assert not (tmp_path / "new").exists()
