@@ -26,9 +26,11 @@ TRUNKS = {  # a size of every family of classifiers, and how to cut it down
     "sdt_v3_5m": dict(dims=(32, 32, 32, 32), depths=(1, 1), num_heads=2),
     "sdt_v3_83m": dict(dims=(32, 32, 32), depth=1, num_heads=2),
     "sew_resnet18": dict(dims=(32, 32, 32), depths=(1, 1, 1), stem_dim=32, time_steps=2),
+    "sglformer_8_384": dict(dim=32, depth=1, num_heads=2, time_steps=2),
     "spikformer_8_384": dict(dim=32, depth=1, num_heads=2, time_steps=2),
     "spikingformer_8_384": dict(dim=32, depth=1, num_heads=2, time_steps=2),
     "spikingresformer_ti": dict(dims=(32, 32, 32), num_heads=(1, 1, 1), depths=(1, 1, 1), time_steps=2),
+    "swformer_8_512": dict(dim=32, depth=1, time_steps=2),
 }
 HEADS = {"retinanet": dict(head_depth=1), "mask_rcnn": dict(head_depth=1, head_dim=16), "fpn": {}}
 QUICK = ("sdt_v3_5m", "sdt_8_384")  # with stages and flat: under every head; the others under one, the rest by hand
@@ -40,6 +42,10 @@ EVERY = [
 every_pair = pytest.mark.parametrize(("head", "trunk"), EVERY)
 DENSE = [*sf.list_models(task="detection"), *sf.list_models(task="segmentation")]
 SIZE = (40, 56)  # not square, and no multiple of 16
+OWN_SIZES = {  # maps that split into 2 x 2 windows, or whose sides are powers of 2
+    "sglformer_8_384": (32, 64),
+    "swformer_8_512": (32, 64),
+}
 
 
 class Thirds(torch.nn.Module):
@@ -55,19 +61,20 @@ class Thirds(torch.nn.Module):
 
 
 def build(head, trunk="sdt_v3_5m", **overrides):
-    numbers = dict(num_classes=2, image_size=SIZE, neck_dim=16, pyramid=(8, 16, 32))
+    numbers = dict(num_classes=2, image_size=OWN_SIZES.get(trunk, SIZE), neck_dim=16, pyramid=(8, 16, 32))
     return sf.create_model(f"{head}_{trunk}", **{**numbers, **TRUNKS[trunk], **HEADS[head], **overrides})
 
 
-def scene(images=2):
-    """Images with a bright box each, and what a model of each task learns from."""
-    x, targets = 0.3 * torch.randn(images, 3, *SIZE), []
-    for number in range(images):
+def scene(trunk="sdt_v3_5m"):
+    """Two images with a bright box each, and what a model of each task learns from."""
+    size = OWN_SIZES.get(trunk, SIZE)
+    x, targets = 0.3 * torch.randn(2, 3, *size), []
+    for number in range(2):
         left, top = 8 * number + 4, 4 * number + 6
-        masks = torch.zeros(1, *SIZE, dtype=torch.uint8)
-        masks[:, top : top + 24, left : left + 28] = 1
+        masks = torch.zeros(1, *size, dtype=torch.uint8)
+        masks[:, top : top + 20, left : left + 28] = 1
         x[number] += 2 * masks
-        box = torch.tensor([[left, top, left + 28.0, top + 24]])
+        box = torch.tensor([[left, top, left + 28.0, top + 20]])
         targets.append({"boxes": box, "labels": torch.tensor([number % 2]), "masks": masks})
     return x, targets
 
@@ -81,7 +88,7 @@ def loss(model, x, targets):
 @pytest.fixture
 def dense(head, trunk):
     """A model in eval mode that spikes, and images."""
-    x, targets = scene()
+    x, targets = scene(trunk)
     model = build(head, trunk)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -99,7 +106,7 @@ def test_a_trunk_of_every_family():
 @every_pair
 def test_a_step_of_training(head, trunk):
     model = build(head, trunk)
-    total = loss(model, *scene())
+    total = loss(model, *scene(trunk))
     total.backward()
     assert total.isfinite()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
