@@ -215,11 +215,7 @@ def test_what_is_not_known_is_computed_by_torch_and_named(lively):
 
 @pytest.fixture
 def no_kernels(monkeypatch):
-    with monkeypatch.context() as patched:
-        patched.setenv(OFF, "1")
-        kernels.cache_clear()
-        yield
-    kernels.cache_clear()
+    monkeypatch.setenv(OFF, "1")
 
 
 def test_without_kernels_it_is_the_folded_model(small, no_kernels):

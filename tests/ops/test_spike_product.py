@@ -268,9 +268,9 @@ def cache(tmp_path, monkeypatch):
     """An empty cache, and a process that has not looked for kernels yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(build, "FLAGS", ("-O0", *build.FLAGS[1:]))  # quick to compile
-    kernels.cache_clear()
+    build.found.cache_clear()
     yield tmp_path / "cache" / "spikeformers"
-    kernels.cache_clear()
+    build.found.cache_clear()
 
 
 needs_compiler = pytest.mark.skipif(
@@ -283,7 +283,7 @@ def test_compiles_once_into_a_private_folder(cache, monkeypatch):
     assert kernels() is not None
     (library,) = cache.iterdir()
     assert cache.stat().st_mode & 0o077 == 0 and library.stat().st_mode & 0o077 == 0
-    kernels.cache_clear()
+    build.found.cache_clear()
     made = library.stat().st_mtime_ns
     assert kernels() is not None and library.stat().st_mtime_ns == made
 
@@ -355,6 +355,4 @@ def test_without_kernels_torch_computes_and_one_line_says_why(harm, says, cache,
 
 def test_switch_turns_them_off(monkeypatch, caplog):
     monkeypatch.setenv(build.OFF, "1")
-    kernels.cache_clear()
     assert kernels() is None and not caplog.messages
-    kernels.cache_clear()

@@ -21,7 +21,7 @@ from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.cli import main
 from spikeformers.deploy import Predictor
 from spikeformers.evaluation.evaluate import evaluate_checkpoint
-from spikeformers.ops.spike_product.build import OFF, kernels
+from spikeformers.ops.spike_product.build import OFF
 from spikeformers.training import fit
 from spikeformers.training.module import TrainingModule
 
@@ -113,9 +113,6 @@ def resume(run, **changes):
 def without_kernels(monkeypatch):
     """Training by torch alone, as in 0.3.0: compiled kernels round differently, and a few epochs make it visible."""
     monkeypatch.setenv(OFF, "1")
-    kernels.cache_clear()
-    yield
-    kernels.cache_clear()
 
 
 def test_an_interrupted_run_ends_as_it_would_have(rows_of, without_pictures, without_kernels, monkeypatch):

@@ -6,8 +6,8 @@ Where the kernels cannot be had, torch computes the same: `kernels()` is None.
 """
 
 from spikeformers.ops.spike_product import reference
-from spikeformers.ops.spike_product.build import kernels
+from spikeformers.ops.spike_product.build import kernels, without_kernels
 from spikeformers.ops.spike_product.native import Window
 from spikeformers.ops.spike_product.neuron import Neuron
 
-__all__ = ["Neuron", "Window", "kernels", "reference"]
+__all__ = ["Neuron", "Window", "kernels", "reference", "without_kernels"]

@@ -1,5 +1,6 @@
 """Compiling the kernels on first use, with the machine's own compiler, into the user's cache."""
 
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 logger = logging.getLogger("spikeformers")
@@ -33,15 +35,30 @@ _ARGUMENTS = {
 }
 
 
-@functools.cache
 def kernels() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where they cannot be had, as one log line then says, or where `OFF` is set.
+    """The compiled kernels, or None where they cannot be had, as one log line then says, or while `OFF` is set."""
+    return None if os.environ.get(OFF, "0") not in ("", "0") else found()
 
-    Compiled once a source, compiler and processor, in a few seconds; processes that begin together each compile, and
-    the last to finish leaves its file.
+
+@contextlib.contextmanager
+def without_kernels() -> Iterator[None]:
+    """Lets torch compute everything inside the `with` block, in all threads."""
+    before = os.environ.get(OFF)
+    os.environ[OFF] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[OFF]
+        if before is not None:
+            os.environ[OFF] = before
+
+
+@functools.cache
+def found() -> ctypes.CDLL | None:
+    """The kernels, compiled once a source, compiler and processor, in a few seconds.
+
+    Processes that begin together each compile, and the last to finish leaves its file.
     """
-    if os.environ.get(OFF, "0") not in ("", "0"):
-        return None
     try:
         return _loaded(_compiled(_compiler()))
     except (OSError, subprocess.SubprocessError) as error:
@@ -51,9 +68,9 @@ def kernels() -> ctypes.CDLL | None:
 
 def library() -> ctypes.CDLL:
     """The compiled kernels, for what runs only where there are any."""
-    found = kernels()
-    assert found is not None
-    return found
+    loaded = found()
+    assert loaded is not None
+    return loaded
 
 
 def _loaded(path: Path) -> ctypes.CDLL:
