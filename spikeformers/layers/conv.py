@@ -9,7 +9,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from spikeformers.layers.linear import QuantizableLayer
 from spikeformers.layers.norm import batch_norm, takes_once
 from spikeformers.layers.pool import MaxPool
-from spikeformers.layers.time import merge_time, split_time
+from spikeformers.layers.time import at_each_step, merge_time, split_time
 from spikeformers.ops.arguments import check_whole
 from spikeformers.ops.notes import Counts, noted
 from spikeformers.ops.spike_conv import spike_conv2d
@@ -129,4 +129,4 @@ class PooledConvNorm(ConvNorm):
         self.pool = MaxPool(3, 2, padding=1) if stride == 2 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return split_time(self.pool(merge_time(super().forward(x))), x.shape[0])
+        return at_each_step(self.pool, super().forward(x))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from spikeformers.layers.contracts import CURRENT, MakeNeuron
 from spikeformers.layers.conv import ConvNorm, check_odd
 from spikeformers.layers.pool import MaxPool
-from spikeformers.layers.time import merge_time, split_time
+from spikeformers.layers.time import at_each_step
 from spikeformers.ops.arguments import check_whole
 
 
@@ -60,7 +60,7 @@ class MaxPoolMixer(IdentityMixer):
         self.pool = MaxPool(kernel_size, 1, padding=kernel_size // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return split_time(self.pool(merge_time(x)), x.shape[0])
+        return at_each_step(self.pool, x)
 
 
 class AvgPoolMixer(IdentityMixer):
@@ -79,4 +79,4 @@ class AvgPoolMixer(IdentityMixer):
         self.pool = nn.AvgPool2d(kernel_size, 1, kernel_size // 2, count_include_pad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return split_time(self.pool(merge_time(x)), x.shape[0])
+        return at_each_step(self.pool, x)

@@ -6,7 +6,7 @@ from spikeformers.layers.attention.heads import check_heads, merge_heads, split_
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
-from spikeformers.layers.time import merge_time, split_time
+from spikeformers.layers.time import at_each_step
 from spikeformers.ops.arguments import check_whole
 
 
@@ -64,7 +64,7 @@ class PooledSDSA(nn.Module):
         return self.proj(merge_heads(self._pooled(q * mask), height, width))
 
     def _pooled(self, x: Tensor) -> Tensor:
-        return split_time(self.pool(merge_time(x)), x.shape[0])
+        return at_each_step(self.pool, x)
 
     def extra_repr(self) -> str:
         return f"num_heads={self.num_heads}"

@@ -8,7 +8,7 @@ from spikeformers.layers.attention.heads import check_heads
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.norm import batch_norm
 from spikeformers.layers.pool import MaxPool
-from spikeformers.layers.time import merge_time, split_time
+from spikeformers.layers.time import at_each_step, merge_time, split_time
 from spikeformers.neurons.ternary_if import TernaryIF
 
 
@@ -88,7 +88,7 @@ class PooledWaveletMixer(WaveletMixer):
         return self.shared(self.point, self.point_norm, f) + self.shared(self.near, self.near_norm, f)
 
     def _pooled(self, x: Tensor) -> Tensor:
-        return split_time(self.pool(merge_time(x)), len(x))
+        return at_each_step(self.pool, x)
 
 
 def haar(side: int, like: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from spikeformers.layers.chain import Chain
 from spikeformers.layers.contracts import COUNTS, SPIKES, MakeNeuron
 from spikeformers.layers.stem.sps import SPS
-from spikeformers.layers.time import merge_time, split_time
+from spikeformers.layers.time import at_each_step
 
 
 class CMLSPS(nn.Module):
@@ -42,4 +42,4 @@ class _Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         current = self.proj(x)
-        return self.neuron(split_time(self.pool(merge_time(current)), x.shape[0]))
+        return self.neuron(at_each_step(self.pool, current))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from spikeformers.layers.contracts import COUNTS, CURRENT, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
-from spikeformers.layers.time import merge_time, split_time
+from spikeformers.layers.time import at_each_step
 from spikeformers.ops.arguments import check_sizes, check_whole
 
 
@@ -40,7 +40,7 @@ class ResNetStem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         spikes = self.neuron(self.proj(x))
-        return split_time(self.pool(merge_time(spikes)), x.shape[0])
+        return at_each_step(self.pool, spikes)
 
 
 class MembraneResNetStem(ResNetStem):

@@ -9,7 +9,7 @@ from spikeformers.layers.chain import Chain
 from spikeformers.layers.contracts import COUNTS, SPIKES, MakeNeuron
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.pool import MaxPool
-from spikeformers.layers.time import merge_time, split_time
+from spikeformers.layers.time import at_each_step
 from spikeformers.ops.arguments import check_sizes, check_whole
 
 
@@ -55,4 +55,4 @@ class _Stage(nn.Module):
         self.pool = MaxPool(3, 2, padding=1) if stride == 2 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return split_time(self.pool(merge_time(self.neuron(self.proj(x)))), x.shape[0])
+        return at_each_step(self.pool, self.neuron(self.proj(x)))
