@@ -67,8 +67,8 @@ def parts_table() -> Iterator[str]:
 
 
 def parameter_range(says: dict[str, Any]) -> str:
-    least, *_, most = says["parameters"]
-    return f"{least / 1e6:.1f} - {most / 1e6:.1f} M"
+    ends = dict.fromkeys((says["parameters"][0], says["parameters"][-1]))
+    return f"{' - '.join(f'{count / 1e6:.1f}' for count in ends)} M"
 
 
 def size_tables() -> Iterator[str]:
