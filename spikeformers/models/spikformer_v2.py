@@ -1,10 +1,10 @@
 """Spikformer V2: Spikformer on a convolutional stem, without a code for position.
 
 Little of it could be read: SSA as in Spikformer, a Spiking Convolutional Stem in place of SPS, the parameters and
-accuracies of three models and their time steps, and masked pre-training before the largest is fine-tuned. Heads, biases,
-shortcuts, neurons and the missing position are Spikformer's or our choice, and so is the stem's inside (`SCS`), of
-kernels and widths that have the published parameters to 6,000. The largest is said to have 172 million parameters in 16
-layers, and its width is our choice. There is no released code to compare with. `spikformer_v2_mae.py` pre-trains it.
+accuracies of three models and their time steps, and masked pre-training before the largest is fine-tuned. Heads,
+biases, shortcuts, neurons and the missing position are Spikformer's or our choice, and so is the stem's inside (`SCS`),
+of kernels and widths that have the published parameters to 6,000. The largest is said to have 172 million in 16 layers;
+its width is our choice. There is no released code to compare with. `spikformer_v2_mae.py` pre-trains it.
 
 Zhou et al., "Spikformer V2: Join the High Accuracy Club on ImageNet with an SNN Ticket", arXiv:2401.02020.
 """
