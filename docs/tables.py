@@ -39,10 +39,12 @@ def families() -> list[dict[str, Any]]:
 
 
 def family_table() -> Iterator[str]:
-    """README's: one row a family."""
+    """README's: one row a family, its masked autoencoder aside."""
     yield "| family | parameters | ImageNet-1k, % | paper | file |"
     yield "|---|--:|--:|---|---|"
     for says in families():
+        if says["name"].endswith("_mae"):
+            continue
         top1 = says["top1"].get("ImageNet-1k")
         file = f"spikeformers/models/{says['name']}.py"
         cells = (
@@ -67,8 +69,8 @@ def parts_table() -> Iterator[str]:
 
 
 def parameter_range(says: dict[str, Any]) -> str:
-    least, *_, most = says["parameters"]
-    return f"{least / 1e6:.1f} - {most / 1e6:.1f} M"
+    ends = dict.fromkeys((says["parameters"][0], says["parameters"][-1]))
+    return f"{' - '.join(f'{count / 1e6:.1f}' for count in ends)} M"
 
 
 def size_tables() -> Iterator[str]:

@@ -67,7 +67,7 @@ def test_the_tables_of_models_are_the_packages_numbers():
 def test_every_family_and_every_size_has_its_row():
     readme, models = ((ROOT / name).read_text() for name in ("README.md", "docs/models.md"))
     families = re.findall(r"^\| .+ \| \[\w+\]\(spikeformers/models/(\w+)\.py\) \|$", readme, re.MULTILINE)
-    assert sorted(families) == sorted(list_families())
+    assert sorted(families) == sorted(name for name in list_families() if not name.endswith("_mae"))
     assert sorted(re.findall(r"^\| `(\w+)` ", models, re.MULTILINE)) == sorted(list_models())
     row = "| `spikformer_4_384_cifar10` | 9,324,730 | 4 | 3 x 32 x 32 | 95.19 % CIFAR-10 |"
     assert f"\n{row}\n" in models

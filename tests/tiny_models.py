@@ -7,6 +7,10 @@ from spikeformers.models.registry import _FAMILIES
 TINY = {
     "spikformer": ("spikformer_4_384_cifar10", dict(dim=32, depth=2, num_heads=2, image_size=16, time_steps=2)),
     "spikformer_events": ("spikformer_2_256_cifar10dvs", dict(dim=32, num_heads=2, image_size=32, time_steps=2)),
+    "spikformer_v2": (
+        "spikformer_v2_8_384",
+        dict(dim=32, depth=2, num_heads=2, strides=(1, 1, 2, 2), image_size=16, time_steps=2, num_classes=10),
+    ),
     "spikingformer": ("spikingformer_4_384_cifar10", dict(dim=32, depth=2, num_heads=2, image_size=16, time_steps=2)),
     "spikingformer_events": ("spikingformer_cml_2_256_gesture", dict(dim=32, num_heads=2, image_size=32, time_steps=2)),
     "spikingresformer": (

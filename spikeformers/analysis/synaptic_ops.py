@@ -99,7 +99,7 @@ class Operations:
         """The layer of the current operation, named after its module and, if needed, a label and a number."""
         place, label = self.stack[-1], label or op
         place.done[label] += 1
-        first = place.done[label] == 1
+        first = place.done["convolution"] + place.done["linear"] == 1  # of either kind: a layer has one name
         own = "" if op in ("convolution", "linear") and first else op if op == "bias" else f"{label}{place.done[label]}"
         name = ".".join(filter(None, (place.name, own)))
         return self.layers.setdefault(name, Layer(name, op, attention=hasattr(place.module, "attn_neuron")))

@@ -16,6 +16,8 @@ from spikeformers.models import (
     sew_resnet,
     sglformer,
     spikformer,
+    spikformer_v2,
+    spikformer_v2_mae,
     spikingformer,
     spikingresformer,
     swformer,
@@ -41,6 +43,6 @@ __all__ = [
     "PAPERS", "Detector", "Paper", "Published", "Segmenter", "SpikingTransformer", "Stage", "build", "check_model",
     "compile", "describe_family", "describe_model", "fpn", "lean", "list_families", "list_models", "mask_rcnn",
     "maxformer", "msvit", "qkformer", "qsd", "recompute_blocks", "register", "retinanet", "sdt", "sdt_v2", "sdt_v3",
-    "sdt_v3_large", "sdt_v3_mae", "sew_resnet", "sglformer", "spikformer", "spikingformer", "spikingresformer",
-    "swformer",
+    "sdt_v3_large", "sdt_v3_mae", "sew_resnet", "sglformer", "spikformer", "spikformer_v2", "spikformer_v2_mae",
+    "spikingformer", "spikingresformer", "swformer",
 ]  # fmt: skip

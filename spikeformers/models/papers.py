@@ -87,6 +87,14 @@ PAPERS = _papers(
         "NeurIPS", 2023,
     ),
     Paper(
+        "2401.02020", "Spikformer V2: Join the High Accuracy Club on ImageNet with an SNN Ticket",
+        (
+            "Zhaokun Zhou", "Kaiwei Che", "Wei Fang", "Keyu Tian", "Yuesheng Zhu", "Shuicheng Yan", "Yonghong Tian",
+            "Li Yuan",
+        ),
+        "arXiv", 2024,
+    ),
+    Paper(
         "2403.11138", "Spiking Wavelet Transformer",
         ("Yuetong Fang", "Ziqing Wang", "Lingfeng Zhang", "Jiahang Cao", "Honglei Chen", "Renjing Xu"),
         "ECCV", 2024,

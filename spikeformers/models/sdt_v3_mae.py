@@ -161,26 +161,39 @@ def sdt_v3_mae(
 
     Raises ValueError for a ratio that hides nothing or all, an image that is not of whole patches, and classes.
     """
-    patch = 16
-    if not 0 < mask_ratio < 1:
-        raise ValueError(f"mask_ratio {mask_ratio} is not in (0, 1): some patches are hidden and some are seen")
-    if image_size % patch:
-        raise ValueError(f"image_size {image_size} is not a multiple of {patch}, the side of what is hidden at once")
-    if num_classes:
-        raise ValueError(f"num_classes {num_classes} is not 0: a masked autoencoder learns without labels")
+    check_masks(mask_ratio, image_size, num_classes)
     encoder = large.sdt_v3_large(
         dims=dims, depth=depth, num_heads=num_heads, mlp_ratio=mlp_ratio, drop_path=drop_path, layer_scale=None,
         in_channels=in_channels, num_classes=0, image_size=image_size, time_steps=time_steps, neuron=neuron,
         stem=stem, conv_mlp=conv_mlp, attention=attention, mlp=mlp, shortcut=shortcut,
     )  # fmt: skip
+    decoder = partial(Decoder, dims[-1], decoder_dim, decoder_depth, decoder_num_heads, order=order())
+    return masked_autoencoder(encoder, decoder, depth, mask_ratio)
+
+
+PATCH = 16
+
+
+def check_masks(mask_ratio: float, image_size: int, num_classes: int) -> None:
+    """Raises ValueError for a ratio that hides nothing or all, an image that is not of whole patches, and classes."""
+    if not 0 < mask_ratio < 1:
+        raise ValueError(f"mask_ratio {mask_ratio} is not in (0, 1): some patches are hidden and some are seen")
+    if image_size % PATCH:
+        raise ValueError(f"image_size {image_size} is not a multiple of {PATCH}, the side of what is hidden at once")
+    if num_classes:
+        raise ValueError(f"num_classes {num_classes} is not 0: a masked autoencoder learns without labels")
+
+
+def masked_autoencoder(
+    encoder: SpikingTransformer, decoder: Callable[..., nn.Module], depth: int, mask_ratio: float
+) -> MaskedAutoencoder:
+    """An encoder of stride 16 with a `decoder(side=, pixels=)`; all norms but those of its last `depth` blocks mask."""
     visible = Visible()
     for part in (encoder.stem, *list(encoder.blocks)[:-depth]):
         for conv in [module for module in part.modules() if isinstance(module, ConvNorm)]:
             conv.norm = MaskedNorm(conv.norm.num_features, visible)
-    side = image_size // patch
-    pixels = patch * patch * in_channels
-    decoder = Decoder(dims[-1], decoder_dim, decoder_depth, decoder_num_heads, side, pixels, order())
-    return MaskedAutoencoder(encoder, decoder, visible=visible, patch=patch, mask_ratio=mask_ratio)
+    made = decoder(side=encoder.image_size // PATCH, pixels=PATCH * PATCH * encoder.in_channels)
+    return MaskedAutoencoder(encoder, made, visible=visible, patch=PATCH, mask_ratio=mask_ratio)
 
 
 def renames(config: Mapping[str, Any]) -> list[tuple[str, str]]:

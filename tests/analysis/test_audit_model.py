@@ -11,7 +11,6 @@ from torch import nn
 from spikeformers.analysis import audit_model, profile
 from spikeformers.analysis.model_audit.page import write_audit
 from spikeformers.analysis.model_audit.result import CHECKS
-from spikeformers.layers.attention import SSA
 from spikeformers.neurons import PSN
 from spikeformers.neurons.batch_leaking_lif import BatchLeakingLIF
 
@@ -275,15 +274,23 @@ def test_the_model_and_the_random_numbers_stay_as_they_were():
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_the_slip_of_released_qkformer_is_found_though_its_neurons_are_silent():
+@pytest.mark.parametrize(
+    ("name", "silent", "places"),
+    [
+        ("qkformer", "blocks.2.attn.core.attn_neuron", ["blocks.2.attn.neuron"]),
+        ("sglformer", "blocks.0.attn.core.attn_neuron", ["stem.stages.0.neuron", "blocks.1.attn.neuron"]),
+    ],
+)
+def test_the_slip_of_released_code_is_found_though_its_neurons_are_silent(name, silent, places):
     torch.manual_seed(0)
-    model, x = build("qkformer"), torch.randn(3, 3, 16, 16)
+    model, x = build(name), torch.randn(3, 3, 16, 16)
     skip = ("spike-driven", "gradients", "autocast")
     clean = audit_model(model, x, skip=skip)
-    assert clean.clean and "blocks.2.attn.core.attn_neuron" in clean.about["silent on these inputs"]
-    for block in (b for b in model.blocks if hasattr(b, "attn") and isinstance(b.attn.core, SSA)):
-        block.attn.neuron = BatchLeakingLIF()
-    assert findings(audit_model(model, x, skip=skip)) == {"batch leak": ["blocks.2.attn.neuron"]}
+    assert clean.clean and silent in clean.about["silent on these inputs"]
+    for place in places:
+        outer, _, own = place.rpartition(".")
+        setattr(model.get_submodule(outer), own, BatchLeakingLIF())
+    assert findings(audit_model(model, x, skip=skip)) == {"batch leak": places}
 
 
 def test_neurons_that_keep_their_state_by_design_are_told_so_and_can_be_reset():

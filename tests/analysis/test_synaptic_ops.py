@@ -248,6 +248,17 @@ def test_bare_products_of_a_users_own_model():
     assert (found["product3"].hits, found["product4"].left.kind) == (5, "real")
 
 
+def test_a_matrix_and_a_kernel_of_one_module_are_two_layers():
+    class Both(nn.Module):
+        def forward(self, x):
+            return conv2d(x @ torch.ones(3, 3), torch.ones(1, 1, 1, 1))
+
+    linear, convolution = layers(nn.Sequential(Both()), torch.tensor([[[[1.0, 0, 1]]]])).values()
+    assert (linear.name, linear.op, linear.left.kind, linear.hits) == ("0", "linear", "binary", 6)
+    assert (convolution.name, convolution.op, convolution.hits) == ("0.convolution1", "convolution", 3)
+    assert convolution.left.kind != "binary"  # twos
+
+
 def test_in_place_or_not():
     class Adds(nn.Module):
         def forward(self, x, y=None):

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from spikeformers.layers.stepping import Stepping
 from spikeformers.models.parts import part_names
 from spikeformers.neurons import LIF
 
+CATALOGUE = Path(__file__).parents[2] / "docs" / "parts.md"
 CALLS = {
     "attention": lambda part: part(8, 2, LIF, bias=True, **asked_for(part)),
     "projection": lambda part: part(8, 8, bias=True),
@@ -55,7 +57,7 @@ def x():
     return torch.poisson(2.4 * torch.rand(4, 3, 8, 1, 1).expand(4, 3, 8, 4, 4))  # T B C H W counts of spikes
 
 
-@pytest.mark.parametrize("slot", ["neuron", *CALLS])
+@pytest.mark.parametrize("slot", re.findall(r"^## (\w+)$", CATALOGUE.read_text(), re.MULTILINE))
 def test_says_how_it_stands_to_released_code(slot):
     module = importlib.import_module("spikeformers.neurons" if slot == "neuron" else f"spikeformers.layers.{slot}")
     for name in part_names(slot):

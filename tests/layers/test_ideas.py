@@ -151,9 +151,11 @@ def test_scs(lively):
     for stage in stem.stages:
         y = LIF()(stage.proj(y))
         inner = stage.residual.core
-        y = y + LIF()(inner.conv3(LIF()(inner.conv2(LIF()(inner.conv1(y))))))
+        y = y + LIF()(inner.conv2(LIF()(inner.conv1(y))))
     assert torch.equal(stem(images), y)
     assert set(y.unique().tolist()) == {0, 1, 2}
+    sizes = [(s.proj.conv.weight.shape[2:], s.residual.core.conv1.conv.weight.shape[2:]) for s in stem.stages]
+    assert sizes == [((2, 2), (3, 3)), ((3, 3), (3, 3))]
     assert [stage.proj.conv.stride for stage in stem.stages] == [(2, 2), (1, 1)]
     for wrong in (partial(SCS, 3, C, LIF, ()), partial(SCS, 3, C, LIF, (2, 3))):
         with pytest.raises(ValueError, match="are not one or more of 1 and 2"):

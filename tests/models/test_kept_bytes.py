@@ -22,6 +22,8 @@ KEPT = {
     "sew_resnet18_cifar10": 24_076_288,
     "sglformer_3_256_cifar10dvs": 333_953_184,
     "spikformer_2_256_cifar10dvs": 158_233_600,
+    "spikformer_v2_8_384": 561_247_104,
+    "spikformer_v2_mae_16_768": 547_673_088,
     "spikingformer_2_256_cifar10dvs": 164_516_864,
     "spikingresformer_gesture": 2_377_956_088,
     "swformer_2_256_cifar10dvs": 227_821_568,

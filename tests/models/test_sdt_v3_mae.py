@@ -1,4 +1,4 @@
-"""V3's masked autoencoder: what it sees, what it is held against, and what a fine-tuned model takes from it."""
+"""Masked autoencoders: what they see, what they are held against, and what a fine-tuned model takes from them."""
 
 import pytest
 import torch
@@ -12,24 +12,29 @@ from spikeformers.models.sdt_v3_mae import grid_position, normed_patches
 from spikeformers.training import fit
 from spikeformers.training.start import start_from
 
-TINY = dict(dims=(8, 16, 32), depth=2, num_heads=2, image_size=64, decoder_dim=16, decoder_depth=1, decoder_num_heads=2)
+_TINY = dict(depth=2, num_heads=2, image_size=64, decoder_dim=16, decoder_depth=1, decoder_num_heads=2)
+TINY = dict(dims=(8, 16, 32), **_TINY)
+EVERY = {"sdt_v3_mae_83m": TINY, "spikformer_v2_mae_16_768": dict(dim=32, **_TINY)}
+every_mae = pytest.mark.parametrize("size", EVERY)
 
 
-def mae(**overrides):
-    return sf.create_model("sdt_v3_mae_83m", **{**TINY, **overrides})
+def mae(size="sdt_v3_mae_83m", **overrides):
+    return sf.create_model(size, **{**EVERY[size], **overrides})
 
 
-def test_every_parameter_has_a_finite_gradient():
-    model = mae(time_steps=2).train()
+@every_mae
+def test_every_parameter_has_a_finite_gradient(size):
+    model = mae(size, time_steps=2).train()
     model.reconstruct(torch.randn(3, 3, 64, 64)).backward()
     faulty = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert faulty == []
     assert model.visible.keep is None
 
 
-def test_hidden_pixels_reach_the_loss_as_what_is_to_be_painted_only(lively):
+@every_mae
+def test_hidden_pixels_reach_the_loss_as_what_is_to_be_painted_only(size, lively):
     x = torch.randn(2, 3, 64, 64)
-    model = lively(mae(), x)
+    model = lively(mae(size, mask_ratio=0.5), x)
     seen = []
     model.decoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
 
@@ -45,12 +50,13 @@ def test_hidden_pixels_reach_the_loss_as_what_is_to_be_painted_only(lively):
     assert loss(x) == before
 
 
-def test_nothing_spreads_into_hidden_patches(lively):
+@every_mae
+def test_nothing_spreads_into_hidden_patches(size, lively):
     """Behind each convolution of the first stages hidden places are zero, so that no block sees what is hidden."""
     x = torch.randn(1, 3, 64, 64)
-    model = lively(mae(), x)
+    model = lively(mae(size, mask_ratio=0.5), x)
     maps = []
-    for part in (model.stem, *model.blocks[:7]):
+    for part in (model.stem, *model.blocks[:-2]):
         part.register_forward_hook(lambda *call: maps.append(call[2]))
     model.reconstruct(x, torch.Generator().manual_seed(1))
     keep = (torch.rand(1, 16, generator=torch.Generator().manual_seed(1)).argsort(1).argsort(1) < 8).view(4, 4)
@@ -103,6 +109,14 @@ def test_a_fine_tuned_model_starts_from_it(tmp_path, caplog):
     assert all(torch.equal(weights[key], model.state_dict()[key]) for key in taken)
     assert tuned.blocks[7].attn.core.scale[0] == 0.5
     assert "has no weights for" in caplog.text and "decoder" in caplog.text
+
+
+def test_a_spikformer_v2_starts_from_its_pre_training(tmp_path):
+    model = mae("spikformer_v2_mae_16_768")
+    save_pretrained(model, tmp_path)
+    tuned = start_from(sf.create_model("spikformer_v2_16_768", dim=32, depth=2, num_heads=2), str(tmp_path))
+    weights = {key: value for key, value in tuned.state_dict().items() if not key.startswith("head.")}
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in weights.items())
 
 
 def test_a_file_in_the_released_layout_is_read(tmp_path):

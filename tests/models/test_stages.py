@@ -15,7 +15,7 @@ from spikeformers.models.parts import find_part, part_names
 from spikeformers.neurons import LIF
 from spikeformers.training.optim import find_layers
 
-FLAT = {"spikformer", "spikingformer", "sdt", "sglformer", "swformer"}
+FLAT = {"spikformer", "spikformer_v2", "spikingformer", "sdt", "sglformer", "swformer"}
 
 
 @pytest.mark.parametrize("name", TINY)

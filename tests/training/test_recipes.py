@@ -31,6 +31,7 @@ from spikeformers.training.trainer import check_trainer, quiet_lightning
 
 OURS = (  # not after a paper
     "bccd_retinanet", "camvid_fpn", "cifar10_evening", "cifar10_evening_spikes", "digits", "fashion_mnist", "nmnist",
+    *(UNSTATED := ("spikformer_v2_imagenet", "spikformer_v2_pretrain")),  # of a published model
 )  # fmt: skip
 DENSE = ("sdt_v3_coco", "sdt_v3_ade20k")  # whose numbers test_dense.py has
 A_MODEL = sf.create_model("spikformer", dim=8, depth=1, num_heads=1)
@@ -62,6 +63,7 @@ def test_every_recipe_says_where_it_comes_from(name):
 def test_our_own_recipes_say_what_they_are(name):
     for said in ("Paper:", "Measured:", f"Command:   spikeformers train {name}"):
         assert said in recipe_head(name)
+    assert ("values of our choice" in recipe_head(name)) == (name in UNSTATED)
 
 
 @pytest.mark.parametrize(("name", "size"), EVERY_SIZE)
@@ -140,6 +142,8 @@ def test_v2s_rate_rises_from_nothing_for_ten_epochs():
 
 SHRUNK = {
     "spikformer": dict(dim=16, depth=1, num_heads=2),
+    "spikformer_v2": dict(dim=16, depth=1, num_heads=2),
+    "spikformer_v2_mae": dict(dim=16, depth=1, num_heads=2, decoder_dim=8, decoder_depth=1, decoder_num_heads=2),
     "spikingformer": dict(dim=16, depth=1, num_heads=2),
     "sdt": dict(dim=16, depth=1, num_heads=2),
     "sdt_v2": dict(dims=[8, 8, 16, 16], depths=[1, 1], num_heads=2),
@@ -230,7 +234,7 @@ def without_downloads(monkeypatch):
     monkeypatch.setattr("timm.create_model", lambda name, pretrained: StandIn(3))
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", [*PUBLISHED, *UNSTATED])
 def test_a_published_recipe_trains_when_made_small(name, without_downloads, made_up_events):
     recipe = read_recipe(name)
     family = find_family(recipe.model["name"]).builder.__name__
@@ -294,6 +298,13 @@ def test_a_model_that_a_recipe_is_not_for_is_refused(words, said):
     with pytest.raises(ValueError) as refused:
         read_recipe("qkformer_imagenet_384", words)
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_size_may_start_from_weights_where_others_do_not():
+    largest = read_recipe("spikformer_v2_imagenet", ["--model", "spikformer_v2_16_768"])
+    assert (largest.start_needed, largest.model["time_steps"]) == ("the weights of spikformer_v2_pretrain", 1)
+    smaller = read_recipe("spikformer_v2_imagenet")
+    assert (smaller.start_needed, smaller.model) == (None, {"name": "spikformer_v2_8_512", "time_steps": 4})
 
 
 def test_a_recipe_that_starts_from_weights_is_refused_without_them():
