@@ -33,7 +33,7 @@ EVERYONES = {"files", "lazy", "memory"}  # import nothing of ours
 FREE = {"__init__", "cli", "__main__"}
 HEAVY = {
     "lightning", "pytorch_lightning", "timm", "torchvision", "matplotlib", "triton", "sklearn", "spikingjelly", "rich",
-    "jsonargparse", "onnx", "evlib", "huggingface_hub", "fastapi", "uvicorn",
+    "jsonargparse", "onnx", "evlib", "huggingface_hub", "nir", "fastapi", "uvicorn",
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from spikeformers.deploy.dense_predict import DensePredictor, Found
     from spikeformers.deploy.engine import SpikeEngine, load_engine, spike_engine
     from spikeformers.deploy.exporting import export
+    from spikeformers.deploy.nir_graph import to_nir
     from spikeformers.deploy.predict import Predictor
     from spikeformers.deploy.quantizing import quantize
     from spikeformers.deploy.request_bodies import Limits
@@ -30,6 +31,7 @@ __all__ = [
     "quantize",
     "spike_engine",
     "streaming",
+    "to_nir",
     "unroll",
 ]
 
@@ -41,6 +43,7 @@ __getattr__ = lazy_names(
         "export": "exporting",
         "fold": ".models.folding",
         "quantize": "quantizing",
+        "to_nir": "nir_graph",
         "unroll": "unrolling",
         "Limits": "request_bodies",
         "application": "serving",

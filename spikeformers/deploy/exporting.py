@@ -1,4 +1,4 @@
-"""Files that run without this library: ONNX, OpenVINO, and torch's own exported programs."""
+"""Files that run without this library: ONNX, OpenVINO, NIR, and torch's own exported programs."""
 
 import importlib.util
 import json
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from spikeformers import __version__
 from spikeformers.checkpoints.load import build_from
 from spikeformers.checkpoints.read import Checkpoint, read_checkpoint
+from spikeformers.deploy.nir_graph import to_nir
+from spikeformers.deploy.nir_run import run_nir
 from spikeformers.deploy.onnx_model import METADATA, OnnxModel, State
 from spikeformers.deploy.onnx_scan import scan_of
 from spikeformers.deploy.stream import Stream, streaming
@@ -23,12 +25,21 @@ from spikeformers.files import atomic_path, check_output, made_folder
 from spikeformers.models import SpikingTransformer
 from spikeformers.models.folding import fold
 
-Format = Literal["onnx", "openvino", "torch"]
+Format = Literal["onnx", "openvino", "torch", "nir"]
 Form = Literal["whole", "step", "scan"]
-_FORMS = {"whole": ("onnx", "openvino", "torch"), "step": ("onnx", "torch"), "scan": ("onnx",)}  # and their formats
-_NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch": ()}
+_FORMS = {
+    "whole": ("onnx", "openvino", "torch", "nir"),
+    "step": ("onnx", "torch"),
+    "scan": ("onnx",),
+}  # and their formats
+_NEEDS = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "torch": (), "nir": ("nir",)}
 _NEEDS["openvino"] = (*_NEEDS["onnx"], "openvino")
-_ENDINGS = {".onnx": (".onnx",), ".pt2": (".pt2",), ".xml": (".xml", ".bin")}  # the files of a format
+_ENDINGS = {
+    ".onnx": (".onnx",),
+    ".pt2": (".pt2",),
+    ".xml": (".xml", ".bin"),
+    ".nir": (".nir",),
+}  # the files of a format
 _LEAST_AGREEMENT = 0.95  # of classes; single spikes flip by rounding, and on near ties a class with them
 _AS_IN_THE_MODEL = {  # what the share counts, by the model's task
     "classification": "{} get the model's class, logits",
@@ -84,7 +95,8 @@ def export(
     Args:
         model: A model, a run folder, a weight file or a `Checkpoint`.
         folder: Where to write; made if missing.
-        to: onnx (`model.onnx`), openvino (`model.xml`, `model.bin`) or torch (`model.pt2`, for `torch.export.load`).
+        to: onnx (`model.onnx`), openvino (`model.xml`, `model.bin`), torch (`model.pt2`, for `torch.export.load`) or
+            nir (`model.nir`, the graph of `to_nir` in steps of 0.1 ms).
         form: whole, a sequence of as many steps as `inputs` have; step (`step.onnx`, `step.pt2`), one frame, with what
             the model remembers as inputs and outputs; or scan (`scan.onnx`), sequences of any number of steps.
         inputs: `[B, C, H, W]`, or `[T, B, C, H, W]` of recordings, to check the file by; None checks it on noise.
@@ -106,22 +118,28 @@ def export(
     if to not in _FORMS[form]:
         raise ValueError(f"form {form} is not written to {to}: choose {' or '.join(_FORMS[form])}, or form whole")
     if missing := [package for package in _NEEDS[to] if importlib.util.find_spec(package) is None]:
-        extra = "openvino" if to == "openvino" else "onnx"
+        extra = to if to in ("openvino", "nir") else "onnx"
         raise ImportError(f"export to {to} needs {missing[0]}: pip install 'spikeformers[{extra}]'")
     check_output("--out (in Python: folder)", folder, folder=True)
     if not isinstance(model, SpikingTransformer):
         checkpoint = model if isinstance(model, Checkpoint) else read_checkpoint(model)
         settings = settings or checkpoint.settings
         model = build_from(checkpoint)
-    model = fold(model.cpu(), grow=False)
+    model = fold(model.cpu(), grow=to == "nir")
     on = "inputs"
     if inputs is None:
         inputs, on = _noise(model, settings or {}), "images of noise"
     inputs = inputs.cpu().float()
     folder = Path(folder)
     step = None if form == "whole" else streaming(model)
-    graph = _program(model, inputs) if step is None else _step_program(step, inputs)
-    text = json.dumps(_metadata(model, settings or {}) | {"outputs": graph.outputs} | _described(form, step, inputs))
+    if to == "nir":
+        if inputs.shape[-3:] != model.image_shape:
+            size, given = (" x ".join(map(str, shape)) for shape in (model.image_shape, inputs.shape[-3:]))
+            raise ValueError(f"NIR's neurons are for frames of {size}, the model's, and not of {given}: resize them")
+        graph: Any = to_nir(model)
+    else:
+        graph = _program(model, inputs) if step is None else _step_program(step, inputs)
+    text = json.dumps(_metadata(model, settings or {}) | {"outputs": [*graph.outputs]} | _described(form, step, inputs))
     with made_folder(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
         made, run = _WRITERS[to](graph, Path(unfinished), text, form)
         if to == "torch":
@@ -297,7 +315,21 @@ def _as_openvino(graph: _Graph, folder: Path, text: str, form: Form) -> _Written
     return folder / "model.xml", lambda x: [output.copy() for output in request.infer({0: x.numpy()}).values()]
 
 
-_WRITERS = {"onnx": _as_onnx, "openvino": _as_openvino, "torch": _as_torch}
+def _as_nir(graph: Any, folder: Path, text: str, form: Form) -> _Written:
+    import nir
+
+    graph.metadata[METADATA], path = text, folder / "model.nir"
+    nir.write(path, graph)
+    made, steps = nir.read(path), json.loads(text)["time_steps"]
+
+    def run(x: Tensor) -> list[np.ndarray]:
+        frames = x if x.ndim == 5 else x.expand(steps, *x.shape)
+        return [run_nir(made, frames, graph.metadata["dt"]).mean(0).numpy()]
+
+    return path, run
+
+
+_WRITERS = {"onnx": _as_onnx, "openvino": _as_openvino, "torch": _as_torch, "nir": _as_nir}
 
 
 @torch.inference_mode()

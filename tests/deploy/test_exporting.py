@@ -188,7 +188,7 @@ def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
 
 def test_refusals(tmp_path, monkeypatch, onnx_file):
     model = sf.create_model("spikformer", **TINY).eval()
-    with pytest.raises(ValueError, match="format 'tflite' is unknown: choose onnx, openvino, torch"):
+    with pytest.raises(ValueError, match="format 'tflite' is unknown: choose nir, onnx, openvino, torch"):
         sf.deploy.export(model, tmp_path, "tflite")
     with pytest.raises(ValueError, match="form 'steps' is unknown: choose whole, step, scan"):
         sf.deploy.export(model, tmp_path, form="steps")
