@@ -14,7 +14,6 @@ from tiny_dense import CLASSES, MODELS, write_recipe
 
 import spikeformers as sf
 from spikeformers.cli import main
-from spikeformers.compare import base_recipe, plan_comparison
 from spikeformers.data import load_sets
 from spikeformers.data.eval_shards import NOT_COUNTED, Share, collate
 from spikeformers.data.settings import Data
@@ -200,15 +199,6 @@ def test_what_does_not_fit_is_told_in_one_line(dense_recipe, kind, changes, said
     with pytest.raises(ValueError, match=said) as refused:
         fit(file, **{key: value for key, value in changes.items() if "." in key})
     assert "\n" not in str(refused.value)
-
-
-def test_a_comparison_is_refused_before_it_trains(dense_recipe, tmp_path):
-    recipe = base_recipe(dense_recipe("masked"), [])
-    with pytest.raises(
-        ValueError, match="compare is about accuracy, and fpn_maxformer is for segmentation: train each"
-    ):
-        plan_comparison(recipe, {"neck_neuron": ["LIF", "PLIF"]}, seeds=1)
-    assert not [file for file in tmp_path.iterdir() if file.suffix != ".yaml"]
 
 
 def test_boxes_that_changed_are_other_data(boxed, tmp_path):
