@@ -16,6 +16,7 @@ from spikeformers.compare import base_recipe, compare
 from spikeformers.compare.board import state
 from spikeformers.compare.budget import _loss_on, measured_prices, training_flops
 from spikeformers.compare.plan import Run, combinations, read_swap
+from spikeformers.deploy import DensePredictor
 from spikeformers.models.measure import MEASURES
 from spikeformers.training import dense_pictures, read_recipe
 from spikeformers.training.prepare import prepare
@@ -78,6 +79,7 @@ def test_a_run_of_relu_is_analysed(compared, tmp_path, capsys):
     with pytest.raises(SystemExit) as left:
         main(["analyze", str(run), "--out", str(tmp_path / "report")])
     assert left.value.code == 0, capsys.readouterr().err
+    assert DensePredictor(run)([str(run / "samples" / "1.png")])[0].size == (32, 48)  # no stranger's part
     assert "Not entirely spike-driven" in capsys.readouterr().out
     assert not re.search(r"[>\s]nan\b", (tmp_path / "report" / "index.html").read_text())
 
