@@ -1,6 +1,7 @@
 """Speed and memory of models, and of their bare matrix products as a lower bound.
 
-Whole steps are measured: training is forward, cross-entropy and backward; evaluation is forward.
+Whole steps are measured: training is forward, loss and backward; evaluation is forward, of a detector with its choice
+of boxes.
 """
 
 import contextlib
@@ -21,6 +22,8 @@ from torch.utils._pytree import tree_map_only
 
 from spikeformers.analysis.inference_ways import INFERENCE_WAYS
 from spikeformers.ops.spike_product import without_kernels
+
+Loss = Callable[[nn.Module, Tensor], Tensor]
 
 _PRODUCTS = ("convolution", "convolution_backward", "mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot")
 
@@ -51,6 +54,7 @@ def bench(
     bf16: bool = False,
     repeats: int = 5,
     after: Callable[[nn.Module], Any] = lambda model: None,
+    losses: Mapping[str, Loss] | None = None,
 ) -> list[Speed]:
     """Times several models in turns, so that a noisy machine disturbs all alike.
 
@@ -60,6 +64,7 @@ def bench(
         bf16: whether to run under bf16 autocast.
         repeats: timed steps per model.
         after: called with the model after each step, outside the timing; SpikingJelly's models need a reset.
+        losses: what is trained, by name: from a model and its input to a number; without one, `plain_loss`.
 
     Returns:
         Speed and memory of each model, in the order of `ways`.
@@ -67,19 +72,19 @@ def bench(
     seconds: dict[str, dict[bool, list[float]]] = {way: {True: [], False: []} for way in ways}
     first = dict.fromkeys(ways, 0.0)
     inputs = x if isinstance(x, Mapping) else dict.fromkeys(ways, x)
-    peaks = {}
+    peaks, trained = {}, {way: (losses or {}).get(way, plain_loss) for way in ways}
     for training in (True, False):
         running = {way: model for way, model in ways.items() if not training or way not in INFERENCE_WAYS}
         for way, model in running.items():
             model.train(training)
-            first[way] += _timed(model, inputs[way], training, bf16)
+            first[way] += _timed(model, inputs[way], training, bf16, trained[way])
             after(model)
             if training:
-                peaks[way] = _peak(model, inputs[way], bf16)
+                peaks[way] = _peak(model, inputs[way], bf16, trained[way])
                 after(model)
         for _ in range(repeats):
             for way, model in running.items():
-                seconds[way][training].append(_timed(model, inputs[way], training, bf16))
+                seconds[way][training].append(_timed(model, inputs[way], training, bf16, trained[way]))
                 after(model)
     middle = {
         way: {mode: statistics.median(times) if times else None for mode, times in modes.items()}
@@ -109,27 +114,30 @@ def bare_products(model: nn.Module, x: Tensor, *, bf16: bool = False, repeats: i
     return seconds[0], seconds[1]
 
 
-def _step(model: nn.Module, x: Tensor, training: bool, bf16: bool) -> None:
+def plain_loss(model: Any, x: Tensor) -> Tensor:
+    """A loss of a model on inputs without targets: cross-entropy, or, of a detector or segmenter, its mean outputs."""
+    if getattr(model, "task", "classification") != "classification":  # a detector's losses would need targets
+        return torch.stack([output.float().mean() for output in model.forward_outputs(x).values()]).sum()
+    outputs = model(x)
+    logits = outputs.mean(0) if outputs.ndim == 3 else outputs  # some models of SpikingJelly return T B K
+    return cross_entropy(logits, torch.arange(len(logits), device=x.device) % logits.shape[-1])
+
+
+def _step(model: nn.Module, x: Tensor, training: bool, bf16: bool, loss: Loss = plain_loss) -> None:
     autocast = torch.autocast(x.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
     with autocast, torch.set_grad_enabled(training):
-        dense = getattr(model, "task", "classification") != "classification"
-        call: Any = model.forward_outputs if dense else model  # a detector's losses would need targets
-        outputs = call(x)
         if not training:
+            model(x)
             return
-        if dense:
-            loss = torch.stack([output.float().mean() for output in outputs.values()]).sum()
-        else:
-            logits = outputs.mean(0) if outputs.ndim == 3 else outputs  # some models of SpikingJelly return T B K
-            loss = cross_entropy(logits, torch.arange(len(logits), device=x.device) % logits.shape[-1])
-    loss.backward()
+        value = loss(model, x)
+    value.backward()
     model.zero_grad()
 
 
-def _timed(model: nn.Module, x: Tensor, training: bool, bf16: bool) -> float:
+def _timed(model: nn.Module, x: Tensor, training: bool, bf16: bool, loss: Loss) -> float:
     _wait(x)
     start = time.perf_counter()
-    _step(model, x, training, bf16)
+    _step(model, x, training, bf16, loss)
     _wait(x)
     return time.perf_counter() - start
 
@@ -139,16 +147,16 @@ def _wait(x: Tensor) -> None:
         torch.cuda.synchronize()
 
 
-def _peak(model: nn.Module, x: Tensor, bf16: bool) -> float:
+def _peak(model: nn.Module, x: Tensor, bf16: bool, loss: Loss) -> float:
     """Peak MiB of tensors, gradients included, in a training step, beyond those that exist before it."""
     if x.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        _step(model, x, True, bf16)
+        _step(model, x, True, bf16, loss)
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler logs each start, and a missing GPU as an error
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
-        _step(model, x, True, bf16)
+        _step(model, x, True, bf16, loss)
     changes = [e for e in watched.profiler.kineto_results.events() if e.name() == "[memory]"]  # pyright: ignore[reportOptionalMemberAccess]
     alive = most = 0
     for event in sorted(changes, key=lambda e: e.start_ns()):

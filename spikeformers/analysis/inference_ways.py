@@ -35,11 +35,16 @@ def inference_way(way: str, model: SpikingTransformer, x: Tensor) -> nn.Module:
     """A model in eval mode for one of `INFERENCE_WAYS`, for inputs like `x`, with as many threads as torch uses.
 
     For ONNX Runtime and OpenVINO, int8 is ONNX Runtime's static quantisation of convolutions, per channel, calibrated
-    on `x`. Raises ImportError, naming what to install, if a library is missing.
+    on `x`. Raises ImportError, naming what to install, if a library is missing, and ValueError for a detector or
+    segmenter in one of these two.
     """
     library, eight = way.removesuffix("-int8"), way.endswith("-int8")
     if library == "engine":
         return spike_engine(model, x, weights=torch.int8 if eight else torch.float32)
+    if model.task != "classification":  # boxes are chosen by shapes that depend on the data
+        raise ValueError(
+            f"{way} is timed for classifiers: leave it out of --ways; spikeformers export times {model.task}"
+        )
     packages, install = _NEEDS[library]
     if missing := [package for package in packages if importlib.util.find_spec(package) is None]:
         raise ImportError(f"{way} needs {missing[0]}: pip install '{install}', or leave it out of --ways")

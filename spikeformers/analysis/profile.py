@@ -148,7 +148,9 @@ def profile(
     if not counter.samples:
         raise ValueError("there are no batches to profile on: give at least one")
     label = name or str(getattr(model, "config", {}).get("name") or type(model).__name__)
-    steps = max((len(a.rates) // a.sub_steps for a in counter.activity.values()), default=1)
+    steps = max(
+        (len(a.rates) // a.sub_steps for a in counter.activity.values()), default=getattr(model, "time_steps", 1)
+    )
     layers = [_settled(layer, steps, counter.units[-1]) for layer in counter.layers.values()]
     activity = [*counter.activity.values()]
     for layer in layers:

@@ -53,9 +53,11 @@ def write_report(
     if folder.is_dir() and any(folder.iterdir()) and not (folder / SUMMARY).is_file():
         raise ValueError(f"{folder} has files but no report: choose another folder with --out")
     neurons = [name for name, module in model.named_modules() if hasattr(module, "levels")]
-    raster = raster or next((name for name in reversed(neurons) if name.startswith("blocks")), neurons[-1])
-    if raster not in neurons:
-        raise ValueError(f"there is no neuron layer {raster!r}: choose from {', '.join(neurons[:3])}, ...")
+    in_blocks = (name for name in reversed(neurons) if name.startswith("blocks"))
+    raster = raster or next(in_blocks, next(reversed(neurons), None))  # None: of activations, such as ReLU
+    if raster is not None and raster not in neurons:
+        there = f"choose from {', '.join(neurons[:3])}, ..." if neurons else "nothing in this model spikes"
+        raise ValueError(f"there is no neuron layer {raster!r}: {there}")
     found = profile(model, progress(batches, "counting"), costs=costs, memory=memory, name=title)
     answers, top1 = [], None
     if model.task != "classification":
@@ -104,7 +106,7 @@ def _draw(
     x: Tensor,
     labels: Tensor,
     classes: Sequence[str],
-    raster: str,
+    raster: str | None,
     shown: int,
     folder: Path,
 ) -> dict[str, list[Picture]]:
@@ -117,12 +119,13 @@ def _draw(
         pictures[section].append(Picture(f"{PICTURES}/{file}", caption, alt, of))
         return folder / file
 
-    draw.draw_depth(report.profile.activity, add("firing", "depth.svg", "Sparsity through depth", "rates by layer"))
-    spikes = _spikes_of(model, raster, x[:, :16])
-    path = add("firing", "raster.svg", f"Spikes of {raster}", "spike raster")
-    neurons, samples = draw.draw_raster(spikes, path)
-    caption = f"Spikes of {neurons} neurons of {raster}, spread evenly over the layer, for {samples} inputs"
-    pictures["firing"][-1] = replace(pictures["firing"][-1], caption=caption)
+    if raster is not None:
+        draw.draw_depth(report.profile.activity, add("firing", "depth.svg", "Sparsity through depth", "rates by layer"))
+        spikes = _spikes_of(model, raster, x[:, :16])
+        path = add("firing", "raster.svg", f"Spikes of {raster}", "spike raster")
+        neurons, samples = draw.draw_raster(spikes, path)
+        caption = f"Spikes of {neurons} neurons of {raster}, spread evenly over the layer, for {samples} inputs"
+        pictures["firing"][-1] = replace(pictures["firing"][-1], caption=caption)
     if len(report.answers) > 1:
         path = add("anytime", "anytime.svg", "Accuracy and energy after each step", "accuracy and energy by step")
         draw.draw_anytime(report.answers, path)

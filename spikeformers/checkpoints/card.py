@@ -10,6 +10,7 @@ import torch
 from spikeformers.checkpoints.identify import spell
 from spikeformers.data.known import SETS
 from spikeformers.layers.contracts import declared
+from spikeformers.models.measure import MEASURES, Measure
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.papers import PAPERS, Paper
 from spikeformers.models.parts import part_name, slot_of
@@ -45,14 +46,14 @@ def _front_matter(model: SpikingTransformer, settings: Mapping[str, Any], family
     import yaml
 
     # A user's folder has no name on the Hub, and its path is private.
-    dataset = getattr(SETS.get(_data(settings) or ""), "hub", "")
+    dataset, measure = getattr(SETS.get(_data(settings) or ""), "hub", ""), MEASURES[model.task]
     fields = {
         "library_name": "spikeformers",
         "pipeline_tag": _PIPELINES[model.task] if model.num_classes else "image-feature-extraction",
         "tags": ["spiking-neural-network", "spiking-transformer", family],
         **({"license": settings["license"]} if settings.get("license") else {}),
         **({"datasets": [dataset]} if dataset else {}),
-        **({"metrics": ["accuracy"]} if _measured(settings) else {}),
+        **({"metrics": [measure.name]} if _measured(settings, measure) else {}),
     }
     return f"---\n{yaml.safe_dump(fields, sort_keys=False)}---"
 
@@ -60,6 +61,7 @@ def _front_matter(model: SpikingTransformer, settings: Mapping[str, Any], family
 def _facts(model: SpikingTransformer, settings: Mapping[str, Any]) -> dict[str, str]:
     """The rows of the card's table; unknown values are empty."""
     preprocess, published = settings.get("preprocess") or {}, _published(model)
+    measure = MEASURES[model.task]
     parts = {key: part_name(value) for key, value in model.config.items() if slot_of(key)}
     return {
         "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
@@ -70,7 +72,7 @@ def _facts(model: SpikingTransformer, settings: Mapping[str, Any]) -> dict[str, 
         ),
         "classes": str(model.num_classes or ""),
         "parts": ", ".join(f"{key} `{part}`" for key, part in parts.items()),
-        "accuracy, measured": _measured(settings),
+        f"{measure.name}, measured": _measured(settings, measure),
         "accuracy, published": f"{published.top1:.2f} % on {published.data}" if published else "",
         "energy an image": f"{settings['energy_mj']:.3g} mJ, estimated" if settings.get("energy_mj") else "",
         "licence": str(settings.get("license") or ""),
@@ -85,12 +87,12 @@ def _table(rows: Mapping[str, str]) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items() if value)])
 
 
-def _measured(settings: Mapping[str, Any]) -> str:
+def _measured(settings: Mapping[str, Any], measure: Measure) -> str:
     test = settings.get("test")
-    if not isinstance(test, Mapping) or "top1" not in test:
+    if not isinstance(test, Mapping) or measure.field not in test:
         return ""
     images = f" of {test['images']:,} test images" if "images" in test else ""
-    return f"{test['top1']:.2f} %{images}" + (f" of {data}" if (data := _data(settings)) else "")
+    return f"{test[measure.field]:.2f} %{images}" + (f" of {data}" if (data := _data(settings)) else "")
 
 
 def _data(settings: Mapping[str, Any]) -> str | None:

@@ -16,7 +16,7 @@ COMMANDS = {  # name: arguments, help
     "info": ("MODEL", "show the parts of a model, with shapes and parameters"),
     "recipes": ("[PATTERN]", "list the recipes that ship with the package"),
     "train": ("RECIPE", "train a model by a recipe, into runs/<name>/"),
-    "eval": ("CHECKPOINT", "measure accuracy on a test set"),
+    "eval": ("CHECKPOINT", "measure accuracy, mAP or mIoU on a test set"),
     "predict": ("CHECKPOINT FILE...", "classify images or event recordings"),
     "watch": ("SOURCE --model RUN", "play a recording, images or a camera through a model"),
     "export": ("CHECKPOINT", "write a trained model for ONNX Runtime, OpenVINO, torch or NIR"),

@@ -9,7 +9,8 @@ Trains every combination at the same budget, with the same seeds, data order and
 runs/compare-<recipe>/: index.html, report.md, report.json, variants.csv, runs.csv, pareto.svg. All combinations are
 compared with the first. Started again, it resumes interrupted runs and skips finished ones.
 
-  --swap SLOT=A,B     an argument of the model and its values: attention=SSA,my_ideas.py:MyAttention
+  --swap SLOT=A,B     an argument of the model and its values: attention=SSA,my_ideas.py:MyAttention; several that
+                      change together: neuron+neck_neuron=LIF,torch.nn:ReLU
   --seeds N           number of seeds, from the recipe's seed on (3), or a list of seeds, such as 0,1,5
   --epochs N          the budget: epochs, or
   --minutes M         minutes of training steps, at the speed measured here before training, or
@@ -98,10 +99,9 @@ def _show_plan(plan: Any) -> None:
 
 def _show_report(report: Any) -> None:
     from spikeformers.cli._terminal import say
-    from spikeformers.compare.report import MARKS
 
     _show_table([{head: cell for head, cell in row.items() if head not in _ON_THE_PAGE} for row in report.table()])
-    say(MARKS, "", *report.notes, "", f"{report.page} has the full report, with tables of its numbers beside it")
+    say(report.marks, "", *report.notes, "", f"{report.page} has the full report, with tables of its numbers beside it")
 
 
 def _show_table(rows: list[dict[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""`spikeformers compare-energy`: parameters, accuracy, operations and energy of models side by side."""
+"""`spikeformers compare-energy`: parameters, scores, operations and energy of models side by side."""
 
 import json
 import sys
@@ -34,6 +34,7 @@ def run(words: list[str]) -> None:
     from spikeformers.analysis.energy_table import energy_row, to_csv
     from spikeformers.analysis.memory_energy import parse_memory
     from spikeformers.evaluation.subject import load_for_analysis
+    from spikeformers.models.measure import MEASURES
 
     costs, memory = Costs(mac=asked.mac, ac=asked.ac), parse_memory(asked.memory)
     console = console_of(sys.stderr)
@@ -49,7 +50,10 @@ def run(words: list[str]) -> None:
         return
     table = make_table("per input", *(row["model"] for row in rows), right=range(1, len(rows) + 1))
     table.add_row("parameters", *(f"{row['parameters']:,}" for row in rows))
-    table.add_row("top-1", *("-" if row["top1"] is None else f"{row['top1']:.2f} %, {row['top1_of']}" for row in rows))
+    fields = {measure.name: measure.field for measure in MEASURES.values()}
+    scores = [(row[field := fields[row["measure"]]], row[f"{field}_of"]) for row in rows]
+    named = " or ".join(dict.fromkeys(row["measure"] for row in rows))
+    table.add_row(named, *("-" if score is None else f"{score:.2f} %, {of}" for score, of in scores))
     table.add_row("steps", *(str(row["steps"]) for row in rows))
     table.add_row("FLOPs", *(f"{row['flops'] / 1e6:,.3f} M" for row in rows))
     for name in CONVENTIONS:
@@ -67,5 +71,5 @@ def run(words: list[str]) -> None:
         if row["uncounted"]:
             say(f"{row['model']}: not counted in any total: {', '.join(row['uncounted'].split())}")
     say(f"means over {rows[0]['images']} inputs; docs/energy.md explains what each convention counts")
-    if any(row["top1_of"] == "published" for row in rows):
+    if any(of == "published" for _, of in scores):
         say("published: accuracy of the trained model; the weights here are random, and so are the firing rates")

@@ -1,4 +1,4 @@
-"""`spikeformers eval`: accuracy of a checkpoint."""
+"""`spikeformers eval`: the scores of a checkpoint."""
 
 import json
 import sys
@@ -7,7 +7,9 @@ from spikeformers.cli._terminal import console_of, engine_weights, make_parser, 
 
 
 def run(words: list[str]) -> None:
-    parser = make_parser("eval CHECKPOINT", "Measures accuracy on a test set.", "spikeformers eval runs/digits")
+    parser = make_parser(
+        "eval CHECKPOINT", "Measures accuracy, mAP or mIoU on a test set.", "spikeformers eval runs/digits"
+    )
     parser.add_argument("checkpoint", help="a run folder, a weight file, or a name that `list` has weights for")
     parser.add_argument("--data", help="a known set or a folder (default: the set it was trained on)")
     parser.add_argument("--root", help="folder of known sets (data/)")

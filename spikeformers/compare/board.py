@@ -44,7 +44,7 @@ def live_board(console: Any, jobs: int) -> Callable[[Sequence[Run]], Any]:
 
 
 def table_of(runs: Sequence[Run], failures: dict[str, str], started: float, jobs: int) -> Any:
-    """The current table. It shows validation accuracy only, so that nobody selects by the test set."""
+    """The current table. It shows validation scores only, so that nobody selects by the test set."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -58,16 +58,17 @@ def table_of(runs: Sequence[Run], failures: dict[str, str], started: float, jobs
 
 
 def state(run: Run, failures: dict[str, str]) -> str:
-    """The state of a run: waiting, its epoch and validation accuracy, done, or failed."""
+    """The state of a run: waiting, its epoch and validation score, done, or failed."""
     rows = metrics_of(run)
-    accuracies = [float(row["val_acc"]) for row in rows if row.get("val_acc")]
+    best, shown = (f"val_{column}" for column in (run.measure.best, run.measure.column))
+    scores = [(float(row[best]), float(row[shown])) for row in rows if row.get(best)]
     if run.finished:
-        return f"done {max(accuracies, default=0):.2f} %"
+        return f"done {max(scores, default=(0, 0))[1]:.2f} %"
     if str(run.recipe.run) in failures:
         return "failed"
     if not run.folder.is_dir():
         return "-"
-    last = f", {accuracies[-1]:.2f} %" if accuracies else ""
+    last = f", {scores[-1][1]:.2f} %" if scores else ""
     return f"epoch {len(rows)}/{total_epochs(run.recipe)}{last}"
 
 
@@ -79,7 +80,7 @@ def _caption(runs: Sequence[Run], failures: dict[str, str], started: float, jobs
         for run in runs
         if str(run.recipe.run) not in failures
     )
-    passed = f"{(time.time() - started) / 60:.0f} min"
+    passed = f"validation {runs[0].measure.name}; {(time.time() - started) / 60:.0f} min"
     if not each:
-        return f"validation accuracy; {passed}"
-    return f"validation accuracy; {passed}, about {left * statistics.fmean(each) / jobs / 60:.0f} min left"
+        return passed
+    return f"{passed}, about {left * statistics.fmean(each) / jobs / 60:.0f} min left"

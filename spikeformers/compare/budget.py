@@ -10,11 +10,11 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from spikeformers.analysis.bench import bench
+from spikeformers.analysis.bench import Loss, bench, plain_loss
 from spikeformers.compare.base import with_total_epochs
+from spikeformers.evaluation.dense import to_device
 from spikeformers.files import atomic_write
 from spikeformers.layers.time import time_first
 from spikeformers.models.parts import own_files, user_code_errors
@@ -79,33 +79,41 @@ def _settings(prepared: Prepared) -> dict[str, Any]:
 
 def _measured(ready: Mapping[str, Prepared], jobs: int, repeats: int) -> dict[str, Price]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    models, inputs, flops = {}, {}, {}
+    models, inputs, losses, flops = {}, {}, {}, {}
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads // jobs))
     try:
         for name, prepared in ready.items():
             loaders = prepared.loaders
-            inputs[name] = time_first(next(iter(loaders.eval_loader(loaders.train)))[0].to(device))
-            models[name] = prepared.model.to(device)
+            x, targets = next(iter(loaders.eval_loader(loaders.train)))
+            inputs[name], models[name] = time_first(x.to(device)), prepared.model.to(device)
+            losses[name] = _loss_on(prepared, to_device(targets, device))
             try:
                 with user_code_errors(own_files(loaders.recipe.model)):
-                    flops[name] = training_flops(models[name], inputs[name])
+                    flops[name] = training_flops(models[name], inputs[name], losses[name])
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
         bf16 = next(iter(ready.values())).loaders.recipe.precision != "32-true"
         with user_code_errors(set().union(*(own_files(prepared.loaders.recipe.model) for prepared in ready.values()))):
-            speeds = bench(models, inputs, bf16=bf16, repeats=repeats)
+            speeds = bench(models, inputs, bf16=bf16, repeats=repeats, losses=losses)
     finally:
         torch.set_num_threads(threads)
     # only what cannot be trained has no training step and no peak
     return {s.way: Price(cast(float, s.training), s.evaluation, cast(float, s.peak), flops[s.way]) for s in speeds}
 
 
-def training_flops(model: nn.Module, x: Tensor) -> float:
+def _loss_on(prepared: Prepared, targets: Any) -> Loss:
+    """The loss that a variant trains by, with the targets of one batch."""
+    objective = prepared.module.objective
+    if objective.teacher is not None:
+        objective.teacher.to(next(prepared.model.parameters()).device)
+    return lambda model, x: objective(model, x, targets)[0]
+
+
+def training_flops(model: nn.Module, x: Tensor, loss: Loss = plain_loss) -> float:
     """FLOPs of products and convolutions in a training step on a batch: two per multiply-accumulate."""
     with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
-        logits = model.train()(x)
-        cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=x.device)).backward()
+        loss(model.train(), x).backward()
     model.zero_grad()
     return counter.get_total_flops()
 

@@ -193,7 +193,7 @@ def plan_comparison(
         for variant in variants:
             recipe = recipe_of(base, variant.model, folder, variant.name, seed)
             recipe = spent(recipe, budget or Budget(), prices[variant.name], batches_of(recipe, images))
-            runs.append(Run(variant.name, recipe, variant.chosen))
+            runs.append(Run(variant.name, recipe, variant.chosen, ready[variant.name].module.objective.measure))
     for run in runs:
         run.check_resumable()
     return Comparison(folder, runs, ready, prices, even, images, jobs)
@@ -204,11 +204,6 @@ def _tried(variant: Variant, recipe: Recipe, sets: Any) -> Prepared:
         prepared = prepare(recipe, sets)
     except ValueError as error:
         raise ValueError(f"{variant.name}: {error}") from error
-    if prepared.model.task != "classification":
-        raise ValueError(
-            f"compare is about accuracy, and {recipe.model['name']} is for {prepared.model.task}: train each variant "
-            "by itself, with another --run, and compare their results.json"
-        )
     if not prepared.module.objective.labelled:
-        raise ValueError(f"{recipe.model['name']} trains without labels, so there is no accuracy to compare")
+        raise ValueError(f"{recipe.model['name']} trains without labels, so there is no score to compare")
     return prepared

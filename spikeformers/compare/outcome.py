@@ -1,6 +1,7 @@
-"""The outcome of a finished run: its accuracies, and the cost of its trained model."""
+"""The outcome of a finished run: its scores, and the cost of its trained model."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,7 +26,7 @@ _IMAGES = 64  # validation images to count operations on, spread over the split
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run: accuracies in percent, and mean costs per validation image."""
+    """One run: scores in percent, and mean costs per validation image."""
 
     variant: str
     seed: int
@@ -36,7 +37,7 @@ class Outcome:
     minutes: float  # of all epochs, including evaluation
     ac: float  # accumulates, by the strict convention
     mac: float
-    firing: float  # share of neurons that fire at a step
+    firing: float  # share of neurons that fire at a step; nan without neurons, as of ReLU
     millijoules: Mapping[str, float]  # by convention
 
 
@@ -50,7 +51,8 @@ def read_outcome(run: Run) -> Outcome:
     if not file.is_file():
         atomic_write(file, json.dumps(_cost(run), indent=2) + "\n")
     cost = json.loads(file.read_text(encoding="utf-8"))
-    scores = float(chosen["val_acc"]), results["test"]["top1"], results["test"]["images"]
+    measure, test = run.measure, results["test"]
+    scores = float(chosen[f"val_{measure.column}"]), test[measure.field], test["images"]
     return Outcome(run.variant, run.recipe.seed, *scores, results["epoch"], minutes, **cost)
 
 
@@ -70,11 +72,11 @@ def _cost(run: Run) -> dict[str, Any]:
     chosen = torch.linspace(0, count - 1, min(_IMAGES, count)).long().tolist()
     loader = eval_loader(Subset(images, chosen), run.recipe.batch_size, 0)
     found = profile(model, (time_first(x) for x, _ in loader))
-    fired = sum(layer.rate * layer.neurons for layer in found.activity)
+    neurons = sum(layer.neurons for layer in found.activity)
     strict = found.total("strict")
     return {
         "ac": strict.ac,
         "mac": strict.mac,
-        "firing": fired / max(sum(layer.neurons for layer in found.activity), 1),
+        "firing": sum(layer.rate * layer.neurons for layer in found.activity) / neurons if neurons else math.nan,
         "millijoules": {name: found.total(name).millijoules for name in CONVENTIONS},
     }

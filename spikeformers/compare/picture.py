@@ -1,4 +1,4 @@
-"""The figure of accuracy against energy, with the front that no variant beats by more than chance."""
+"""The figure of scores against energy, with the front that no variant beats by more than chance."""
 
 import itertools
 import math
@@ -15,8 +15,8 @@ from spikeformers.analysis.report_kit.units import unit_of
 _Point = tuple[str, float, float, float, float]  # name, x, y, and the lengths of the bars
 
 
-def draw_front(rows: Sequence[Any], file: Path) -> None:
-    """Draws validation accuracy against energy with the spread of both, the front, and test accuracy."""
+def draw_front(rows: Sequence[Any], file: Path, measure: str = "accuracy") -> None:
+    """Draws validation scores, named by `measure`, against energy, with both spreads, the front, and test scores."""
     figure, axis = new_chart(4.0)
     unit, size = unit_of([row.millijoules for row in rows])
     front = sorted((row for row in rows if row.on_front), key=lambda row: row.millijoules)
@@ -35,7 +35,7 @@ def draw_front(rows: Sequence[Any], file: Path) -> None:
     axis.margins(x=0.18, y=0.12)
     spans = [[middle + side * wide for middle, wide in zip(*pair, strict=True) for side in (-1, 1)]
              for pair in ((energy, off_energy), (validation, off))]  # fmt: skip
-    name_axes(axis, (f"energy per image, {unit} (strict)", spans[0]), ("accuracy, %", [*spans[1], *tests]))
+    name_axes(axis, (f"energy per image, {unit} (strict)", spans[0]), (f"{measure}, %", [*spans[1], *tests]))
     figure.legend(loc="outside upper center", ncols=1, frameon=False, labelcolor=GREY, fontsize=FONT - 1)
     names = [row.variant for row in rows]
     _name(figure, axis, [*zip(names, energy, validation, off_energy, off, strict=True)])

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from spikeformers.models.measure import MEASURES, Measure
 from spikeformers.models.parts import part_name, slot_of
 from spikeformers.training.limits import check_storable
 from spikeformers.training.provenance import changed_files
@@ -32,11 +33,12 @@ class Variant:
 
 @dataclass(frozen=True)
 class Run:
-    """One variant at one seed: an ordinary run, with a folder of its own."""
+    """One variant at one seed: an ordinary run, with a folder of its own. `measure` is what its model is judged by."""
 
     variant: str
     recipe: Recipe
     chosen: Mapping[str, str] = field(default_factory=dict)
+    measure: Measure = MEASURES["classification"]
 
     @property
     def folder(self) -> Path:
@@ -70,10 +72,10 @@ class Run:
 def read_swap(words: str) -> tuple[str, list[Any]]:
     """Parses `attention=SSA,my.py:Mine,{part: SSA, scale: 0.5}` to the argument's name and its values.
 
-    Raises ValueError for another form.
+    Arguments that take the same value stand in one name, as `neuron+neck_neuron`. Raises ValueError for another form.
     """
     argument, equals, values = words.partition("=")
-    if not equals or not argument.isidentifier() or not values:
+    if not equals or not all(name.isidentifier() for name in argument.split("+")) or not values:
         raise ValueError(f"swap {words!r} is not written as slot=A,B: an argument of the model, and values for it")
     read = [read_yaml(value, f"swap {argument}") for value in _split(values)]
     for value, spelt in zip(read, _split(values), strict=True):
@@ -99,8 +101,11 @@ def _split(values: str) -> Iterator[str]:
 def combinations(model: Mapping[str, Any], swaps: Mapping[str, Sequence[Any]]) -> list[Variant]:
     """Every combination of the swapped values, beginning with the first of each.
 
-    Raises ValueError if there is nothing to compare, or a value occurs twice.
+    Raises ValueError if there is nothing to compare, or a value or an argument occurs twice.
     """
+    names = [name for argument in swaps for name in argument.split("+")]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"two swaps name {repeated[0]}: give all its values at once, as in --swap neuron=LIF,PLIF")
     for argument, values in swaps.items():
         spelt = [json.dumps(named_part(argument, value), sort_keys=True) for value in values]
         if twice := [value for value in spelt if spelt.count(value) > 1]:
@@ -108,8 +113,9 @@ def combinations(model: Mapping[str, Any], swaps: Mapping[str, Sequence[Any]]) -
     words = {argument: _words(argument, values) for argument, values in swaps.items()}
     variants: list[Variant] = []
     for values in itertools.product(*swaps.values()):
-        swapped = dict(zip(swaps, values, strict=True))
-        chosen = {argument: words[argument][swaps[argument].index(value)] for argument, value in swapped.items()}
+        pairs = list(zip(swaps, values, strict=True))
+        swapped = {name: value for argument, value in pairs for name in argument.split("+")}
+        chosen = {argument: words[argument][swaps[argument].index(value)] for argument, value in pairs}
         name = _unlike("-".join(chosen.values()), [variant.name for variant in variants])
         variants.append(Variant(name, {**model, **swapped}, chosen))
     if len(variants) < 2:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -21,10 +22,6 @@ from spikeformers.training.provenance import describe_start
 from spikeformers.training.resume import flat_settings
 
 PAGE = "index.html"
-MARKS = (
-    "! is a difference in test accuracy that is more than chance gives; * is better than another variant in test "
-    "accuracy or energy by more than chance, and no other is better than it in one without being worse in the other."
-)
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Row:
     validation_spread: float
     test: float
     test_spread: float
-    against_first: float  # mean difference in test accuracy over common seeds, in points
+    against_first: float  # mean difference of the test score over common seeds, in points
     p: float  # of that difference, uncorrected; nan for the first
     p_holm: float  # corrected for several comparisons
     more_than_chance: bool
@@ -53,15 +50,20 @@ class Row:
     eval_images_per_second: float
     peak_mib: float  # of a training step, beyond the model
     minutes: float  # of a run, including evaluation
-    on_front: bool  # it beats another in test accuracy or energy, and none beats it in one without losing the other
+    on_front: bool  # it beats another in test score or energy, and none beats it in one without losing the other
 
 
 @dataclass(frozen=True)
 class Report:
-    """The result of a comparison. The first variant has the first row; the others follow by validation accuracy."""
+    """The result of a comparison. The first variant has the first row; the others follow by validation score.
+
+    `measure` names the score, "accuracy", "mAP50" or "mIoU", and `chosen_by` the one that chose each run's epoch.
+    """
 
     folder: Path
     first: str
+    measure: str
+    chosen_by: str
     rows: list[Row]
     notes: list[str]
     outcomes: list[Outcome]
@@ -73,6 +75,15 @@ class Report:
     @property
     def page(self) -> Path:
         return self.folder / PAGE
+
+    @property
+    def marks(self) -> str:
+        """What the marks in the table mean."""
+        return (
+            f"! is a difference in test {self.measure} that is more than chance gives; * is better than another "
+            f"variant in test {self.measure} or energy by more than chance, and no other is better than it in one "
+            "without being worse in the other."
+        )
 
     def describe(self) -> dict[str, Any]:
         """Everything as plain numbers; unknown values are null."""
@@ -90,12 +101,12 @@ class Report:
             "variant": row.variant + " *" * row.on_front,
             **({self.even: str(row.model.get(self.even, self.base.get(f"model.{self.even}")))} if self.even else {}),
             "parameters": f"{row.parameters:,}",
-            "validation, %": _with_spread(row.validation, row.validation_spread),
-            "test, %": _with_spread(row.test, row.test_spread),
+            f"validation {self.measure}, %": _with_spread(row.validation, row.validation_spread),
+            f"test {self.measure}, %": _with_spread(row.test, row.test_spread),
             "against first": "the first" if is_first else _points(row.against_first) + " !" * row.more_than_chance,
             f"energy, {unit}": _with_spread(row.millijoules / size, row.millijoules_spread / size, ".4g"),
             "AC + MAC, M": f"{row.ac / 1e6:,.3g} + {row.mac / 1e6:,.3g}",
-            "firing": f"{row.firing:.3f}",
+            "firing": "-" if math.isnan(row.firing) else f"{row.firing:.3f}",
             "training, images/s": f"{row.train_images_per_second:,.0f}",
             "evaluation, images/s": f"{row.eval_images_per_second:,.0f}",
             "MiB a step": f"{row.peak_mib:.0f}",
@@ -118,7 +129,8 @@ def make_report(
     if not outcomes:
         raise ValueError(f"no run in {folder} finished: {next(iter(failed.values()), 'start it again')}")
     names = [name for name in models if any(outcome.variant == name for outcome in outcomes)]
-    first, grain = next(iter(models)), 100 / outcomes[0].test_images
+    first, measure = next(iter(models)), runs[0].measure
+    grain = measure.grain(outcomes[0].test_images)
     against = {
         name: Paired(differences, len(models) - 1, grain)
         for name in names
@@ -128,7 +140,7 @@ def make_report(
     all_settings = [flat_settings(run.recipe.to_dict()) for run in runs]
     settings, shared = {run.variant: own for run, own in zip(runs, all_settings, strict=True)}, _shared(all_settings)
     recipes = {run.variant: run.recipe for run in runs}
-    gains = _gains(outcomes, names, first, corrected, grain)
+    gains = _gains(outcomes, names, first, corrected, grain, measure.name)
     front = _front(gains)
     plain = [
         {"variant": name, "model": _of_model(settings[name], shared), "p_holm": corrected.get(name, math.nan),
@@ -144,12 +156,13 @@ def make_report(
     notes += [_why(name, gains[name]) for name in front] + effects_in_words(runs, outcomes, grain)
     if first not in names:
         notes.append(f"{first}, the first, failed in all its seeds: nothing can be compared with it.")
-    if max(row.validation for row in rows) < 150 / models[first]["num_classes"]:
+    if max(row.validation for row in rows) < 1.5 * measure.guessing(models[first]["num_classes"]):
         notes.append("No variant does much better than guessing: train longer before taking anything from this.")
     if any(paired.seeds > 1 for paired in against.values()):
-        notes.append(_how(len(against)))
+        notes.append(_how(len(against), measure.name))
     del shared["out"]
-    return Report(folder, first, rows, notes, outcomes, dict(failed), shared, even, _made(runs[0]))
+    about = first, measure.name, measure.best_name
+    return Report(folder, *about, rows, notes, outcomes, dict(failed), shared, even, _made(runs[0]))
 
 
 def _shared(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -172,7 +185,7 @@ def _made(run: Run) -> dict[str, Any]:
 def _differences(
     outcomes: Sequence[Outcome], name: str, other: str, of: Callable[[Outcome], float] = lambda outcome: outcome.test
 ) -> tuple[float, ...]:
-    """Differences between two variants at their common seeds, in test accuracy unless `of` selects another number."""
+    """Differences between two variants at their common seeds, in test score unless `of` selects another number."""
     values = {(outcome.variant, outcome.seed): of(outcome) for outcome in outcomes}
     return tuple(v - values[other, seed] for (n, seed), v in values.items() if n == name and (other, seed) in values)
 
@@ -181,11 +194,16 @@ _Gains = dict[str, dict[str, list[str]]]  # for each variant and each other one,
 
 
 def _gains(
-    outcomes: Sequence[Outcome], names: Sequence[str], first: str, corrected: Mapping[str, float], grain: float
+    outcomes: Sequence[Outcome],
+    names: Sequence[str],
+    first: str,
+    corrected: Mapping[str, float],
+    grain: float,
+    measure: str = "accuracy",
 ) -> _Gains:
-    """Where variants are better than others, in test accuracy or energy, by more than chance.
+    """Where variants are better than others, in test score, named by `measure`, or energy, by more than chance.
 
-    The test is that of the notes: Holm's p for accuracy against the first, otherwise p times the number of comparisons.
+    The test is that of the notes: Holm's p for a score against the first, otherwise p times the number of comparisons.
     """
     several = len(names) - 1
 
@@ -198,9 +216,9 @@ def _gains(
     gains: _Gains = {one: {} for one in names}
     for one, other in itertools.permutations(names, 2):
         noted = corrected[other if one == first else one] if first in (one, other) else None
-        accurate = better(one, other, lambda outcome: outcome.test, grain, noted)
+        scores = better(one, other, lambda outcome: outcome.test, grain, noted)
         saves = better(one, other, lambda outcome: -outcome.millijoules["strict"], 0.0, None)
-        gains[one][other] = ["a higher test accuracy"] * accurate + ["less energy"] * saves
+        gains[one][other] = [f"a higher test {measure}"] * scores + ["less energy"] * saves
     return gains
 
 
@@ -231,7 +249,7 @@ def _over_seeds(name: str, outcomes: Sequence[Outcome], paired: Paired | None) -
         return mean_and_spread([getattr(outcome, key) for outcome in own])
 
     (validation, validation_spread), (test, test_spread) = over_seeds("validation"), over_seeds("test")
-    means = {key: over_seeds(key)[0] for key in ("ac", "mac", "firing", "minutes")}
+    means = {key: fmean(getattr(outcome, key) for outcome in own) for key in ("ac", "mac", "firing", "minutes")}
     return {
         "seeds": len(own), **means,
         "validation": validation, "validation_spread": validation_spread, "test": test, "test_spread": test_spread,
@@ -254,10 +272,10 @@ def _points(difference: float) -> str:
     return "" if math.isnan(difference) else f"{difference:+.2f}"
 
 
-def _how(comparisons: int) -> str:
+def _how(comparisons: int, measure: str) -> str:
     several = f", corrected by Holm for {comparisons} comparisons" if comparisons > 1 else ""
     return (
-        "Differences are in test accuracy, taken seed by seed, as all variants of a seed share split, order and "
+        f"Differences are in test {measure}, taken seed by seed, as all variants of a seed share split, order and "
         f"augmentation (paired t-test, 5 %{several}); the seeds that would be needed are for seeing the difference "
         "four times in five. The spread of so few seeds is itself a rough guess, and another test set would add its "
         "own."

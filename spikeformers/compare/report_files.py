@@ -8,16 +8,19 @@ from typing import Any
 
 from spikeformers.analysis.report_kit.page import render_page
 from spikeformers.compare.picture import draw_front
-from spikeformers.compare.report import MARKS, Report
+from spikeformers.compare.report import Report
 
 JSON, TEXT, RUNS, VARIANTS, PICTURE = "report.json", "report.md", "runs.csv", "variants.csv", "pareto.svg"
 
-_CAPTION = (
-    "Accuracies and energy are means over seeds with their standard deviation. The first variant stands first, the "
-    "others by validation accuracy, which also chose each run's epoch; the test set was read once, when a run had "
-    "ended. Operations and energy are for one image, counted on validation images by the strict convention; images a "
-    "second and the memory of a training step were measured before training, with one run's share of the processor."
-)
+
+def _caption(report: Report) -> str:
+    return (
+        f"Scores ({report.measure}) and energy are means over seeds with their standard deviation. The first variant "
+        f"stands first, the others by validation {report.measure}; validation {report.chosen_by} chose each run's "
+        "epoch; the test set was read once, when a run had ended. Operations and energy are for one image, counted on "
+        "validation images by the strict convention; images a second and the memory of a training step were measured "
+        "before training, with one run's share of the processor. "
+    ) + report.marks
 
 
 def write_report(report: Report) -> None:
@@ -28,7 +31,7 @@ def write_report(report: Report) -> None:
     _write_csv(report.folder / VARIANTS, rows)
     flat = [{**outcome, "millijoules": outcome["millijoules"]["strict"]} for outcome in described["outcomes"]]
     _write_csv(report.folder / RUNS, flat)
-    draw_front(report.rows, report.folder / PICTURE)
+    draw_front(report.rows, report.folder / PICTURE, report.measure)
     (report.folder / TEXT).write_text(_markdown(report), encoding="utf-8")
     report.page.write_text(_html(report), encoding="utf-8")
 
@@ -47,7 +50,7 @@ def _markdown(report: Report) -> str:
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
     failed = [f"{run} failed: {why}" for run, why in report.failed.items()]
     notes = "\n".join(f"- {note}" for note in (*report.notes, *failed))
-    return f"{text}\n\n{_CAPTION} {MARKS}\n\n{notes}\n"
+    return f"{text}\n\n{_caption(report)}\n\n{notes}\n"
 
 
 def _html(report: Report) -> str:
@@ -58,7 +61,7 @@ def _html(report: Report) -> str:
         report.folder,
         report=report,
         rows=report.table(),
-        caption=f"{_CAPTION} {MARKS}",
+        caption=_caption(report),
         picture=PICTURE,
         settings=yaml.safe_dump(report.base, sort_keys=False),
     )

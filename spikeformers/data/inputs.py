@@ -74,6 +74,26 @@ def _clip_reader(preprocess: Mapping[str, Any]) -> Callable[[Any], list[np.ndarr
     return read
 
 
+class ReadsFiles:
+    """What reads files by `preprocess`, the settings saved with a model's weights."""
+
+    preprocess: dict[str, Any]
+
+    def files(self, given: str | Path) -> list[str]:
+        """Lists the images or recordings in a folder and its subfolders.
+
+        Args:
+            given: A folder, or a file, which is returned as it is.
+
+        Returns:
+            Their paths.
+
+        Raises:
+            FileNotFoundError: There is none.
+        """
+        return input_files(self.preprocess, given)
+
+
 def file_of(given: Any, what: str, also: str) -> Path:
     """A path to a file. Raises TypeError for anything else, and FileNotFoundError if there is no such file."""
     if not isinstance(given, str | os.PathLike):

@@ -18,7 +18,7 @@ from spikeformers.data.dense.drawing import with_boxes, with_mask
 from spikeformers.data.dense.outputs import on_original
 from spikeformers.data.dense.transforms import PairTransform
 from spikeformers.data.image_file import read_image
-from spikeformers.data.inputs import file_of, input_files
+from spikeformers.data.inputs import ReadsFiles, file_of
 
 _TOGETHER = 8  # inputs in a batch
 _LENGTH = 250_000  # microseconds of a recording that are seen at once, if its model's settings say nothing
@@ -74,7 +74,7 @@ class Found:
         return with_boxes(picture, self.answer, self.classes)
 
 
-class DensePredictor:
+class DensePredictor(ReadsFiles):
     """A detector or segmenter with the preprocessing and class names of its checkpoint: from files to boxes or masks.
 
         DensePredictor("runs/bccd")(["smear.jpg"])[0].answer["boxes"]
@@ -114,20 +114,6 @@ class DensePredictor:
             self.preprocess["time_steps"] = self.model.time_steps
         self.classes = checkpoint.settings.get("classes") or [str(k) for k in range(self.model.num_classes)]
         self.transform = PairTransform(**{**self.preprocess, "masks": False})
-
-    def files(self, given: str | Path) -> list[str]:
-        """Lists the images or recordings in a folder and its subfolders.
-
-        Args:
-            given: A folder, or a file, which is returned as it is.
-
-        Returns:
-            Their paths.
-
-        Raises:
-            FileNotFoundError: There is none.
-        """
-        return input_files(self.preprocess, given)
 
     def read(self, given: Any) -> list[Sample]:
         """The model's inputs from one image, or from the windows of one recording.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from spikeformers.data.inputs import input_files, input_reader
+from spikeformers.data.inputs import ReadsFiles, input_reader
 from spikeformers.deploy.onnx_model import OnnxModel, is_exported
 from spikeformers.deploy.threads import free_threads
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from spikeformers.checkpoints.read import Checkpoint
 
 
-class Predictor:
+class Predictor(ReadsFiles):
     """A model with the preprocessing and class names of its checkpoint: from files to labels with confidence.
 
         Predictor("runs/digits")(["seven.png"])     # [[("7", 0.98), ("1", 0.01), ...]]
@@ -55,7 +55,7 @@ class Predictor:
             self.run = TorchModel(checkpoint, weights, threads, **overrides)
         path, settings = self.run.path, self.run.settings
         if "task" in (settings.get("preprocess") or {}):
-            raise ValueError(f"{path} finds boxes or masks: use DensePredictor with its run folder, or predict")
+            raise ValueError(f"{path} finds boxes or masks: use DensePredictor, or predict, with its run folder")
         try:
             preprocess = settings["preprocess"]
             if settings.get("recipe", {}).get("data", {}).get("name") == "cifar10dvs":
@@ -79,20 +79,6 @@ class Predictor:
     def model(self) -> Any:
         """The network of a checkpoint, or the `OnnxModel`."""
         return getattr(self.run, "network", self.run)
-
-    def files(self, given: str | Path) -> list[str]:
-        """Lists the images or recordings in a folder and its subfolders.
-
-        Args:
-            given: A folder, or a file, which is returned as it is.
-
-        Returns:
-            Their paths.
-
-        Raises:
-            FileNotFoundError: There is none.
-        """
-        return input_files(self.preprocess, given)
 
     def __call__(self, inputs: Sequence[Any], *, top: int = 5) -> list[list[tuple[str, float]]]:
         """Classifies images or recordings.

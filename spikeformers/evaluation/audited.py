@@ -48,10 +48,7 @@ def load_to_audit(
         made, inputs = _made(model, is_file)
     if inputs is not None and shape is None:
         return made, inputs
-    sizes = [getattr(made, name, None) for name in ("in_channels", "image_size")]
-    if shape is None and all(isinstance(size, int) for size in sizes):
-        shape = (*sizes, sizes[1])  # pyright: ignore[reportAssignmentType]
-    if shape is None:
+    if shape is None and (shape := getattr(made, "image_shape", None)) is None:
         raise ValueError(
             f"{model} does not say what it takes: give the shape of one sample, as --shape 3,32,32, or return "
             "(model, inputs)"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,8 +70,6 @@ class BoxMeter(nn.Module):
         ImportError: pycocotools is missing.
     """
 
-    best: ClassVar[str] = "map"
-
     def __init__(self, model: Any, per_class: bool = False):
         super().__init__()
         try:
@@ -125,8 +123,6 @@ class BoxMeter(nn.Module):
 
 class MaskMeter(nn.Module):
     """Counts how often each class is taken for each, for mean intersection over union."""
-
-    best: ClassVar[str] = "miou"
 
     def __init__(self, model: Any, per_class: bool = False):
         from torchmetrics.classification import MulticlassConfusionMatrix

@@ -3,7 +3,8 @@
 Tensors are `[T, B, C, H, W]`. A slot of a model (`neuron=`, `attention=`, ...) takes a *callable* that makes the part
 from the arguments below: a class, a function, or `functools.partial(SSA, scale=0.25)`. It returns a module without
 state between calls. `DECLARATIONS`, below, lists the attributes by which parts describe themselves. A part that takes
-`time_steps=` gets the model's. `spikeformers.layers.check` checks a part.
+`time_steps=` gets the model's. For a neuron may stand an activation of torch, as `torch.nn:ReLU`, which is called with
+nothing. `spikeformers.layers.check` checks a part.
 
 | slot        | is called with                              | maps                                       |
 |-------------|---------------------------------------------|--------------------------------------------|

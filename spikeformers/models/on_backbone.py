@@ -21,7 +21,7 @@ class DenseHead(NamedTuple):
     Attributes:
         builder: From a trunk and its own arguments to the model. Its name begins the models' names.
         task: "detection" or "segmentation".
-        neuron: From the neuron of the trunk to that of neck and head, unless one is given.
+        neuron: From the neuron of the trunk to that of neck and head, unless they are given their own.
     """
 
     builder: Callable[..., SpikingTransformer]
@@ -60,6 +60,7 @@ def dense_model(head: DenseHead, backbone: Callable[..., SpikingTransformer]) ->
     vars(build)["__wrapped__"] = head.builder
     kept = {name: parameter for name, parameter in theirs.items() if name not in _ENDS}
     vars(build)["__signature__"] = inspect.Signature([*kept.values(), *ours.values()])
+    vars(build)["derived"] = lambda arguments: neurons(head, arguments["neuron"]) if "neuron" in arguments else {}
     build.__annotations__ = {**typing.get_type_hints(backbone), **typing.get_type_hints(head.builder)}
     return build
 

@@ -38,6 +38,8 @@ _SLOTS = {
     "pruning": "spikeformers.layers.pruning",
 }
 
+_ACTIVATIONS = "torch.nn.modules.activation:"  # they run no code of strangers
+
 
 def slot_of(argument: str) -> str | None:
     """The slot of an argument, by the last word of its name: `neuron`, `stem_neuron` -> "neuron"."""
@@ -77,7 +79,7 @@ def find_part(slot: str, spec: Any, *, allow_foreign: bool = True) -> Any:
 
 def _find_named(slot: str, name: str, allow_foreign: bool) -> Any:
     if ":" in name:
-        if not allow_foreign:
+        if not (allow_foreign or name.startswith(_ACTIVATIONS)):
             raise _foreign(slot, name)
         part = load_object(name)
         if not callable(part):

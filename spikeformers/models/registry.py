@@ -254,7 +254,7 @@ def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
     own = inspect.signature(builder).parameters
     changes = [(_CHANGES[key], arguments.pop(key)) for key in _CHANGES if key in arguments and key not in own]
     with argument_errors(given):
-        model = builder(**{key: _with_time_steps(key, value, arguments) for key, value in arguments.items()})
+        model = builder(**{key: _fitted(key, value, arguments) for key, value in arguments.items()})
         for change, part in changes:
             change(model, part)
     model.config = config
@@ -287,7 +287,10 @@ def resolve(
             raise ValueError(f"{name} takes no {argument!r}: did you mean {', '.join(close)}?")
 
     defaults = {key: p.default for key, p in parameters.items() if p.default is not p.empty}
-    arguments = {**defaults, **size, **overrides}
+    given = {key: value for key, value in overrides.items() if slot_of(key)}
+    given = {key: find_part(str(slot_of(key)), value, allow_foreign=allow_foreign) for key, value in given.items()}
+    derived = getattr(builder, "derived", lambda given: {})(given)  # as the neck's neuron from a trunk's that is given
+    arguments = {**defaults, **size, **derived, **overrides, **given}
     if missing := [key for key in parameters if key not in arguments]:
         raise ValueError(f"{name} is a family, not a size: it needs {', '.join(missing)} too")
     hints = typing.get_type_hints(builder)
@@ -311,11 +314,18 @@ def resolve(
     return builder, arguments, {"name": name, **config}
 
 
-def _with_time_steps(argument: str, part: Any, arguments: Mapping[str, Any]) -> Any:
-    """Passes `time_steps` to a part that takes it, unless it is set already."""
-    is_set = isinstance(part, functools.partial) and "time_steps" in part.keywords
-    if slot_of(argument) and "time_steps" in inspect.signature(part).parameters and not is_set:
+def _fitted(argument: str, part: Any, arguments: Mapping[str, Any]) -> Any:
+    """Passes `time_steps` to a part that takes it, unless it is set already. An activation of torch gets no threshold.
+
+    Whoever calls a neuron may set `v_threshold`, which `torch.nn:ReLU`, in a network to compare with, does not have.
+    """
+    if not (slot := slot_of(argument)):
+        return part
+    made, given = (part.func, part.keywords) if isinstance(part, functools.partial) else (part, {})
+    if "time_steps" in inspect.signature(part).parameters and "time_steps" not in given:
         return functools.partial(part, time_steps=arguments["time_steps"])
+    if slot == "neuron" and str(made.__module__).startswith("torch.nn."):
+        return functools.wraps(made)(lambda v_threshold=None: part())
     return part
 
 

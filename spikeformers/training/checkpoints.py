@@ -43,7 +43,7 @@ class Checkpoints(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = trainer.callback_metrics
         module: Any = pl_module
-        best = f"val_{module.objective.best}"
+        best = f"val_{module.objective.measure.best}"
         score = (float(metrics.get(best, "-inf")), -float(metrics.get("val_loss", "inf")))
         if score > self.best and self._save(trainer, self.folder / "best.ckpt", score):
             self.best = score

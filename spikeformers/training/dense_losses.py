@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from spikeformers.data.dense.labelled import VOID
 from spikeformers.evaluation.dense import METERS
+from spikeformers.models.measure import MEASURES
 from spikeformers.training.firing_penalty import FiringPenalty
 from spikeformers.training.recipe import Recipe
 
@@ -32,7 +33,7 @@ class DenseObjective:
                 raise ValueError(f"{name} does not apply to a model for {model.task}: leave it out")
         self.label_smoothing = recipe.label_smoothing
         self.firing = FiringPenalty(model, recipe.loss.firing_rate, recipe.loss.firing_weight)
-        self.best = METERS[model.task].best
+        self.measure = MEASURES[model.task]
         self.meter(model)  # raises now for a missing library
 
     def meter(self, model: Any) -> Any:

@@ -111,7 +111,7 @@ def _finish(trainer: pl.Trainer, ready: Prepared, folder: Path) -> Result:
     try:
         with unwrap_worker_errors():
             load_checkpoint(model, kept).to(trainer.strategy.root_device)  # the Trainer has moved it to the CPU
-            leave = partial(leave_results, best=objective.best) if objective.labelled else leave_pretraining
+            leave = partial(leave_results, best=objective.measure.best) if objective.labelled else leave_pretraining
             return leave(folder, ready.loaders, model.eval(), ready.settings, read_checkpoint(kept).settings["epoch"])
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted: {_saved(last)}") from None

@@ -11,6 +11,7 @@ from torchmetrics import MeanMetric
 
 from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.models import SpikingTransformer
+from spikeformers.models.measure import MEASURES
 from spikeformers.models.sdt_v3_mae import MaskedAutoencoder
 from spikeformers.training.dense_losses import DENSE_OBJECTIVES
 from spikeformers.training.firing_penalty import FiringPenalty
@@ -62,7 +63,7 @@ class Objective:
     teacher, and the logits are their average.
     """
 
-    labelled, best = True, "acc"
+    labelled, measure = True, MEASURES["classification"]
 
     def __init__(self, recipe: Recipe, model: SpikingTransformer, teacher: Teacher | None = None):
         loss, distill = recipe.loss, recipe.distill
@@ -102,7 +103,7 @@ class Reconstruction:
     Raises ValueError for settings that a masked autoencoder cannot be trained with.
     """
 
-    labelled, best = False, "acc"
+    labelled, measure = False, MEASURES["classification"]
     teacher = None
 
     def __init__(self, recipe: Recipe, model: MaskedAutoencoder, teacher: Teacher | None = None):
@@ -163,7 +164,7 @@ _OWN_OBJECTIVES: dict[type[SpikingTransformer], Any] = {MaskedAutoencoder: Recon
 
 
 def make_objective(recipe: Recipe, model: SpikingTransformer, teacher: Teacher | None) -> Any:
-    """The training objective of a model: its loss, its evaluation, whether it is `labelled`, and its `best` score.
+    """The training objective of a model: its loss, its evaluation, whether it is `labelled`, and its `measure`.
 
     Raises ValueError for settings that the model cannot be trained with.
     """

@@ -161,7 +161,7 @@ class TrainingModule(pl.LightningModule):
         for split in sorted(self.metered, reverse=True):  # val, then test
             meter: Any = self.meters[split]
             for name, value in meter.compute().items():
-                self.log(f"{split}_{name}", value, prog_bar=f"{split}_{name}" == f"val_{self.objective.best}")
+                self.log(f"{split}_{name}", value, prog_bar=f"{split}_{name}" == f"val_{self.objective.measure.best}")
             meter.reset()
         self.metered.clear()
 

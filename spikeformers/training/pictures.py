@@ -9,11 +9,12 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from spikeformers.analysis.report_kit.figures import GREEN, RED, save
+from spikeformers.models.measure import MEASURES
 from spikeformers.training.loaders import AUGMENTS
 from spikeformers.training.metrics_table import read_metrics
 from spikeformers.training.recipe import Recipe
 
-_SCORES = {"map50": "mAP50, %", "miou": "mIoU, %", "acc": "accuracy, %"}
+_SCORES = {measure.column: f"{measure.name}, %" for measure in MEASURES.values()}
 
 
 def draw_curves(metrics: Path, file: Path, title: str, recipe: Recipe) -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import spikeformers as sf
-from spikeformers.analysis import FiringRates, audit, bench, profile
+from spikeformers.analysis import FiringRates, audit, audit_model, bench, profile
+from spikeformers.analysis.inference_ways import inference_way
 from spikeformers.analysis.report import write_report
 
 HEADS = {"retinanet": dict(head_depth=1), "mask_rcnn": dict(head_depth=1, head_dim=16), "fpn": {}}
@@ -23,6 +24,13 @@ def model(request):
     if request.param == "mask_rcnn":
         model.head.roi_heads.score_thresh = 0.0
     return model.eval(), x
+
+
+few = pytest.mark.parametrize(
+    "model",
+    ["retinanet", *(pytest.param(head, marks=pytest.mark.slow) for head in ("mask_rcnn", "fpn"))],
+    indirect=True,
+)
 
 
 def products(layers, model):
@@ -82,6 +90,36 @@ def test_bench(model):
     (speed,) = bench({"plain": model}, x, repeats=1)
     assert speed.training > 0
     assert speed.evaluation > 0
+
+
+@few
+def test_bench_of_an_engine(model):
+    model, x = model
+    speeds = bench({"plain": model, "engine": inference_way("engine", model, x)}, x, repeats=1)
+    assert [speed.training is None for speed in speeds] == [False, True]
+    assert all(speed.evaluation > 0 for speed in speeds)
+    with pytest.raises(ValueError, match=f"onnxruntime is timed for classifiers: .* export times {model.task}"):
+        inference_way("onnxruntime", model, x)
+
+
+@few
+def test_nothing_leaks_and_gradients_reach_all_that_is_not_of_regions(model):
+    model, x = model
+    outcome = audit_model(model, x, skip=("spike-driven", "determinism"))
+    assert [check.name for check in outcome.checks if not check.checked] == ["time leak"]  # of one step
+    assert [found for check in outcome.checks for found in check.found] == []
+    assert ("of a detector" in outcome.about) == (model.task == "detection")
+    assert "forward" not in vars(model) and all(p.requires_grad for p in model.parameters())
+
+
+def test_a_network_of_relu_spikes_nowhere_and_has_a_report(tmp_path):
+    model = sf.create_model("fpn_sdt_v3_5m", pyramid=(8, 16, 32), neuron="torch.nn:ReLU", **TINY)
+    x = torch.randn(2, 3, 40, 56)
+    report = write_report(model.eval(), [(x, None)], tmp_path / "report", shown=1)
+    assert report.profile.activity == [] and report.profile.total("strict").mac > 0
+    assert not (tmp_path / "report" / "pictures" / "raster.svg").exists()
+    with pytest.raises(ValueError, match="no neuron layer 'stem': nothing in this model spikes"):
+        write_report(model, [(x, None)], tmp_path / "other", raster="stem")
 
 
 def test_report(model, tmp_path):

@@ -193,7 +193,7 @@ def test_the_page_the_tables_and_the_picture(compared):
         assert {row["variant"] for row in csv.DictReader(table)} == {"SSA", "MyAttention"}
     assert "validation" in (compared.folder / "pareto.svg").read_text()
     text = (compared.folder / "report.md").read_text()
-    assert text.startswith("| variant | parameters | validation, % | test, % |")
+    assert text.startswith("| variant | parameters | validation accuracy, % | test accuracy, % |")
     assert report["notes"][0] in text
 
 

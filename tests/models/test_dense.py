@@ -66,10 +66,10 @@ def build(head, trunk="sdt_v3_5m", **overrides):
     return sf.create_model(f"{head}_{trunk}", **{**numbers, **TRUNKS[trunk], **HEADS[head], **overrides})
 
 
-def scene(trunk="sdt_v3_5m"):
+def scene(trunk="sdt_v3_5m", size=None, in_channels=3):
     """Two images with a bright box each, and what a model of each task learns from."""
-    size = OWN_SIZES.get(trunk, SIZE)
-    x, targets = 0.3 * torch.randn(2, 3, *size), []
+    size = size or OWN_SIZES.get(trunk, SIZE)
+    x, targets = 0.3 * torch.randn(2, in_channels, *size), []
     for number in range(2):
         left, top = 8 * number + 4, 4 * number + 6
         masks = torch.zeros(1, *size, dtype=torch.uint8)
@@ -90,12 +90,17 @@ def loss(model, x, targets):
 def dense(head, trunk):
     """A model in eval mode that spikes, and images."""
     x, targets = scene(trunk)
-    model = build(head, trunk)
+    model = awake(build(head, trunk))
+    loss(model, x, targets)
+    return model.eval(), x
+
+
+def awake(model):
+    """The model, whose norms take the statistics of the next batch, without which most neurons would be silent."""
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0
-    loss(model, x, targets)
-    return model.eval(), x
+    return model
 
 
 def test_a_trunk_of_every_family():
@@ -106,8 +111,11 @@ def test_a_trunk_of_every_family():
 
 @every_pair
 def test_a_step_of_training(head, trunk):
-    model = build(head, trunk)
-    total = loss(model, *scene(trunk))
+    check_step(build(head, trunk), *scene(trunk))
+
+
+def check_step(model, x, targets):
+    total = loss(model, x, targets)
     total.backward()
     assert total.isfinite()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
@@ -147,13 +155,18 @@ def test_keeps_no_state(dense):
 
 @every_pair
 def test_an_image_alone_is_that_image_in_a_batch(dense):
-    model, x = dense
+    check_alone(*dense)
+
+
+def check_alone(model, x):
+    """Returns the outputs for the batch."""
     together = model.forward_outputs(x)
     alone = [model.forward_outputs(x[i : i + 1]) for i in range(2)]
     for name, one in together.items():
         parts = [outputs[name] for outputs in alone]
         assert torch.allclose(one, torch.cat(parts, 1 if one.ndim == 5 else 0), atol=1e-4)
     assert next(iter(together.values())).std() > 0
+    return together
 
 
 @pytest.mark.parametrize("head", ["retinanet", "mask_rcnn"])
@@ -277,6 +290,25 @@ def test_sizes(name):
 @pytest.mark.parametrize("name", DENSE)
 def test_every_size(name):
     check_size(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DENSE)
+def test_every_name_takes_a_step_and_keeps_nothing(name):
+    """With its widths, depths and parts, on images of 64 x 64 pixels: two steps, two classes, few regions."""
+    with torch.device("meta"):
+        made = sf.create_model(name)
+    numbers = dict(num_classes=2, image_size=64, time_steps=min(2, made.time_steps))
+    model = awake(sf.create_model(name, **numbers, pyramid=tuple(stride for stride in made.pyramid if stride <= 64)))
+    if hasattr(model.head, "roi_heads"):
+        model.head.roi_heads.fg_bg_sampler.batch_size_per_image = 8
+        model.head.rpn._post_nms_top_n = {"training": 20, "testing": 10}
+    x, targets = scene(size=(64, 64), in_channels=model.in_channels)
+    check_step(model, x, targets)
+    with torch.no_grad():
+        first = check_alone(model.eval(), x)
+        again = model.forward_outputs(x)
+    assert all(torch.equal(value, again[key]) for key, value in first.items())
 
 
 def check_size(name):

@@ -14,11 +14,11 @@ from tiny_dense import CLASSES, MODELS, write_recipe
 
 import spikeformers as sf
 from spikeformers.cli import main
-from spikeformers.compare import base_recipe, plan_comparison
 from spikeformers.data import load_sets
 from spikeformers.data.eval_shards import NOT_COUNTED, Share, collate
 from spikeformers.data.settings import Data
 from spikeformers.deploy import DensePredictor, Predictor
+from spikeformers.evaluation.audited import load_to_audit
 from spikeformers.evaluation.dense import BoxMeter, MaskMeter
 from spikeformers.training import dense_pictures, fit, read_recipe
 from spikeformers.training.module import TrainingModule
@@ -98,6 +98,12 @@ def test_a_run_is_whole_and_evaluates_to_what_it_says(done, rows_of, capsys):
         assert Image.open(run / picture).width > 400
     settings = json.loads((run / "config.json").read_text())
     assert settings["preprocess"]["image_size"] == [32, 48] and {*CLASSES} <= {*settings["classes"]}
+    name, score = ("mIoU", "miou") if kind == "masked" else ("mAP50", "map50")
+    assert (
+        f"\n| {name}, measured | {getattr(test, score):.2f} % of 4 test images |\n" in (run / "README.md").read_text()
+    )
+    [row] = printed(capsys, "compare-energy", run, "--images", 1, "--json")
+    assert (row["measure"], row[score], row[f"{score}_of"]) == (name, getattr(test, score), "test")
     again = printed(capsys, "eval", run, "--json", "--batch-size", 3)
     assert json.loads((run / "results.json").read_text())["test"] == again
 
@@ -170,8 +176,9 @@ def test_predict_names_a_file_that_it_cannot_read(done, tmp_path, capsys, monkey
     assert ended.value.code == 2
     assert "broken.png cannot be read as an image" in capsys.readouterr().err
     assert len(printed(capsys, *words, "--skip-broken", "--json")) == 1
-    with pytest.raises(ValueError, match="finds boxes or masks: use DensePredictor"):
+    with pytest.raises(ValueError, match="finds boxes or masks: use DensePredictor, or predict, with its run folder"):
         Predictor(done[2].run)
+    assert load_to_audit(str(done[2].run))[1].shape == (3, 3, 32, 48)
     with pytest.raises(ValueError, match=r"min_score 2 is not in \[0, 1\]"):
         DensePredictor(done[2].run, min_score=2)
 
@@ -200,15 +207,6 @@ def test_what_does_not_fit_is_told_in_one_line(dense_recipe, kind, changes, said
     with pytest.raises(ValueError, match=said) as refused:
         fit(file, **{key: value for key, value in changes.items() if "." in key})
     assert "\n" not in str(refused.value)
-
-
-def test_a_comparison_is_refused_before_it_trains(dense_recipe, tmp_path):
-    recipe = base_recipe(dense_recipe("masked"), [])
-    with pytest.raises(
-        ValueError, match="compare is about accuracy, and fpn_maxformer is for segmentation: train each"
-    ):
-        plan_comparison(recipe, {"neck_neuron": ["LIF", "PLIF"]}, seeds=1)
-    assert not [file for file in tmp_path.iterdir() if file.suffix != ".yaml"]
 
 
 def test_boxes_that_changed_are_other_data(boxed, tmp_path):

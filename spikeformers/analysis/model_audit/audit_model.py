@@ -97,6 +97,8 @@ def _about(subject: Subject, training: bool) -> dict[str, str]:
         "run in": f"{subject.precision}, {'training' if training else 'eval'} mode",
         "neuron layers": f"{len(subject.neurons)}",
     }
+    if subject.chooses:
+        about["of a detector"] = "what it computes before it chooses boxes, without heads on regions"
     if silent:
         about["silent on these inputs"] = (
             f"{len(silent)}, the first {silent[0]}; all are driven by noise where leaks are looked for"

@@ -40,7 +40,13 @@ class _Watch:
             if self._open and with_gradient:
                 self._open[-1] = (self._open[-1][0], True, self._open[-1][2])
             learns = came or any(p.requires_grad for p in module.parameters(recurse=False))
-            if found and learns and not with_gradient and not _within(event.module, self.detached):
+            if (
+                found
+                and learns
+                and not with_gradient
+                and event in self.varies
+                and not _within(event.module, self.detached)
+            ):
                 self.detached.setdefault(event.module, ("its output", _size(found)))
                 for x in found:
                     x.requires_grad_()  # so that what follows is judged by itself
@@ -65,7 +71,10 @@ class _Watch:
 
 def check_gradients(subject: Subject) -> Check:
     """One training step with a random linear loss."""
-    model, watch = subject.fresh().train(), _Watch({subject.reference.events[index] for index, _ in subject.places})
+    model, watch = (
+        subject.fresh().train(),
+        _Watch({subject.reference.events[index] for (index, _), axes in subject.places.items() if axes}),
+    )
     for p in model.parameters():
         p.grad = None
     try:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from spikeformers.analysis.model_audit.layout import LAYOUTS, Samples, find_samples
 from spikeformers.analysis.model_audit.runs import Event, Recording, Stopped, Tap, tapped, tensors
 from spikeformers.analysis.neuron_activity import is_neuron
+from spikeformers.layers.contracts import declared
 
 _MOST_LEVELS = 33  # that a neuron can emit
 _LIVELY = 0.1  # the share of a neuron's outputs that are to fire
@@ -44,6 +45,7 @@ class Subject:
                 f"{type(model).__name__} cannot be copied ({' '.join(str(error).split())}): give it before its first "
                 "call, or with its states reset"
             ) from error
+        self.chooses = _before_the_choice(self.own)
         reset_states(self.own)
         device = next((p.device for p in self.own.parameters()), torch.device("cpu"))
         self.own_x = x.detach().to(device)
@@ -169,6 +171,20 @@ class Subject:
             if not outer and len(levels[name]) <= most[name]:  # Norse's LI, an integrator, emits real numbers
                 found[name] = levels[name]
         return {name: found[name] for name in emits if name in found}
+
+
+def _before_the_choice(model: Any) -> bool:
+    """Lets a detector return what it computes before it chooses boxes, by their number; whether it is one.
+
+    What is chosen, and so the heads on regions, has no gradient in evaluation and no shape that samples share.
+    """
+    if not (chooses := declared(getattr(model, "head", None) or model, "chooses")):
+        return False
+    model.forward = model.forward_outputs
+    for part in model.modules():
+        if declared(part, "on_regions"):
+            part.requires_grad_(False)
+    return bool(chooses)
 
 
 def another(x: Tensor, batch_axis: int) -> Tensor:
