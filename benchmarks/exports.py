@@ -23,7 +23,7 @@ from torch import Tensor
 
 import spikeformers as sf
 from spikeformers.deploy import exporting, quantizing
-from spikeformers.deploy.onnx_model import OnnxModel
+from spikeformers.deploy.formats.onnx import OnnxModel
 from spikeformers.evaluation.subject import set_norms
 from spikeformers.models import describe_family, describe_model, list_families
 
