@@ -92,7 +92,7 @@ class ExportedModel:
 
     def _sequence(self, x: np.ndarray) -> list[np.ndarray]:
         if self.form != "step":
-            return self._run([np.require(x, requirements="CW")])[: None if self.form == "whole" else 1]
+            return self._run([np.require(x, requirements=["C", "W"])])[: None if self.form == "whole" else 1]
         state, mean = self.initial(x.shape[1]), np.zeros(())
         for frame in x:
             _, mean, state = self.step(frame, state)
@@ -108,7 +108,7 @@ class ExportedModel:
     ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """One step of a file of form `step`: `[B, C, H, W], state -> [B, K] logits, [B, K] their mean, state`."""
         self._check_batch(len(frame))
-        inputs = [np.require(frame, np.float32, "CW"), *(state[one.name] for one in self.state)]
+        inputs = [np.require(frame, np.float32, ["C", "W"]), *(state[one.name] for one in self.state)]
         logits, mean, *after = self._run(inputs)
         return logits, mean, {one.name: kept for one, kept in zip(self.state, after, strict=True)}
 
