@@ -38,7 +38,8 @@ def run(words: list[str]) -> None:
         raise ImportError("a server needs uvicorn: pip install 'spikeformers[serve]'") from None
     from spikeformers.deploy.formats import format_of
     from spikeformers.deploy.predict import Predictor
-    from spikeformers.deploy.serving import Limits, application
+    from spikeformers.deploy.request_bodies import Limits
+    from spikeformers.deploy.serving import application
     from spikeformers.deploy.threads import free_threads
 
     trusted = {}

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from spikeformers.deploy.exporting import export
     from spikeformers.deploy.predict import Predictor
     from spikeformers.deploy.quantizing import quantize
-    from spikeformers.deploy.serving import Limits, application
+    from spikeformers.deploy.request_bodies import Limits
+    from spikeformers.deploy.serving import application
     from spikeformers.deploy.stream import Stream, streaming
     from spikeformers.deploy.unrolling import unroll
     from spikeformers.models.folding import fold
@@ -41,7 +42,8 @@ __getattr__ = lazy_names(
         "fold": ".models.folding",
         "quantize": "quantizing",
         "unroll": "unrolling",
-        **dict.fromkeys(("Limits", "application"), "serving"),
+        "Limits": "request_bodies",
+        "application": "serving",
         **dict.fromkeys(("Stream", "streaming"), "stream"),
         **dict.fromkeys(("SpikeEngine", "load_engine", "spike_engine"), "engine"),
     },

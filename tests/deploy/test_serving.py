@@ -22,7 +22,7 @@ from tiny_recordings import EVENTS, atis_bin
 
 from spikeformers.cli import main
 from spikeformers.cli.serve import _listen
-from spikeformers.deploy import Limits, Predictor, application, serving
+from spikeformers.deploy import Limits, Predictor, application, request_bodies
 from spikeformers.deploy.formats.files import METADATA
 from spikeformers.deploy.serving import Batches
 
@@ -237,7 +237,7 @@ def test_a_request_that_takes_too_long(of_images, monkeypatch):
 
 
 def test_the_memory_of_waiting_bodies_is_bounded(of_images, monkeypatch):
-    monkeypatch.setattr(serving, "_BODIES", 3)
+    monkeypatch.setattr(request_bodies, "_BODIES", 3)
     answers = ask(of_images, *[post(noise()[:1500]) for _ in range(8)], limits=Limits(megabytes=0.002))
     assert {answer.status_code for answer in answers} == {400, 503}
     assert "MB of other requests: send it again later" in max(answer.json()["error"] for answer in answers)
