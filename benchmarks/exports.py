@@ -3,11 +3,11 @@
 python benchmarks/exports.py [NAME ...]
 
 Each family is exported at its smallest size for still images, or the sizes NAME, to the formats whose packages are
-installed, with weights as drawn and norms set by noise, so that neurons fire. A cell has the share of 16 inputs that get
-the model's class, the largest difference of logits, CPU time of one input alone (ways in turns, the median of 7) and the
-file's size. Of int8 it has time and size: weights as drawn learnt no margins, and accuracy is measured by int8.py. The
-first column has the share of inputs that get the same class in float64: single spikes flip by rounding, and weights as
-drawn leave near ties, so no file can be expected to agree more. Small models come first.
+installed, with weights as drawn and norms set by noise, so that neurons fire. A cell has the share of 16 inputs that
+get the model's class, the largest difference of logits, CPU time of one input alone (ways in turns, the median of 7)
+and the file's size. Of int8 it has time and size: weights as drawn learnt no margins, and accuracy is measured by
+int8.py. The first column has the share of inputs that get the same class in float64: single spikes flip by rounding,
+and weights as drawn leave near ties, so no file can be expected to agree more. Small models come first.
 """
 
 import copy

@@ -1,5 +1,6 @@
 """ExecuTorch, for one sample at a time, with XNNPACK for what it knows."""
 
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,7 @@ class ExecuTorchModel(ExportedModel):
     kind, runtime, package, alone = "ExecuTorch", "executorch.runtime", "executorch", True
 
     def _load(self, runtime: Any, path: str, threads: int) -> str | None:
-        from executorch.extension.pybindings import portable_lib  # pyright: ignore[reportMissingImports]
-
-        portable_lib._unsafe_reset_threadpool(threads)
+        importlib.import_module("executorch.extension.pybindings.portable_lib")._unsafe_reset_threadpool(threads)
         self.program = runtime.Runtime.get().load_program(path)
         self.method = self.program.load_method("forward")
         return attached(path)
@@ -34,15 +33,13 @@ class ExecuTorchModel(ExportedModel):
 def write(graph: "Graph", folder: Path, text: str) -> Path:
     """Writes `graph` with settings; gives the file."""
     import torch
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import (  # pyright: ignore[reportMissingImports]
-        XnnpackPartitioner,
-    )
-    from executorch.exir import to_edge_transform_and_lower  # pyright: ignore[reportMissingImports]
 
+    exir = importlib.import_module("executorch.exir")
+    xnnpack = importlib.import_module("executorch.backends.xnnpack.partition.xnnpack_partitioner")
     path, (module, example) = folder / f"{graph.name}.pte", graph.alone()
     with torch.no_grad():
         program = torch.export.export(module, example)
-    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    lowered = exir.to_edge_transform_and_lower(program, partitioner=[xnnpack.XnnpackPartitioner()])
     path.write_bytes(lowered.to_executorch().buffer)
     attach(path, text)
     return path

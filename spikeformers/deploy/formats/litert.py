@@ -1,5 +1,6 @@
 """LiteRT (TensorFlow Lite), for one sample at a time: litert-torch writes it, ai-edge-litert alone runs it."""
 
+import importlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,9 +31,9 @@ class LiteRtModel(ExportedModel):
 
 def write(graph: "Graph", folder: Path, text: str) -> Path:
     """Writes `graph` with settings; gives the file."""
-    import litert_torch  # pyright: ignore[reportMissingImports]
     from torch import Tensor, nn
 
+    litert_torch = importlib.import_module("litert_torch")
     litert_torch.config.show_progress = False  # it prints each pass
     module, (x, *state) = graph.alone()
 
