@@ -98,7 +98,7 @@ def export(
     Raises:
         ImportError: The format's library is missing.
         ValueError: The format or the form is unknown or not to be had together, the model cannot be exported (for step
-            and scan, what `streaming` raises), or the file disagrees with the model.
+            and scan, what `streaming` raises), the format cannot express it, or the file disagrees with the model.
     """
     _check_format(to, form)
     check_output("--out (in Python: folder)", folder, folder=True)
@@ -116,7 +116,14 @@ def export(
     graph = step_graph(step, inputs, form) if step else whole_graph(model, inputs)
     text = json.dumps(_metadata(model, settings or {}) | {"outputs": graph.outputs} | _described(form, step, inputs))
     with made_folder(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
-        made = module_of(to).write(graph, Path(unfinished), text)
+        try:
+            made = module_of(to).write(graph, Path(unfinished), text)
+        except Exception as error:  # of other libraries, whose errors share no class
+            others = [name for name in ("onnx", "torch") if name != to and form in FORMATS[name].forms]
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise ValueError(
+                f"{to} cannot express this model ({reason}): take {f'--to {others[0]}' if others else '--form whole'}"
+            ) from error
         run = run_by(to, made, torch.get_num_threads())
         agreement, largest, seconds, in_torch = _checked(model, inputs, lambda x: run.outputs(x.numpy()))
         if agreement < _LEAST_AGREEMENT:

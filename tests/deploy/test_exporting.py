@@ -222,6 +222,24 @@ def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("model.pt2", "an earlier one")]
 
 
+@pytest.mark.parametrize(("to", "form", "remedy"), [("litert", "step", "--to onnx"), ("onnx", "whole", "--to torch"),
+                                                     ("onnx", "scan", "--form whole")])  # fmt: skip
+def test_a_model_that_a_format_cannot_express(to, form, remedy, tmp_path, monkeypatch):
+    def write(graph, folder, text):
+        raise NotImplementedError("no lowering of\n  aten.twist")
+
+    graph = SimpleNamespace(outputs=["logits"])
+    monkeypatch.setattr(exporting, "module_of", lambda name: SimpleNamespace(write=write))
+    monkeypatch.setattr(exporting, "whole_graph", lambda *_: graph)
+    monkeypatch.setattr(exporting, "step_graph", lambda *_: graph)
+    monkeypatch.setattr(exporting.importlib.util, "find_spec", lambda name: True)
+    model = sf.create_model("spikformer", **TINY).eval()
+    line = rf"{to} cannot express this model \(NotImplementedError: no lowering of aten.twist\): take {remedy}$"
+    with pytest.raises(ValueError, match=line):
+        sf.deploy.export(model, tmp_path / "new", to, form=form)
+    assert not (tmp_path / "new").exists()
+
+
 def test_refusals(tmp_path, monkeypatch, onnx_file):
     model = sf.create_model("spikformer", **TINY).eval()
     with pytest.raises(ValueError, match="format 'tflite' is unknown: choose onnx, openvino, torch, litert, exec"):

@@ -47,7 +47,7 @@ def write(graph: "Graph", folder: Path, text: str) -> Path:
         optimize=optimize,
     )
     if made is None:
-        raise ValueError("torch.onnx.export gave no program: take --to torch")
+        raise RuntimeError("torch.onnx.export gave no program")
     for node in made.model.graph.all_nodes():  # stack traces: most of a small file, and paths of this machine
         node.metadata_props.clear()
     made.model.metadata_props[METADATA] = text
