@@ -1,6 +1,7 @@
 """Every family in every format that `export` writes: the table of docs/deploy.md, on one CPU thread.
 
 python benchmarks/exports.py [NAME ...]
+python benchmarks/exports.py RUN|FILE...        # CPU time of one image in runs and in exported files
 
 Each family is exported at its smallest size for still images, or the sizes NAME, to the formats whose packages are
 installed, with weights as drawn and norms set by noise, so that neurons fire. A cell has the share of 16 inputs that
@@ -18,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from engine import machine, medians
 
@@ -80,9 +82,21 @@ def row(name: str) -> None:
     print(f"| `{name}` | {control}{found['eager']} ms | {' | '.join(columns)} |", flush=True)
 
 
+def times(paths: list[str]) -> None:
+    models = {path: sf.deploy.Predictor(path, threads=1) for path in paths}
+    first = next(iter(models.values()))
+    one = np.random.default_rng(0).random((1, first.run.in_channels, *[first.preprocess["image_size"]] * 2), np.float32)
+    ways = {path: lambda run=model.run: run(one) for path, model in models.items()}
+    for path, seconds in medians(ways).items():
+        print(f"{path}: {1e3 * seconds:.2f} ms")
+
+
 def main() -> None:
     torch.set_num_threads(1)
     print(machine())
+    if sys.argv[1:] and all(Path(path).exists() for path in sys.argv[1:]):
+        times(sys.argv[1:])
+        return
     columns = ["size", "eager", *HERE, "onnx, int8"]
     print(f"\n| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for name in [*sys.argv[1:]] or sorted(
