@@ -22,7 +22,7 @@ import spikeformers as sf
 from spikeformers.analysis.inference_ways import inference_way
 from spikeformers.checkpoints.load import build_from
 from spikeformers.checkpoints.read import read_checkpoint
-from spikeformers.deploy.onnx_model import OnnxModel
+from spikeformers.deploy.formats.onnx import OnnxModel
 from spikeformers.evaluation.test_set import TestSet
 
 BATCH = 50

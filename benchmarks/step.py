@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 import spikeformers as sf
-from spikeformers.deploy.onnx_model import OnnxModel
+from spikeformers.deploy.formats.onnx import OnnxModel
 
 
 def lively(model: Any, frames: torch.Tensor) -> Any:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from spikeformers.cli._terminal import make_parser, say
+from spikeformers.deploy.formats import FORMATS
 
 _CHECKED, _CHECKED_INT8 = 256, 1024  # test inputs to check a file on; accuracy takes more
 
@@ -11,11 +12,11 @@ _CHECKED, _CHECKED_INT8 = 256, 1024  # test inputs to check a file on; accuracy 
 def run(words: list[str]) -> None:
     parser = make_parser(
         "export CHECKPOINT",
-        "Writes a trained model for ONNX Runtime, OpenVINO, torch or NIR, after checking it on test data.",
+        "Writes a trained model for another runtime, after checking it on test data.",
         "spikeformers export runs/digits --to onnx",
     )
     parser.add_argument("checkpoint", help="a run folder, a .safetensors or .ckpt, or a released file")
-    parser.add_argument("--to", choices=("onnx", "openvino", "torch", "nir"), default="onnx", help="the format (onnx)")
+    parser.add_argument("--to", choices=FORMATS, default="onnx", help="the format (onnx)")
     parser.add_argument(
         "--form", choices=("whole", "step", "scan"), default="whole", help="all steps, one, or any number (whole)"
     )

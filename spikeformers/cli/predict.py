@@ -18,7 +18,7 @@ def run(words: list[str]) -> None:
         "spikeformers predict runs/digits seven.png",
     )
     parser.add_argument(
-        "checkpoint", help="a run folder, a weight file, an exported .onnx, or a name that `list` has weights for"
+        "checkpoint", help="a run folder, a weight file, an exported file, or a name that `list` has weights for"
     )
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="images or folders of images; recordings if trained on recordings"
@@ -37,12 +37,12 @@ def run(words: list[str]) -> None:
     weights = engine_weights(asked)
     if asked.threads is not None and asked.threads < 1:
         raise ValueError(f"--threads {asked.threads} is below 1: give at least one")
-    from spikeformers.deploy.onnx_model import is_exported
+    from spikeformers.deploy.formats import format_of
     from spikeformers.deploy.predict import Predictor
     from spikeformers.deploy.threads import free_threads
 
     trusted, checkpoint = {}, asked.checkpoint
-    if not is_exported(asked.checkpoint):
+    if not format_of(asked.checkpoint):
         from spikeformers.checkpoints.made_here import made_here
         from spikeformers.checkpoints.read import read_checkpoint
 

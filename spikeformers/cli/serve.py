@@ -15,7 +15,7 @@ def run(words: list[str]) -> None:
         "spikeformers serve digits/model.onnx, then: curl --data-binary @seven.png http://127.0.0.1:8000/predict",
     )
     parser.add_argument(
-        "checkpoint", help="a run folder, a weight file, an exported .onnx, or a name that `list` has weights for"
+        "checkpoint", help="a run folder, a weight file, an exported file, or a name that `list` has weights for"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port; 0 takes a free one (8000)")
@@ -36,14 +36,14 @@ def run(words: list[str]) -> None:
         import uvicorn
     except ImportError:
         raise ImportError("a server needs uvicorn: pip install 'spikeformers[serve]'") from None
-    from spikeformers.deploy.onnx_model import is_exported
+    from spikeformers.deploy.formats import format_of
     from spikeformers.deploy.predict import Predictor
     from spikeformers.deploy.request_bodies import Limits
     from spikeformers.deploy.serving import application
     from spikeformers.deploy.threads import free_threads
 
     trusted = {}
-    if not is_exported(asked.checkpoint):
+    if not format_of(asked.checkpoint):
         from spikeformers.checkpoints.made_here import made_here
 
         trusted = {"trusted": made_here(asked.checkpoint)}

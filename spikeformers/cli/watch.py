@@ -47,11 +47,11 @@ def run(words: list[str]) -> None:
 
     from spikeformers.analysis.watcher import Watcher
     from spikeformers.checkpoints.made_here import made_here
-    from spikeformers.deploy.onnx_model import is_exported
+    from spikeformers.deploy.formats import format_of
     from spikeformers.deploy.predict import Predictor
     from spikeformers.deploy.threads import free_threads
 
-    if is_exported(asked.model):
+    if format_of(asked.model):
         raise ValueError(f"{asked.model} shows nothing of its neurons: give the run that it was exported from")
     torch.set_num_threads(free_threads())
     predictor = Predictor(asked.model, trusted=made_here(asked.model))

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from spikeformers.data.inputs import ReadsFiles, input_reader
-from spikeformers.deploy.onnx_model import OnnxModel, is_exported
+from spikeformers.deploy.formats import format_of, run_by
 from spikeformers.deploy.threads import free_threads
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class Predictor(ReadsFiles):
         Predictor("digits/model.onnx")(["seven.png"])   # an exported file: for images, torch is not imported
 
     Args:
-        checkpoint: A run folder, a weight file, an `.onnx` of `sf.deploy.export`, or a `Checkpoint` in memory.
+        checkpoint: A run folder, a weight file, a `Checkpoint` in memory, or a file of `sf.deploy.export`:
+            `.onnx`, `.tflite`, `.pte` or `.xml`.
         weights: float32 or int8: a `spike_engine`, made of the first inputs, answers in the model's place.
         threads: How many threads compute; None takes torch's setting, and for an exported file the cores that are free.
         **overrides: Arguments for `create_model`, as in `from_pretrained`.
@@ -44,11 +45,11 @@ class Predictor(ReadsFiles):
         threads: int | None = None,
         **overrides: Any,
     ):
-        if isinstance(checkpoint, str | Path) and is_exported(checkpoint):
+        if isinstance(checkpoint, str | Path) and (exported := format_of(checkpoint)):
             if weights is not None or overrides:
                 options = ", ".join(overrides) or "weights (--engine)"
                 raise ValueError(f"{checkpoint} runs as it was exported: leave out {options}")
-            self.run: Any = OnnxModel(checkpoint, threads or free_threads())
+            self.run: Any = run_by(exported, checkpoint, threads or free_threads())
         else:
             from spikeformers.deploy.torch_model import TorchModel
 
@@ -77,7 +78,7 @@ class Predictor(ReadsFiles):
 
     @property
     def model(self) -> Any:
-        """The network of a checkpoint, or the `OnnxModel`."""
+        """The network of a checkpoint, or the `ExportedModel`."""
         return getattr(self.run, "network", self.run)
 
     def __call__(self, inputs: Sequence[Any], *, top: int = 5) -> list[list[tuple[str, float]]]:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from spikeformers.deploy.formats import format_of
+from spikeformers.deploy.formats.onnx import OnnxModel
 from spikeformers.deploy.onnx_integers import IntegerGraph
-from spikeformers.deploy.onnx_model import OnnxModel, is_exported
 from spikeformers.files import atomic_path, check_output, made_folder
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def quantize(
         made_folder(folder),
         tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished,
     ):
-        if isinstance(model, str | Path) and is_exported(model):
+        if isinstance(model, str | Path) and format_of(model):
             before = Path(model)
         else:
             import torch

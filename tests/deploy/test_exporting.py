@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -16,8 +17,11 @@ from tiny_runs import write_images
 import spikeformers as sf
 from spikeformers.cli import main
 from spikeformers.deploy import exporting
-from spikeformers.deploy.onnx_model import METADATA, OnnxModel
-from spikeformers.deploy.onnx_scan import scan_of
+from spikeformers.deploy.formats import onnx as onnx_format
+from spikeformers.deploy.formats import openvino as openvino_format
+from spikeformers.deploy.formats.files import METADATA
+from spikeformers.deploy.formats.graph import step_graph
+from spikeformers.deploy.formats.onnx import OnnxModel
 from spikeformers.deploy.threads import free_threads
 
 PREPROCESS = {"image_size": 16, "mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear", "crop_pct": 1.0}
@@ -32,6 +36,9 @@ def trained(tmp_path_factory, lively):
     torch.manual_seed(0)
     model = sf.create_model("spikformer", **TINY)
     lively(model, torch.randn(32, 3, 16, 16) - 0.8)  # as dark as the images
+    for conv in (m for m in model.modules() if isinstance(m, torch.nn.Conv2d)):  # weights that int8 holds exactly
+        unit = conv.weight.detach().abs().amax((1, 2, 3), keepdim=True) / 127
+        conv.weight.data.div_(unit).round_().mul_(unit)
     settings = {
         "preprocess": PREPROCESS,
         "classes": ["left", "right", "top"],
@@ -52,14 +59,24 @@ def onnx_file(trained, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def step_file(trained, tmp_path_factory):
+def step_and_scan(trained, tmp_path_factory):
+    """Both files, of one traced step: tracing takes as long as all else."""
     file, _ = trained
     out = tmp_path_factory.mktemp("step")
-    with pytest.raises(SystemExit) as left:
-        main(["export", str(file), "--out", str(out), "--form", "step"])
-    assert left.value.code == 0
-    assert [path.name for path in out.iterdir()] == ["step.onnx"]
-    return out / "step.onnx"
+    traced = []
+
+    def once(step, inputs, form):
+        traced.append(traced[0]._replace(form=form) if traced else step_graph(step, inputs, form))
+        return traced[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporting, "step_graph", once)
+        for form in ("step", "scan"):
+            with pytest.raises(SystemExit) as left:
+                main(["export", str(file), "--out", str(out), "--form", form])
+            assert left.value.code == 0
+    assert {path.name for path in out.iterdir()} == {"step.onnx", "scan.onnx"}
+    return out / "step.onnx", out / "scan.onnx"
 
 
 def test_an_onnx_file_answers_as_its_checkpoint(trained, onnx_file):
@@ -73,8 +90,8 @@ def test_an_onnx_file_answers_as_its_checkpoint(trained, onnx_file):
     assert dict(alone) == pytest.approx(dict(said[0]), abs=1e-6)
 
 
-def test_a_step_in_a_file_runs_from_its_metadata_alone(trained, step_file):
-    checkpoint, images = trained
+def test_a_step_in_a_file_runs_from_its_metadata_alone(trained, step_and_scan):
+    (checkpoint, images), (step_file, _) = trained, step_and_scan
     files = sorted(images.rglob("*.png"))
     expected, said = sf.deploy.Predictor(checkpoint)(files), sf.deploy.Predictor(step_file)(files)
     assert len({confidence for (_, confidence), *_ in expected}) > 1
@@ -90,13 +107,15 @@ def test_a_step_in_a_file_runs_from_its_metadata_alone(trained, step_file):
     np.testing.assert_allclose(mean, network(frames).detach().numpy(), atol=1e-5)
 
 
-def test_a_scan_takes_any_number_of_steps_and_samples(trained, step_file, tmp_path):
-    network = sf.deploy.Predictor(trained[0]).model
-    scan = scan_of(onnx.load(step_file), OnnxModel(step_file).state)
+def test_a_scan_takes_any_number_of_steps_and_samples(trained, step_and_scan):
+    (checkpoint, images), (_, scan_file) = trained, step_and_scan
+    files = sorted(images.rglob("*.png"))
+    for one, other in zip(*(sf.deploy.Predictor(file)(files) for file in (checkpoint, scan_file)), strict=True):
+        assert dict(one) == pytest.approx(dict(other), abs=1e-5)
+    network, scan = sf.deploy.Predictor(checkpoint).model, onnx.load(scan_file)
     onnx.checker.check_model(scan, full_check=True)
     assert [node.op_type for node in scan.graph.node].count("Scan") == 1
-    onnx.save(scan, tmp_path / "scan.onnx")
-    session = onnxruntime.InferenceSession(tmp_path / "scan.onnx")
+    session = onnxruntime.InferenceSession(scan_file)
     for steps, batch in ((1, 1), (6, 3)):
         frames = torch.randn(steps, batch, 3, 16, 16) - 0.8
         mean, each = session.run(["logits", "logits.steps"], {"x": frames.numpy()})
@@ -130,6 +149,23 @@ def test_every_family_exports_as_a_step_and_as_a_scan(tiny, form, tmp_path):
     assert made.agreement == 1
     found = run(frames.numpy())
     assert np.abs(found - model(frames).detach().numpy()).max() < 0.05 * np.abs(found).max()  # but for a flipped spike
+
+
+def test_openvino_reads_what_it_wrote(trained, onnx_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_format, "write", lambda *_: onnx_file)  # tracing takes as long as all else
+    text = json.dumps(OnnxModel(onnx_file).settings)
+    made = openvino_format.write(SimpleNamespace(name="model"), tmp_path, text)
+    files = sorted(trained[1].rglob("*.png"))
+    for one, other in zip(*(sf.deploy.Predictor(path)(files) for path in (onnx_file, made)), strict=True):
+        assert dict(one) == pytest.approx(dict(other), abs=1e-4)
+
+
+def test_int8_of_a_scan(trained, step_and_scan, tmp_path):
+    """Products inside the loop run in integers too."""
+    _, scan_file = step_and_scan
+    made = sf.deploy.quantize(scan_file, tmp_path, inputs=torch.randn(5, 16, 3, 16, 16) - 0.8)
+    assert made.path == tmp_path / "scan-int8.onnx"
+    assert made.integers == 10 and made.agreement >= 0.9  # as many as in a file of all steps
 
 
 def test_predicting_with_an_onnx_file_imports_no_torch(trained, onnx_file):
@@ -172,11 +208,11 @@ def test_a_program_of_recordings_takes_any_batch(tmp_path):
 
 
 def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
-    def broken(graph, folder, text, form):
-        (folder / "model.pt2").write_text("nothing")
-        return folder / "model.pt2", lambda x: torch.eye(3)[:1].expand(len(x), 3)
+    class Wrong:
+        def outputs(self, x):
+            return [np.eye(3, dtype=np.float32)[:1].repeat(len(x), 0)]
 
-    monkeypatch.setitem(exporting._WRITERS, "torch", broken)
+    monkeypatch.setattr(exporting, "run_by", lambda *_: Wrong())
     model = sf.create_model("spikformer", **TINY).eval()
     with torch.no_grad():
         model.head.linear.bias.copy_(torch.tensor([0.0, 9.0, 0.0]))
@@ -186,9 +222,27 @@ def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("model.pt2", "an earlier one")]
 
 
+@pytest.mark.parametrize(("to", "form", "remedy"), [("litert", "step", "--to onnx"), ("onnx", "whole", "--to torch"),
+                                                     ("onnx", "scan", "--form whole")])  # fmt: skip
+def test_a_model_that_a_format_cannot_express(to, form, remedy, tmp_path, monkeypatch):
+    def write(graph, folder, text):
+        raise NotImplementedError("no lowering of\n  aten.twist")
+
+    graph = SimpleNamespace(outputs=["logits"])
+    monkeypatch.setattr(exporting, "module_of", lambda name: SimpleNamespace(write=write))
+    monkeypatch.setattr(exporting, "whole_graph", lambda *_: graph)
+    monkeypatch.setattr(exporting, "step_graph", lambda *_: graph)
+    monkeypatch.setattr(exporting.importlib.util, "find_spec", lambda name: True)
+    model = sf.create_model("spikformer", **TINY).eval()
+    line = rf"{to} cannot express this model \(NotImplementedError: no lowering of aten.twist\): take {remedy}$"
+    with pytest.raises(ValueError, match=line):
+        sf.deploy.export(model, tmp_path / "new", to, form=form)
+    assert not (tmp_path / "new").exists()
+
+
 def test_refusals(tmp_path, monkeypatch, onnx_file):
     model = sf.create_model("spikformer", **TINY).eval()
-    with pytest.raises(ValueError, match="format 'tflite' is unknown: choose nir, onnx, openvino, torch"):
+    with pytest.raises(ValueError, match="format 'tflite' is unknown: choose onnx, openvino, torch, litert, exec"):
         sf.deploy.export(model, tmp_path, "tflite")
     with pytest.raises(ValueError, match="form 'steps' is unknown: choose whole, step, scan"):
         sf.deploy.export(model, tmp_path, form="steps")
@@ -200,8 +254,9 @@ def test_refusals(tmp_path, monkeypatch, onnx_file):
     with pytest.raises(ValueError, match=r"file cannot be written"):
         sf.deploy.export(model, tmp_path / "file")
     monkeypatch.setattr(exporting.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"export to openvino needs onnx: pip install 'spikeformers\[openvino\]'"):
-        sf.deploy.export(model, tmp_path, "openvino")
+    for to, needs in {"openvino": "onnx", "litert": "litert_torch", "executorch": "executorch"}.items():
+        with pytest.raises(ImportError, match=rf"export to {to} needs {needs}: pip install 'spikeformers\[{to}\]'"):
+            sf.deploy.export(model, tmp_path, to)
     with pytest.raises(FileNotFoundError, match=r"there is no .*none\.onnx"):
         sf.deploy.Predictor(tmp_path / "none.onnx")
     (tmp_path / "bad.onnx").write_bytes(onnx_file.read_bytes()[:500])

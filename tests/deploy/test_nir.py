@@ -14,8 +14,8 @@ from torch import nn
 
 import spikeformers as sf
 from spikeformers.cli import main
+from spikeformers.deploy.formats.files import METADATA
 from spikeformers.deploy.nir_run import run_nir
-from spikeformers.deploy.onnx_model import METADATA
 from spikeformers.neurons import IF, LIF, PLIF
 
 SMALL = dict(

@@ -15,7 +15,7 @@ import spikeformers as sf
 from spikeformers.cli import main
 from spikeformers.deploy import quantizing
 from spikeformers.deploy.counts import Range, ranges
-from spikeformers.deploy.onnx_model import METADATA
+from spikeformers.deploy.formats.files import METADATA
 
 PREPROCESS = {"image_size": 16, "mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear", "crop_pct": 1.0}
 NUMBERS = {"half": 0.5, "one": 1.0, "quarter": 0.25, "four": 4.0, "zero": 0.0, "three": 3.0}

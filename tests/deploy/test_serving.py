@@ -23,7 +23,7 @@ from tiny_recordings import EVENTS, atis_bin
 from spikeformers.cli import main
 from spikeformers.cli.serve import _listen
 from spikeformers.deploy import Limits, Predictor, application, request_bodies
-from spikeformers.deploy.onnx_model import METADATA
+from spikeformers.deploy.formats.files import METADATA
 from spikeformers.deploy.serving import Batches
 
 IMAGES = {"image_size": 8, "mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear", "crop_pct": 1.0}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from spikeformers.deploy.onnx_model import State
+from spikeformers.deploy.formats.files import State
 
 
 def scan_of(step: Any, state: Iterable[State]) -> Any:
