@@ -184,6 +184,7 @@ def test_a_file_holds_the_graph(small, tmp_path):
 LEVELS = "levels from 0 to {} in place of 0 and 1"
 LACKS = {  # by family, what NIR has no node for; SEW-ResNet is written as it is
     "spikformer": {"MaxPool: max_pool2d", "SSA: a product of two signals"},
+    "spikformer_v2": {"SSA: a product of two signals"},
     "spikingformer": {"MaxPool: max_pool2d", "SSA: a product of two signals"},
     "spikingresformer": {"DSSA: a product of two signals"},
     "sdt": {"MaxPool: max_pool2d", "SDSA: a product of two signals"},
