@@ -210,11 +210,13 @@ def trained(data: Path, out: Path) -> None:
             row(f"{family}, {batch}", ones, seconds)
 
 
-def published(only: str | None) -> None:
+def published(only: str | None, ones: float | None) -> None:
+    """`only`: one of the models, or spikformer, the narrow one that `train` makes; `ones`: another density."""
     header()
-    for name, arguments, batch, wanted in PUBLISHED:
-        if only and name != only:
+    for name, arguments, batch, wanted in [*PUBLISHED, ("spikformer", SIZE, 16, 0.154)]:
+        if name != only if only else name == "spikformer":
             continue
+        wanted = ones or wanted
         torch.manual_seed(0)
         model = sf.create_model(name, **arguments)
         x = torch.randn(4, model.in_channels, model.image_size, model.image_size)
@@ -357,7 +359,9 @@ def main() -> None:
         command = what.add_parser(name)
         command.add_argument("data", type=Path)
         command.add_argument("out", type=Path)
-    what.add_parser("published").add_argument("--only", help="one of the models")
+    command = what.add_parser("published")
+    command.add_argument("--only", help="one of the models, or spikformer, the narrow one of train")
+    command.add_argument("--ones", type=float, help="another share of ones, such as 0.05")
     command = what.add_parser("training")
     command.add_argument("--name", default="spikformer_4_384_cifar10")
     command.add_argument("--batch", type=int, default=16)
