@@ -78,7 +78,7 @@ def row(name: str) -> None:
             cells["int8"] = f"{{}} ms, {eight.bytes / 1e6:.1f} MB"
             ways["int8"] = lambda run=OnnxModel(eight.path): run(one.numpy())
         found = {way: f"{1e3 * seconds:.1f}" for way, seconds in medians(ways).items()}
-    columns = (cells.get(to, "").format(found.get(to)) for to in (*HERE, "int8"))
+    columns = (cells.get(to, "").replace("{}", str(found.get(to))) for to in (*HERE, "int8"))
     print(f"| `{name}` | {control}{found['eager']} ms | {' | '.join(columns)} |", flush=True)
 
 
