@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 _CONTAINERS = ("state_dict", "model")  # timm and Lightning; masked-autoencoder code
+_EXPORTED = (".onnx", ".xml", ".tflite", ".pte", ".pt2", ".nir")
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # DistributedDataParallel, torch.compile, Lightning
 
 
@@ -61,9 +62,11 @@ def read_pickle(path: Path) -> dict[str, Any]:
 
 
 def stranger(path: Path) -> str:
-    """The kind of a file without weights, by its first bytes: "a picture, PNG", "JSON", ...; "" if unknown."""
+    """The kind of a file without weights of ours: "a picture, PNG", "JSON", ...; "" if unknown."""
     from PIL import Image, UnidentifiedImageError
 
+    if path.suffix.lower() in _EXPORTED:
+        return "an exported model"
     try:
         with Image.open(path) as image:
             return f"a picture, {image.format}"

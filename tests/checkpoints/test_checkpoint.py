@@ -21,6 +21,7 @@ import spikeformers as sf
 from spikeformers.checkpoints import save
 from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.deploy import Predictor
+from spikeformers.deploy.formats import FORMATS
 from spikeformers.layers.attention import SSA
 
 TINY = dict(dim=16, depth=1, num_heads=2, image_size=8, time_steps=2)
@@ -279,6 +280,14 @@ def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, untouched, content
     with pytest.raises(ValueError, match=says) as error:
         sf.load_checkpoint(untouched, tmp_path / name)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", sorted({ending for one in FORMATS.values() for ending in one.endings} - {".bin"}))
+def test_an_exported_file_is_no_checkpoint(tmp_path, untouched, name):
+    (tmp_path / f"model{name}").write_bytes(b"\x00\x01")
+    says = f"model{name} is not a readable checkpoint: it is an exported model; give a weight file or a run folder"
+    with pytest.raises(ValueError, match=says):
+        sf.load_checkpoint(untouched, tmp_path / f"model{name}")
 
 
 WRAPPERS = {
