@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.nn.modules import activation
 
 _SLOTS = {
     "neuron": "spikeformers.neurons",
@@ -37,8 +38,6 @@ _SLOTS = {
     "quantizer": "spikeformers.layers.quantizer",
     "pruning": "spikeformers.layers.pruning",
 }
-
-_ACTIVATIONS = "torch.nn.modules.activation:"  # they run no code of strangers
 
 
 def slot_of(argument: str) -> str | None:
@@ -79,7 +78,7 @@ def find_part(slot: str, spec: Any, *, allow_foreign: bool = True) -> Any:
 
 def _find_named(slot: str, name: str, allow_foreign: bool) -> Any:
     if ":" in name:
-        if not (allow_foreign or name.startswith(_ACTIVATIONS)):
+        if not (allow_foreign or _is_activation(name)):
             raise _foreign(slot, name)
         part = load_object(name)
         if not callable(part):
@@ -89,6 +88,14 @@ def _find_named(slot: str, name: str, allow_foreign: bool) -> Any:
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
         raise ValueError(f"there is no {slot} {name!r}: did you mean {', '.join(close)}? Yours is file.py:Name")
     return getattr(importlib.import_module(_SLOTS[slot]), name)
+
+
+def _is_activation(name: str) -> bool:
+    """Whether a name is that of an activation of torch, a class that runs no code of strangers."""
+    module, _, attribute = name.partition(":")
+    part = vars(activation).get(attribute)
+    ours = isinstance(part, type) and issubclass(part, nn.Module) and part.__module__ == activation.__name__
+    return ours and module in ("torch.nn", activation.__name__)
 
 
 def describe_part(slot: str, part: Any) -> Any:

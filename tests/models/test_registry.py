@@ -12,6 +12,7 @@ import spikeformers as sf
 from spikeformers.layers.attention import SSA
 from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.models import register
+from spikeformers.models.parts import find_part
 from spikeformers.models.registry import _FAMILIES
 from spikeformers.neurons import IF, LIF, PLIF, from_spikingjelly
 from spikeformers.ops.surrogate import ATan, Sigmoid, Triangle
@@ -240,3 +241,18 @@ def test_list_models():
     assert sf.list_models("spikformer_[0-9]*_512") == ["spikformer_6_512", "spikformer_8_512", "spikformer_10_512"]
     assert sf.list_models("gesture") == [name for name in every if "gesture" in name] != []
     assert sf.list_models("gesture*") == []
+
+
+def test_of_foreign_names_only_activations_of_torch_load_without_trust():
+    for name in ("torch.nn:ReLU", "torch.nn.modules.activation:GELU"):
+        assert issubclass(find_part("neuron", name, allow_foreign=False), torch.nn.Module)
+    module = "torch.nn.modules.activation"
+    for name in (
+        f"{module}:F",
+        f"{module}:Tensor",
+        f"{module}:xavier_normal_",
+        f"{module}:mine.py:Mine",
+        "torch.nn:Linear",
+    ):
+        with pytest.raises(ValueError, match="is not a part of spikeformers: if you trust it"):
+            find_part("neuron", name, allow_foreign=False)
