@@ -1,4 +1,4 @@
-"""Building a model from its name and arguments: everything is looked up and checked here."""
+"""Building a model from its name and arguments, which are looked up and checked here."""
 
 import difflib
 import functools
@@ -17,7 +17,7 @@ from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.parts import argument_errors, describe_part, find_part, load_object, slot_of
 from spikeformers.models.registry import Builder, find_family
 
-# What every model takes besides the arguments of its builder: parts that change it once it is built.
+# Arguments that every model takes besides its builder's: parts that change it once it is built.
 _CHANGES: dict[str, Callable[..., Any]] = {"pruning": prune_tokens, "quantizer": quantize_weights}
 
 
@@ -76,7 +76,7 @@ def resolve(
     defaults = {key: p.default for key, p in parameters.items() if p.default is not p.empty}
     given = {key: value for key, value in overrides.items() if slot_of(key)}
     given = {key: find_part(str(slot_of(key)), value, allow_foreign=allow_foreign) for key, value in given.items()}
-    derived = getattr(builder, "derived", lambda given: {})(given)  # as the neck's neuron from a trunk's that is given
+    derived = getattr(builder, "derived", lambda given: {})(given)  # the neck's neuron follows the trunk's
     arguments = {**defaults, **size, **derived, **overrides, **given}
     if missing := [key for key in parameters if key not in arguments]:
         raise ValueError(f"{name} is a family, not a size: it needs {', '.join(missing)} too")
@@ -104,7 +104,7 @@ def resolve(
 def _fitted(argument: str, part: Any, arguments: Mapping[str, Any]) -> Any:
     """Passes `time_steps` to a part that takes it, unless it is set already. An activation of torch gets no threshold.
 
-    Whoever calls a neuron may set `v_threshold`, which `torch.nn:ReLU`, in a network to compare with, does not have.
+    Parts set `v_threshold` where they make a neuron; `torch.nn:ReLU`, as in a ReLU baseline, has none.
     """
     if not (slot := slot_of(argument)):
         return part
