@@ -49,7 +49,11 @@ class EvalImage:
         left, top = (round((side - self.image_size) / 2.0) for side in (width, height))
         image = image.resize((width, height), self.resample)
         image = image.crop((left, top, left + self.image_size, top + self.image_size))
-        pixels = np.asarray(image, np.float32).reshape(self.image_size, self.image_size, -1) / np.float32(255)
+        return self.normalize(image)
+
+    def normalize(self, image: Image.Image) -> np.ndarray:
+        """Pixels as they are, normalized."""
+        pixels = np.asarray(image, np.float32).reshape(image.height, image.width, -1) / np.float32(255)
         return (np.ascontiguousarray(pixels.transpose(2, 0, 1)) - self.mean) / self.std
 
 

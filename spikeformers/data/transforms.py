@@ -52,7 +52,7 @@ def train_transform(
     """
     from timm.data.random_erasing import RandomErasing
     from timm.data.transforms import RandomResizedCropAndInterpolation
-    from torchvision.transforms import Normalize, RandomHorizontalFlip, ToTensor
+    from torchvision.transforms import RandomHorizontalFlip
 
     check_name("interpolation", interpolation, INTERPOLATIONS)
     check_name("erase_mode", erase_mode, ("const", "rand", "pixel"))
@@ -68,8 +68,8 @@ def train_transform(
     steps: list[Any] = [
         RandomResizedCropAndInterpolation(image_size, crop_scale, crop_ratio, interpolation),
         RandomHorizontalFlip(hflip),
-        ToTensor(),
-        Normalize(mean, std),
+        EvalImage(image_size, mean, std, interpolation).normalize,
+        torch.from_numpy,
         RandomErasing(erase, mode=erase_mode, device="cpu"),
     ]
     if rand_augment is not None:
@@ -114,7 +114,7 @@ class _Steps:
         check_mode(image, self.channels)
         made: Any = image
         for transform in self.transforms:
-            made = _named(transform, type(transform).__name__, made)
+            made = _named(transform, getattr(transform, "__name__", type(transform).__name__), made)
         return made
 
 

@@ -114,6 +114,18 @@ def test_plain_index_is_epoch_zero():
     assert not torch.equal(data[5][0], data[(1, 5)][0])
 
 
+def test_a_batch_is_its_items_and_leaves_the_generators_alone():
+    data, wanted = Augmented(IMAGES, Draws(), seed=0), [(2, 5), (2, 3, 1), 7, (0, 7)]
+    batch, again = data.__getitems__(wanted), torch.get_rng_state()
+    for (x, label), item in zip(batch, wanted, strict=True):
+        assert torch.equal(x, data[item][0])
+        assert label == data[item][1]
+    assert torch.equal(again, torch.get_rng_state())
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    data.__getitems__(wanted)
+    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+
+
 def test_draws_are_uniform_over_samples_and_epochs():
     data = Augmented(IMAGES, Draws(), seed=0)
     draws = torch.stack([data[(epoch, i)][0].flatten() for epoch in range(50) for i in range(20)])
