@@ -178,6 +178,9 @@ def test_predict_names_a_file_that_it_cannot_read(done, tmp_path, capsys, monkey
     assert len(printed(capsys, *words, "--skip-broken", "--json")) == 1
     assert printed(capsys, *words[:3], "--skip-broken", "--json", "--out", "none") == []
     assert (tmp_path / "none" / "predictions.json").read_text() == "[]\n"
+    deep = Image.fromarray(np.full((32, 48), 40_000, np.uint16))
+    with pytest.raises(ValueError, match=r"the image of 48 x 32 pixels has more than 8 bits a channel"):
+        DensePredictor(done[2].run)([deep])
     with pytest.raises(ValueError, match="finds boxes or masks: use DensePredictor, or predict, with its run folder"):
         Predictor(done[2].run)
     assert load_to_audit(str(done[2].run))[1].shape == (3, 3, 32, 48)
