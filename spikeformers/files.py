@@ -55,6 +55,8 @@ def check_output(option: str, path: str | Path | None, *, folder: bool = False, 
             raise FileNotFoundError(2, f"there is no folder {place}")
         while not place.exists():
             place = place.parent
+        with suppress(FileNotFoundError):  # and no other: the name may be too long
+            (place / f"{path.name}.unfinished").stat()
         with tempfile.TemporaryFile(dir=place):
             pass
         if not folder and path.exists():

@@ -447,6 +447,14 @@ def test_wrong_inputs():
         model(x, [{**targets[0], "boxes": torch.tensor([[3.0, 3, 3, 9]])}, targets[1]])
     with pytest.raises(ValueError, match="image 0 has no masks to learn from"):
         build("mask_rcnn")(x, [{key: t[key] for key in ("boxes", "labels")} for t in targets])
+    for other, says in (
+        (x.byte(), "scaled like the training"),
+        (x.double(), "use x.to"),
+        (x[None][:0], "has no steps"),
+    ):
+        with pytest.raises(ValueError, match=rf"^an input of .*{says}"):
+            model.eval()(other)
+    model.train()
     with pytest.raises(TypeError, match="forward_steps is for classifiers and this model is for detection"):
         model.forward_steps(x)
 
