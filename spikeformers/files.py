@@ -56,7 +56,7 @@ def check_output(option: str, path: str | Path | None, *, folder: bool = False, 
         while not place.exists():
             place = place.parent
         with suppress(FileNotFoundError):  # and no other: the name may be too long
-            (place / f"{path.name}.unfinished").stat()
+            (place / (path.name if folder else f"{path.name}.unfinished")).stat()
         with tempfile.TemporaryFile(dir=place):
             pass
         if not folder and path.exists():
