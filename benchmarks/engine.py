@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -298,7 +298,7 @@ def picture(out: Path, file: Path) -> None:
         if not libraries:
             for way in ("onnxruntime", "onnxruntime-int8", "openvino", "openvino-int8"):
                 try:
-                    libraries[way] = inference_way(way, layer, x)  # pyright: ignore[reportArgumentType]
+                    libraries[way] = inference_way(way, cast("SpikingTransformer", layer), x)
                 except ImportError as error:
                     print(error, file=sys.stderr)
         bytes_ = flat.to(torch.uint8)

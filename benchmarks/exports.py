@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ def row(name: str) -> None:
         control = f"{(classes == in_fp64).float().mean():.0%}, "
         for to in HERE:
             try:
-                made = sf.deploy.export(model, folder, to, inputs=x)  # pyright: ignore[reportArgumentType]
+                made = sf.deploy.export(model, folder, cast("exporting.Format", to), inputs=x)
             except Exception as error:  # another library's
                 cells[to] = f"no: {' '.join(str(error).split())[:80]}"
                 continue

@@ -1,4 +1,4 @@
-"""Errors of memory that ran out, in one line."""
+"""Out of memory, told in one line."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ _SAID = re.compile(
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether memory ran out: in Python, NumPy, on a device, or in torch on the CPU, which has no error type for it."""
+    """Whether memory ran out, in Python, NumPy or torch, which has no error type for it on the CPU."""
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and bool(_SAID.search(str(error))))
 
 

@@ -145,4 +145,9 @@ def test_every_public_name_can_be_had():
 
 
 def test_little_is_kept_from_the_type_checker():
-    assert sum(path.read_text().count("pyright: ignore") for path in FILES) <= 20
+    tree = [
+        path
+        for room in ("spikeformers", "tests", "benchmarks", "docs")
+        for path in (PACKAGE.parent / room).rglob("*.py")
+    ]
+    assert sum(path.read_text().count("# pyright: " + "ignore") for path in tree) <= 20

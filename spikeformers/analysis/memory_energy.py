@@ -61,7 +61,7 @@ class Memory:
         return next((cost for room, cost in self.buffers if size <= room), self.dram)
 
     def moving(self, bits: float) -> float:
-        """Picojoules of writing or reading so many bits, in the smallest memory that holds them."""
+        """Picojoules to write or read that many bits, in the smallest memory that holds them."""
         return bits / 8 * self.at(bits / 8)
 
     def product(self, left_bits: float, right_bits: float) -> float:

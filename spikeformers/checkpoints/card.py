@@ -10,11 +10,12 @@ import torch
 from spikeformers.checkpoints.identify import spell
 from spikeformers.data.known import SETS
 from spikeformers.layers.contracts import declared
+from spikeformers.models.building import build
 from spikeformers.models.measure import MEASURES, Measure
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.papers import PAPERS, Paper
 from spikeformers.models.parts import part_name, slot_of
-from spikeformers.models.registry import Published, build, describe_family, find_family
+from spikeformers.models.registry import Published, describe_family, find_family
 
 _PIPELINES = {  # what the Hub calls a task
     "classification": "image-classification",

@@ -4,8 +4,8 @@ from typing import Any
 
 from spikeformers.checkpoints.load import load_checkpoint
 from spikeformers.checkpoints.shipped import settings_of, shipped
+from spikeformers.models.building import build
 from spikeformers.models.network import SpikingTransformer
-from spikeformers.models.registry import build
 
 
 def create_model(name: str, pretrained: str | bool | None = None, **overrides: Any) -> SpikingTransformer:

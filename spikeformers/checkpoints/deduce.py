@@ -17,8 +17,9 @@ from torch import Tensor
 
 from spikeformers.checkpoints.keys import translate
 from spikeformers.checkpoints.layout import Difference, compare, layout, same_layout
+from spikeformers.models.building import resolve
 from spikeformers.models.parts import part_names
-from spikeformers.models.registry import Family, resolve
+from spikeformers.models.registry import Family
 
 Config = dict[str, Any]
 _DEPTHS = ("depth", "depths")

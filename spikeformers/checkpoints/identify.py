@@ -24,7 +24,8 @@ from spikeformers.checkpoints.deduce import (
 from spikeformers.checkpoints.keys import translate
 from spikeformers.checkpoints.layout import Difference, compare, layout
 from spikeformers.checkpoints.read import Checkpoint
-from spikeformers.models.registry import Family, build, find_family, list_families, resolve
+from spikeformers.models.building import build, resolve
+from spikeformers.models.registry import Family, find_family, list_families
 
 _MOST = 5  # candidates
 _NEAR = 0.3  # least share of kinds of keys in common with a family

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeformers.models.registry import rebuild
+from spikeformers.models.building import rebuild
 
 
 def layout(config: Mapping[str, Any]) -> dict[str, Tensor] | None:

@@ -14,9 +14,10 @@ from spikeformers.checkpoints.layout import compare
 from spikeformers.checkpoints.read import WEIGHTS, Checkpoint, read_checkpoint
 from spikeformers.layers.layer_scale import LayerScale
 from spikeformers.layers.quantizer import requantized
+from spikeformers.models.building import rebuild
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.parts import find_part, own_files, slot_of, user_code_errors
-from spikeformers.models.registry import find_family, rebuild
+from spikeformers.models.registry import find_family
 
 logger = logging.getLogger("spikeformers")
 

@@ -14,7 +14,7 @@ from spikeformers.checkpoints.containers import read_pickle, stranger, training_
 from spikeformers.checkpoints.int8 import unpack
 from spikeformers.checkpoints.shipped import METADATA, shipped
 from spikeformers.data.settings import Data
-from spikeformers.models.registry import build
+from spikeformers.models.building import build
 
 WEIGHTS = "weights.safetensors"
 

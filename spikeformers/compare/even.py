@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from spikeformers.compare.plan import Variant
-from spikeformers.models.registry import rebuild
+from spikeformers.models.building import rebuild
 
 _FINEST = 1 / 16  # step of a ratio, so that an MLP's width stays a multiple of dim / 16
 _APART = 0.05  # largest relative difference from the first

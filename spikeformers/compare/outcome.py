@@ -17,7 +17,7 @@ from spikeformers.data import load_sets
 from spikeformers.data.loading import eval_loader
 from spikeformers.files import atomic_write
 from spikeformers.layers.time import time_first
-from spikeformers.models.registry import rebuild
+from spikeformers.models.building import rebuild
 from spikeformers.training.metrics_table import read_metrics
 
 COST = "cost.json"

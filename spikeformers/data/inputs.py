@@ -89,7 +89,7 @@ class ReadsFiles:
             Their paths.
 
         Raises:
-            FileNotFoundError: There is none.
+            FileNotFoundError: No file has that name.
         """
         return input_files(self.preprocess, given)
 

@@ -98,7 +98,7 @@ def export(
 
     Raises:
         ImportError: The format's library is missing.
-        ValueError: The format or the form is unknown or not to be had together, the model cannot be exported (for step
+        ValueError: The format or form is unknown, or the two do not go together; the model cannot be exported (for step
             and scan, what `streaming` raises), the format cannot express it, or the file disagrees with the model.
     """
     _check_format(to, form)

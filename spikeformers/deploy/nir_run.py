@@ -71,7 +71,7 @@ def _runs(node: Any, dt: float, dtype: torch.dtype) -> _Run:
         case "IF":
             v_reset, charge = given("v_reset"), dt * given("r")
             return _neuron(lambda v, x: v + charge * x, v_reset, given("v_threshold"), v_reset)
-    raise ValueError(f"a node of type {type(node).__name__} is none that to_nir writes")
+    raise ValueError(f"to_nir writes no node of type {type(node).__name__}")
 
 
 def _neuron(charge: Callable[[Tensor, Tensor], Tensor], v: Tensor, v_threshold: Tensor, v_reset: Tensor) -> _Run:

@@ -37,7 +37,7 @@ class Quantized:
     bytes: int
     bytes_before: int
     integers: int  # products with weights that run in integers
-    products: int  # of so many
+    products: int  # all of them
     on: str  # what the inputs were
 
     def __str__(self) -> str:

@@ -12,8 +12,9 @@ from spikeformers.checkpoints.made_here import made_here
 from spikeformers.checkpoints.read import find_weights, read_checkpoint
 from spikeformers.evaluation.subject import load_for_analysis
 from spikeformers.layers.time import time_first
+from spikeformers.models.building import rebuild
 from spikeformers.models.parts import load_object, user_code_errors
-from spikeformers.models.registry import find_family, rebuild
+from spikeformers.models.registry import find_family
 
 
 def load_to_audit(

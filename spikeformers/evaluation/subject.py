@@ -16,7 +16,8 @@ from spikeformers.data.loading import eval_loader
 from spikeformers.evaluation.test_set import TestSet
 from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer
-from spikeformers.models.registry import describe_model, find_family, list_models, rebuild
+from spikeformers.models.building import rebuild
+from spikeformers.models.registry import describe_model, find_family, list_models
 
 
 @dataclass(frozen=True)

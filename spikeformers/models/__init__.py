@@ -22,6 +22,7 @@ from spikeformers.models import (
     spikingresformer,
     swformer,
 )
+from spikeformers.models.building import build
 from spikeformers.models.check import check_model
 from spikeformers.models.compiling import compile
 from spikeformers.models.dense import Detector, Segmenter
@@ -30,7 +31,6 @@ from spikeformers.models.papers import PAPERS, Paper
 from spikeformers.models.recompute import lean, recompute_blocks
 from spikeformers.models.registry import (
     Published,
-    build,
     describe_family,
     describe_model,
     list_families,

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from spikeformers.layers.check import LEVELS, breach, check_part, check_shape
 from spikeformers.layers.contracts import CURRENT, SPIKES, declared
+from spikeformers.models.building import rebuild
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.parts import find_part, slot_of
-from spikeformers.models.registry import rebuild
 
 
 def check_model(model: SpikingTransformer) -> None:

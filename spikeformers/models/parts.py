@@ -123,7 +123,7 @@ def describe_part(slot: str, part: Any) -> Any:
 
 
 def part_name(spec: Any) -> str:
-    """The bare name of a description: `SSA` of its mapping, `Own` of `own.py:Own`; of what is none, its words."""
+    """The bare name of a description: `SSA` of its mapping, `Own` of `own.py:Own`; anything else in words."""
     return str(spec.get("part", spec) if isinstance(spec, dict) else spec).rpartition(":")[2]
 
 

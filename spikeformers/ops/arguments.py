@@ -44,4 +44,4 @@ def check_sizes(**values: object) -> None:
             raise ValueError(f"{name} {value!r} is not a list of whole numbers: give one such as (2, 1)")
         for number in value:
             if not isinstance(number, Integral) or isinstance(number, bool) or number < 1:
-                raise ValueError(f"{name} {tuple(value)} are not whole numbers of 1 or more: {number!r} is none")
+                raise ValueError(f"{name} {tuple(value)} are not whole numbers of 1 or more: {number!r} is not")

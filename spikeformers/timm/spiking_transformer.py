@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from spikeformers.checkpoints.keys import translate
 from spikeformers.data.known import FOLDER, SETS, KnownImages
-from spikeformers.models.registry import build, find_family
+from spikeformers.models.building import build
+from spikeformers.models.registry import find_family
 from spikeformers.timm.features import FeatureMaps
 from spikeformers.timm.network import TimmSpikingTransformer
 

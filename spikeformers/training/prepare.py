@@ -11,8 +11,8 @@ from spikeformers.data.loading import unwrap_worker_errors
 from spikeformers.data.sets import Sets
 from spikeformers.evaluation.test_set import preprocess_for
 from spikeformers.models import SpikingTransformer, check_model
+from spikeformers.models.building import rebuild
 from spikeformers.models.parts import argument_errors, own_files, user_code_errors
-from spikeformers.models.registry import rebuild
 from spikeformers.training.loaders import Loaders
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import make_optimizer, make_schedule

@@ -86,7 +86,7 @@ def _make(settings: Mapping[str, Any], changes: Iterable[Change]) -> Recipe:
             value = {"name": value}
         elif key == "data" and isinstance(value, str):
             key = "data.name"
-        # A value takes the place of all that was said inside of it, or of what it is inside of.
+        # A value replaces what was set inside it, and the value that it is inside.
         flat = {k: v for k, v in flat.items() if not (k.startswith(f"{key}.") or key.startswith(f"{k}."))}
         flat |= dict(_leaves({key: value}))
     for key, value in flat.items():
@@ -102,7 +102,7 @@ def _make(settings: Mapping[str, Any], changes: Iterable[Change]) -> Recipe:
     except Exception as error:  # jsonargparse has several kinds, each of several lines
         raise ValueError(_one_line(str(error))) from error
     recipe = Recipe(**vars(parser.instantiate(parsed)))
-    for key, value in flat.items():  # the parser reads words as YAML, where `#` and `&a` are nothing
+    for key, value in flat.items():  # the parser reads words as YAML, in which `#` and `&a` are empty
         *groups, last = key.split(".")
         if key not in _texts() or not isinstance(value, str) or value.lower() in ("", "~", "null"):
             continue
@@ -148,7 +148,7 @@ def read_yaml(text: str, what: str) -> Any:
         value = yaml.safe_load(text)
     except RecursionError:
         raise ValueError(f"{what} has brackets nested too deeply: write it out") from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # a date that is none is a ValueError
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # an impossible date is a ValueError
         raise ValueError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from error
     level = [value]
     for _ in range(50):
@@ -261,7 +261,7 @@ def _check_known(key: str) -> None:
         inside = sorted(name for name in plain if name.startswith(f"{key}."))
         raise ValueError(f"{key} is a group of settings: give its fields, {', '.join(inside)}")
     close = difflib.get_close_matches(key, plain | open_groups | groups, n=3, cutoff=0.5)
-    if not close:  # perhaps the field is right and its group was left out
+    if not close:  # perhaps the group was left out
         close = sorted(name for name in plain if name.rpartition(".")[2] == key.rpartition(".")[2])
     raise ValueError(f"there is no setting {key!r}: " + (f"did you mean {', '.join(close)}?" if close else _HELP))
 

@@ -14,7 +14,8 @@ from spikeformers.checkpoints.keys import translate
 from spikeformers.checkpoints.layout import layout
 from spikeformers.checkpoints.read import Checkpoint, read_checkpoint
 from spikeformers.models import list_models, register
-from spikeformers.models.registry import _FAMILIES, find_family, resolve
+from spikeformers.models.building import resolve
+from spikeformers.models.registry import _FAMILIES, find_family
 
 CASES = {}  # released keys and shapes of small models, one file a family
 for file in sorted((Path(__file__).parent / "released").glob("*.json")):

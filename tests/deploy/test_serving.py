@@ -262,7 +262,8 @@ def test_the_command_serves_without_torch_and_ends_cleanly(of_images, ending):
     command = [sys.executable, "-c", script, "serve", str(of_images), "--port", "0", "--threads", "1"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
     try:
-        line = server.stdout.readline()  # pyright: ignore[reportOptionalMemberAccess]
+        assert server.stdout is not None
+        line = server.stdout.readline()
         place = line.removeprefix(f"{of_images} answers at ").partition("; ")[0]
         assert place.startswith("http://127.0.0.1:")
         assert httpx.post(place, content=picture(), timeout=20).json()["top"][0]["label"] == "red"

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import spikeformers as sf
-from spikeformers.models.registry import _FAMILIES, _RANGES
+from spikeformers.models.building import _RANGES
+from spikeformers.models.registry import _FAMILIES
 
 WRONG = [0, -24, float("nan"), "two", None, [1]]
 FINE = {

@@ -20,7 +20,8 @@ import spikeformers as sf
 from spikeformers.data import EventSets, ImageSets
 from spikeformers.data.events import known_event_sets
 from spikeformers.data.events.recording import Recording
-from spikeformers.models.registry import find_family, resolve
+from spikeformers.models.building import resolve
+from spikeformers.models.registry import find_family
 from spikeformers.training import Recipe, fit, list_recipes, read_recipe
 from spikeformers.training.loaders import Loaders
 from spikeformers.training.module import TrainingModule

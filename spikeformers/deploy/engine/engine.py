@@ -243,7 +243,7 @@ def spike_engine(
 def load_engine(path: str | Path) -> SpikeEngine:
     """Reads what `SpikeEngine.save` wrote. On another processor all products with a kernel are sparse, as a line says.
 
-    Raises ValueError for a file that is none.
+    Raises ValueError for any other file.
     """
     try:
         with safe_open(path, "pt") as file:

@@ -36,7 +36,7 @@ class _Traced(nn.Module):
 
 
 def neuron_of(module: nn.Module) -> Neuron | None:
-    """What the kernels need to know of a neuron of ours; None for a module that is none, or one they do not have.
+    """What the kernels need to know of a neuron of ours; None for any other module, and for a neuron without kernels.
 
     Subclasses may do more than the class they come from, and are not taken for it.
     """

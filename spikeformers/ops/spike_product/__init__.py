@@ -1,7 +1,7 @@
 """Products of spikes with weights that cost what their ones cost, each with its neuron behind it, on a CPU.
 
 Spikes and counts are bytes. A map `[T B, C, H, W]` lies with its channels last, so that a pixel's channels are one row.
-Where the kernels cannot be had, torch computes the same: `kernels()` is None.
+Without the kernels, torch computes the same: `kernels()` is None.
 `product.py` has what an engine is made of, `training.py` what training is.
 """
 

@@ -36,7 +36,7 @@ _ARGUMENTS = {
 
 
 def kernels() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where they cannot be had, as one log line then says, or while `OFF` is set."""
+    """The compiled kernels; None while `OFF` is set, and where they do not compile, as one log line then says."""
     return None if os.environ.get(OFF, "0") not in ("", "0") else found()
 
 

@@ -62,7 +62,7 @@ class SpikeProduct:
         counts: bool = False,
         current: bool = False,
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Bytes of the neuron, if one is given, and the current, if there is none or it is asked for.
+        """Bytes of the neuron, if one is given; the current, without a neuron or on request.
 
         `x` is `[T B, C_in, H, W]` of uint8; `counts` says that some are above 1. `residual` is added to the current
         ahead of the neuron. Raises ValueError for another dtype or shape.

@@ -52,7 +52,7 @@ def current(x: Tensor, weight: Tensor, bias: Tensor | None, window: Window, *, c
     biases = weight.new_zeros(tiles * width + 64)
     if bias is not None:
         biases[:dim] = bias
-    steps = next(n for n in (4, 2, 1) if len(x) % n == 0)  # so many maps to one reading of the weights
+    steps = next(n for n in (4, 2, 1) if len(x) % n == 0)  # maps per reading of the weights
     tensors = [packed, torch.ones_like(biases), biases]
     made = product(x, tensors, None, steps, window, Packed(dim, in_dim, 1, vectors, 0, 0), (), counts, True)[1]
     assert made is not None
