@@ -12,6 +12,11 @@ logger = logging.getLogger("spikeformers")
 LOCK = ".lock"
 
 
+def short_name(text: str, most: int = 200) -> str:
+    """Text for a file's name, at most `most` bytes of UTF-8: file systems take 255, and an ending follows."""
+    return text.encode("utf-8", "ignore")[:most].decode("utf-8", "ignore").replace("/", "-")
+
+
 @contextmanager
 def atomic_path(file: Path, writer: str = "") -> Iterator[Path]:
     """A temporary path beside `file`, renamed to `file` at the end. After an error `file` is unchanged.
@@ -50,6 +55,8 @@ def check_output(option: str, path: str | Path | None, *, folder: bool = False, 
             raise FileNotFoundError(2, f"there is no folder {place}")
         while not place.exists():
             place = place.parent
+        with suppress(FileNotFoundError):  # and no other: the name may be too long
+            (place / (path.name if folder else f"{path.name}.unfinished")).stat()
         with tempfile.TemporaryFile(dir=place):
             pass
         if not folder and path.exists():

@@ -40,7 +40,7 @@ def names(draw):
         ),
     )
     name = "".join(draw(st.lists(piece, min_size=1, max_size=4)))
-    while len(name.encode("utf-8", "surrogateescape" if _escapes(name) else "replace")) > 230:
+    while len(name.encode("utf-8", "surrogateescape" if _escapes(name) else "replace")) > 250:
         name = name[:-1]
     return name if _escapes(name) and name.strip(".") else "x"
 

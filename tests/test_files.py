@@ -15,6 +15,7 @@ def test_paths_that_can_be_written_are_left_as_they_were(tmp_path):
     check_output("--csv", tmp_path / "there.csv")
     check_output("--csv", tmp_path / "new.csv")
     check_output("--out", tmp_path / "new" / "deeper", folder=True)
+    check_output("--out", tmp_path / ("n" * 255), folder=True)
     assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("there.csv", "mine")]
 
 
@@ -30,6 +31,8 @@ def test_paths_that_can_be_written_are_left_as_they_were(tmp_path):
         ("file/x.csv", False, "cannot be written"),
         ("file", True, r"file cannot be written \(Not a directory\): choose another folder with --to"),
         ("file/deeper", True, r"cannot be written \(Not a directory\)"),
+        (f"{'x' * 250}.csv", False, r"x\.csv cannot be written \(File name too long\)"),
+        (f"new/{'x' * 256}", True, r"x cannot be written \(File name too long\)"),
     ],
 )
 def test_paths_that_cannot(tmp_path, path, folder, said):

@@ -1,8 +1,10 @@
 """Who imports whom, read from the source."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,20 @@ def test_arrows(path):
     if "triton" in {name.split(".")[0] for name in imports(path)}:
         assert (inside[0], inside[-1]) == ("ops", "triton")
     assert inside[-1] not in {"utils", "common", "helpers", "misc"}
+
+
+NAMED = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}  # what pip calls them
+WITH = {"markupsafe": "jinja2", "starlette": "fastapi", "triton": "torch"}  # what they come with
+
+
+def test_every_library_that_is_imported_is_declared_with_its_oldest_release():
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    declared = {re.match(r"[\w-]+", line)[0]: ">=" in line for line in lines if not line.startswith("spikeformers")}
+    used = {name.split(".")[0] for path in FILES for name in imports(path)} - {"spikeformers", *sys.stdlib_module_names}
+    assert {"PIL", "torch", "evlib"} <= used
+    assert {WITH.get(name, NAMED.get(name, name)) for name in used} <= declared.keys()
+    assert all(declared.values())
 
 
 def modules_imported(path):

@@ -73,9 +73,9 @@ def random_input(model: SpikingTransformer, batch_size: int) -> Tensor:
     An image is repeated at all steps, and the stem computes it once; frames differ from step to step.
     """
     image = (batch_size, *model.image_shape)
-    name = str(model.config.get("name"))
-    learnt_from = describe_model(name)["data"] if name in list_models() else ""
-    if model.in_channels == 2 or "DVS" in learnt_from:  # some papers give events a third channel
+    name = f"_{model.config.get('name')}"  # a detector's ends in that of its trunk
+    learnt_from = [describe_model(size)["data"] for size in list_models() if name.endswith(f"_{size}")]
+    if model.in_channels == 2 or any("DVS" in data for data in learnt_from):  # some papers give events a third channel
         return torch.rand(model.time_steps, *image)
     return torch.randn(*image)
 

@@ -31,6 +31,10 @@ def run(words: list[str]) -> None:
         raise ValueError(f"--int8 writes ONNX, not {asked.to}: leave out --to {asked.to} or --int8")
     if asked.int8 and asked.form != "whole":
         raise ValueError(f"--int8 writes all steps, not form {asked.form}: leave out --form {asked.form} or --int8")
+    from spikeformers.files import check_output
+
+    folder = asked.out or (asked.checkpoint if Path(asked.checkpoint).is_dir() else "exported")
+    check_output("--out", folder, folder=True)
     import torch
 
     from spikeformers.checkpoints.load import build_from
@@ -52,7 +56,6 @@ def run(words: list[str]) -> None:
         pairs = [test[i] for i in range(0, len(test), step)][:checked]
         inputs = time_first(torch.stack([sample for sample, _ in pairs]))
         labels = [label for _, label in pairs]
-    folder = asked.out or (asked.checkpoint if Path(asked.checkpoint).is_dir() else "exported")
     settings = dict(checkpoint.settings)
     if asked.int8:
         say(str(quantize(model, folder, inputs=inputs, labels=labels, settings=settings)))

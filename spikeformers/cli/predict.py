@@ -81,7 +81,7 @@ def _find(asked: Any, checkpoint: Any, how: dict[str, Any]) -> None:
 
     from spikeformers.deploy.dense_predict import DensePredictor
     from spikeformers.deploy.threads import free_threads
-    from spikeformers.files import atomic_write, check_output
+    from spikeformers.files import atomic_write, check_output, short_name
 
     check_output("--out", asked.out, folder=True)
     threads = asked.threads or free_threads()
@@ -92,7 +92,7 @@ def _find(asked: Any, checkpoint: Any, how: dict[str, Any]) -> None:
     samples = (sample for _, some in _read(predictor, files, broken) for sample in some)
     for number, (sample, found) in enumerate(predictor.find(samples), 1):
         folder.mkdir(parents=True, exist_ok=True)
-        stem = f"{number:03}-{Path(sample.name.partition(' at ')[0]).stem}"
+        stem = short_name(f"{number:03}-{Path(sample.name.partition(' at ')[0]).stem}")
         found.drawn(sample.picture).save(folder / f"{stem}.png")
         row = {**found.describe(), "picture": f"{stem}.png"}
         if isinstance(found.answer, torch.Tensor):
@@ -102,6 +102,7 @@ def _find(asked: Any, checkpoint: Any, how: dict[str, Any]) -> None:
         told.append((found.name, found.summary(), row["picture"]))
     if broken and not (rows or asked.skip_broken):
         raise ValueError(broken[0])
+    folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / "predictions.json", json.dumps(rows, indent=2) + "\n")
     if asked.json:
         print(json.dumps(rows, indent=2))

@@ -113,9 +113,10 @@ class Augmented(Dataset):
                 if is_shortage(error):  # which is no fault of the item: nothing is skipped for it
                     raise
                 reason = " ".join(str(error).split()) or type(error).__name__
+                when = f" in epoch {epoch + 1}" if isinstance(item, tuple) else ""  # users count from 1
                 raise ValueError(
-                    f"{self._name_of(at)} cannot be prepared in epoch {epoch} ({reason}); replace or delete it, or "
-                    f"skip such items with {SKIP_BROKEN}"
+                    f"{self._name_of(at)} cannot be prepared{when} ({reason}); replace or delete it, or skip such "
+                    f"items with {SKIP_BROKEN}"
                 ) from error
 
         readable = self.dataset

@@ -58,6 +58,7 @@ def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | Non
         remedy = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known_sets())}"
         raise FileNotFoundError(f"{name!r} is no folder and no known set; {remedy}")
     if name in known_dense_sets() or (name not in known_sets() and dense_layout(folder)):
+        warn_of_folder(name, known_dense_sets())
         return load_dense(name, settings, seed=seed, validation=how["validation"])
     if name in known_event_sets() or (name not in known_image_sets() and folder.is_dir() and _holds_recordings(folder)):
         how["workers"] = settings["workers"]

@@ -151,8 +151,9 @@ def _checked(what: str, value: Any, hint: Any) -> Any:
         if option in (int, bool, str) and type(value) is option:
             return value
         if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
-            inner = typing.get_args(option)[0]
-            return tuple(_checked(what, item, inner) for item in value)
+            inner = typing.get_args(option)
+            if inner[-1] is ... or len(value) == len(inner):
+                return tuple(_checked(what, item, inner[0]) for item in value)
         if option not in (float, int, bool, str, types.NoneType) and typing.get_origin(option) is not tuple:
             return value
     wanted = getattr(hint, "__name__", None) if typing.get_origin(hint) is None else None

@@ -49,7 +49,8 @@ def learning_rate(recipe: Recipe, processes: int = 1) -> float:
 def find_layers(model: SpikingTransformer) -> dict[str, int]:
     """The layer index of each parameter, for layer decay: 0 for the stem and all earlier stages, then one per block.
 
-    The head comes last. The last stage begins after the last reduction of the map.
+    The head comes last, with the neck of a detector and whatever else is new on a trunk. The last stage begins after
+    the last reduction of the map.
     """
     before = [stage.last_block for stage in model.stages if stage.reduction < model.stages[-1].reduction]
     first = max(before) + 2 if before else 0
@@ -58,7 +59,7 @@ def find_layers(model: SpikingTransformer) -> dict[str, int]:
         words = name.split(".")
         in_stage = words[0] == "blocks" and int(words[1]) >= first
         layers[name] = int(words[1]) - first + 1 if in_stage else 0
-        if words[0] == "head":
+        if words[0] not in ("stem", "position", "blocks"):
             layers[name] = len(model.blocks) - first + 1
     return layers
 

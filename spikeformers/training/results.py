@@ -13,7 +13,7 @@ from spikeformers.checkpoints.save import save_pretrained
 from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.evaluation.dense import BoxScores, MaskScores
 from spikeformers.evaluation.evaluate import Scores, evaluate
-from spikeformers.files import atomic_write
+from spikeformers.files import atomic_write, short_name
 from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer
 from spikeformers.training.dense_pictures import draw_beside
@@ -117,7 +117,7 @@ def _show_predictions(
     draw_predictions(pictures, names, predicted, folder / "predictions.png", title)
     (folder / "samples").mkdir(exist_ok=True)
     for i in range(min(5, len(items))):
-        sets.keep(items[i], folder / "samples" / f"{i + 1}-true-{classes[truths[i]].replace('/', '-')}")
+        sets.keep(items[i], folder / "samples" / short_name(f"{i + 1}-true-{classes[truths[i]]}"))
 
 
 def _show_dense(folder: Path, loaders: Loaders, model: SpikingTransformer, classes: list[str], title: str) -> None:

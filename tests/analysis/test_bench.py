@@ -79,7 +79,10 @@ def test_ways_side_by_side():
     assert all(p.grad is None for p in model.parameters())
 
 
-@pytest.mark.parametrize("name", [name for name in sf.list_models() if "dvs" in name or "gesture" in name])
+EVENTS = [name for name in sf.list_models() if "dvs" in name or "gesture" in name]
+
+
+@pytest.mark.parametrize("name", [*EVENTS, "retinanet_spikingresformer_gesture", "fpn_spikingresformer_cifar10dvs"])
 def test_events_are_timed_on_frames_that_differ(name):
     """A repeated image would have its first layer computed once, and three channels are no image."""
     with torch.device("meta"):

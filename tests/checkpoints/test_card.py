@@ -171,6 +171,18 @@ def test_parts_of_ones_own_are_brought_with_their_arguments(parts, says, monkeyp
     assert repr(names["model"]) == repr(model)
 
 
+@pytest.mark.parametrize("name", ["retinanet_sdt_v3_3m", "mask_rcnn_qkformer_10_384", "fpn_spikformer_8_384"])
+@pytest.mark.parametrize("parts", [{}, {"neuron": MyLIF}, {"head_neuron": partial(MyLIF, surrogate=ATan())}])
+def test_the_lines_of_detectors_and_segmenters_run(name, parts, monkeypatch):
+    with torch.device("meta"):
+        model = sf.create_model(name, **parts)
+    monkeypatch.setattr(type(model), "forward", lambda self, x: x.shape)
+    names, block = run_the_card(model, monkeypatch, MyLIF=MyLIF)
+    assert repr(names["model"]) == repr(model) and names["model"].config.keys() == model.config.keys()
+    assert names["logits" if name.startswith("fpn") else "found"] == (2, *model.image_shape)
+    assert all(f"{argument}=" in block for argument in parts)
+
+
 OWN = """
 from spikeformers.layers.attention import SSA
 from spikeformers.layers.head import Head

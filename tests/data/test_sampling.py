@@ -179,9 +179,11 @@ def test_an_operation_that_fails_is_named_with_its_image(pictures, wrapped):
         with pytest.raises(ValueError) as told, unwrap_worker_errors():
             next(iter(loader))
         assert str(told.value).startswith(
-            f"{files.paths[2]} cannot be prepared in epoch 3 (Invert failed: what it is given is no longer taken); "
-        )
+            f"{files.paths[2]} cannot be prepared in epoch 4 (Invert failed: what it is given is no longer taken); "
+        )  # users count epochs from 1
         assert "\n" not in str(told.value)
+    with pytest.raises(ValueError, match=r"png cannot be prepared \(Invert failed"):  # evaluation has no epochs
+        Augmented(wrapped(files), steps)[index]
 
 
 def test_the_next_stands_in_where_an_operation_fails_and_it_is_counted(pictures, caplog):
@@ -191,7 +193,7 @@ def test_the_next_stands_in_where_an_operation_fails_and_it_is_counted(pictures,
     assert torch.equal(data[(1, 2)][0], data[(1, 3)][0])
     assert data.dataset.broken == 1
     (line,) = caplog.messages
-    assert line.startswith(f"skipped, number 1 of 5: {files.paths[2]} cannot be prepared in epoch 1 (Invert failed")
+    assert line.startswith(f"skipped, number 1 of 5: {files.paths[2]} cannot be prepared in epoch 2 (Invert failed")
 
 
 def test_loading_does_not_depend_on_the_number_of_workers():

@@ -79,6 +79,10 @@ TINY = dict(dim=16, depth=1, num_heads=2, image_size=16, num_classes=10)
         ("spikformer_4_384_cifar10", TINY),
         ("sdt_v2_15m", dict(dims=(8, 16, 32, 48), depths=(1, 1), num_heads=2, image_size=32, time_steps=2)),
         ("sdt_v3_83m", dict(dims=(8, 16, 32), depth=1, num_heads=2, layer_scale=0.5, image_size=32)),
+        (
+            "fpn_sdt_v3_3m",
+            dict(dims=(8, 8, 16, 32), depths=(1, 1), num_heads=2, image_size=32, neck_dim=16, pyramid=(8, 16, 32)),
+        ),
     ],
 )
 def test_a_folded_model_is_saved_and_loaded_as_it_is(tmp_path, name, numbers, lively):

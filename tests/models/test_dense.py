@@ -343,6 +343,22 @@ def test_parts_of_a_users_own_are_checked():
         sf.models.check_model(build("retinanet", neck_neuron=Thirds))
 
 
+@pytest.mark.parametrize(
+    ("head", "argument"),
+    [
+        *(("mask_rcnn", name) for name in ("num_classes", "image_size", "neck_dim", "head_dim", "anchor_scale")),
+        ("retinanet", "head_depth"),
+        ("fpn", "pyramid"),
+    ],
+)
+def test_numbers_that_cannot_be(head, argument):
+    wrong = [0, -24, float("nan"), "two", [1], [32, 48, 3], [32, 0], [32, "a"]]
+    for value in [*wrong, *([None] if argument != "pyramid" else [])]:  # which is then the trunk's
+        with pytest.raises(ValueError, match=argument) as error, torch.device("meta"):
+            build(head, **{argument: value})
+        assert "\n" not in str(error.value)
+
+
 def test_a_neuron_in_the_neck_can_be_compared():
     model = {"name": "retinanet_sdt_v3_5m", **TRUNKS["sdt_v3_5m"], "neck_dim": 16}
     variants = combinations(model, {"neck_neuron": ["LIF", {"part": "LIF", "tau": 4.0}, "PLIF"]})
@@ -431,6 +447,14 @@ def test_wrong_inputs():
         model(x, [{**targets[0], "boxes": torch.tensor([[3.0, 3, 3, 9]])}, targets[1]])
     with pytest.raises(ValueError, match="image 0 has no masks to learn from"):
         build("mask_rcnn")(x, [{key: t[key] for key in ("boxes", "labels")} for t in targets])
+    for other, says in (
+        (x.byte(), "scaled like the training"),
+        (x.double(), "use x.to"),
+        (x[None][:0], "has no steps"),
+    ):
+        with pytest.raises(ValueError, match=rf"^an input of .*{says}"):
+            model.eval()(other)
+    model.train()
     with pytest.raises(TypeError, match="forward_steps is for classifiers and this model is for detection"):
         model.forward_steps(x)
 

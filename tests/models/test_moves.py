@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny_models import FAMILIES, build
 
+import spikeformers as sf
 from spikeformers import neurons
 from spikeformers.layers.attention import DSSA
 from spikeformers.layers.conv import ConvNorm, PooledConvNorm
@@ -89,6 +90,17 @@ def test_every_part(move, make):
 def test_every_family(move, tiny):
     model, x = tiny
     assert same_after(move, model, x)
+
+
+@pytest.mark.parametrize("move", ["channels_last", "pickle"])
+@pytest.mark.parametrize("head", ["retinanet", "mask_rcnn", "fpn"])
+def test_every_head(move, head):
+    small = dict(dims=(32, 32, 64), num_heads=(1, 1, 2), depths=(1, 1, 1), image_size=16, time_steps=2, neck_dim=8)
+    model = sf.create_model(f"{head}_spikingresformer_ti_cifar10", **small, num_classes=2, pyramid=(2, 4, 8)).eval()
+    x = torch.randn(2, 3, 16, 16)
+    before = model.forward_outputs(x)
+    for name, y in MOVES[move](model).eval().forward_outputs(x).items():
+        assert torch.allclose(y, before[name], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

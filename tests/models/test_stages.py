@@ -103,6 +103,18 @@ def test_layer_decay_knows_blocks_of_any_class(name):
         assert {layers[key] for key in layers if key.startswith("blocks.0.")} == {1}
 
 
+@pytest.mark.parametrize("head", ["retinanet", "mask_rcnn", "fpn"])
+def test_layer_decay_takes_what_stands_on_the_trunk_for_the_head(head):
+    with torch.device("meta"):
+        trunk, model = sf.create_model("sdt_v3_5m"), sf.create_model(f"{head}_sdt_v3_5m")
+    of_trunk, layers = find_layers(trunk), find_layers(model)
+    on_it = {name for name in layers if name.startswith(("neck.", "head."))}
+    assert {name: layers[name] for name in layers.keys() - on_it} == {
+        name: layer for name, layer in of_trunk.items() if not name.startswith("head.")
+    }
+    assert {layers[name] for name in on_it} == {max(of_trunk.values())}
+
+
 def test_a_family_of_ones_own_has_a_stage_a_block():
     blocks = [ConvNorm(8, 8), Plain(ConvNorm(8, 8))]
     model = SpikingTransformer(

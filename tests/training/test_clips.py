@@ -1,6 +1,7 @@
 """Training on event recordings, from a folder of files to a checkpoint that evaluates and predicts."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -234,6 +235,24 @@ def test_one_recording_of_a_larger_camera_does_not_stop_the_others(done, folder,
         (line,) = said.err.splitlines()
         assert "large.bin" in line and "500 of its 500 events lie outside the 18 x 20 pixels" in line
         assert "1 of 3 files" in line
+        assert "--" not in line  # predict has no option for it, and names none
+
+
+def test_what_is_told_to_do_about_another_camera_is_what_eval_takes(done, folder, tmp_path, capsys):
+    for name, shift in (("left", 0), ("right", 90)):
+        (tmp_path / "set" / "test" / name).mkdir(parents=True)
+        shutil.copytree(folder / "train" / name, tmp_path / "set" / "train" / name)
+        rows = [(5 * k, shift + k % 18, k % 18, k % 2) for k in range(500)]
+        (tmp_path / "set" / "test" / name / "0.bin").write_bytes(atis(rows))
+    words = ["eval", str(done.run), "--data", str(tmp_path / "set"), "--json"]
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2 and "500 of its 500 events lie outside the 18 x 20 pixels" in line
+    assert "eval: --skip-broken" in line
+    with pytest.raises(SystemExit):
+        main([*words, "--skip-broken"])
+    assert json.loads(capsys.readouterr().out)["images"] == 1
 
 
 @pytest.mark.parametrize(

@@ -145,11 +145,11 @@ def test_predict_draws_and_writes_numbers_in_the_files_own_pixels(done, tmp_path
     run, small = result.run, result.run / "samples" / "2.png"
     monkeypatch.chdir(tmp_path)
     large = Image.open(run / "samples" / "1.png").resize((96, 64), Image.Resampling.NEAREST)
-    large.save("large.png")
-    rows = printed(capsys, "predict", run, "large.png", small, "--min-score", 0, "--json", "--out", "found")
+    large.save(name := f"{'l' * 250}.png")  # of the 255 letters that a name may have
+    rows = printed(capsys, "predict", run, name, small, "--min-score", 0, "--json", "--out", "found")
     assert rows == json.loads((tmp_path / "found" / "predictions.json").read_text())
     said = [(row["file"], row["width"], row["height"]) for row in rows]
-    assert said == [("large.png", 96, 64), (str(small), 48, 32)]
+    assert said == [(name, 96, 64), (str(small), 48, 32)]
     assert Image.open(tmp_path / "found" / rows[0]["picture"]).width >= 96
     [found] = DensePredictor(run, min_score=0)([large])
     if kind == "masked":
@@ -176,6 +176,11 @@ def test_predict_names_a_file_that_it_cannot_read(done, tmp_path, capsys, monkey
     assert ended.value.code == 2
     assert "broken.png cannot be read as an image" in capsys.readouterr().err
     assert len(printed(capsys, *words, "--skip-broken", "--json")) == 1
+    assert printed(capsys, *words[:3], "--skip-broken", "--json", "--out", "none") == []
+    assert (tmp_path / "none" / "predictions.json").read_text() == "[]\n"
+    deep = Image.fromarray(np.full((32, 48), 40_000, np.uint16))
+    with pytest.raises(ValueError, match=r"the image of 48 x 32 pixels has more than 8 bits a channel"):
+        DensePredictor(done[2].run)([deep])
     with pytest.raises(ValueError, match="finds boxes or masks: use DensePredictor, or predict, with its run folder"):
         Predictor(done[2].run)
     assert load_to_audit(str(done[2].run))[1].shape == (3, 3, 32, 48)

@@ -102,10 +102,23 @@ def answered(words, capsys):
     return left.value.code, capsys.readouterr().err
 
 
+def others(run):
+    """Further commands that build a run's model."""
+    image = next((run / "samples").iterdir())
+    return (["export", run, "--noise"], ["audit", run], ["watch", image, "--model", run, "--no-page", "--fps", "1000"],
+            ["serve", run])  # fmt: skip
+
+
 def test_what_is_told_to_try_next_works(own_run, monkeypatch, tmp_path, capsys, caplog):
     monkeypatch.chdir(own_run)
-    for words in commands(Path("runs/mine"), tmp_path / "report"):
-        assert answered(words, capsys) == (0, ""), words
+    built = []
+    with monkeypatch.context() as patch:  # what takes long, or for ever, begins with this
+        patch.setattr("spikeformers.deploy.exporting.export", lambda model, *_, **__: built.append(model) or "written")
+        patch.setattr("spikeformers.analysis.audit_model", lambda model, *_, **__: built.append(model) or sys.exit(0))
+        patch.setattr("spikeformers.cli.serve._listen", lambda *_: sys.exit(0))
+        for words in (*commands(Path("runs/mine"), tmp_path / "report"), *others(Path("runs/mine"))):
+            assert answered(words, capsys) == (0, ""), words
+    assert [type(model.blocks[0].attn.core).__name__ for model in built] == ["MyAttention"] * 2
     assert "has changed" not in caplog.text
     own = own_run / "my_ideas.py"
     text = own.read_text()
@@ -128,7 +141,7 @@ def test_runs_of_others_are_refused(own_run, monkeypatch, tmp_path, capsys):
     bare = tmp_path / "bare"
     bare.mkdir()
     shutil.copy("runs/mine/weights.safetensors", bare)
-    for words in (*commands(copied, tmp_path / "report"), ["eval", bare]):
+    for words in (*commands(copied, tmp_path / "report"), *others(copied), ["eval", bare]):
         code, said = answered(words, capsys)
         assert (code, len(said.splitlines())) == (2, 1)
         assert "is not a part of spikeformers: if you trust it, pass it as attention=" in said

@@ -278,11 +278,12 @@ def test_a_run_in_a_thread(train):
     assert results[0].test.images == 12
 
 
-def test_class_names_with_slashes_and_one_test_image(train, make_images):
-    folder = make_images(classes=("a b", "ü"), train=20, test=1)
+def test_class_names_with_spaces_and_of_any_length_and_one_test_image(train, make_images):
+    long = "ü" * 126  # 252 bytes of the 255 that a name may have
+    folder = make_images(classes=("a b", long), train=20, test=1)
     result = train(data={"name": str(folder)})
     assert result.test.images == 2
-    assert {path.name for path in (result.run / "samples").iterdir()} == {"1-true-a b.png", "2-true-ü.png"}
+    assert {path.name for path in (result.run / "samples").iterdir()} == {"1-true-a b.png", f"2-true-{'ü' * 96}.png"}
 
 
 # ---- what is said meanwhile

@@ -16,7 +16,7 @@ def _files(folder: Path) -> dict[str, Path]:
     """The JSON file of each split: `annotations/*train*.json`, with `instances` if there are several, or inside it."""
     found = {}
     for split, word in _SPLITS.items():
-        named = [file for file in sorted((folder / "annotations").glob("*.json")) if re.search(word, file.stem)]
+        named = [file for file in sorted((folder / "annotations").glob("[!.]*.json")) if re.search(word, file.stem)]
         named = [file for file in named if "instances" in file.stem] or named
         named += sorted(file for file in folder.glob("*/_annotations.coco.json") if re.match(word, file.parent.name))
         if named:

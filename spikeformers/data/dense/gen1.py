@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 from ..events.folder import find_splits
 from ..events.recording import Recording, is_recording
 from .boxes import Boxes, Flaws
-from .labelled import class_names
+from .labelled import class_names, say_skipped
 
 CLASSES = ("car", "pedestrian")
 _LENGTH = 250_000  # microseconds of a sample, if no window is asked for
@@ -32,7 +32,7 @@ class BoxedRecordings(Dataset):
 def is_gen1(folder: Path) -> bool:
     """Whether a folder has files of boxes, `*_bbox.npy`, below `train`."""
     train = find_splits(folder).get("train")
-    return train is not None and next(train.glob(f"*{_BOXES}"), None) is not None
+    return train is not None and next(train.glob(f"[!.]*{_BOXES}"), None) is not None
 
 
 def read_gen1(
@@ -48,24 +48,35 @@ def read_gen1(
     length, stride = (round(1e6 * seconds) for seconds in window or (_LENGTH / 1e6, 0))
     splits = {}
     for split, place in find_splits(folder).items():
-        files = sorted(place.glob(f"*{_BOXES}"))
+        found = [file for file in sorted(place.glob("[!.]*")) if is_recording(file)]  # boxes are .npy, as events may be
+        files = [file for file in found if file.name.endswith(_BOXES)]
         if not files:
             raise FileNotFoundError(f"{place} holds no file of boxes, *{_BOXES}: add some, or remove the folder")
+        recordings = {file.stem: file for file in found if not file.name.endswith(_BOXES)}
+        pairs = [(file, _recording_of(file, recordings)) for file in files]
         splits[split] = BoxedRecordings(
-            [item for file in files for item in _samples(file, flaws, sensor, length, stride, len(classes))]
+            [item for pair in pairs for item in _samples(*pair, flaws, sensor, length, stride, len(classes))]
         )
+        used = {file for pair in pairs for file in pair}
+        lone = [file for file in found if file not in used]
+        say_skipped(place, lone, f"a recording NAME_td.dat has its boxes in NAME{_BOXES}")
     if len(splits) == 1:
         raise FileNotFoundError(f"{folder} has no val or test folder beside train: move some recordings there")
     return splits, classes
 
 
-def _samples(
-    file: Path, flaws: Flaws, sensor: tuple[int, int], length: int, stride: int, classes: int
-) -> list[tuple[Recording, Boxes]]:
+def _recording_of(file: Path, recordings: dict[str, Path]) -> Path:
+    """`NAME_td.dat` or `NAME.dat`, or the same in another format, for `NAME_bbox.npy`."""
     stem = file.name.removesuffix(_BOXES)
-    beside = [one for one in sorted(file.parent.glob(f"{stem}*")) if one != file and is_recording(one)]
-    if not beside:
+    recording = recordings.get(f"{stem}_td") or recordings.get(stem)
+    if recording is None:
         raise FileNotFoundError(f"{file} has no recording {stem}_td.dat beside it: add it, or delete the boxes")
+    return recording
+
+
+def _samples(
+    file: Path, recording: Path, flaws: Flaws, sensor: tuple[int, int], length: int, stride: int, classes: int
+) -> list[tuple[Recording, Boxes]]:
     try:
         rows = np.load(file, allow_pickle=False)
         t = rows["ts" if "ts" in rows.dtype.names else "t"].astype(np.int64)
@@ -84,5 +95,5 @@ def _samples(
         boxes = flaws.checked(
             f"{file} at {end} microseconds", sensor, corners.tolist(), labels[now].tolist(), range(classes)
         )
-        samples.append((Recording(str(beside[0]), int(end) - length, int(end)), boxes))
+        samples.append((Recording(str(recording), int(end) - length, int(end)), boxes))
     return samples

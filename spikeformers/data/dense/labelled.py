@@ -1,5 +1,7 @@
 """Datasets of image files with boxes, or with a mask beside each."""
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +96,14 @@ def _of_another_size(file: str, size: tuple[int, ...], wanted: tuple[int, ...], 
         return ""
     (width, height), (other_width, other_height) = size, wanted
     return f"{file} has {width} x {height} pixels, but {what} {other_width} x {other_height}; {IN_A_SET}"
+
+
+def say_skipped(folder: Path, files: Sequence[str | Path], why: str) -> None:
+    """Logs files of a folder that nothing is made of."""
+    if files:
+        logging.getLogger("spikeformers").warning(
+            "skipped %d file(s) of %s, the first is %s: %s", len(files), folder, files[0], why
+        )
 
 
 def class_names(folder: Path) -> tuple[str, ...] | None:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..image_file import files_below, is_image_name
-from .labelled import VOID, MaskedImages, class_names, lookup_of
+from ..image_file import EXTENSIONS, files_below, is_image_name
+from .labelled import VOID, MaskedImages, class_names, lookup_of, say_skipped
 
 CAMVID = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
 CITYSCAPES = (
@@ -94,6 +94,10 @@ def _pairs(images: Path, masks: Path, layout: Layout) -> list[tuple[str, str]]:
     if lacking := [file for stem, file in of_images.items() if stem not in of_masks]:
         more = f" and {len(lacking) - 1} more of {len(of_images)} images have" if lacking[1:] else " has"
         raise FileNotFoundError(f"{lacking[0]}{more} no mask of the same name in {masks}: add it, or delete the image")
+    used = {*of_images.values()}
+    others = [file for file in files_below(images) if file not in used]
+    others += [file for stem, file in of_masks.items() if stem not in of_images]
+    say_skipped(images, others, f"an image ends in {' '.join(EXTENSIONS)}, and has a mask of the same name in {masks}")
     return [(file, of_masks[stem]) for stem, file in of_images.items()]
 
 

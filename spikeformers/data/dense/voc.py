@@ -5,14 +5,14 @@ from xml.etree import ElementTree
 
 from ..image_file import EXTENSIONS, is_image_name, size_of
 from .boxes import Boxes, Flaws
-from .labelled import BoxedImages, class_names
+from .labelled import BoxedImages, class_names, say_skipped
 
 _SPLITS = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
 
 
 def is_voc(folder: Path) -> bool:
     """Whether a folder has VOC's `Annotations`, or XML files beside the images of `train`."""
-    return (folder / "Annotations").is_dir() or any((folder / "train").glob("*.xml"))
+    return (folder / "Annotations").is_dir() or any((folder / "train").glob("[!.]*.xml"))
 
 
 def read_voc(folder: Path, flaws: Flaws) -> tuple[dict[str, BoxedImages], tuple[str, ...]]:
@@ -71,10 +71,14 @@ def _beside(folder: Path) -> dict[str, list[tuple[str, str]]]:
     listed = {}
     for split, names in _SPLITS.items():
         if place := next((folder / name for name in names if (folder / name).is_dir()), None):
-            images = [file for file in sorted(place.iterdir()) if is_image_name(file)]
+            files = sorted(place.glob("[!.]*"))
+            images = [file for file in files if is_image_name(file)]
             if not images:
                 raise FileNotFoundError(f"{place} holds no image ({' '.join(EXTENSIONS)}): add some, or remove it")
             listed[split] = [(str(file), str(file.with_suffix(".xml"))) for file in images]
+            used = {*images, *(file.with_suffix(".xml") for file in images)}
+            others = [file for file in files if file not in used and file.is_file()]
+            say_skipped(place, others, f"an image ends in {' '.join(EXTENSIONS)}, and its boxes in .xml")
     if len(listed) == 1:
         raise FileNotFoundError(
             f"{folder} has no val or test folder beside train: move some images and XML files there"

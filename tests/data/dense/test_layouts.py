@@ -103,6 +103,56 @@ def test_recordings_with_boxes_become_clips(tmp_path):
     assert sets.picture(recording).size == (304, 240)
 
 
+def test_hidden_files_are_passed_over_and_others_counted(boxed, outlined, masked, tmp_path, caplog):
+    """macOS writes `._a.png` beside `a.png`; an image of a telephone, `.heic`, is one that nobody looks at."""
+    folders = {
+        "beside": write_voc(tmp_path / "beside", beside=True),
+        "voc": shutil.copytree(boxed, tmp_path / "voc"),
+        "coco": shutil.copytree(outlined, tmp_path / "coco"),
+        "masks": shutil.copytree(masked, tmp_path / "masks"),
+        "gen1": write_gen1(tmp_path / "gen1"),
+    }
+    for folder in folders.values():
+        for file in [*folder.rglob("*.*")]:
+            file.with_name(f"._{file.name}").write_bytes(b"of macOS")
+    caplog.set_level(logging.WARNING, "spikeformers")
+    sets = {name: load(folder, frames_by="time") for name, folder in folders.items()}
+    assert [len(each.train) for each in sets.values()] == [12, 12, 12, 12, 6]
+    assert not caplog.text
+    for name in ("a.heic", "a.xml"):
+        (folders["beside"] / "train" / name).touch()
+    for name in ("images/b.heic", "labels/b.png"):
+        (folders["masks"] / "train" / name).touch()
+    np.savez(folders["gen1"] / "train" / "c_td.npz", t=[1], x=[1], y=[1], p=[1])
+    for name, first, count in (("beside", "a.heic", 2), ("masks", "b.heic", 2), ("gen1", "c_td.npz", 1)):
+        caplog.clear()
+        assert len(load(folders[name], frames_by="time").train) == len(sets[name].train)
+        (told,) = caplog.messages
+        assert told.startswith(f"skipped {count} file(s) of {folders[name] / 'train'}") and f"/{first}: " in told
+
+
+def test_boxes_belong_to_the_recording_of_their_own_name(tmp_path):
+    folder = write_gen1(tmp_path / "set")
+    for name in ("drive10", "drive1_b", "drive1_"):  # which sort before drive1_td
+        shutil.copy(folder / "train" / "drive0_bbox.npy", folder / "train" / f"{name}_bbox.npy")
+        shutil.copy(folder / "train" / "drive0_td.npz", folder / "train" / f"{name}_td.npz")
+    (folder / "train" / "drive0_td.npz").rename(folder / "train" / "drive0.npz")
+    sets = load(folder, validation=0)
+    read = {sets.train[i][0].path.rpartition("/")[2] for i in range(len(sets.train))}
+    assert read == {"drive0.npz", "drive1_td.npz", "drive10_td.npz", "drive1_b_td.npz", "drive1__td.npz"}
+
+
+def test_which_is_meant_where_a_folder_has_a_known_sets_name(tmp_path, monkeypatch, caplog):
+    write_voc(tmp_path / "data" / "bccd", counts={"train": 4, "test": 2})
+    write_voc(tmp_path / "bccd", counts={"train": 6, "test": 2})
+    monkeypatch.chdir(tmp_path)
+    assert len(load("bccd", validation=0).train) == 4
+    assert caplog.messages == ["bccd is the known set of that name; for the folder write ./bccd"]
+    caplog.clear()
+    assert len(load("./bccd", validation=0).train) == 6
+    assert caplog.messages == []
+
+
 # ---- boxes that are wrong
 
 WRONG = {
