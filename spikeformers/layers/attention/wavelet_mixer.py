@@ -1,5 +1,7 @@
 """A token mixer on Haar wavelets."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
@@ -101,12 +103,12 @@ def haar(side: int, like: Tensor) -> Tensor:
             f"a map with a side of {side} has no Haar wavelets: give images whose side is the model's stride times a "
             f"power of 2, for a side of {1 << (side.bit_length() - 1)} or {1 << side.bit_length()} here"
         )
-    rows = [[1.0] * side]
-    while len(rows) < side:
+    rows = [[1 / math.sqrt(side)] * side]
+    while len(rows) < side:  # numbers of Python's, so that exported programs have a constant here
         half = side // (2 * len(rows))
+        height = 1 / math.sqrt(2 * half)
         rows += [
-            [0.0] * (2 * half * i) + [1.0] * half + [-1.0] * half + [0.0] * (side - 2 * half * (i + 1))
+            [0.0] * (2 * half * i) + [height] * half + [-height] * half + [0.0] * (side - 2 * half * (i + 1))
             for i in range(len(rows))
         ]
-    matrix = torch.tensor(rows, dtype=torch.float64)
-    return (matrix / matrix.square().sum(1, keepdim=True).sqrt()).to(like)
+    return torch.tensor(rows, dtype=like.dtype, device=like.device)
