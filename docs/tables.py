@@ -10,7 +10,7 @@ from typing import Any
 
 from spikeformers.cli import COMMANDS
 from spikeformers.layers.contracts import CURRENT, DECLARATIONS
-from spikeformers.models import PAPERS, describe_family, describe_model, list_families
+from spikeformers.models import PAPERS, describe_family, describe_model, list_families, list_models
 from spikeformers.models.parts import part_names
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +32,12 @@ SLOTS = ("stem", "attention", "mlp", "shortcut", "neuron")
 
 
 def families() -> list[dict[str, Any]]:
-    """What the package says of each, the oldest first."""
+    """What the package says of each, the oldest first. Raises ValueError for a size without a paper that we know."""
+    for name in list_models():
+        if describe_model(name)["paper"] not in PAPERS:
+            raise ValueError(
+                f"{name} cites no paper of models/papers.py: give it a row of PUBLISHED, and add the paper"
+            )
     return sorted(
         map(describe_family, list_families()), key=lambda says: (PAPERS[says["papers"][0]].year, says["papers"][0])
     )

@@ -7,19 +7,19 @@ __version__ = "0.3.0"
 from spikeformers.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from spikeformers import analysis, data, deploy, layers, neurons, ops, training
+    from spikeformers import analysis, data, deploy, layers, models, neurons, ops, training
     from spikeformers.checkpoints import create_model, from_pretrained, load_checkpoint, push_to_hub, save_pretrained
     from spikeformers.models import compile, lean, list_models, recompute_blocks
 
 __all__ = [
     "analysis", "compile", "create_model", "data", "deploy", "from_pretrained", "layers", "lean", "list_models",
-    "load_checkpoint", "neurons", "ops", "push_to_hub", "recompute_blocks", "save_pretrained", "training",
+    "load_checkpoint", "models", "neurons", "ops", "push_to_hub", "recompute_blocks", "save_pretrained", "training",
 ]  # fmt: skip
 
 __getattr__ = lazy_names(
     __name__,
     {
-        **dict.fromkeys(("analysis", "data", "deploy", "layers", "neurons", "ops", "training"), ""),
+        **dict.fromkeys(("analysis", "data", "deploy", "layers", "models", "neurons", "ops", "training"), ""),
         **dict.fromkeys(("compile", "lean", "list_models", "recompute_blocks"), "models"),
         **dict.fromkeys(
             ("create_model", "from_pretrained", "load_checkpoint", "push_to_hub", "save_pretrained"), "checkpoints"

@@ -43,7 +43,7 @@ def spikeformers(*words):
 
 def in_a_shell(*words, **kwargs):
     """Runs the command in a process of its own."""
-    command = [sys.executable, "-c", "import sys; from spikeformers.cli import main; main()", *map(str, words)]
+    command = [sys.executable, "-m", "spikeformers", *map(str, words)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.run(command, capture_output=True, text=True, env=environment, **kwargs)
     return SimpleNamespace(status=run.returncode, out=run.stdout, err=run.stderr)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spikeformers.analysis.anytime import anytime, check_causal
 from spikeformers.analysis.attention_map import attention_maps, relevance
-from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Costs
+from spikeformers.analysis.energy import HOROWITZ, Costs, find_convention
 from spikeformers.analysis.firing_advice import firing_advice
 from spikeformers.analysis.memory_energy import MEMORY, Memory
 from spikeformers.analysis.profile import profile
@@ -47,8 +47,7 @@ def write_report(
 
     Raises ValueError for an unknown convention or layer, for a folder with other contents, and without batches.
     """
-    if convention not in CONVENTIONS:
-        raise ValueError(f"there is no energy convention {convention!r}: choose from {', '.join(CONVENTIONS)}")
+    find_convention(convention)
     folder = Path(folder)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / SUMMARY).is_file():
         raise ValueError(f"{folder} has files but no report: choose another folder with --out")

@@ -19,7 +19,7 @@ COMMANDS = {  # name: arguments, help
     "eval": ("CHECKPOINT", "measure accuracy, mAP or mIoU on a test set"),
     "predict": ("CHECKPOINT FILE...", "classify images or event recordings"),
     "watch": ("SOURCE --model RUN", "play a recording, images or a camera through a model"),
-    "export": ("CHECKPOINT", "write a trained model for ONNX Runtime, OpenVINO, torch or NIR"),
+    "export": ("CHECKPOINT", "write a trained model for another runtime, such as ONNX Runtime"),
     "serve": ("CHECKPOINT", "answer requests over HTTP with a model's predictions"),
     "identify": ("FILE", "find out which model a file of weights holds"),
     "bench": ("MODEL", "measure speed and memory of a model on this machine"),

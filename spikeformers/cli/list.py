@@ -40,13 +40,14 @@ def run(words: list[str]) -> None:
     table = make_table("model", "parameters", "T", "input", "published top-1", "paper", "weights", right=(1, 2, 4))
     for row in rows:
         top1 = f"{row['top1']:.2f} % {row['data']}" if row["top1"] is not None else "-"
-        about = (f"{row['parameters']:,}", str(row["time_steps"]), _input(row), top1, row["paper"])
+        parameters = "-" if row["parameters"] is None else f"{row['parameters']:,}"
+        about = (parameters, str(row["time_steps"] or "-"), _input(row), top1, row["paper"])
         table.add_row(row["name"], *about, _weights(row))
     show(table)
 
 
 def _input(row: dict[str, Any]) -> str:
-    return f"{row['in_channels']} x {row['image_size']} x {row['image_size']}"
+    return " x ".join(str(row[key] or "-") for key in ("in_channels", "image_size", "image_size"))
 
 
 def _weights(row: dict[str, Any]) -> str:

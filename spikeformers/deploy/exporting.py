@@ -119,14 +119,14 @@ def export(
     with made_folder(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
         try:
             made = module_of(to).write(graph, Path(unfinished), text)
+            run = run_by(to, made, torch.get_num_threads())
+            agreement, largest, seconds, in_torch = _checked(model, inputs, lambda x: run.outputs(x.numpy()))
         except Exception as error:  # of other libraries, whose errors share no class
             others = [name for name in ("onnx", "torch") if name != to and form in FORMATS[name].forms]
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise ValueError(
                 f"{to} cannot express this model ({reason}): take {f'--to {others[0]}' if others else '--form whole'}"
             ) from error
-        run = run_by(to, made, torch.get_num_threads())
-        agreement, largest, seconds, in_torch = _checked(model, inputs, lambda x: run.outputs(x.numpy()))
         if agreement < _LEAST_AGREEMENT:
             compared = _AS_IN_THE_MODEL[model.task].format(f"{_batch(inputs)} {on}")
             raise ValueError(

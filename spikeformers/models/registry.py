@@ -25,6 +25,9 @@ class Published:
     paper: str
 
 
+_UNPUBLISHED = Published(None, "", None, "")  # what `register` is told nothing of
+
+
 @dataclass(frozen=True)
 class Family:
     """A registered family.
@@ -166,7 +169,8 @@ def describe_model(name: str) -> dict[str, Any]:
         name: A size.
 
     Returns:
-        Its name, task, steps, channels, image size and classes, and the fields of `Published`.
+        Its name, task, steps, channels, image size and classes, and the fields of `Published`; None for what the
+        builder does not take or `register` was not told.
 
     Raises:
         ValueError: The name is unknown or a family's.
@@ -176,8 +180,8 @@ def describe_model(name: str) -> dict[str, Any]:
         raise ValueError(f"{name} is a family, not a size: choose one of {', '.join(list(family.sizes)[:3])}, ...")
     defaults = {key: p.default for key, p in inspect.signature(family.builder).parameters.items()}
     arguments = {**defaults, **family.sizes[name]}
-    numbers = {key: arguments[key] for key in ("time_steps", "in_channels", "image_size", "num_classes")}
-    return {"name": name, "task": task_of(name), **numbers, **vars(family.published[name])}
+    numbers = {key: arguments.get(key) for key in ("time_steps", "in_channels", "image_size", "num_classes")}
+    return {"name": name, "task": task_of(name), **numbers, **vars(family.published.get(name, _UNPUBLISHED))}
 
 
 def describe_family(name: str) -> dict[str, Any]:

@@ -20,5 +20,7 @@ from spikeformers.timm.spiking_transformer import register
 __all__ = ["FeatureMaps", "FeatureSteps", "TimmSpikingTransformer", "register"]
 
 for _name in list_models():
-    if describe_model(_name)["num_classes"]:  # masked autoencoders are not classifiers
+    _about = describe_model(_name)
+    # Masked autoencoders are not classifiers; a family of somebody's own may not say what it takes.
+    if _about["num_classes"] and _about["in_channels"] and _about["image_size"]:
         register(_name)

@@ -15,7 +15,7 @@ from spikeformers.analysis import CONVENTIONS, audit, profile, verdict
 from spikeformers.models.parts import part_names
 from spikeformers.neurons import LIF
 
-PAPERS = [name for name in CONVENTIONS if name not in ("strict", "memory")]
+PAPERS = [name for name, convention in CONVENTIONS.items() if not convention.paper.startswith("ours")]
 
 
 class Does(nn.Module):

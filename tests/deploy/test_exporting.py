@@ -240,6 +240,20 @@ def test_a_model_that_a_format_cannot_express(to, form, remedy, tmp_path, monkey
     assert not (tmp_path / "new").exists()
 
 
+def test_a_file_that_does_not_run_is_not_written(tmp_path, monkeypatch):
+    """As of a format that traced the batch of its example, and takes no other."""
+
+    class Fixed:
+        def outputs(self, x):
+            raise RuntimeError("Target sizes: [2].\n  Tensor sizes: [16]")
+
+    monkeypatch.setattr(exporting, "run_by", lambda *_: Fixed())
+    line = r"torch cannot express this model \(RuntimeError: Target .* \[16\]\): take --to onnx$"
+    with pytest.raises(ValueError, match=line):
+        sf.deploy.export(sf.create_model("spikformer", **TINY).eval(), tmp_path / "new", "torch")
+    assert not (tmp_path / "new").exists()
+
+
 def test_refusals(tmp_path, monkeypatch, onnx_file):
     model = sf.create_model("spikformer", **TINY).eval()
     with pytest.raises(ValueError, match="format 'tflite' is unknown: choose onnx, openvino, torch, litert, exec"):

@@ -62,7 +62,7 @@ def test_says_how_it_stands_to_released_code(slot):
     module = importlib.import_module("spikeformers.neurons" if slot == "neuron" else f"spikeformers.layers.{slot}")
     for name in part_names(slot):
         stands = re.findall(r"Released\s+code:\s+(equal|differs|none)[,;. ]", getattr(module, name).__doc__)
-        assert len(stands) == 1, name
+        assert len(stands) == 1, f"{name}'s docstring says how it stands to released code, as in Released code: none."
         says = " ".join(getattr(module, name).__doc__.split()).partition("Released code: ")[2]
         to_what = r"equal, (to 1e-\d+|it is \w+'s|by two ports|[\w-]+'s)|differs, \w+|none\b"
         assert re.match(to_what, says), f"{name} does not say to what it is equal, or how it differs: {says}"

@@ -1,6 +1,7 @@
 """Models by name, parts by class, name, mapping and file, and the settings that rebuild them."""
 
 import json
+import re
 import textwrap
 from functools import partial
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 import spikeformers as sf
+from spikeformers.cli import main
 from spikeformers.layers.attention import SSA
 from spikeformers.layers.shortcut import MembraneShortcut
 from spikeformers.models import register
@@ -222,7 +224,7 @@ def test_a_taken_name(sizes):
     assert "another" not in _FAMILIES
 
 
-def test_a_registered_family_of_ones_own(monkeypatch):
+def test_a_registered_family_of_ones_own(monkeypatch, capsys):
     monkeypatch.setattr("spikeformers.models.registry._FAMILIES", dict(_FAMILIES))
 
     def ours(*, dim: int, num_classes: int = 3):
@@ -233,6 +235,11 @@ def test_a_registered_family_of_ones_own(monkeypatch):
     assert model.config == {"name": "ours_8", "dim": 8, "num_classes": 4}
     assert model(X).shape == (2, 4)
     assert sf.list_models("ours") == ["ours_8"]
+    about = sf.models.describe_model("ours_8")
+    assert (about["num_classes"], about["time_steps"], about["parameters"], about["top1"]) == (3, None, None, None)
+    with pytest.raises(SystemExit):
+        main(["list", "ours"])
+    assert re.search(r"ours_8 +- +- +- x - x - +- ", capsys.readouterr().out)
 
 
 def test_list_models():
