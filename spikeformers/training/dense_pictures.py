@@ -96,7 +96,7 @@ def _save(rows: Sequence[Sequence[Image.Image]], legend: Sequence[str], file: Pa
     shape = rows[0][0].height / rows[0][0].width
     figure = Figure(figsize=(7 * across, (3.5 * shape + 0.25) * down + 0.8), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(down, 2 * across, squeeze=False)
+    axes = figure.subplots(down, 2 * across, squeeze=False, subplot_kw={"xticks": [], "yticks": []})
     for axis in axes.flat:
         axis.axis("off")
     for place, pair in enumerate(rows):

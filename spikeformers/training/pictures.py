@@ -89,7 +89,8 @@ def draw_predictions(
     down = -(-len(images) // across)
     figure = Figure(figsize=(1.55 * across, 1.95 * down + 0.5), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    without_ticks = {"xticks": [], "yticks": []}  # each would be laid out three times
+    axes = list(figure.subplots(down, across, squeeze=False, subplot_kw=without_ticks).flat)
     for axis in axes:
         axis.axis("off")
     for axis, image, truth, (label, confidence) in zip(axes, images, truths, predictions, strict=False):
