@@ -59,6 +59,6 @@ def mixed_over_time(weight: Tensor, x: Tensor, bias: Tensor) -> Tensor:
     check_time(x)
     flat = x.reshape(len(x), x[0].numel())
     dtype = torch.promote_types(x.dtype, torch.float32)
-    exactly = nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)  # meta has no autocast
-    with exactly:
+    under = not x.is_meta and torch.is_autocast_enabled(x.device.type)  # elsewhere an exported program would note it
+    with torch.autocast(x.device.type, enabled=False) if under else nullcontext():
         return torch.addmm(bias.to(dtype), weight.to(dtype), flat.to(dtype))

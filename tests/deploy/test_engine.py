@@ -177,6 +177,16 @@ def test_neurons_of_spikingjelly_are_left_to_torch_and_named(lively):
     assert "stem.stages.0.neuron (SpikingJellyNeuron)" in engine.foreign
 
 
+def test_a_neuron_that_computes_in_fp32_leaves_no_graph_inside_the_graph():
+    """PSN turns autocast off, which an exported program would note as a graph of its own."""
+    torch.manual_seed(0)
+    model = build("spikformer", neuron="PSN", depth=1, dim=16).eval()
+    x = images(model)
+    engine = spike_engine(model, x)
+    torch.testing.assert_close(engine(x), model(x))
+    assert "stem.stages.0.neuron (PSN)" in engine.foreign
+
+
 class Ours(SSA):
     """A reader's own attention, of known operations."""
 
