@@ -107,7 +107,7 @@ def export(
         checkpoint = model if isinstance(model, Checkpoint) else read_checkpoint(model)
         settings = settings or checkpoint.settings
         model = build_from(checkpoint)
-    model = fold(model.cpu(), grow=to == "nir")
+    model = fold(model.cpu(), grow=FORMATS[to].grow)
     on = "inputs"
     if inputs is None:
         inputs, on = _noise(model, settings or {}), "images of noise"

@@ -19,6 +19,7 @@ class Format(NamedTuple):
     model: str  # the class that runs a file
     endings: tuple[str, ...]  # of its files; the first is the one that is named
     predicts: bool = True  # whether `Predictor` reads it
+    grow: bool = False  # whether chains become one convolution even where that has more weights
 
 
 _ONNX = ("onnx", "onnxscript", "onnxruntime")
@@ -29,7 +30,8 @@ FORMATS = {
     "torch": Format(("whole", "step"), (), "", "TorchProgram", (".pt2",), predicts=False),
     "litert": Format(("whole", "step"), ("litert_torch", "ai_edge_litert"), "litert", "LiteRtModel", (".tflite",)),
     "executorch": Format(("whole", "step"), ("executorch",), "executorch", "ExecuTorchModel", (".pte",)),
-    "nir": Format(("whole",), ("nir",), "nir", "NirModel", (".nir",), predicts=False),  # its readers are simulators
+    # its readers are simulators, and it has no chains
+    "nir": Format(("whole",), ("nir",), "nir", "NirModel", (".nir",), predicts=False, grow=True),
 }
 
 
