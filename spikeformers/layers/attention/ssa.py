@@ -48,6 +48,9 @@ class SSA(nn.Module):
     Raises ValueError if `dim` is not a multiple of `num_heads`.
     """
 
+    # Variants inherit. The other way was tried: `SSA(mix=...)`, with a small module for each mix. It computes the same,
+    # but needs a slot for mixes, builders that join two signatures, and new keys for the five variants with weights of
+    # their own; and a reader's idea would be a module and a builder instead of one method.
     def __init_subclass__(cls, **settings: Any) -> None:
         """Expands `**ssa` in a variant's signature, which settings files and documents read."""
         super().__init_subclass__(**settings)
