@@ -4,6 +4,7 @@ from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from spikeformers.layers.linear import QuantizableLayer
@@ -24,12 +25,21 @@ class SpikeConv2d(QuantizableLayer, nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         counts = noted(input, Counts)
         weight = self.used_weight()
-        if counts is None or not torch.is_grad_enabled():
-            return self._conv_forward(input, weight, self.bias)
         stride, padding, dilation = (cast(tuple[int, int], s) for s in (self.stride, self.padding, self.dilation))
+        if self._subsamples and torch.is_grad_enabled() and not input.is_cuda:
+            input, stride = input[..., :: stride[0], :: stride[1]], (1, 1)
+        if counts is None or not torch.is_grad_enabled():
+            return conv2d(input, weight, self.bias, stride, padding, dilation, self.groups)
         # not in evaluation, where no step's rounding may depend on a later step
         settings = (stride, padding, dilation, self.groups, counts.most)
         return spike_conv2d(input, weight, self.bias, *settings, skip_zeros=self.training)
+
+    @property
+    def _subsamples(self) -> bool:
+        """Whether to take every n-th pixel first. oneDNN's gradient of the weights of 1x1 convolutions with stride 2 and 4
+        to 15 channels, channels last, writes outside of its memory (torch 2.14).
+        """
+        return self.kernel_size == (1, 1) and self.stride != (1, 1) and self.in_channels < 16
 
 
 class ConvNorm(nn.Module):
