@@ -36,8 +36,10 @@ class SpikeConv2d(QuantizableLayer, nn.Conv2d):
 
     @property
     def _subsamples(self) -> bool:
-        """Whether to take every n-th pixel first. oneDNN's gradient of the weights of 1x1 convolutions with stride 2 and 4
-        to 15 channels, channels last, writes outside of its memory (torch 2.14).
+        """Whether to take every n-th pixel first.
+
+        oneDNN's weight gradient of 1x1 convolutions with stride 2 and 4 to 15 channels, channels last, writes outside
+        of its memory (torch 2.14).
         """
         return self.kernel_size == (1, 1) and self.stride != (1, 1) and self.in_channels < 16
 
