@@ -189,7 +189,7 @@ def _described(form: Form, step: Stream | None, inputs: Tensor) -> dict[str, Any
     for name, kept in zip(step.names, step.initial(1, (height, width)), strict=True):
         if kept.numel() and (kept != kept.flatten()[0]).any():
             raise ValueError(
-                f"{name} begins with different numbers, and a step's file has one a tensor: take form whole"
+                f"{name} starts from different numbers, and a step file stores one per tensor: use form whole"
             )
         value = kept.flatten()[0].item() if kept.numel() else 0
         state.append(State(name, list(kept.shape[1:]), str(kept.dtype).removeprefix("torch."), value))

@@ -107,7 +107,7 @@ def list_models(pattern: str = "*", task: str = "classification") -> list[str]:
         ValueError: There is no such task.
     """
     if task not in TASKS:
-        raise ValueError(f"there is no task {task!r}: choose of {', '.join(TASKS)}")
+        raise ValueError(f"there is no task {task!r}: choose one of {', '.join(TASKS)}")
     families = [*_FAMILIES.values()]
     if task != "classification":
         heads = [name for name, head in _HEADS.items() if head.task == task]

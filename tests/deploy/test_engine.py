@@ -246,7 +246,7 @@ def test_plan_says_what_each_step_does(small):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda model, x: spike_engine(model, []), "no batch came to plan an engine by"),
+        (lambda model, x: spike_engine(model, []), "there is no batch to plan the engine with"),
         (lambda model, x: spike_engine(model, x, weights=torch.float16), "give torch.float32 or torch.int8"),
         (lambda model, x: spike_engine(model, x)(x[..., :8]), r"\[2, 3, 16, 8\] is not \['B', 3, 16, 16\]"),
         (lambda model, x: spike_engine(model, x)(x[None]), r"is not \['B', 3, 16, 16\]"),

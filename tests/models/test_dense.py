@@ -374,7 +374,7 @@ def test_names():
     assert not {*DENSE} & {*sf.list_models()}
     with pytest.raises(ValueError, match="no model 'retinanet_sdt_v3_6m': did you mean retinanet_sdt_v3_5m"):
         sf.create_model("retinanet_sdt_v3_6m")
-    with pytest.raises(ValueError, match="no task 'boxes': choose of classification, detection, segmentation"):
+    with pytest.raises(ValueError, match="no task 'boxes': choose one of classification, detection, segmentation"):
         sf.list_models(task="boxes")
 
 

@@ -88,7 +88,9 @@ class PairTransform:
         sample["iscrowd"] = torch.from_numpy(label.crowd)
         if self.masks:
             if len(label.outlines) < len(label):
-                raise ValueError("it has boxes without outlines: a model with masks needs them, so give one without")
+                raise ValueError(
+                    "it has boxes without outlines, which a model with masks needs: take a model of boxes alone"
+                )
             sample["masks"] = tv_tensors.Mask(torch.from_numpy(label.masks()))
         return sample
 

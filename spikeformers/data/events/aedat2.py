@@ -26,7 +26,7 @@ def read(raw: bytes, start: int, camera: str) -> Columns:
     """
     camera = camera or "DVS128"
     if camera not in SENSORS:
-        raise ValueError(f"its camera is {camera}: AEDAT 2.0 can be read of {', '.join(SENSORS)} only")
+        raise ValueError(f"its camera is {camera}: AEDAT 2.0 is read from {', '.join(SENSORS)} only")
     if (len(raw) - start) % 8:
         raise ValueError(f"its events take {len(raw) - start} bytes, which is not a multiple of 8: it is cut off")
     address, t = np.frombuffer(raw, ">u4", offset=start).reshape(-1, 2).T.astype(np.int64)

@@ -141,7 +141,7 @@ def _microseconds(t: np.ndarray, path: str | Path) -> np.ndarray:
         remark(path, "read times with fractions as seconds", f"{span:g} s in all")
         t = np.round(t.astype(np.float64) * 1e6)
     if abs(float(t.max())) >= 2**62 or abs(float(t.min())) >= 2**62:
-        raise ValueError(f"its times reach {float(t.max()):g}, too much for microseconds: save them in microseconds")
+        raise ValueError(f"its times reach {float(t.max()):g}, too large for microseconds: save them in microseconds")
     return t.astype(np.int64)
 
 

@@ -123,7 +123,7 @@ class SpikeEngine(nn.Module):
                     values.pop(old, None)
         self.images_at_once = max(1, _CACHE // largest)
         if not ways:
-            raise ValueError("no batch came to plan an engine by: give at least one")
+            raise ValueError("there is no batch to plan the engine with: give at least one")
         for step in self.steps:
             taken = ways[step.writes[0]]
             step.way = min(taken, key=taken.__getitem__)
@@ -231,7 +231,7 @@ def spike_engine(
         raise ValueError(f"weights {weights} are not for an engine: give torch.float32 or torch.int8")
     batches = [batches] if isinstance(batches, Tensor) else list(batches)
     if not batches:
-        raise ValueError("no batch came to plan an engine by: give at least one")
+        raise ValueError("there is no batch to plan the engine with: give at least one")
     graph, constants, neurons, foreign = trace(model, batches[0])
     nodes, given, outputs = nodes_of(graph)
     engine = SpikeEngine(nodes, constants, neurons, (given, *outputs), batches[0].shape, weights, foreign).eval()

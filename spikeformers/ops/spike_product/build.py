@@ -82,7 +82,7 @@ def _loaded(path: Path) -> ctypes.CDLL:
             return library
     except (OSError, AttributeError):
         pass
-    raise OSError(f"{path} is not a library of theirs: delete it, and it is made again")
+    raise OSError(f"{path} is not their compiled library: delete it, and it is built again")
 
 
 def _compiler() -> str:
