@@ -172,7 +172,7 @@ def own_files(settings: Any) -> set[Path]:
     if isinstance(settings, list | tuple):
         return set().union(*map(own_files, settings))
     where, colon, name = settings.rpartition(":") if isinstance(settings, str) else ("", "", "")
-    if not colon or not name.isidentifier():
+    if not colon or not name.isidentifier() or _is_activation(settings):
         return set()
     if where.endswith(".py"):
         return {Path(where)}

@@ -14,8 +14,8 @@ _TERMINATES = [
 ]  # SLURM's: --signal=USR1
 
 
-class Terminated(Exception):
-    """A signal of another process ended the run, which has saved a checkpoint."""
+class Terminated(BaseException):
+    """A signal of another process ended the run, which has saved a checkpoint: no error, like KeyboardInterrupt."""
 
 
 class Interruption(Callback):

@@ -218,6 +218,8 @@ def test_being_terminated_saves_first(train, at_step, tmp_path, caplog, number):
 
 
 def test_the_command_ends_with_143(recipe_file, tmp_path):
+    """With a part of the user's own too, which is not to blame."""
+    (tmp_path / "own.py").write_text("from spikeformers.neurons import IF\n\nclass Own(IF): pass\n")
     script = f"""
         import os, signal
         from spikeformers import cli
@@ -228,7 +230,8 @@ def test_the_command_ends_with_143(recipe_file, tmp_path):
                 os.kill(os.getpid(), signal.SIGTERM)
             return training_step(self, batch, batch_idx)
         TrainingModule.training_step = terminated
-        cli.main(["train", {recipe_file!r}, "--out", {str(tmp_path)!r}, "--run", "cut"])
+        cli.main(["train", {recipe_file!r}, "--out", {str(tmp_path)!r}, "--run", "cut",
+                  "--model.neuron", {f"{tmp_path}/own.py:Own"!r}])
     """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True)
     last = tmp_path / "cut" / "checkpoints" / "last.ckpt"
