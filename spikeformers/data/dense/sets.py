@@ -14,6 +14,7 @@ from torch.utils.data import Subset
 from ..events.clips import Clips
 from ..events.sets import EventSets, framing
 from ..image_dataset import Kept, check_images, find_broken, item_at
+from ..image_file import IN_A_SET
 from ..known import FOLDER, LAYOUTS, SETS, Dense, KnownDense
 from ..readable import Readable
 from ..sampling import Augmented
@@ -118,6 +119,9 @@ class DenseSets:
         if self.sensor is None:
             if not settings.get("skip_broken"):
                 check_images(split)
+                _say_turned(self.name, split)
+                if preprocess.get("masks"):
+                    _check_outlines(split)
             return split
         return Clips(
             split,
@@ -167,6 +171,7 @@ def load_dense(name: str, settings: Mapping[str, Any], *, seed: int, validation:
         if broken := find_broken(images):
             skipped += [images.name_of(i) for i in broken]
             chosen[split] = Kept(images, [i for i in range(len(images)) if i not in broken])
+        _say_turned(name, chosen[split])
     if skipped:
         _logger.warning("skipped %d broken image file(s) of %s, the first is %s", len(skipped), name, skipped[0])
     if how.task == "detection":
@@ -205,6 +210,26 @@ def _find(root: Path, name: str, known: KnownDense) -> Path:
             "--data.root"
         )
     return found
+
+
+def _say_turned(name: str, split: Any) -> None:
+    """Logs images whose EXIF tag leaves it open on which picture their label was made."""
+    places = [item_at(split, i) for i in range(len(split))]
+    if turned := [images.paths[i] for images, i in places if i in getattr(images, "turned", ())]:
+        _logger.warning(
+            "%d of %d images of %s are turned by their EXIF tag, and their boxes or masks are taken to be of the "
+            "picture as a viewer shows it; the first is %s: remove the tag from the files if they are not",
+            len(turned), len(places), name, turned[0],
+        )  # fmt: skip
+
+
+def _check_outlines(split: Any) -> None:
+    """Raises ValueError, with the file's name, for an outline that cannot be read."""
+    for images, i in (item_at(split, i) for i in range(len(split))):
+        try:
+            images.targets[i].parsed()
+        except ValueError as error:
+            raise ValueError(f"{images.paths[i]}: {error}; {IN_A_SET}") from error
 
 
 def _count(name: str, splits: Mapping[str, Any], classes: tuple[str, ...]) -> None:
