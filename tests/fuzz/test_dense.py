@@ -333,7 +333,7 @@ def tables(draw):
     for i, row in enumerate(rows):
         for name, value in zip(GEN1.names, row, strict=True):
             if name in kinds:
-                table[name][i] = value if kinds[name][1] != "M" else np.datetime64(value, "us")
+                table[name][i] = np.array(value).astype(table.dtype[name].base)
     for _ in range(draw(st.integers(0, 2))):
         column = draw(st.sampled_from(list(kinds)))
         odd = draw(st.sampled_from((float("nan"), float("inf"), -1, 0, 0.5, 7, 1e30, 2**63 - 1, 2**64 - 1, -(2**63))))

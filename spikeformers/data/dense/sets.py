@@ -120,9 +120,7 @@ class DenseSets:
             if not settings.get("skip_broken"):
                 check_images(split)
                 _say_turned(self.name, split)
-                if preprocess.get("masks"):
-                    _check_outlines(split)
-            return split
+            return _outlined(self.name, split, settings) if preprocess.get("masks") else split
         return Clips(
             split,
             framing(preprocess),
@@ -223,13 +221,26 @@ def _say_turned(name: str, split: Any) -> None:
         )  # fmt: skip
 
 
-def _check_outlines(split: Any) -> None:
-    """Raises ValueError, with the file's name, for an outline that cannot be read."""
-    for images, i in (item_at(split, i) for i in range(len(split))):
+def _outlined(name: str, split: Any, settings: Mapping[str, Any]) -> Any:
+    """The images of a split whose outlines can all be read. Raises ValueError for others, unless they are skipped."""
+    broken: dict[int, str] = {}
+    for i, (images, at) in ((i, item_at(split, i)) for i in range(len(split))):
         try:
-            images.targets[i].parsed()
+            images.targets[at].parsed()
         except ValueError as error:
-            raise ValueError(f"{images.paths[i]}: {error}; {IN_A_SET}") from error
+            broken[i] = f"{images.paths[at]}: {error}"
+    if not broken:
+        return split
+    first, more = next(iter(broken.values())), f"{len(broken)} of {len(split)} images have such outlines"
+    if not settings.get("skip_broken"):
+        raise ValueError(f"{first}; {more}; {IN_A_SET}")
+    if len(broken) == len(split):
+        raise ValueError(f"{first}; {more}, which leaves none: correct some")
+    _logger.warning("skipped %d of %d images of %s, the first: %s", len(broken), len(split), name, first)
+    kept = [i for i in range(len(split)) if i not in broken]
+    if isinstance(split, Readable):
+        return Readable(Subset(split.dataset, kept), counted=split.counted)
+    return Subset(split, kept)
 
 
 def _count(name: str, splits: Mapping[str, Any], classes: tuple[str, ...]) -> None:
