@@ -57,7 +57,7 @@ def _parsed(outline: Any, size: tuple[int, int], number: int) -> list[Any]:
     """pycocotools is no help: it reads what lies behind the runs of a damaged mask."""
     height, width = size
     if isinstance(outline, dict):
-        counts = outline.get("counts")
+        counts: Any = outline.get("counts")
         counts = _uncompressed(counts) if isinstance(counts, str) else counts
         whole = isinstance(counts, list) and all(type(count) is int and count >= 0 for count in counts)
         if whole and sum(counts) == height * width and outline.get("size") == [height, width]:
