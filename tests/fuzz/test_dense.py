@@ -141,7 +141,7 @@ def cut(x1, y1, x2, y2, width, height):
     return box if box[2] > box[0] and box[3] > box[1] else None
 
 
-@pytest.mark.quick(10)
+@pytest.mark.quick(6)
 def test_coco(tries, read, tmp_path):
     whole = write_coco(tmp_path / "set", {"train": 2, "val": 1, "test": 1})
     files = sorted((whole / "annotations").iterdir())
@@ -215,7 +215,7 @@ def xmls(draw):
     return f"{head}<annotation><size>{inside}</size>{objects}</annotation>"
 
 
-@pytest.mark.quick(8)
+@pytest.mark.quick(6)
 def test_voc(tries, read, tmp_path):
     folders = {
         beside: write_voc(tmp_path / str(beside), {"train": 4, "val": 1, "test": 1}, beside=beside)
@@ -282,7 +282,7 @@ def masks_of(draw):
     return ending, draw(damaged(file.getvalue())) if draw(st.integers(0, 2)) == 0 else file.getvalue()
 
 
-@pytest.mark.quick(10)
+@pytest.mark.quick(6)
 def test_masks(tries, read, tmp_path):
     folder = write_masks(tmp_path / "set", counts={"train": 2, "val": 1, "test": 1})
     plain = folder / "val" / "labels" / "002.png"
@@ -345,7 +345,7 @@ def tables(draw):
     return draw(damaged(file.getvalue())) if draw(st.integers(0, 3)) == 0 else file.getvalue()
 
 
-@pytest.mark.quick(10)
+@pytest.mark.quick(6)
 @pytest.mark.filterwarnings("error")
 def test_boxes_of_recordings(tries, read, tmp_path):
     folder = write_gen1(tmp_path / "set", (("train", 1), ("val", 1), ("test", 1)))
