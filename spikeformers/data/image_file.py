@@ -23,7 +23,7 @@ def read_image(image: Any, name: str, mode: str = "RGB", remedy: str = IN_A_SET)
         with nullcontext(image) if isinstance(image, Image.Image) else Image.open(image) as opened:
             if opened.mode.startswith(("I", "F")):
                 raise _TooDeepError(opened.mode)
-            return _upright(opened).convert(mode)
+            return upright(opened).convert(mode)
     except _TooDeepError as error:
         raise ValueError(f"{name} has more than 8 bits a channel (mode {error}); save it with 8 bits") from None
     except UnidentifiedImageError as error:
@@ -36,7 +36,8 @@ class _TooDeepError(Exception):
     pass
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """An image rotated by its EXIF tag. Raises what Pillow raises for pixels that it cannot decode."""
     image.load()  # first, so that broken pixels are not mistaken for broken tags
     try:
         return ImageOps.exif_transpose(image)
@@ -46,10 +47,16 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def size_of(path: str) -> tuple[int, int]:
     """Width and height of an image file as `read_image` gives it, from its header. Raises ValueError, with the name."""
+    return header_of(path)[0]
+
+
+def header_of(path: str) -> tuple[tuple[int, int], int]:
+    """`size_of` an image file, and its EXIF tag of orientation: 2 to 8, 1 for upright."""
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # the tag of orientation
-            return (image.height, image.width) if turned else (image.width, image.height)
+            tag = image.getexif().get(0x0112, 1)
+            tag = tag if tag in (2, 3, 4, 5, 6, 7, 8) else 1
+            return ((image.height, image.width) if tag > 4 else (image.width, image.height)), tag
     except Exception as error:
         raise ValueError(f"{path} cannot be read as an image ({' '.join(str(error).split())}); {IN_A_SET}") from error
 

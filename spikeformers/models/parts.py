@@ -241,11 +241,13 @@ def _check_arguments(slot: str, part: Callable[..., Any], arguments: dict[str, A
     parameters = inspect.signature(part).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
-    for argument in arguments:
+    name = getattr(part, "__name__", part)
+    for argument, value in arguments.items():
         if argument not in parameters:
             close = difflib.get_close_matches(argument, parameters, n=3, cutoff=0.4) or list(parameters)
-            name = getattr(part, "__name__", part)
             raise ValueError(f"{slot} {name} takes no {argument!r}: did you mean {', '.join(close)}?")
+        if parameters[argument].annotation is bool and not isinstance(value, bool):
+            raise ValueError(f"{slot} {name} takes true or false for {argument}, not {value!r}")
 
 
 def _foreign(slot: str, name: str) -> ValueError:

@@ -93,7 +93,7 @@ def _save(rows: Sequence[Sequence[Image.Image]], legend: Sequence[str], file: Pa
     """Two pairs a line, under the names of the columns."""
     across = 2 if len(rows) > 1 else 1
     down = -(-len(rows) // across)
-    shape = rows[0][0].height / rows[0][0].width
+    shape = min(4, rows[0][0].height / rows[0][0].width)
     figure = Figure(figsize=(7 * across, (3.5 * shape + 0.25) * down + 0.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(down, 2 * across, squeeze=False, subplot_kw={"xticks": [], "yticks": []})

@@ -94,7 +94,9 @@ def digest_of(sets: Sets, name: str) -> str:
     folder = str(Path(name).expanduser())
     for split in (sets.train, sets.validation):
         for file, label in _items(split):
-            digest.update(f"{file.removeprefix(folder)} {label.removeprefix(folder)}\n".encode())
+            digest.update(
+                f"{file.removeprefix(folder)} {label.removeprefix(folder)}\n".encode("utf-8", "surrogateescape")
+            )
         digest.update(b"\n")
     return digest.hexdigest()[:16]
 

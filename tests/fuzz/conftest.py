@@ -91,6 +91,12 @@ class Ran:
         return json.loads(self.out, parse_constant=refuse)
 
 
+@pytest.fixture
+def limited():
+    """`limits`, for what is no command."""
+    return limits
+
+
 def files_in(folder):
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 

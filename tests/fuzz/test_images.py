@@ -4,7 +4,7 @@ import io
 
 import pytest
 import torch
-from fuzz_inputs import damaged
+from fuzz_inputs import pictures
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
@@ -12,45 +12,6 @@ from torchvision.transforms import functional as F
 
 from spikeformers import from_pretrained
 from spikeformers.checkpoints.read import read_checkpoint
-
-FORMATS = {
-    "png": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"),
-    "jpg": ("1", "L", "RGB", "CMYK"),
-    "bmp": ("1", "L", "P", "RGB", "RGBA"),
-    "webp": ("L", "RGB", "RGBA"),
-    "ppm": ("1", "L", "RGB", "I;16"),
-    "tif": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16", "I", "F"),
-    "gif": ("1", "L", "P", "RGB", "RGBA"),
-}  # not avif: libavif's encoder, of which no command has need, crashes where memory is short
-SIDES = st.one_of(st.integers(1, 40), st.sampled_from((1, 2, 16, 257, 600)))
-
-
-@st.composite
-def pictures(draw):
-    """The ending of a file, and what is in it."""
-    ending = draw(st.sampled_from(list(FORMATS)))
-    mode = draw(st.sampled_from(FORMATS[ending]))
-    size = draw(SIDES), draw(SIDES)
-    noise = draw(st.binary(min_size=1, max_size=64))
-    # Pillow makes no noise of most modes: the bytes of RGB are turned into them.
-    pixels = (noise * (size[0] * size[1] * 3 // len(noise) + 1))[: size[0] * size[1] * 3]
-    image = Image.frombytes("RGB", size, pixels)
-    image = (
-        image.convert("L").convert(mode)
-        if mode in ("I;16", "I", "F", "LA")
-        else image.convert(mode)
-        if mode != "LAB"
-        else Image.frombytes("LAB", size, pixels)
-    )
-    exif = Image.Exif()
-    if orientation := draw(st.integers(0, 10)):
-        exif[0x0112] = orientation
-    more = [image.rotate(180)] if ending in ("gif", "webp", "tif") and draw(st.booleans()) else []
-    file = io.BytesIO()
-    keep = {} if ending in ("ppm", "bmp", "gif") else {"exif": exif}
-    several = {"save_all": True, "append_images": more} if more else {}
-    image.save(file, {"jpg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper()), **keep, **several)
-    return ending, draw(damaged(file.getvalue()))
 
 
 def shares(run, data):

@@ -10,6 +10,7 @@ import typing
 
 import lightning.pytorch as pl
 import pytest
+import tiny_dense
 import yaml
 from fuzz_inputs import YAML, damaged, spelt
 from hypothesis import given
@@ -23,6 +24,11 @@ from spikeformers.models.registry import find_family
 from spikeformers.training.recipe import Recipe
 
 MODELS = ("spikformer", "qkformer", "sdt", "spikingresformer", "maxformer", "sew_resnet")
+DENSE = ("boxed", "outlined", "masked")
+
+
+def builder_of(model):
+    return find_family(tiny_dense.MODELS[model]["name"] if model in DENSE else TINY[model][0]).builder
 
 
 def fields(cls=Recipe, prefix=""):
@@ -57,7 +63,7 @@ def parts(draw, slot):
 @st.composite
 def changes(draw, model):
     """One or two names, and what they are set to."""
-    arguments = [f"model.{name}" for name in inspect.signature(find_family(TINY[model][0]).builder).parameters]
+    arguments = [f"model.{name}" for name in inspect.signature(builder_of(model)).parameters]
     opened = [f"{group}.{name}" for group, names in OPEN.items() for name in names]
     made = {}
     for _ in range(draw(st.integers(1, 2))):
@@ -87,12 +93,15 @@ def with_changes(settings, changes):
 @pytest.fixture
 def recipe(tmp_path):
     folder = write_images(tmp_path / "set", ("left", "right"), train=4, test=2, size=16)
+    makers = (tiny_dense.write_voc, tiny_dense.write_coco, tiny_dense.write_masks)
+    few = {"train": 4, "test": 2, "val": 1}
+    folders = {kind: make(tmp_path / kind, counts=few) for kind, make in zip(DENSE, makers, strict=True)}
 
     def recipe(model):
-        name, numbers = TINY[model]
+        name, numbers = TINY.get(model, ("", {}))
         return {
-            "model": {"name": name, **json.loads(json.dumps(numbers))},
-            "data": {"name": str(folder), "validation": 0, "workers": 0},
+            "model": tiny_dense.MODELS.get(model) or {"name": name, **json.loads(json.dumps(numbers))},
+            "data": {"name": str(folders.get(model, folder)), "validation": 0, "workers": 0},
             "epochs": 1,
             "batch_size": 4,
             "profile_every": 0,
@@ -125,11 +134,13 @@ def hold(ask, tmp_path, recipe, without_pictures):
         before = {*tmp_path.iterdir()}
         try:
             ran = ask("train", *words[door], sizes=True)
-            if "test accuracy" in ran.out:
+            if "\ntest " in ran.out:
                 (run,) = {entry.parent for entry in tmp_path.rglob("results.json")}
-                measured = ask("eval", run)
-                told = measured.out.partition("top-1 ")[2].partition(",")[0]
-                assert f"test accuracy {told} on 4 images" in ran.out
+                if model in DENSE:
+                    assert ask("eval", run, "--json").answer == json.loads((run / "results.json").read_text())["test"]
+                else:
+                    told = ask("eval", run).out.partition("top-1 ")[2].partition(",")[0]
+                    assert f"test accuracy {told} on 4 images" in ran.out
             return ran.status
         finally:
             shutil.rmtree(file.parent)
@@ -137,6 +148,16 @@ def hold(ask, tmp_path, recipe, without_pictures):
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
     return hold
+
+
+@pytest.mark.quick(8)
+def test_detectors_and_segmenters(tries, hold):
+    @tries
+    @given(data=st.data(), model=st.sampled_from(DENSE), door=st.sampled_from(("file", "words", "like")))
+    def check(data, model, door):
+        hold(model, data.draw(changes(model)), door)
+
+    check()
 
 
 @pytest.mark.quick(30)
@@ -156,8 +177,7 @@ def test_compare(tries, ask, tmp_path, recipe):
     @tries
     @given(data=st.data(), model=st.sampled_from(MODELS))
     def check(data, model):
-        builder = find_family(TINY[model][0]).builder
-        argument = data.draw(st.sampled_from([*inspect.signature(builder).parameters]))
+        argument = data.draw(st.sampled_from([*inspect.signature(builder_of(model)).parameters]))
         slot = slot_of(argument)
         values = data.draw(st.lists(parts(slot) if slot else NEAR | YAML, min_size=2, max_size=2))
         given = with_changes(recipe(model), data.draw(changes(model)) if data.draw(st.booleans()) else {})

@@ -188,6 +188,10 @@ def test_neurons_that_want_it_are_told_the_time_steps():
         (lambda: tiny(neuron="PLIFF"), "no neuron 'PLIFF': did you mean PLIF"),
         (lambda: tiny(attention="SSSA"), "no attention 'SSSA': did you mean .*SSA"),
         (lambda: tiny(neuron={"part": "LIF", "taw": 3}), "neuron LIF takes no 'taw': did you mean tau"),
+        (
+            lambda: tiny(neuron={"part": "LIF", "detach_reset": 7.0}),
+            "LIF takes true or false for detach_reset, not 7.0",
+        ),
         (lambda: tiny(neuron={"part": "LIF", "surrogate": "Atan"}), "no surrogate 'Atan': did you mean ATan"),
         (lambda: tiny(neuron={"tau": 3.0}), "has no part: write {part: "),
         (lambda: tiny(neuron=LIF()), "neuron LIF.* is not a part: give a class"),

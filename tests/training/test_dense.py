@@ -188,6 +188,12 @@ def test_predict_names_a_file_that_it_cannot_read(done, tmp_path, capsys, monkey
         DensePredictor(done[2].run, min_score=2)
 
 
+def test_long_thin_images_are_drawn_beside_each_other(tmp_path):
+    tall = Image.new("RGB", (1, 9000))
+    dense_pictures._save([(tall, tall)] * 3, CLASSES, tmp_path / "a.png", "epoch 1")
+    assert max(Image.open(tmp_path / "a.png").size) < 8000
+
+
 # ---- what does not fit
 
 

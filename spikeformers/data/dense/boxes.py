@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,28 +39,73 @@ class Boxes:
         outlines = tuple(self.outlines[i] for i in chosen) if self.outlines else ()
         return Boxes(self.size, self.corners[chosen], self.labels[chosen], self.crowd[chosen], outlines)
 
+    def parsed(self) -> list[list[Any]]:
+        """Each outline as polygons, or as the lengths of runs. Raises ValueError for one that cannot be read."""
+        if len(self.outlines) < len(self):
+            raise ValueError("it has boxes without outlines: a model with masks needs them, so give one without")
+        return [_parsed(outline, self.size, i) for i, outline in enumerate(self.outlines, 1)]
+
     def masks(self) -> np.ndarray:
         """The inside of each outline, `[N, H, W]` of 0 and 1. Raises ValueError for an outline that cannot be read."""
-        return np.stack([_inside(outline, self.size) for outline in self.outlines] or [np.zeros((0, *self.size))])[
-            : len(self)
-        ].astype(np.uint8)
+        inside = np.zeros((len(self), *self.size), np.uint8)
+        for mask, parts in zip(inside, self.parsed(), strict=True):
+            mask[:] = _inside(parts, self.size)
+        return inside
 
 
-def _inside(outline: Any, size: tuple[int, int]) -> np.ndarray:
-    if isinstance(outline, dict) and isinstance(outline.get("counts"), list):  # run lengths, column by column
-        counts = outline["counts"]
-        return np.repeat(np.arange(len(counts)) % 2, counts).reshape(size[::-1]).T
+def _parsed(outline: Any, size: tuple[int, int], number: int) -> list[Any]:
+    """pycocotools is no help: it reads what lies behind the runs of a damaged mask."""
+    height, width = size
     if isinstance(outline, dict):
-        try:
-            from pycocotools.mask import decode
-        except ImportError:
-            raise ImportError('compressed masks need pycocotools: pip install "spikeformers[dense]"') from None
-        read: Any = decode
-        return np.asarray(read(outline))
+        counts: Any = outline.get("counts")
+        counts = _uncompressed(counts) if isinstance(counts, str) else counts
+        whole = isinstance(counts, list) and all(type(count) is int and count >= 0 for count in counts)
+        if whole and sum(counts) == height * width and outline.get("size") == [height, width]:
+            return counts
+        raise ValueError(f"mask {number} has no runs that fill an image of {width} x {height} pixels")
+    polygons = outline if isinstance(outline, list) else [None]
+    for polygon in polygons:
+        numbers = [as_number(n) for n in polygon] if isinstance(polygon, list) else []
+        if len(numbers) < 6 or len(numbers) % 2 or not all(abs(n) < _FAR for n in numbers):
+            raise ValueError(f"outline {number} has a polygon that is no list of three or more x, y in pixels")
+    return polygons
+
+
+def _uncompressed(counts: str) -> list[int]:
+    """The lengths of runs: five bits a letter, lowest first, and from the third on less the run before the last."""
+    runs: list[int] = []
+    value = bits = 0
+    for letter in counts:
+        code = ord(letter) - 48
+        value |= (code & 31) << bits
+        bits += 5
+        if not code & 32:
+            value -= (1 << bits) * (code >> 4 & 1)  # the last letter's highest bit is the sign
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = bits = 0
+    return runs
+
+
+def _inside(parts: list[Any], size: tuple[int, int]) -> np.ndarray:
+    if parts and isinstance(parts[0], int):  # run by run, column by column
+        return np.repeat(np.arange(len(parts)) % 2, parts).reshape(size[::-1]).T
     canvas = Image.new("1", (size[1], size[0]))
-    for polygon in outline:
-        ImageDraw.Draw(canvas).polygon([float(number) for number in polygon], fill=1)
+    for polygon in parts:
+        ImageDraw.Draw(canvas).polygon(polygon, fill=1)
     return np.asarray(canvas)
+
+
+_FAR = 1e6  # pixels; further out Pillow's coordinates overflow
+
+
+def as_number(value: Any) -> float:
+    """A number of JSON as a float, infinite if it is too large for one, and NaN for what is none."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 class Flaws:
@@ -76,11 +122,11 @@ class Flaws:
         size: tuple[int, int],
         corners: Sequence[Sequence[float]],
         names: Sequence[Any],
-        classes: Sequence[Any],
+        known: Mapping[Any, int],
         crowd: Sequence[bool] = (),
         outlines: Sequence[Any] = (),
     ) -> Boxes:
-        """The sound boxes of an image, cut at its border. `classes` are the names that are known, in order.
+        """The sound boxes of an image, cut at its border. `known` are the labels of the names of classes.
 
         Broken ones have no area, lie outside the image, or are of an unknown class.
         """
@@ -88,8 +134,7 @@ class Flaws:
             return Boxes(size)
         height, width = size
         given = np.asarray(corners, np.float64).reshape(-1, 4)
-        cut = given.clip(0, [width, height, width, height])
-        known = {name: label for label, name in enumerate(classes)}
+        cut = given.clip(0, [width, height, width, height]).astype(np.float32)
         sound = []
         for i, (box, inner) in enumerate(zip(given, cut, strict=True)):
             spelt = f"{file}: box {i + 1}, from ({box[0]:g}, {box[1]:g}) to ({box[2]:g}, {box[3]:g}),"
@@ -97,8 +142,8 @@ class Flaws:
                 self.broken.append(f"{spelt} has no area")
             elif not (inner[2:] > inner[:2]).all():
                 self.broken.append(f"{spelt} lies outside the image of {width} x {height} pixels")
-            elif names[i] not in known:
-                listed = ", ".join(map(str, [*classes][:8])) + (", ..." if len(classes) > 8 else "")
+            elif not isinstance(names[i], Hashable) or names[i] not in known:
+                listed = ", ".join(map(str, [*known][:8])) + (", ..." if len(known) > 8 else "")
                 self.broken.append(f"{spelt} is of the class {names[i]!r}, which is none of {listed}")
             else:
                 sound.append(i)
@@ -108,7 +153,7 @@ class Flaws:
         labels = np.array([known[names[i]] for i in sound], np.int64)
         crowds = np.array([bool(crowd[i]) if len(crowd) else False for i in sound], bool)
         outlined = tuple(outlines[i] for i in sound) if len(outlines) else ()
-        return Boxes(size, cut[sound].astype(np.float32).reshape(-1, 4), labels, crowds, outlined)
+        return Boxes(size, cut[sound].reshape(-1, 4), labels, crowds, outlined)
 
     def settle(self, name: str, skip_broken: bool) -> None:
         """Raises ValueError for broken annotations, naming the first; `skip_broken` logs how many are skipped."""

@@ -1,13 +1,15 @@
 """Boxes and outlines in COCO's JSON."""
 
 import json
+import math
+import os
 import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from .boxes import Flaws
-from .labelled import BoxedImages
+from .boxes import Flaws, as_number
+from .labelled import BoxedImages, text_of
 
 _SPLITS = {"train": r"train", "val": r"val", "test": r"test"}
 
@@ -42,7 +44,7 @@ def read_coco(folder: Path, flaws: Flaws) -> tuple[dict[str, BoxedImages], tuple
     splits, classes = {}, ()
     for split, file in files.items():
         read = _read(file)
-        numbers = {one["id"]: str(one["name"]) for one in sorted(read["categories"], key=lambda one: one["id"])}
+        numbers = _categories(file, read["categories"])
         names = tuple(numbers.values())
         classes = classes or names
         if set(names) != set(classes) or len({*names}) < len(names):
@@ -51,14 +53,19 @@ def read_coco(folder: Path, flaws: Flaws) -> tuple[dict[str, BoxedImages], tuple
                 f"{file} has other categories than {files['train']}, or one twice: {', '.join(differing[:3])}; give "
                 "both the same categories"
             )
-        splits[split] = BoxedImages(_items(file, folder, read, numbers, classes, flaws))
+        known = {number: classes.index(name) for number, name in numbers.items()}
+        splits[split] = BoxedImages(_items(file, folder, read, known, flaws))
     return splits, classes
 
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        read = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
+        read = json.loads(text_of(file))
+    except RecursionError:
+        raise ValueError(
+            f"{file} has brackets nested too deeply: write it as COCO's instances_train2017.json"
+        ) from None
+    except json.JSONDecodeError as error:
         raise ValueError(f"{file} is not valid JSON ({error}): write it again") from error
     for key in ("images", "categories", "annotations"):
         if not isinstance(read, dict) or not isinstance(read.get(key), list):
@@ -66,31 +73,69 @@ def _read(file: Path) -> dict[str, Any]:
     return read
 
 
+def _categories(file: Path, listed: list[Any]) -> dict[int, str]:
+    """The names of the categories, by number and in its order."""
+    numbers = {}
+    for one in listed:
+        number, name = (one.get("id"), one.get("name")) if isinstance(one, dict) else (None, None)
+        if type(number) is not int or not isinstance(name, str | int) or number in numbers:
+            raise ValueError(
+                f"{file} has the category {str(one)[:80]}: give each an id of its own, a number, and a name"
+            )
+        numbers[number] = str(name)
+    return dict(sorted(numbers.items()))
+
+
 def _items(
-    file: Path, folder: Path, read: dict[str, Any], numbers: dict[int, str], classes: tuple[str, ...], flaws: Flaws
+    file: Path, folder: Path, read: dict[str, Any], known: dict[int, int], flaws: Flaws
 ) -> list[tuple[str, Any]]:
     by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     try:
         for one in read["annotations"]:
             by_image[one["image_id"]].append(one)
-        images = {one["id"]: one for one in read["images"]}
-        if strangers := sorted(by_image.keys() - images.keys()):
-            flaws.broken.append(f"{file}: image {strangers[0]} has boxes and is not listed")
+        images = {}
+        for one in read["images"]:
+            if images.setdefault(one["id"], one) is not one:
+                raise ValueError(f"{file} lists two images with the id {one['id']!r}: give each image its own")
+            if not _is_path(one["file_name"]):
+                raise ValueError(f"{file} lists an image with the file_name {one['file_name']!r}: give the file's name")
+        if strangers := [number for number in by_image if number not in images]:
+            flaws.broken.append(f"{file}: image {strangers[0]!r} has boxes and is not listed")
         place = _place(file, folder, next(iter(images.values()))["file_name"]) if images else folder
         items = []
         for number, image in images.items():
             found = by_image[number]
-            corners = [[x, y, x + w, y + h] for x, y, w, h in (one["bbox"] for one in found)]
-            names = [numbers.get(one["category_id"], one["category_id"]) for one in found]
-            crowd = [bool(one.get("iscrowd", 0)) for one in found]
+            corners = [_corners(one["bbox"]) for one in found]
+            names = [one["category_id"] for one in found]
+            crowd = [one.get("iscrowd", 0) for one in found]
             outlines = [one["segmentation"] for one in found if one.get("segmentation")]
             outlines = outlines if len(outlines) == len(found) else []
-            where, size = f"{file}, {image['file_name']}", (image["height"], image["width"])
-            boxes = flaws.checked(where, size, corners, names, classes, crowd, outlines)
-            items.append((str(place / image["file_name"]), boxes))
-    except (KeyError, TypeError, ValueError) as error:
+            where, (height, width) = f"{file}, {image['file_name']}", (image["height"], image["width"])
+            if not all(0 < as_number(side) < math.inf and side == int(side) for side in (height, width)):
+                flaws.broken.append(f"{where}: {width!r} x {height!r} is no size in pixels")
+            elif strange := [one for one in crowd if one not in (0, 1)]:
+                flaws.broken.append(f"{where}: iscrowd is {strange[0]!r}, which is neither 0 nor 1")
+            else:
+                boxes = flaws.checked(where, (int(height), int(width)), corners, names, known, crowd, outlines)
+                items.append((str(place / image["file_name"]), boxes))
+    except KeyError as error:
         raise ValueError(f"{file} has an image or a box that lacks {error}: write it as COCO's instances") from error
+    except TypeError as error:  # a list or a word in place of a table, for example
+        raise ValueError(f"{file} differs from COCO's instances ({error}): write it like them") from error
     return items
+
+
+def _corners(box: Any) -> list[float]:
+    """Left, top, right and bottom of a `bbox`, NaN for what is none."""
+    x, y, w, h = map(as_number, box if isinstance(box, list) and len(box) == 4 else [None] * 4)
+    return [x, y, x + w, y + h]
+
+
+def _is_path(name: Any) -> bool:
+    try:
+        return isinstance(name, str) and bool(os.fsencode(name)) and "\0" not in name
+    except UnicodeEncodeError:
+        return False
 
 
 def _place(file: Path, folder: Path, first: str) -> Path:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .labelled import VOID
 
-_WIDE = 480  # pixels; smaller pictures are enlarged, so that labels can be read
+_WIDE = 480  # pixels of the longer side; smaller pictures are enlarged, so that labels can be read
 
 
 def colors(count: int) -> list[tuple[int, int, int]]:
@@ -28,7 +28,7 @@ def with_boxes(
     from torchvision.transforms.functional import to_pil_image
     from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
-    times = max(1, -(-_WIDE // picture.width))
+    times = max(1, -(-_WIDE // max(picture.size)))
     pixels = _pixels(picture.resize((picture.width * times, picture.height * times)))
     boxes, labels = found["boxes"].cpu() * times, found["labels"].tolist()
     if not labels:

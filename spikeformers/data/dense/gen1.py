@@ -12,6 +12,7 @@ from .labelled import class_names, say_skipped
 
 CLASSES = ("car", "pedestrian")
 _LENGTH = 250_000  # microseconds of a sample, if no window is asked for
+_LAST = 2.0**53  # microseconds, 285 years; float64 counts no further one by one
 _BOXES = "_bbox.npy"
 
 
@@ -79,21 +80,26 @@ def _samples(
 ) -> list[tuple[Recording, Boxes]]:
     try:
         rows = np.load(file, allow_pickle=False)
-        t = rows["ts" if "ts" in rows.dtype.names else "t"].astype(np.int64)
-        x, y, w, h = (rows[name].astype(np.float64) for name in ("x", "y", "w", "h"))
-        labels = rows["class_id"].astype(np.int64)
+        columns = [rows[name] for name in ("ts" if "ts" in rows.dtype.names else "t", *"xywh", "class_id")]
+        if strange := [column for column in columns if column.ndim != 1 or column.dtype.kind not in "iuf"]:
+            raise ValueError(f"a column of {strange[0].dtype}, of the shape {strange[0].shape}")
+        t, x, y, w, h = (column.astype(np.float64) for column in columns[:5])
+        labels = columns[5]
     except Exception as error:  # NumPy's are of all kinds
         raise ValueError(
             f"{file} cannot be read as boxes ({error}): save a table with the columns t, x, y, w, h and class_id"
         ) from error
     samples, last = [], -stride
-    for end in np.unique(t[t >= length]):
+    whole = (np.abs(t) < _LAST) & (t == np.floor(t))
+    flaws.broken += [
+        f"{file}: box {i + 1} has the time {t[i]}, which is no whole number" for i in np.flatnonzero(~whole)
+    ]
+    for end in map(int, np.unique(t[whole & (t >= length)])):
         if end - last < stride:
             continue
         last, now = end, t == end
         corners = np.stack([x, y, x + w, y + h], 1)[now]
-        boxes = flaws.checked(
-            f"{file} at {end} microseconds", sensor, corners.tolist(), labels[now].tolist(), range(classes)
-        )
-        samples.append((Recording(str(recording), int(end) - length, int(end)), boxes))
+        known = {label: label for label in range(classes)}
+        boxes = flaws.checked(f"{file} at {end} microseconds", sensor, corners.tolist(), labels[now].tolist(), known)
+        samples.append((Recording(str(recording), end - length, end), boxes))
     return samples

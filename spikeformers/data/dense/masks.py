@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..image_file import EXTENSIONS, files_below, is_image_name
-from .labelled import VOID, MaskedImages, class_names, lookup_of, say_skipped
+from .labelled import VOID, MaskedImages, class_names, lookup_of, say_skipped, text_of
 
 CAMVID = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
 CITYSCAPES = (
@@ -67,6 +67,10 @@ def read_masks(
         raise FileNotFoundError(
             f"{folder} has no classes.txt: write one, with a class in each line, the first for the value 0 of the masks"
         )
+    if len(classes) > VOID:
+        raise ValueError(
+            f"{folder} has {len(classes)} classes, more than a mask of 8 bits can tell: name at most {VOID}"
+        )
     if lookup is None:
         lookup = lookup_of(len(classes), void)
     splits = {}
@@ -109,7 +113,7 @@ def read_camvid(folder: Path, void: int | None) -> tuple[dict[str, MaskedImages]
 def read_ade20k(folder: Path, void: int | None) -> tuple[dict[str, MaskedImages], tuple[str, ...]]:
     """ADE20K's scene parsing: 150 classes, counted from 1, and 0 for void. Names are in its `objectInfo150.txt`."""
     names = folder / "objectInfo150.txt"
-    rows = [line.split("\t") for line in names.read_text("utf-8").splitlines()[1:]] if names.is_file() else []
+    rows = [line.split("\t") for line in text_of(names).splitlines()[1:]] if names.is_file() else []
     classes = tuple(row[-1].split(",")[0].strip() for row in rows)
     if len({*classes}) != 150:  # missing, or two objects of one first name
         classes = tuple(f"{number} {name}".strip() for number, name in enumerate(classes or [""] * 150, 1))

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from .transforms import boxes_of_original, planes_of_original
 
+_TOGETHER = 8  # planes that are enlarged at once
+
 
 def on_original(answer: Any, size: tuple[int, int], image_size: Sequence[int], least: float = 0.0) -> Any:
     """One answer, moved to the image of `size` (height, width).
@@ -22,7 +24,7 @@ def on_original(answer: Any, size: tuple[int, int], image_size: Sequence[int], l
         The dict with boxes in the image's pixels and bool masks `[N, height, width]`, or classes `[height, width]`.
     """
     if isinstance(answer, Tensor):
-        return planes_of_original(answer.detach().cpu(), size, image_size).argmax(0)
+        return _highest(answer.detach().cpu(), size, image_size)
     found = {key: value.detach().cpu() for key, value in answer.items() if key != "iscrowd"}
     if "scores" in found:
         kept = found["scores"] >= least
@@ -30,6 +32,18 @@ def on_original(answer: Any, size: tuple[int, int], image_size: Sequence[int], l
     found["boxes"] = boxes_of_original(found["boxes"], size, image_size)
     if "masks" in found:
         masks = found["masks"].float().flatten(1, -3) if found["masks"].ndim == 4 else found["masks"].float()
-        empty = torch.zeros(0, *size, dtype=torch.bool)
-        found["masks"] = planes_of_original(masks, size, image_size) > 0.5 if len(masks) else empty
+        found["masks"] = torch.zeros(len(masks), *size, dtype=torch.bool)
+        for inside, mask in zip(found["masks"], masks, strict=True):
+            inside[:] = planes_of_original(mask[None], size, image_size)[0] > 0.5
     return found
+
+
+def _highest(planes: Tensor, size: tuple[int, int], image_size: Sequence[int]) -> Tensor:
+    """The class of each pixel; a few classes at a time, for all planes of a large photograph need gigabytes."""
+    best = torch.full(size, -torch.inf)
+    classes = torch.zeros(size, dtype=torch.long)
+    for first in range(0, len(planes), _TOGETHER):
+        highest, there = planes_of_original(planes[first : first + _TOGETHER], size, image_size).max(0)
+        higher = highest > best
+        best, classes = torch.where(higher, highest, best), torch.where(higher, there + first, classes)
+    return classes

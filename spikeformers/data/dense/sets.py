@@ -14,6 +14,7 @@ from torch.utils.data import Subset
 from ..events.clips import Clips
 from ..events.sets import EventSets, framing
 from ..image_dataset import Kept, check_images, find_broken, item_at
+from ..image_file import IN_A_SET
 from ..known import FOLDER, LAYOUTS, SETS, Dense, KnownDense
 from ..readable import Readable
 from ..sampling import Augmented
@@ -118,7 +119,8 @@ class DenseSets:
         if self.sensor is None:
             if not settings.get("skip_broken"):
                 check_images(split)
-            return split
+                _say_turned(self.name, split)
+            return _outlined(self.name, split, settings) if preprocess.get("masks") else split
         return Clips(
             split,
             framing(preprocess),
@@ -167,6 +169,7 @@ def load_dense(name: str, settings: Mapping[str, Any], *, seed: int, validation:
         if broken := find_broken(images):
             skipped += [images.name_of(i) for i in broken]
             chosen[split] = Kept(images, [i for i in range(len(images)) if i not in broken])
+        _say_turned(name, chosen[split])
     if skipped:
         _logger.warning("skipped %d broken image file(s) of %s, the first is %s", len(skipped), name, skipped[0])
     if how.task == "detection":
@@ -205,6 +208,39 @@ def _find(root: Path, name: str, known: KnownDense) -> Path:
             "--data.root"
         )
     return found
+
+
+def _say_turned(name: str, split: Any) -> None:
+    """Logs images whose EXIF tag leaves it open on which picture their label was made."""
+    places = [item_at(split, i) for i in range(len(split))]
+    if turned := [images.paths[i] for images, i in places if i in getattr(images, "turned", ())]:
+        _logger.warning(
+            "%d of %d images of %s are turned by their EXIF tag, and their boxes or masks are taken to be of the "
+            "picture as a viewer shows it; the first is %s: remove the tag from the files if they are not",
+            len(turned), len(places), name, turned[0],
+        )  # fmt: skip
+
+
+def _outlined(name: str, split: Any, settings: Mapping[str, Any]) -> Any:
+    """The images of a split whose outlines can all be read. Raises ValueError for others, unless they are skipped."""
+    broken: dict[int, str] = {}
+    for i, (images, at) in ((i, item_at(split, i)) for i in range(len(split))):
+        try:
+            images.targets[at].parsed()
+        except ValueError as error:
+            broken[i] = f"{images.paths[at]}: {error}"
+    if not broken:
+        return split
+    first, more = next(iter(broken.values())), f"{len(broken)} of {len(split)} images have such outlines"
+    if not settings.get("skip_broken"):
+        raise ValueError(f"{first}; {more}; {IN_A_SET}")
+    if len(broken) == len(split):
+        raise ValueError(f"{first}; {more}, which leaves none: correct some")
+    _logger.warning("skipped %d of %d images of %s, the first: %s", len(broken), len(split), name, first)
+    kept = [i for i in range(len(split)) if i not in broken]
+    if isinstance(split, Readable):
+        return Readable(Subset(split.dataset, kept), counted=split.counted)
+    return Subset(split, kept)
 
 
 def _count(name: str, splits: Mapping[str, Any], classes: tuple[str, ...]) -> None:

@@ -87,10 +87,6 @@ class PairTransform:
         sample = {"x": x, "boxes": boxes, "labels": torch.from_numpy(label.labels)}
         sample["iscrowd"] = torch.from_numpy(label.crowd)
         if self.masks:
-            if len(label.outlines) < len(label):
-                raise ValueError(
-                    "it has boxes without outlines, which a model with masks needs: take a model of boxes alone"
-                )
             sample["masks"] = tv_tensors.Mask(torch.from_numpy(label.masks()))
         return sample
 

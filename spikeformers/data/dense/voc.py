@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 from ..image_file import EXTENSIONS, is_image_name, size_of
 from .boxes import Boxes, Flaws
-from .labelled import BoxedImages, class_names, say_skipped
+from .labelled import BoxedImages, class_names, say_skipped, text_of
 
 _SPLITS = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}
 
@@ -23,20 +23,22 @@ def read_voc(folder: Path, flaws: Flaws) -> tuple[dict[str, BoxedImages], tuple[
     difficult are `crowd`. Raises FileNotFoundError for a missing split, list or image.
     """
     listed = _listed(folder) if (folder / "Annotations").is_dir() else _beside(folder)
-    objects = {split: [(image, *_parsed(xml, image, flaws)) for image, xml in items] for split, items in listed.items()}
+    objects = {
+        split: [parsed for image, xml in items if (parsed := _parsed(xml, image, flaws))]
+        for split, items in listed.items()
+    }
     classes = class_names(folder)
     if classes is None:
-        classes = tuple(sorted({one[0] for _, _, _, found in objects["train"] for one in found}))
+        classes = tuple(sorted({one[0] for _, _, _, found in objects["train"] for one in found} - {""}))
     if not classes:
         raise FileNotFoundError(f"{folder} has no boxes for training: annotate some images, or write classes.txt")
     splits = {}
     for split, items in objects.items():
         boxed = []
+        known = {name: label for label, name in enumerate(classes)}
         for image, xml, size, found in items:
             names, corners, difficult = zip(*found, strict=True) if found else ((), (), ())
-            boxed.append(
-                (image, flaws.checked(xml, size, corners, names, classes, difficult) if found else Boxes(size))
-            )
+            boxed.append((image, flaws.checked(xml, size, corners, names, known, difficult) if found else Boxes(size)))
         splits[split] = BoxedImages(boxed)
     return splits, classes
 
@@ -50,7 +52,7 @@ def _listed(folder: Path) -> dict[str, list[tuple[str, str]]]:
         if not names.is_file():
             continue
         listed[split] = []
-        for line in names.read_text("utf-8").splitlines():
+        for line in text_of(names).splitlines():
             if not (words := line.split()):
                 continue
             if words[0] not in images:
@@ -86,27 +88,34 @@ def _beside(folder: Path) -> dict[str, list[tuple[str, str]]]:
     return listed
 
 
-def _parsed(xml: str, image: str, flaws: Flaws) -> tuple[str, tuple[int, int], list[tuple[str, list[float], bool]]]:
-    """The XML file, the image's height and width, and the class, corners and difficulty of each object."""
-    if not Path(xml).is_file():
-        return xml, _size(image), []
+def _parsed(
+    xml: str, image: str, flaws: Flaws
+) -> tuple[str, str, tuple[int, int], list[tuple[str, list[float], bool]]] | None:
+    """The image and the XML file, the image's height and width, and the class, corners and difficulty of each object.
+
+    None for a file that cannot be read, which is a flaw.
+    """
+    sides, found = [0, 0], []
     try:
-        root = ElementTree.parse(xml).getroot()
+        root = ElementTree.parse(xml).getroot() if Path(xml).is_file() else ElementTree.Element("annotation")
         sides = [int(float(root.findtext(f"size/{side}") or 0)) for side in ("height", "width")]
+        if min(sides) < 0:
+            raise ValueError(f"a size of {sides[1]} x {sides[0]} pixels")
         found = [
             (
                 (one.findtext("name") or "").strip(),
                 [float(one.findtext(f"bndbox/{end}") or "") for end in ("xmin", "ymin", "xmax", "ymax")],
-                one.findtext("difficult") == "1",
+                (one.findtext("difficult") or "").strip() == "1",
             )
             for one in root.iter("object")
         ]
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, OverflowError, LookupError) as error:  # the last: an unknown encoding
         flaws.broken.append(f"{xml} cannot be read as VOC's XML ({error})")
-        return xml, _size(image), []
-    return xml, (sides[0], sides[1]) if all(sides) else _size(image), found
-
-
-def _size(image: str) -> tuple[int, int]:
-    width, height = size_of(image)
-    return height, width
+        return None
+    if not all(sides):
+        try:
+            sides = size_of(image)[::-1]
+        except ValueError as error:
+            flaws.broken.append(str(error).partition("; ")[0])
+            return None
+    return image, xml, (sides[0], sides[1]), found

@@ -11,7 +11,9 @@ from PIL import Image
 from tiny_dense import CLASSES, COUNTS, draw_scene, voc_xml, write_coco, write_gen1, write_masks, write_voc
 
 from spikeformers.data import load_sets
+from spikeformers.data.dense.boxes import Boxes
 from spikeformers.data.settings import Data
+from spikeformers.training.resume import digest_of
 
 BOXES = {
     "voc": write_voc,
@@ -288,6 +290,10 @@ def unlink(*path):
     return lambda folder: folder.joinpath(*path).unlink()
 
 
+def write(path, text, coding="utf-8"):
+    return lambda folder: (folder / path).write_text(text, coding)
+
+
 FILES = [
     ("voc", unlink("JPEGImages", "004.png"), r"train\.txt lists 004, but .*JPEGImages has no image of that name"),
     ("voc", unlink("ImageSets", "Main", "train.txt"), r"ImageSets/Main has no train\.txt: write one with the name"),
@@ -298,6 +304,27 @@ FILES = [
     ("coco", lambda f: (f / "annotations" / "instances_val2017.json").write_text("{}"), "has no list of images"),
     ("masks", unlink("val", "labels", "013.png"), r"images/013\.png has no mask of the same name in .*val/labels"),
     ("masks", unlink("classes.txt"), r"has no classes\.txt: write one, with a class in each line"),
+    ("masks", write("classes.txt", "r\u00f6t", "latin-1"), r"classes\.txt is no text in UTF-8 \("),
+    ("masks", write("classes.txt", "\n".join(map(str, range(256)))), r"has 256 classes, more than a mask of 8 bits"),
+    ("voc", write("ImageSets/Main/val.txt", "012\n", "utf-16"), r"Main/val\.txt is no text in UTF-8"),
+    (
+        "voc",
+        write("Annotations/004.xml", '<?xml version="1.0" encoding="x-none"?><a/>'),
+        r"004\.xml cannot be read as VOC",
+    ),
+    (
+        "voc",
+        write("Annotations/004.xml", "<a><size><width>1e400</width></size></a>"),
+        r"004\.xml cannot be read as VOC",
+    ),
+    ("voc", write("Annotations/004.xml", "<a><size><width>-48</width></size></a>"), r"a size of -48 x 0 pixels"),
+    ("voc", write("Annotations/004.xml", voc_xml([[1, 1, 9, 9]], [""])), r"004\.xml: box 1, .* is of the class ''"),
+    ("coco", write("annotations/instances_val2017.json", "{}", "utf-16"), r"val2017\.json is no text in UTF-8"),
+    (
+        "coco",
+        write("annotations/instances_val2017.json", "[" * 99_999),
+        r"val2017\.json has brackets nested too deeply",
+    ),
 ]
 
 
@@ -308,6 +335,193 @@ def test_missing_and_unreadable_files_are_told_in_one_line(request, kind, break_
     with pytest.raises((ValueError, OSError), match=said) as refused:
         load(folder)
     assert "\n" not in str(refused.value)
+
+
+COCO = {  # a list of the JSON, what is changed in its first entry, and what is said of it
+    "a box of words": ("annotations", {"bbox": ["1", "2", "3", "4"]}, "box 1, .* has no area"),
+    "a box of two numbers": ("annotations", {"bbox": [1, 2]}, "box 1, .* has no area"),
+    "a box beyond floats": ("annotations", {"bbox": [1, 2, 10**400, 4]}, "box 1, .* has no area"),
+    "crowd as a word": ("annotations", {"iscrowd": "no"}, "iscrowd is 'no', which is neither 0 nor 1"),
+    "a category as a list": (
+        "annotations",
+        {"category_id": [10]},
+        r"is of the class \[10\], which is none of 10, 20, 30",
+    ),
+    "an image as a word": ("annotations", {"image_id": "16"}, "image '16' has boxes and is not listed"),
+    "an image as a list": ("annotations", {"image_id": []}, "differs from COCO's instances"),
+    "a height as a word": ("images", {"height": "32"}, "48 x '32' is no size in pixels"),
+    "a height of nothing": ("images", {"height": 0}, "48 x 0 is no size in pixels"),
+    "an id twice": ("images", {"id": 17}, "lists two images with the id 17"),
+    "a name that none can be": ("images", {"file_name": "a\0.png"}, r"with the file_name 'a\\x00\.png': give"),
+    "a number for a name": ("images", {"file_name": 16}, "with the file_name 16: give the file's name"),
+    "a category twice": ("categories", {"id": 20}, r"has the category \{'id': 20, .*: give each an id of its own"),
+    "a category of no id": ("categories", {"id": None}, "has the category .*: give each an id of its own"),
+}
+
+
+def change_coco(folder, kind, change, split="test"):
+    file = folder / "annotations" / f"instances_{split}2017.json"
+    said = json.loads(file.read_text())
+    said[kind][0] |= change
+    file.write_text(json.dumps(said))
+
+
+@pytest.mark.parametrize("fault", COCO)
+def test_json_of_other_types_and_ids_is_refused(coco, fault):
+    kind, change, said = COCO[fault]
+    change_coco(coco, kind, change)
+    with pytest.raises(ValueError, match=rf"instances_test2017\.json.*{said}") as refused:
+        load(coco)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
+    folders = [write_voc(tmp_path / "voc"), write_coco(tmp_path / "coco"), write_masks(tmp_path / "masks")]
+    (folders[0] / "classes.txt").write_text("\n".join(sorted(CLASSES)))
+    for folder in folders:
+        before = load(folder)
+        for file in (one for one in folder.rglob("*") if one.suffix in (".txt", ".json", ".xml")):
+            file.write_text(file.read_text(), "utf-8-sig")
+        assert load(folder).classes == before.classes and digest_of(load(folder), "") == digest_of(before, "")
+
+
+def test_what_cannot_be_read_at_all_leaves_its_image_out_on_request(voc):
+    """Without its objects an image would be trained on as background."""
+    (voc / "Annotations" / "004.xml").write_text("<an")
+    (voc / "Annotations" / "005.xml").unlink()
+    (voc / "JPEGImages" / "005.png").write_bytes(b"broken")  # whose size the XML would tell
+    with pytest.raises(ValueError, match=r"004\.xml cannot be read as VOC's XML .*, and 1 more of"):
+        load(voc)
+    assert len(load(voc, skip_broken=True).train) == 10
+
+
+OUTLINES = {
+    "two points": [[1, 1, 9, 9]],
+    "half a point": [[1, 1, 9, 1, 9, 9, 1]],
+    "words": [["1", "1", "9", "1", "9", "9"]],
+    "not finite": [[1, 1, float("nan"), 1, 9, 9]],
+    "far out": [[1, 1, 1e30, 1, 9, 9]],
+    "no list": "outline",
+    "runs too short": {"size": [32, 48], "counts": [3, 4]},
+    "negative runs": {"size": [32, 48], "counts": [32 * 48 + 4, -4]},
+    "runs of another size": {"size": [48, 32], "counts": [10, 32 * 48 - 10]},
+    "damaged letters": {"size": [32, 48], "counts": "zzzzzz"},  # pycocotools gives what lies in memory
+}
+
+
+@pytest.mark.parametrize("fault", OUTLINES)
+def test_outlines_are_read_before_training_of_a_model_with_masks(coco, fault, caplog):
+    change_coco(coco, "annotations", {"segmentation": OUTLINES[fault]}, split="train")
+    settings = dataclasses.asdict(Data())
+    for masks in (False, True):
+        sets = load(coco)
+        preprocess = sets.preprocess(settings, image_size=(32, 48), time_steps=1, masks=masks)
+        if not masks:
+            assert len(sets.augmented(sets.train, preprocess, settings, {}, 0)) == 12
+    said = r"000\.png: (outline|mask) 1 has .*; 1 of 12 images have such outlines; replace or delete"
+    with pytest.raises(ValueError, match=said):
+        sets.augmented(sets.train, preprocess, settings, {}, 0)
+    sets = load(coco, skip_broken=True)
+    caplog.set_level(logging.WARNING, "spikeformers")
+    kept = sets.augmented(sets.train, preprocess, {**settings, "skip_broken": True}, {}, 0)
+    assert len(kept) == 11 and kept[10][1]["masks"].shape[1:] == (32, 48)
+    assert "skipped 1 of 12 images" in caplog.text
+
+
+def test_compressed_outlines_are_those_of_pycocotools():
+    mask = pytest.importorskip("pycocotools.mask")
+    rng = np.random.RandomState(0)
+    for share in (0, 0.02, 0.5, 0.98, 1):
+        inside = np.asfortranarray(rng.rand(70, 50) < share, np.uint8)
+        packed = mask.encode(inside)
+        outline = {"size": [70, 50], "counts": packed["counts"].decode()}
+        boxes = Boxes((70, 50), np.zeros((1, 4), np.float32), np.zeros(1, int), np.zeros(1, bool), (outline,))
+        assert np.array_equal(boxes.masks()[0], inside)
+
+
+TABLES = {
+    "one row alone": lambda rows: rows[0],
+    "rows in columns": lambda rows: rows[:, None],
+    "times as text": lambda rows: rows.astype([("ts", "S9"), *rows.dtype.descr[1:]]),
+    "times of no day": lambda rows: with_time(rows, float("nan")),
+    "times beyond all": lambda rows: with_time(rows, 2.0**63),
+    "half a class": lambda rows: with_class(rows, 0.5),
+}
+
+
+def with_time(rows, t):
+    rows = rows.astype([("ts", "<f8"), *rows.dtype.descr[1:]])
+    rows["ts"][1] = t
+    return rows
+
+
+def with_class(rows, label):
+    rows = rows.astype([(name, "<f4" if name == "class_id" else kind) for name, kind in rows.dtype.descr])
+    rows["class_id"][1] = label
+    return rows
+
+
+@pytest.mark.parametrize("fault", TABLES)
+def test_tables_of_boxes_of_other_types_are_refused(driven, tmp_path, fault):
+    folder = shutil.copytree(driven, tmp_path / "set")
+    file = folder / "val" / "drive0_bbox.npy"
+    np.save(file, TABLES[fault](np.load(file)))
+    with pytest.raises(
+        ValueError, match=r"drive0_bbox\.npy (cannot be read as boxes|at 400000 micro.*the class 0\.5)|" + TIME
+    ):
+        load(folder)
+
+
+TIME = r"drive0_bbox\.npy: box 2 has the time (nan|9.*e\+18), which is no whole number"
+
+
+def test_a_void_that_no_mask_can_have(masks):
+    with pytest.raises(ValueError, match=r"data\.void 300 is no value of a mask: give one from 0 to 255"):
+        load(masks, void=300)
+
+
+# ---- images that their EXIF tag turns
+
+
+def turn(file, tag, size=None):
+    """Gives a file a tag of orientation, and other pixels of `size` if wanted."""
+    image = Image.open(file) if size is None else Image.new("RGB", size)
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    image.save(file, exif=exif)
+
+
+def test_boxes_are_of_the_turned_picture_and_what_no_size_shows_is_told(coco, caplog):
+    caplog.set_level(logging.WARNING, "spikeformers")
+    turn(coco / "test2017" / "016.png", 6, size=(32, 48))  # 48 x 32 once turned
+    prepare(load(coco))
+    assert "EXIF" not in caplog.text
+    turn(coco / "test2017" / "017.png", 3)
+    for skip in (False, True):
+        caplog.clear()
+        prepare(load(coco, skip_broken=skip), skip_broken=skip)
+        (told,) = [said for said in caplog.messages if "EXIF" in said]
+        assert told.startswith("1 of 4 images of ") and "the first is" in told and "017.png" in told
+    turn(coco / "test2017" / "018.png", 8)
+    with pytest.raises(
+        ValueError, match=r"018\.png has 32 x 48 pixels as its EXIF tag turns it, but its boxes are for"
+    ):
+        prepare(load(coco))
+
+
+def test_a_mask_is_turned_by_a_tag_of_its_own(masks, caplog):
+    caplog.set_level(logging.WARNING, "spikeformers")
+    for i in (16, 17):
+        turn(masks / "test" / "images" / f"{i:03}.png", 3)
+    turn(masks / "test" / "labels" / "017.png", 3)
+    sets = load(masks)
+    prepare(sets)
+    (told,) = [said for said in caplog.messages if "EXIF" in said]
+    assert told.startswith("1 of 4 images of ") and "016.png" in told
+    pixels, _, _, mask = draw_scene(17)
+    assert np.array_equal(np.asarray(sets.test[1][0]), pixels[::-1, ::-1])
+    assert np.array_equal(sets.test[1][1], mask[::-1, ::-1])
+    assert np.array_equal(sets.test[0][1], draw_scene(16)[3])
 
 
 def test_boxes_of_recordings_that_are_wrong(tmp_path):

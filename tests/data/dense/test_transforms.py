@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from spikeformers.data.dense.boxes import Boxes
+from spikeformers.data.dense.drawing import with_boxes
 from spikeformers.data.dense.outputs import on_original
-from spikeformers.data.dense.transforms import AugmentingPairTransform, PairTransform, fitted
+from spikeformers.data.dense.transforms import AugmentingPairTransform, PairTransform, fitted, planes_of_original
 
 PLAIN = dict(mean=[0.0] * 3, std=[1.0] * 3, interpolation="nearest")
 
@@ -76,6 +77,22 @@ def test_answers_go_back_to_where_they_came_from(image_size):
     _, classes = PairTransform(image_size=image_size, **PLAIN)(image, mask)
     logits = torch.nn.functional.one_hot(classes.clamp(max=2), 3).permute(2, 0, 1).float()
     assert (on_original(logits, (40, 60), image_size).numpy() == mask).mean() > 0.97
+
+
+def test_the_class_of_each_pixel_is_found_a_few_planes_at_a_time():
+    """All planes at the size of a photograph would be gigabytes."""
+    planes = torch.randn(21, 32, 48).round()  # with ties, of which the first class wins
+    wanted = planes_of_original(planes, (64, 80), (32, 48)).argmax(0)
+    assert torch.equal(on_original(planes, (64, 80), (32, 48)), wanted) and len(wanted.unique()) > 8
+    everywhere = {"boxes": torch.zeros(9, 4), "scores": torch.rand(9), "masks": torch.rand(9, 32, 48)}
+    wanted = planes_of_original(everywhere["masks"], (64, 80), (32, 48)) > 0.5
+    assert torch.equal(on_original(everywhere, (64, 80), (32, 48))["masks"], wanted)
+
+
+@pytest.mark.parametrize("size", [(1, 4000), (4000, 1), (1, 1)])
+def test_pictures_of_images_that_are_long_and_thin_stay_small(size):
+    found = {"boxes": torch.tensor([[0.0, 0.0, 1.0, 1.0]]), "labels": torch.tensor([0]), "scores": torch.ones(1)}
+    assert max(with_boxes(Image.new("RGB", size), found, ["red"]).size) <= max(480, *size)
 
 
 def test_frames_get_the_sum_of_their_polarities():
