@@ -42,7 +42,9 @@ class Boxes:
     def parsed(self) -> list[list[Any]]:
         """Each outline as polygons, or as the lengths of runs. Raises ValueError for one that cannot be read."""
         if len(self.outlines) < len(self):
-            raise ValueError("it has boxes without outlines: a model with masks needs them, so give one without")
+            raise ValueError(
+                "it has boxes without outlines, which a model with masks needs: take a model of boxes alone"
+            )
         return [_parsed(outline, self.size, i) for i, outline in enumerate(self.outlines, 1)]
 
     def masks(self) -> np.ndarray:
