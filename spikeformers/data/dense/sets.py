@@ -6,20 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import Subset
 
 from ..events.clips import Clips
 from ..events.sets import EventSets, framing
-from ..image_dataset import Kept, check_images, find_broken, item_at
-from ..image_file import IN_A_SET
+from ..image_dataset import Kept, check_images, find_broken
 from ..known import FOLDER, LAYOUTS, SETS, Dense, KnownDense
 from ..readable import Readable
 from ..sampling import Augmented
 from ..split import Split, stratified_split
 from .boxes import Flaws
+from .remarks import count_boxes, say_turned, with_outlines
 
 _logger = logging.getLogger("spikeformers")
 
@@ -119,8 +118,8 @@ class DenseSets:
         if self.sensor is None:
             if not settings.get("skip_broken"):
                 check_images(split)
-                _say_turned(self.name, split)
-            return _outlined(self.name, split, settings) if preprocess.get("masks") else split
+                say_turned(self.name, split)
+            return with_outlines(self.name, split, settings) if preprocess.get("masks") else split
         return Clips(
             split,
             framing(preprocess),
@@ -169,11 +168,11 @@ def load_dense(name: str, settings: Mapping[str, Any], *, seed: int, validation:
         if broken := find_broken(images):
             skipped += [images.name_of(i) for i in broken]
             chosen[split] = Kept(images, [i for i in range(len(images)) if i not in broken])
-        _say_turned(name, chosen[split])
+        say_turned(name, chosen[split])
     if skipped:
         _logger.warning("skipped %d broken image file(s) of %s, the first is %s", len(skipped), name, skipped[0])
     if how.task == "detection":
-        _count(name, chosen, classes)
+        count_boxes(name, chosen, classes)
         if settings["skip_empty"]:
             chosen["train"] = _with_boxes(chosen["train"])
     for split, items in chosen.items():
@@ -210,64 +209,5 @@ def _find(root: Path, name: str, known: KnownDense) -> Path:
     return found
 
 
-def _say_turned(name: str, split: Any) -> None:
-    """Logs images whose EXIF tag leaves it open on which picture their label was made."""
-    places = [item_at(split, i) for i in range(len(split))]
-    if turned := [images.paths[i] for images, i in places if i in getattr(images, "turned", ())]:
-        _logger.warning(
-            "%d of %d images of %s are turned by their EXIF tag, and their boxes or masks are taken to be of the "
-            "picture as a viewer shows it; the first is %s: remove the tag from the files if they are not",
-            len(turned), len(places), name, turned[0],
-        )  # fmt: skip
-
-
-def _outlined(name: str, split: Any, settings: Mapping[str, Any]) -> Any:
-    """The images of a split whose outlines can all be read. Raises ValueError for others, unless they are skipped."""
-    broken: dict[int, str] = {}
-    for i, (images, at) in ((i, item_at(split, i)) for i in range(len(split))):
-        try:
-            images.targets[at].parsed()
-        except ValueError as error:
-            broken[i] = f"{images.paths[at]}: {error}"
-    if not broken:
-        return split
-    first, more = next(iter(broken.values())), f"{len(broken)} of {len(split)} images have such outlines"
-    if not settings.get("skip_broken"):
-        raise ValueError(f"{first}; {more}; {IN_A_SET}")
-    if len(broken) == len(split):
-        raise ValueError(f"{first}; {more}, which leaves none: correct some")
-    _logger.warning("skipped %d of %d images of %s, the first: %s", len(broken), len(split), name, first)
-    kept = [i for i in range(len(split)) if i not in broken]
-    if isinstance(split, Readable):
-        return Readable(Subset(split.dataset, kept), counted=split.counted)
-    return Subset(split, kept)
-
-
-def _count(name: str, splits: Mapping[str, Any], classes: tuple[str, ...]) -> None:
-    """Logs images without boxes, and classes without a box for training."""
-    for split, items in splits.items():
-        empty = [i for i, boxes in enumerate(items.targets) if not len(boxes)]
-        if empty:
-            _logger.warning(
-                "%d of %d %s items of %s have no boxes, the first is %s: they stay as background; data.skip_empty true "
-                "leaves them out of training", len(empty), len(items), split, name, _name_of(items, empty[0]),
-            )  # fmt: skip
-    labels = [boxes.labels for boxes in splits["train"].targets] or [np.zeros(0, int)]
-    seen = np.bincount(np.concatenate(labels), minlength=len(classes))
-    if unseen := [label for label, count in zip(classes, seen, strict=True) if not count]:
-        _logger.warning(
-            "%s has no training box of %d of its %d classes, the first is %s",
-            name,
-            len(unseen),
-            len(classes),
-            unseen[0],
-        )
-
-
 def _with_boxes(items: Any) -> Subset:
     return Subset(items, [i for i, boxes in enumerate(items.targets) if len(boxes)])
-
-
-def _name_of(items: Any, index: int) -> str:
-    dataset, index = item_at(items, index)
-    return dataset.name_of(index) if hasattr(dataset, "name_of") else dataset.items[index][0].path
