@@ -29,7 +29,8 @@ def read_folder(folder: Path) -> tuple[dict[str, FolderImages], tuple[str, ...]]
     if "train" not in names or len(names) == 1:
         missing = "'train' folder" if "train" not in names else "'val' or 'test' folder"
         raise FileNotFoundError(
-            f"{folder} has no {missing}; lay it out as train/<class>/<image> with the same under val, test or both"
+            f"{folder} has no {missing}; lay it out as train/<class>/<image> with the same under val, test or both, "
+            "or with boxes or masks as docs/data.md shows"
         )
     classes = {name: _class_names(folder / name) for name in names}
     for name in names[1:]:

@@ -138,8 +138,8 @@ def load_object(name: str) -> Any:
     except (ImportError, FileNotFoundError) as error:
         raise ValueError(f"{name} cannot be loaded: {error}") from error
     if not hasattr(module, attribute):
-        names = [n for n in vars(module) if not n.startswith("_")]
-        close = difflib.get_close_matches(attribute, names, n=3)
+        names = {n.lower(): n for n in vars(module) if not n.startswith("_")}
+        close = [names[found] for found in difflib.get_close_matches(attribute.lower(), names, n=3)]
         raise ValueError(f"{where} has no {attribute}" + (f": did you mean {', '.join(close)}?" if close else ""))
     return getattr(module, attribute)
 

@@ -199,6 +199,7 @@ def test_neurons_that_want_it_are_told_the_time_steps():
         (lambda: tiny(neuron=None), "neuron None is not a part"),
         (lambda: tiny(neuron="no_such_package:LIF"), "no_such_package:LIF cannot be loaded"),
         (lambda: tiny(neuron="no_such_file.py:LIF"), "there is no file .*no_such_file.py"),
+        (lambda: tiny(neuron="torch.nn:Relu"), "torch.nn has no Relu: did you mean ReLU"),
         (lambda: tiny(neuron="spikeformers.neurons:PLIFF"), "spikeformers.neurons has no PLIFF: did you mean PLIF"),
         (lambda: tiny(depth="2"), "depth must be int, not '2'"),
         (lambda: tiny(depth=2.0), "depth must be int, not 2.0"),
