@@ -305,8 +305,9 @@ def test_every_name_takes_a_step_and_keeps_nothing(name):
         model.head.rpn._post_nms_top_n = {"training": 20, "testing": 10}
     x, targets = scene(size=(64, 64), in_channels=model.in_channels)
     check_step(model, x, targets)
+    model, x = model.double().eval(), x.double()  # in fp32 a count may flip by rounding, and a region with it
     with torch.no_grad():
-        first = check_alone(model.eval(), x)
+        first = check_alone(model, x)
         again = model.forward_outputs(x)
     assert all(torch.equal(value, again[key]) for key, value in first.items())
 
