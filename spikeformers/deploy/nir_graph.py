@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.utils import _pair
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
+from spikeformers.deploy.nir_nodes import NODES, STEPS, Signal
 from spikeformers.models import SpikingTransformer
 from spikeformers.models.folding import fold
 from spikeformers.models.parts import part_name, slot_of
@@ -23,7 +23,6 @@ from spikeformers.ops.arguments import check_finite
 if TYPE_CHECKING:
     import nir
 
-_STEPS = 2  # of the input that is followed: what mixes steps shows
 _NEAREST = {
     "neuron": "LIF", "attention": "DepthwiseMixer", "mlp": "MLP", "position": "ConvPosition", "head": "Head",
     "shortcut": "SEWShortcut", "stem": "Patches", "downsampling": "Patches",
@@ -77,25 +76,7 @@ def to_nir(model: SpikingTransformer, *, dt: float = 1e-4) -> nir.NIRGraph:
     if not isinstance(model, SpikingTransformer) or model.task != "classification":
         kind = f"a model for {model.task}" if isinstance(model, SpikingTransformer) else f"a {type(model).__name__}"
         raise ValueError(f"{kind} is not written to NIR: give a classifier of sf.create_model")
-    return _Graph(fold(model).cpu().float(), dt).made()
-
-
-class _Signal(Tensor):
-    """A tensor `[2, ...]`, what some nodes send together at two steps. PyTorch's functions of it become nodes."""
-
-    graph: _Graph
-    sources: tuple[str, ...]  # the nodes that it is the sum of; none if one of them could not be made
-    of: tuple[int, ...]  # a step's shape, as NIR has it
-
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        with torch._C.DisableTorchFunctionSubclass():
-            made = func(*args, **(kwargs or {}))
-        name, signals = func.__name__, [one for one in tree_leaves((args, kwargs)) if isinstance(one, _Signal)]
-        constant = name.endswith("_like") or name.startswith("new_") or (name == "to" and args[0] is not signals[0])
-        if constant or not any(isinstance(one, Tensor) for one in tree_leaves(made)):
-            return made  # of a signal's type or shape, not of its numbers
-        return signals[0].graph.follow(name, made, signals, args, kwargs or {})
+    return Graph(fold(model).cpu().float(), dt).made()
 
 
 class _Neuron(nn.Module):
@@ -106,10 +87,10 @@ class _Neuron(nn.Module):
         self.name, self.neuron = name, neuron
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.graph.neuron(self.name, self.neuron, x) if isinstance(x, _Signal) else self.neuron(x)
+        return x.graph.neuron(self.name, self.neuron, x) if isinstance(x, Signal) else self.neuron(x)
 
 
-class _Graph:
+class Graph:
     """The graph of a folded model, found by following its `forward_steps`. The model is used up."""
 
     def __init__(self, model: SpikingTransformer, dt: float):
@@ -128,7 +109,7 @@ class _Graph:
         shape = model.image_shape
         self.node("input", (), lambda nir: nir.Input(np.array(shape)))
         with torch.no_grad():
-            logits: Any = model.forward_steps(self.signal(torch.zeros(_STEPS, 1, *shape), ("input",), shape))
+            logits: Any = model.forward_steps(self.signal(torch.zeros(STEPS, 1, *shape), ("input",), shape))
         self.node("output", logits.sources, lambda nir: nir.Output(np.array(logits.of)))
 
     def made(self) -> nir.NIRGraph:
@@ -157,13 +138,13 @@ class _Graph:
         self.edges += [(source, name) for source in sources]
         return (name,)
 
-    def signal(self, x: Tensor, sources: tuple[str, ...], of: tuple[int, ...]) -> _Signal:
+    def signal(self, x: Tensor, sources: tuple[str, ...], of: tuple[int, ...]) -> Signal:
         with torch._C.DisableTorchFunctionSubclass():
-            signal = x.detach().as_subclass(_Signal)
+            signal = x.detach().as_subclass(Signal)
         signal.graph, signal.sources, signal.of = self, sources, of
         return signal
 
-    def neuron(self, name: str, z: Any, x: _Signal) -> _Signal:
+    def neuron(self, name: str, z: Any, x: Signal) -> Signal:
         fired = self.signal(x, (), x.of)
         kind = type(z)
         if tuple(z.levels) != (0.0, 1.0):
@@ -186,12 +167,12 @@ class _Graph:
             fired.sources = node
         return fired
 
-    def follow(self, name: str, made: Any, signals: list[_Signal], args: Any, kwargs: Any) -> Any:
+    def follow(self, name: str, made: Any, signals: list[Signal], args: Any, kwargs: Any) -> Any:
         """What a function made, as signals."""
         x = signals[0]
-        if name in _KEEP_ORDER and made.shape[0] == _STEPS and made.numel() == x.numel():
+        if name in _KEEP_ORDER and made.shape[0] == STEPS and made.numel() == x.numel():
             return self.signal(made, x.sources, x.of)
-        node = _NODES.get(name)
+        node = NODES.get(name)
         followed = node(self, made, *args, **kwargs) if node else None
         if followed is not None:
             return followed
@@ -216,128 +197,6 @@ class _Graph:
 
     def lacks(self, name: str, module: nn.Module, what: str, nearest: str) -> None:
         self.missing.setdefault(name, (type(module).__name__, what, nearest))
-
-
-def _conv2d(
-    graph: _Graph, made: Tensor, x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
-    dilation: Any = 1, groups: int = 1,
-) -> _Signal | None:  # fmt: skip
-    square = weight.shape[2] == weight.shape[3]  # nir gets the types of others wrong
-    if isinstance(weight, _Signal) or not (square and _is_map(x)):
-        return None
-    bias = torch.zeros(len(weight)) if bias is None else bias
-    size = tuple(x.shape[-2:])
-    padding = padding if isinstance(padding, str) else _pair(padding)
-    return _send(graph, made, x, "", lambda nir: nir.Conv2d(
-        size, _dense(weight, groups).numpy(), _pair(stride), padding, _pair(dilation), 1, bias.numpy()
-    ))  # fmt: skip
-
-
-def _is_map(x: _Signal) -> bool:
-    """Whether the last axes are channels, height and width as NIR has them."""
-    return not x.sources or (len(x.of) == 3 and x.of == x.shape[-3:])
-
-
-def _dense(weight: Tensor, groups: int) -> Tensor:
-    """The weight `[C, C_in, k, k]` of one group that does what `[C, C_in / groups, k, k]` does in several."""
-    if groups == 1:
-        return weight
-    apart = torch.einsum("gcikl,gh->gchikl", weight.unflatten(0, (groups, -1)), torch.eye(groups))
-    return apart.flatten(2, 3).flatten(0, 1)
-
-
-def _linear(graph: _Graph, made: Tensor, x: Any, weight: Any, bias: Any = None) -> _Signal | None:
-    if isinstance(weight, _Signal) or x.numel() != _STEPS * weight.shape[1]:
-        return None
-    if len(x.of) > 1:
-        of = x.of  # counted from the end: readers do not agree on whether the batch is the first
-        x = _send(graph, x, x, ".flatten", lambda nir: nir.Flatten(np.array(of), -len(of), -1), (math.prod(of),))
-    if bias is None:
-        return _send(graph, made, x, "", lambda nir: nir.Linear(weight.numpy()))
-    return _send(graph, made, x, "", lambda nir: nir.Affine(weight.numpy(), bias.numpy()))
-
-
-def _mean(graph: _Graph, made: Tensor, x: Any, dim: Any = None, keepdim: bool = False) -> _Signal | None:
-    axes = sorted(axis % x.ndim for axis in ([dim] if isinstance(dim, int) else dim or ()))
-    whole = axes == [x.ndim - 2, x.ndim - 1] and _is_map(x)
-    return _pooled(graph, made, x, x.shape[-2:], x.shape[-2:], (0, 0)) if whole else None
-
-
-def _avg_pool2d(
-    graph: _Graph, made: Tensor, x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0,
-    ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None,
-) -> _Signal | None:  # fmt: skip
-    padded = _pair(padding) != (0, 0) and not count_include_pad
-    if not _is_map(x) or ceil_mode or padded or divisor_override:
-        return None
-    return _pooled(graph, made, x, _pair(kernel_size), _pair(stride or kernel_size), _pair(padding))
-
-
-def _pooled(graph: _Graph, made: Tensor, x: _Signal, *sizes: Any) -> _Signal:
-    kernel, stride, padding = map(np.array, sizes)
-    of = tuple(
-        int((size + 2 * p - k) // s + 1) for size, k, s, p in zip(x.of[1:], kernel, stride, padding, strict=True)
-    )
-    return _send(graph, made, x, ".mean", lambda nir: nir.AvgPool2d(kernel, stride, padding), (x.of[0], *of))
-
-
-def _batch_norm(
-    graph: _Graph, made: Tensor, x: Any, mean: Any, var: Any, weight: Any = None, bias: Any = None,
-    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
-) -> _Signal | None:  # fmt: skip
-    """A norm that was not folded, as a convolution."""
-    if training or not _is_map(x):
-        return None
-    scale = (1 if weight is None else weight) / (var + eps).sqrt()
-    return _conv2d(graph, made, x, scale.diag()[..., None, None], (0 if bias is None else bias) - mean * scale)
-
-
-def _add(graph: _Graph, made: Tensor, x: Any, y: Any) -> _Signal | None:
-    if not (isinstance(x, _Signal) and isinstance(y, _Signal) and x.shape == y.shape):
-        return None
-    if x.sources and y.sources and x.of != y.of:
-        return None
-    if {*x.sources} & {*y.sources}:  # there is one edge from a node to another
-        y = _scaled(graph, y, y, 1.0)
-    return graph.signal(made, x.sources + y.sources if x.sources and y.sources else (), x.of)
-
-
-def _sub(graph: _Graph, made: Tensor, x: Any, y: Any) -> _Signal | None:
-    return _add(graph, made, x, _scaled(graph, y, y, -1.0)) if isinstance(y, _Signal) else None
-
-
-def _mul(graph: _Graph, made: Tensor, x: Any, y: Any) -> _Signal | None:
-    x, y = (x, y) if isinstance(x, _Signal) else (y, x)
-    if isinstance(y, _Signal) or made.shape != x.shape or x.of != x.shape[-len(x.of) :]:
-        return None
-    of_step = y.shape[max(0, y.ndim - len(x.of)) :] if isinstance(y, Tensor) else ()
-    if isinstance(y, Tensor) and math.prod(of_step) != y.numel():  # it differs by step
-        return None
-    return _scaled(graph, made, x, torch.as_tensor(y).reshape(of_step))
-
-
-def _scaled(graph: _Graph, made: Tensor, x: _Signal, by: Tensor | float) -> _Signal:
-    scale = torch.as_tensor(by, dtype=torch.float32).expand(x.of).numpy().copy()
-    return _send(graph, made, x, ".scale", lambda nir: nir.Scale(scale), x.of)
-
-
-def _div(graph: _Graph, made: Tensor, x: Any, y: Any) -> _Signal | None:
-    return _mul(graph, made, x, 1 / y) if isinstance(x, _Signal) and not isinstance(y, _Signal) else None
-
-
-def _send(
-    graph: _Graph, made: Tensor, x: _Signal, what: str, make: Callable[[Any], nir.NIRNode], of: Any = None
-) -> _Signal:
-    """What a new node, named after the module that runs, sends."""
-    sources = graph.node(graph.running[-1][0] + what, x.sources, make) if x.sources else ()
-    return graph.signal(made, sources, of or tuple(made.shape[1 if made.ndim == 4 else -1 :]))
-
-
-_NODES = {
-    "conv2d": _conv2d, "batch_norm": _batch_norm, "linear": _linear, "mean": _mean, "avg_pool2d": _avg_pool2d,
-    "add": _add, "__add__": _add, "__radd__": _add, "sub": _sub, "__sub__": _sub, "mul": _mul,
-    "__mul__": _mul, "__rmul__": _mul, "div": _div, "__truediv__": _div,
-}  # fmt: skip
 
 
 def _listed(names: list[str]) -> str:
