@@ -12,6 +12,7 @@ from spikeformers.layers.norm import batch_norm, takes_once
 from spikeformers.layers.pool import MaxPool
 from spikeformers.layers.time import at_each_step, merge_time, split_time
 from spikeformers.ops.arguments import check_whole
+from spikeformers.ops.layout import keep_layout
 from spikeformers.ops.notes import Counts, noted
 from spikeformers.ops.spike_conv import spike_conv2d
 
@@ -73,7 +74,7 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         steps = x.shape[0]
         if takes_once(self.norm, x):
-            y = batch_norm(self.norm, self.conv(x[0])[None], repeats=steps)
+            y = keep_layout(batch_norm(self.norm, self.conv(x[0])[None], repeats=steps))
             return y.expand(steps, *y.shape[1:])
         return batch_norm(self.norm, split_time(self.conv(merge_time(x)), steps))
 

@@ -10,6 +10,7 @@ from spikeformers.layers.chain import run_plain
 from spikeformers.layers.contracts import declared
 from spikeformers.models.stages import Stage
 from spikeformers.ops.arguments import check_whole
+from spikeformers.ops.layout import keep_layout
 from spikeformers.ops.tracing import runs_eagerly
 
 
@@ -109,7 +110,7 @@ class SpikingTransformer(nn.Module):
         x = self.forward_stem(x)
         for block in self.blocks[:-1]:
             x = self.run(block, x)
-        return self.blocks[-1:](x)  # its backward runs first, so recomputation would save nothing
+        return keep_layout(self.blocks[-1:](x))  # its backward runs first, so recomputation would save nothing
 
     def forward_stem(self, x: Tensor) -> Tensor:
         """The stream before the first block: `[B, C, H, W]` or `[T, B, C, H, W] -> [T, B, D, H / s, W / s]`."""

@@ -13,5 +13,7 @@ class IntegerHalfEven(Integer):
     additions. Released code: equal, to 1e-6 in V3's logits. For arguments and paper see `Integer`.
     """
 
+    _sixteen_bits_do = True  # it clamps and rounds, and adds nothing
+
     def count(self, x: Tensor) -> Tensor:
         return round_half_even(x, self.max_count)

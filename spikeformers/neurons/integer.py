@@ -11,14 +11,15 @@ class Integer(nn.Module):
     """Rounds the current of each step to a count of spikes worth `unit`: `[T, ...] current -> [T, ...] counts * unit`.
 
     `max_count` is D, the number of binary steps per step at inference; `unit` defaults to 1 / D. There is no membrane:
-    steps are independent. Subclasses define `count`, the rounding of `x / v_threshold`. Spike-driven Transformer V3,
-    Yao et al., TPAMI 2025, arXiv:2411.16061.
+    steps are independent. Subclasses define `count`, the rounding of `x / v_threshold`, and say whether 16 bits are
+    enough for it. Spike-driven Transformer V3, Yao et al., TPAMI 2025, arXiv:2411.16061.
 
     Raises ValueError if `max_count` is below 1 or the threshold is not above 0.
     """
 
     levels: tuple[float, ...]
     causal = True
+    _sixteen_bits_do = False
 
     def __init__(self, *, v_threshold: float = 1.0, max_count: int = 4, unit: float | None = None):
         super().__init__()
@@ -30,7 +31,8 @@ class Integer(nn.Module):
         self.levels = tuple(count * self.unit for count in range(max_count + 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        current = x.to(torch.promote_types(x.dtype, torch.float32))
+        exact = self._sixteen_bits_do and self.v_threshold == 1 and self.max_count <= 256  # bfloat16's whole numbers
+        current = x if exact else x.to(torch.promote_types(x.dtype, torch.float32))
         if self.v_threshold != 1:  # a pass over memory each way
             current = current / self.v_threshold
         return (self.count(current) * self.unit).to(x.dtype)

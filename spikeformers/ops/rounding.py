@@ -12,7 +12,8 @@ def round_half_even(x: Tensor, top: int, bottom: int = 0) -> Tensor:
     """`round(clamp(x, bottom, top))`, ties to the even count; the derivative is 1 for `bottom <= x <= top`, else 0."""
     fixed = x.detach()
     clamped = fixed.clamp(bottom, top)
-    return _straight_through(x, clamped.round(), clamped == fixed) if torch.is_grad_enabled() else clamped.round()
+    rounded = clamped.round()
+    return _straight_through(x, rounded, clamped.eq_(fixed)) if torch.is_grad_enabled() else rounded
 
 
 def round_half_up(x: Tensor, top: int) -> Tensor:
@@ -23,17 +24,21 @@ def round_half_up(x: Tensor, top: int) -> Tensor:
 
 
 class _StraightThrough(torch.autograd.Function):
-    """`rounded`, with the derivative `passes`. `torch.where`, which is not vectorised, takes three times as long."""
+    """`rounded`, with the derivative `passes`, of 0 and 1.
+
+    On a CPU, nothing that makes or reads bool is vectorised, nor is `torch.where`: `passes` may be of any dtype, and a
+    byte is kept.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, rounded: Tensor, passes: Tensor) -> Tensor:
-        ctx.save_for_backward(passes)
+        ctx.save_for_backward(passes.view(torch.int8) if passes.dtype == torch.bool else passes.to(torch.int8))
         return rounded
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         (passes,) = ctx.saved_tensors
-        return grads[0] * passes.to(grads[0].dtype), None, None
+        return passes.to(grads[0].dtype) * grads[0], None, None  # the layout is the first factor's
 
 
 def _straight_through(x: Tensor, rounded: Tensor, passes: Tensor) -> Tensor:
@@ -41,5 +46,5 @@ def _straight_through(x: Tensor, rounded: Tensor, passes: Tensor) -> Tensor:
     if runs_eagerly(x):
         through: Any = _StraightThrough.apply(x, rounded, passes)
         return through
-    through = torch.where(passes, x, 0.0)
+    through = torch.where(passes.bool(), x, 0.0)
     return rounded + (through - through.detach())  # adds exactly 0, and the derivative

@@ -122,4 +122,4 @@ def test_heads_split_and_merge(x):
     heads = split_heads(x, M)
     assert heads.shape == (T, B, M, N, D)
     assert heads[1, 0, 1, W + 2, 3] == x[1, 0, D + 3, 1, 2]
-    assert torch.equal(merge_heads(heads, H, W), x)
+    assert torch.equal(merge_heads(heads, x), x)

@@ -43,11 +43,10 @@ class A2OS2A(nn.Module):
         self.proj = ConvNorm(dim, dim, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
         q = split_heads(self.q_neuron(self.q(x)), self.num_heads)  # T B M N D
         k = split_heads(self.k_neuron(self.k(x)), self.num_heads)
         v = split_heads(self.v_neuron(self.v(x)), self.num_heads)
-        y = merge_heads(spike_attention(q, k, v, 1.0), height, width)
+        y = merge_heads(spike_attention(q, k, v, 1.0), x)
         return self.proj(self.attn_neuron(y))
 
     def extra_repr(self) -> str:

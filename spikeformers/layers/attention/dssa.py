@@ -55,11 +55,11 @@ class DSSA(nn.Module):
                 f"a map of {height} x {width} is not a multiple of patch_size {self.patch_size}: resize the image"
             )
         k, v = split_heads(self.kv(x), self.num_heads).chunk(2, -1)  # T B M n D; each head's channels are k, then v
-        x = split_heads(x, self.num_heads)  # T B M N D
-        k = k * _scale(_updated(self.x_rate, x, self.training), k.shape[-1])
-        attn = self.attn_neuron(x @ k.transpose(-2, -1))  # T B M N n
+        q = split_heads(x, self.num_heads)  # T B M N D
+        k = k * _scale(_updated(self.x_rate, q, self.training), k.shape[-1])
+        attn = self.attn_neuron(q @ k.transpose(-2, -1))  # T B M N n
         v = v * _scale(_updated(self.attn_rate, attn, self.training), v.shape[-2])
-        return self.proj(self.out_neuron(merge_heads(attn @ v, height, width)))
+        return self.proj(self.out_neuron(merge_heads(attn @ v, x)))
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)

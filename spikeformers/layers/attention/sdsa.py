@@ -56,12 +56,11 @@ class PooledSDSA(nn.Module):
         self.proj = ConvNorm(dim, dim, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
         q = split_heads(self.q_neuron(self.q(x)), self.num_heads)  # T B M N D
         k = split_heads(self._pooled(self.k_neuron(self.k(x))), self.num_heads)
         v = split_heads(self._pooled(self.v_neuron(self.v(x))), self.num_heads)
         mask = self.attn_neuron(self._pooled(k * v).sum(-2, keepdim=True))  # T B M 1 D
-        return self.proj(merge_heads(self._pooled(q * mask), height, width))
+        return self.proj(merge_heads(self._pooled(q * mask), x))
 
     def _pooled(self, x: Tensor) -> Tensor:
         return at_each_step(self.pool, x)

@@ -55,7 +55,7 @@ class SEMM(nn.Module):
         q = split_heads(self.q_neuron(self.q(x)), self.num_heads)  # T B E N C/E
         k, v = split_heads(self.k_neuron(self.k(x)), 1), split_heads(self.v_neuron(self.v(x)), 1)  # T B 1 N
         y = spike_attention(q, k, v, self.scale)  # T B E N C
-        y = merge_heads(y, *x.shape[-2:]).unflatten(2, (self.num_heads, -1))  # T B E C H W
+        y = merge_heads(y, x).unflatten(2, (self.num_heads, -1))  # T B E C H W
         route = self.router_neuron(self.router(x))[:, :, :, None]  # T B E 1 H W
         return self.proj((route * self.attn_neuron(y)).sum(2))
 

@@ -88,7 +88,7 @@ class SSA(nn.Module):
         q = split_heads(self.q_neuron(self.q(x)), self.num_heads)  # T B M N D
         k = split_heads(self.k_neuron(self.k(x)), self.num_heads)
         v = split_heads(self.v_neuron(self.v(x)), self.num_heads)
-        y = merge_heads(self.attend(q, k, v, height, width), height, width)  # T B C H W
+        y = merge_heads(self.attend(q, k, v, height, width), x)  # T B C H W
         return self.proj(self.attn_neuron(y))
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:

@@ -36,11 +36,10 @@ class WideSSA(nn.Module):
         self.proj = ConvNorm(value_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
         q = split_heads(self.q_neuron(self.q(x)), self.num_heads)  # T B M N D
         k = split_heads(self.k_neuron(self.k(x)), self.num_heads)
         v = split_heads(self.v_neuron(self.v(x)), self.num_heads)
-        y = merge_heads(spike_attention(q, k, v, self.scale), height, width)  # T B 4C H W
+        y = merge_heads(spike_attention(q, k, v, self.scale), x)  # T B 4C H W
         return self.proj(self.attn_neuron(y))
 
     def extra_repr(self) -> str:
