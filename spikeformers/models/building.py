@@ -156,6 +156,8 @@ def _checked(what: str, value: Any, hint: Any) -> Any:
                 return tuple(_checked(what, item, inner[0]) for item in value)
         if option not in (float, int, bool, str, types.NoneType) and typing.get_origin(option) is not tuple:
             return value
+    if any(typing.get_origin(option) is tuple for option in options) and not isinstance(value, list | tuple):
+        raise ValueError(f"{what} {value!r} is no list: write [{value}]")
     wanted = getattr(hint, "__name__", None) if typing.get_origin(hint) is None else None
     raise ValueError(f"{what} must be {wanted or hint}, not {value!r}")
 

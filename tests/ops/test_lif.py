@@ -26,7 +26,7 @@ def gradients(x, tau, seed=1, **settings):
     x = x.detach().requires_grad_()
     learned = [tau.detach().requires_grad_()] if isinstance(tau, torch.Tensor) else []
     spikes = lif(x, *(learned or [tau]), **settings)
-    weights = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)).to(x.dtype)
+    weights = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)).bfloat16().to(x.dtype)
     return spikes.detach(), torch.autograd.grad((spikes * weights).sum(), [x, *learned])
 
 
@@ -167,9 +167,11 @@ def test_errors():
         lif(torch.tensor(1.0))
 
 
-# ---- the compiled kernels, which are fp32: against the reference in fp64
+# ---- the compiled kernels, which take fp32 and bf16: against the reference in fp64
 
 needs_kernels = pytest.mark.skipif(kernels() is None, reason="no compiler, or they are switched off")
+dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+CLOSE = {torch.float32: 1e-4, torch.bfloat16: 2**-8}  # relative: a gradient of bf16 is rounded once
 
 
 def natively(x, tau, **settings):
@@ -181,18 +183,19 @@ def natively(x, tau, **settings):
 
 
 @needs_kernels
+@dtypes
 @settings
 @pytest.mark.parametrize("detach_reset", [True, False])
 @pytest.mark.parametrize("surrogate", [Sigmoid(), ATan(), Triangle(2.0)])
 @pytest.mark.parametrize("tau", [2.0, 2.5, torch.tensor(2.5)], ids=["2", "2.5", "learned"])
-def test_kernels_equal_the_reference(settings, detach_reset, surrogate, tau):
-    x = 2 * torch.randn(6, 3, 67)
+def test_kernels_equal_the_reference(settings, detach_reset, surrogate, tau, dtype):
+    x = (2 * torch.randn(6, 3, 67)).to(dtype)
     (spikes, ours), (expected_spikes, expected) = natively(
         x, tau, detach_reset=detach_reset, surrogate=surrogate, **settings
     )
-    assert torch.equal(spikes, expected_spikes.float()) and 0 < spikes.mean() < 1
+    assert spikes.dtype == dtype and torch.equal(spikes, expected_spikes.to(dtype)) and 0 < spikes.mean() < 1
     for gradient, wanted in zip(ours, expected, strict=True):
-        assert torch.allclose(gradient.double(), wanted, rtol=1e-4, atol=1e-5)
+        assert torch.allclose(gradient.double(), wanted, rtol=CLOSE[dtype], atol=1e-5)
 
 
 @needs_kernels
@@ -204,6 +207,7 @@ def test_kernels_spikes_equal_on_dyadic_inputs(dyadic, settings):
 
 
 @needs_kernels
+@dtypes
 @pytest.mark.parametrize(
     "make",
     {
@@ -219,18 +223,19 @@ def test_kernels_spikes_equal_on_dyadic_inputs(dyadic, settings):
     }.items(),
     ids=lambda item: item[0],
 )
-def test_kernels_take_any_layout(dyadic, make):
-    x = make[1](dyadic(5, 2, 3, 7, 97))
+def test_kernels_take_any_layout(dyadic, make, dtype):
+    x = make[1](dyadic(5, 2, 3, 7, 97)).to(dtype)
     (spikes, ours), (expected_spikes, expected) = natively(x, torch.tensor(2.0))
-    assert spikes.shape == x.shape and torch.equal(spikes, expected_spikes.float())
+    assert spikes.shape == x.shape and torch.equal(spikes, expected_spikes.to(dtype))
     for gradient, wanted in zip(ours, expected, strict=True):
-        assert torch.allclose(gradient.double(), wanted, rtol=1e-4, atol=1e-4)
+        assert torch.allclose(gradient.double(), wanted, rtol=CLOSE[dtype], atol=1e-4)
 
 
 @needs_kernels
+@dtypes
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_kernels_make_a_norm_in_front_again(channels_last):
-    x = torch.randn(4, 3, 5, 6, 7)
+def test_kernels_make_a_norm_in_front_again(channels_last, dtype):
+    x = torch.randn(4, 3, 5, 6, 7).to(dtype)
     x = x.movedim(2, -1).contiguous().movedim(-1, 2) if channels_last else x
     norm = torch.nn.BatchNorm2d(5)
     torch.nn.init.uniform_(norm.weight, 1, 2)
@@ -244,7 +249,7 @@ def test_kernels_make_a_norm_in_front_again(channels_last):
         results.append((spikes.detach(), x.grad.clone(), norm.weight.grad.clone()))
         x.grad = None
     for ours, expected in zip(*results, strict=True):
-        assert torch.allclose(ours, expected, rtol=1e-4, atol=1e-4)
+        assert torch.allclose(ours, expected, rtol=CLOSE[dtype], atol=10 * CLOSE[dtype])
 
 
 @needs_kernels
@@ -268,7 +273,7 @@ def test_auto_takes_the_kernels_where_they_can_be_had():
     x = torch.randn(4, 2, 8)
     assert _choose(x, 2.0, Sigmoid()) == "native"
     assert _choose(x.double(), 2.0, Sigmoid()) == _choose(x, 2.0, lambda u: u) == "recompute"
-    with pytest.raises(ValueError, match=r"cannot run in Native: it is fp32, and the input torch\.float64"):
+    with pytest.raises(ValueError, match=r"cannot run in Native: it takes fp32 and bf16, and the input is torch\.float64"):
         lif(x.double(), backend="native")
     with pytest.raises(ValueError, match="tau is not one number on the CPU"):
         lif(x, torch.ones(8), backend="native")

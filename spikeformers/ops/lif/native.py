@@ -19,7 +19,7 @@ _NEURONS = 1 << 14  # of a task, as kernels.cpp has it
 
 class _Settings(ctypes.Structure):
     _fields_ = [
-        *((name, ctypes.c_int32) for name in ("T", "decay_input", "soft", "detach", "surrogate", "C")),
+        *((name, ctypes.c_int32) for name in ("T", "decay_input", "soft", "detach", "surrogate", "C", "bf16")),
         *((name, ctypes.c_float) for name in ("tau", "threshold", "reset", "alpha")),
         *((name, ctypes.c_int64) for name in ("n", "x_step", "grad_step")),
     ]
@@ -29,8 +29,8 @@ def cannot_take(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str | N
     """Why the kernels cannot compute this, or None where they can."""
     if x.device.type != "cpu":
         return f"it runs on a CPU, and the input is on {x.device}"
-    if x.dtype != torch.float32:
-        return f"it is fp32, and the input {x.dtype}"
+    if x.dtype not in (torch.float32, torch.bfloat16):
+        return f"it takes fp32 and bf16, and the input is {x.dtype}"
     if isinstance(tau, Tensor) and (tau.ndim > 0 or tau.device.type != "cpu"):
         return "tau is not one number on the CPU"
     if type(surrogate) not in _SURROGATES:
@@ -42,7 +42,7 @@ def fire(x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | No
     """The spikes of `spikeformers.ops.lif.lif`."""
     last = _channels_last(x)
     rows = _rows(x, last)
-    spikes = torch.empty(rows.shape)
+    spikes = torch.empty(rows.shape, dtype=x.dtype)
     settings = _settings(rows, tau, v_threshold, v_reset, decay_input)
     library().sf_lif(ctypes.byref(settings), at(rows), at(spikes), torch.get_num_threads())
     return spikes.movedim(-1, 2) if last else spikes
@@ -64,9 +64,9 @@ def gradients(
     """The gradient of the input, `made_of * scale + shift` or `made_of`; that of `tau` is added to `grad_tau`."""
     last = _channels_last(made_of)
     if scale is not None and shift is not None and not last:
-        made_of, scale, shift = torch.addcmul(shift, made_of, scale), None, None
+        made_of, scale, shift = torch.addcmul(shift, made_of.float(), scale).to(made_of.dtype), None, None
     rows, grad_rows = _rows(made_of, last), _rows(grad, last)
-    grad_x = torch.empty(rows.shape)
+    grad_x = torch.empty(rows.shape, dtype=grad.dtype)
     settings = _settings(rows, tau, v_threshold, v_reset, decay_input)
     settings.grad_step, settings.detach = grad_rows.stride(0), detach_reset
     settings.surrogate, settings.alpha = _SURROGATES[type(surrogate)], sharpness(surrogate)
@@ -97,5 +97,5 @@ def _settings(
 ) -> _Settings:
     return _Settings(
         T=len(rows), decay_input=decay_input, soft=v_reset is None, tau=float(tau), threshold=v_threshold,
-        reset=v_reset or 0.0, n=rows[0].numel(), x_step=rows.stride(0),
+        reset=v_reset or 0.0, n=rows[0].numel(), x_step=rows.stride(0), bf16=rows.dtype == torch.bfloat16,
     )  # fmt: skip

@@ -645,11 +645,11 @@ extern "C" void sf_weight_grad(const Shape* s, const uint8_t* x, const float* g,
 #undef GO
 }
 
-// Leaky integrate-and-fire of T steps of n numbers, as training has it: spikes of fp32, and a backward that makes the
-// membrane again. What it charges with is x, or x * scale + shift by channel, the last axis; `scale` and `shift` then
+// Leaky integrate-and-fire of T steps of n numbers in fp32 or bf16, as training has it: a forward, and a backward that
+// makes the membrane, of fp32, again. What it charges with is x, or x * scale + shift by channel, the last axis; `scale` and `shift` then
 // have F more numbers than channels, which begin again.
 struct LIFSettings {
-    int32_t T, decay_input, soft, detach, surrogate, C;  // C 0: x as it is
+    int32_t T, decay_input, soft, detach, surrogate, C, bf16;  // C 0: x as it is
     float tau, threshold, reset, alpha;
     int64_t n, x_step, grad_step;  // numbers a step, and from one step to the next: 0 where all steps are one
 };
@@ -660,6 +660,27 @@ static inline vf load(const float* x, int lanes) {
     std::memcpy(&v, x, lanes * 4);
     return v;
 }
+
+static inline vf load(const uint16_t* x, int lanes) {  // bf16: the upper half of a float
+    vuh v = {};
+    std::memcpy(&v, x, lanes * 2);
+    return (vf)(__builtin_convertvector(v, vi) << 16);
+}
+
+static inline void store(float* y, vf v, int lanes) { std::memcpy(y, &v, lanes * 4); }
+
+static inline vi upper_half(vf v) {  // rounded, ties to even
+    const vi bits = (vi)v, rounded = bits + 0x7fff + ((bits >> 16) & 1);
+    return ((v == v) ? rounded : bits | 0x400000) & (int32_t)0xffff0000;  // a NaN stays one
+}
+
+static inline void store(uint16_t* y, vf v, int lanes) {
+    const vuh half = __builtin_convertvector(upper_half(v) >> 16, vuh);
+    std::memcpy(y, &half, lanes * 2);
+}
+
+static inline vf as_kept(const float*, vf v) { return v; }
+static inline vf as_kept(const uint16_t*, vf v) { return (vf)upper_half(v); }
 
 static inline vf charge(const LIFSettings& z, vf x, vf v, float inverse) {
     const vf rest = v - z.reset;
@@ -699,8 +720,8 @@ static inline vf slope(const LIFSettings& z, vf u) {
 
 constexpr int64_t NEURONS = 1 << 14;  // a task's: sums of tau's gradient are one a task, in its order
 
-extern "C" void sf_lif(const LIFSettings* settings, const float* x, float* spikes, int threads) {
-    const LIFSettings z = *settings;
+template <class N>
+static void lif(const LIFSettings& z, const N* x, N* spikes, int threads) {
     const float inverse = exact_inverse(z.tau);
     share((z.n + NEURONS - 1) / NEURONS, threads, [&](int from, int to) {
         for (int64_t i = from * NEURONS; i < std::min(z.n, to * NEURONS); i += F) {
@@ -711,16 +732,16 @@ extern "C" void sf_lif(const LIFSettings* settings, const float* x, float* spike
                 const vi fires = h >= z.threshold;
                 const vf one = (vf)((vi)all(1.f) & fires);
                 v = after(z, h, fires);
-                std::memcpy(spikes + t * z.n + i, &one, lanes * 4);
+                store(spikes + t * z.n + i, one, lanes);
             }
         }
     });
 }
 
 // The gradient of what it charges with, from that of its spikes; of tau, where asked, a sum a task.
-extern "C" void sf_lif_grad(const LIFSettings* settings, const float* x, const float* scale, const float* shift,
-                            const float* grad, float* out, double* tau_sums, int threads) {
-    const LIFSettings z = *settings;
+template <class N>
+static void lif_grad(const LIFSettings& z, const N* x, const float* scale, const float* shift, const N* grad, N* out,
+                     double* tau_sums, int threads) {
     const float inverse = exact_inverse(z.tau), stays = 1 - 1 / z.tau;
     share((z.n + NEURONS - 1) / NEURONS, threads, [&](int from, int to) {
         std::vector<float> room((2 * (size_t)z.T + 1) * F);
@@ -734,7 +755,7 @@ extern "C" void sf_lif_grad(const LIFSettings* settings, const float* x, const f
                 if (z.C) a = *(const vfu*)(scale + i % z.C), b = *(const vfu*)(shift + i % z.C);
                 for (int t = 0; t < z.T; ++t) {
                     vf in = load(x + t * z.x_step + i, lanes);
-                    if (z.C) in = in * a + b;
+                    if (z.C) in = as_kept(x, in * a + b);  // as the norm wrote it
                     charged[t] = charge(z, in, v, inverse);
                     if (tau_sums) driven[t] = (z.decay_input ? in : vf{}) - (v - z.reset);
                     v = after(z, charged[t], charged[t] >= z.threshold);
@@ -752,10 +773,21 @@ extern "C" void sf_lif_grad(const LIFSettings* settings, const float* x, const f
                     }
                     grad_v = grad_h * stays;
                     const vf made = z.decay_input ? (inverse > 0 ? grad_h * inverse : grad_h / z.tau) : grad_h;
-                    std::memcpy(out + t * z.n + i, &made, lanes * 4);
+                    store(out + t * z.n + i, made, lanes);
                 }
             }
             if (tau_sums) tau_sums[task] = sum / ((double)z.tau * z.tau);
         }
     });
+}
+
+extern "C" void sf_lif(const LIFSettings* z, const void* x, void* spikes, int threads) {
+    if (z->bf16) lif(*z, (const uint16_t*)x, (uint16_t*)spikes, threads);
+    else lif(*z, (const float*)x, (float*)spikes, threads);
+}
+
+extern "C" void sf_lif_grad(const LIFSettings* z, const void* x, const float* scale, const float* shift,
+                            const void* grad, void* out, double* tau_sums, int threads) {
+    if (z->bf16) lif_grad(*z, (const uint16_t*)x, scale, shift, (const uint16_t*)grad, (uint16_t*)out, tau_sums, threads);
+    else lif_grad(*z, (const float*)x, scale, shift, (const float*)grad, (float*)out, tau_sums, threads);
 }
