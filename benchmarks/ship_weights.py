@@ -22,7 +22,6 @@ from spikeformers.evaluation.evaluate import evaluate_checkpoint
 
 FOLDER = Path(__file__).parents[1] / "spikeformers" / "weights"
 DATA = "CIFAR-10, as JPEG files (the images lose a little: 30.5 dB)"
-MORE = "The recipe has 100 epochs, and random erasing; that run is still to come."
 
 
 def main(run: str, name: str, known: str, data: str) -> None:
@@ -52,7 +51,7 @@ def main(run: str, name: str, known: str, data: str) -> None:
         "weights": f"{size}; {settings['test']['top1']:.2f} % before they were rounded",
         "command": f"`{kept['command']}`",
         "commit": f"`{kept['commit'][:12]}`",
-        "epochs": f"{recipe['epochs']}; of epoch {settings['epoch']}, the best on validation images. {MORE}",
+        "epochs": f"{recipe['epochs']}; of epoch {settings['epoch']}, the best on validation images",
     }
     card = card.replace(
         "\n\n## Use", "".join(f"\n| {key} | {value} |" for key, value in notes.items()) + "\n\n## Use", 1

@@ -24,12 +24,13 @@ def train_transform(
     hflip: float = 0.5,
     crop_scale: tuple[float, float] = (1.0, 1.0),
     crop_ratio: tuple[float, float] = (1.0, 1.0),
+    crop_padding: int = 0,
     rand_augment: str | None = None,
     rand_augment_ops: Sequence[str] = (),
     erase: float = 0.0,
     erase_mode: str = "const",
 ) -> Callable[[Image.Image], Tensor]:
-    """The training transform: random resized crop, flip, RandAugment, normalisation, random erasing.
+    """The training transform: random resized crop, shift, flip, RandAugment, normalisation, random erasing.
 
     Args:
         image_size: Pixels a side of the result.
@@ -39,6 +40,7 @@ def train_transform(
         hflip: Probability of a horizontal flip.
         crop_scale: Range of the crop's share of the area.
         crop_ratio: Range of the crop's width over its height; if no crop fits, the largest central one is taken.
+        crop_padding: Pixels of black around the crop, of which a window of `image_size` is taken at random.
         rand_augment: timm's configuration string, such as `rand-m9-n1`; None for none.
         rand_augment_ops: Draw only these of its operations; empty draws all.
         erase: Probability of random erasing.
@@ -52,7 +54,7 @@ def train_transform(
     """
     from timm.data.random_erasing import RandomErasing
     from timm.data.transforms import RandomResizedCropAndInterpolation
-    from torchvision.transforms import RandomHorizontalFlip
+    from torchvision.transforms import RandomCrop, RandomHorizontalFlip
 
     check_name("interpolation", interpolation, INTERPOLATIONS)
     check_name("erase_mode", erase_mode, ("const", "rand", "pixel"))
@@ -62,6 +64,11 @@ def train_transform(
     for name, (low, high) in (("crop_scale", crop_scale), ("crop_ratio", crop_ratio)):
         if not 0 < low <= high:
             raise ValueError(f"{name} {(low, high)} is not a range; use 0 < low <= high")
+    if not 0 <= crop_padding < image_size:
+        raise ValueError(
+            f"crop_padding {crop_padding} is not in 0..{image_size - 1}: a window of {image_size} pixels could miss "
+            "the image"
+        )
     if rand_augment_ops and rand_augment is None:
         raise ValueError("rand_augment_ops needs rand_augment; add one such as 'rand-m9-n1'")
 
@@ -74,6 +81,8 @@ def train_transform(
     ]
     if rand_augment is not None:
         steps.insert(2, _rand_augment(rand_augment, rand_augment_ops, image_size, mean, interpolation))
+    if crop_padding:
+        steps.insert(1, RandomCrop(image_size, crop_padding))
     return _Steps(steps, len(mean))
 
 

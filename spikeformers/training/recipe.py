@@ -27,6 +27,7 @@ class Augment:
     # Images only, up to mixup:
     crop_scale: tuple[float, float] = (1.0, 1.0)  # range of a random crop's area; (1, 1) crops nothing
     crop_ratio: tuple[float, float] = (1.0, 1.0)  # range of its aspect ratio, width over height
+    crop_padding: int = 0  # moves the image by up to so many pixels, black where it leaves room: 4 for CIFAR
     rand_augment: str | None = None  # timm's notation, such as rand-m9-n1-mstd0.4-inc1
     rand_augment_ops: list[str] = field(default_factory=list)  # the only operations used; empty allows all of timm's
     erase: float = 0.0  # probability of random erasing

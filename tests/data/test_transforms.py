@@ -216,6 +216,16 @@ def test_imagenet_crop_takes_the_whole_picture_or_its_middle():
     assert torch.equal(transform(wider), eval_transform(image_size=32, **RGB)(middle))
 
 
+def test_padded_crop_moves_the_image_and_nothing_else():
+    image = picture()
+    plain = eval_transform(image_size=32, mean=(0,) * 3, std=(1,) * 3)(image)
+    move = train_transform(image_size=32, hflip=0, crop_padding=4, mean=(0,) * 3, std=(1,) * 3)
+    framed = torch.nn.functional.pad(plain, (4, 4, 4, 4))
+    windows = [framed[:, y : y + 32, x : x + 32] for y in range(9) for x in range(9)]
+    places = {[torch.equal(window, moved) for window in windows].index(True) for moved in map(move, [image] * 60)}
+    assert len(places) > 20
+
+
 def test_flip_and_erase_happen_as_often_as_asked():
     image = picture()
     plain = eval_transform(image_size=32, **RGB)(image)
@@ -238,6 +248,7 @@ def test_flip_and_erase_happen_as_often_as_asked():
         ({"erase": 25}, "erase 25 is not a probability"),
         ({"crop_scale": (0, 1)}, r"crop_scale \(0, 1\) is not a range; use 0 < low <= high"),
         ({"crop_ratio": (1.3, 0.7)}, r"crop_ratio \(1.3, 0.7\) is not a range"),
+        ({"crop_padding": 32}, r"crop_padding 32 is not in 0\.\.31: a window of 32 pixels could miss the image"),
         ({"rand_augment": "m9-n1"}, "rand_augment 'm9-n1' is not of the form 'rand-m9-n2"),
         ({"rand_augment": "rand-m9-mst0.5"}, "is not of the form"),
         ({"rand_augment": "rand-p2"}, "is not of the form"),

@@ -273,7 +273,9 @@ def test_auto_takes_the_kernels_where_they_can_be_had():
     x = torch.randn(4, 2, 8)
     assert _choose(x, 2.0, Sigmoid()) == "native"
     assert _choose(x.double(), 2.0, Sigmoid()) == _choose(x, 2.0, lambda u: u) == "recompute"
-    with pytest.raises(ValueError, match=r"cannot run in Native: it takes fp32 and bf16, and the input is torch\.float64"):
+    with pytest.raises(
+        ValueError, match=r"cannot run in Native: it takes fp32 and bf16, and the input is torch\.float64"
+    ):
         lif(x.double(), backend="native")
     with pytest.raises(ValueError, match="tau is not one number on the CPU"):
         lif(x, torch.ones(8), backend="native")
