@@ -8,6 +8,7 @@ from torch.nn.functional import interpolate, pad
 
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.models.stages import Stage
+from spikeformers.ops.layout import keep_layout
 
 
 class DenseTransformer(SpikingTransformer):
@@ -59,7 +60,7 @@ class DenseTransformer(SpikingTransformer):
             x = self.run(block, x)
             if number in ends:
                 streams.append(x)
-        return self.neck(streams)
+        return [keep_layout(level) for level in self.neck(streams)]
 
     def read_out(self, levels: list[Tensor], x: Tensor) -> Any:
         """What the model returns for images `x`, from their pyramid."""

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from norm_layout import check_layout, last
 from torch.nn.functional import cross_entropy
 
 import spikeformers as sf
@@ -15,6 +16,7 @@ from spikeformers.layers.stem import SPS
 from spikeformers.models import SpikingTransformer, Stage, registry
 from spikeformers.models.registry import _FAMILIES, find_family, task_of
 from spikeformers.neurons import LIF
+from spikeformers.training.module import channels_last
 
 TRUNKS = {  # a size of every family of classifiers, and how to cut it down
     "maxformer_10_384": dict(dims=(32, 32, 64), depths=(1, 1, 1), num_heads=2, time_steps=2),
@@ -112,6 +114,14 @@ def test_a_trunk_of_every_family():
 @every_pair
 def test_a_step_of_training(head, trunk):
     check_step(build(head, trunk), *scene(trunk))
+
+
+@pytest.mark.parametrize("neuron", ["LIF", "IntegerHalfEven"])
+@pytest.mark.parametrize("trunk", QUICK)
+@pytest.mark.parametrize("head", HEADS)
+def test_training_keeps_one_layout(head, trunk, neuron):
+    x, targets = scene(trunk)
+    check_layout(loss(channels_last(build(head, trunk, neuron=neuron, neck_neuron=neuron)), last(x), targets))
 
 
 def check_step(model, x, targets):

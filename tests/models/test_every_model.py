@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from norm_layout import check_layout, last
 from tiny_models import FAMILIES, TINY, build
 from torch.nn.functional import cross_entropy
 
 import spikeformers as sf
 from spikeformers.models.registry import _FAMILIES, find_family
+from spikeformers.training.module import channels_last
 
 every_size = pytest.mark.parametrize("name", sf.list_models())
 every_tiny = pytest.mark.parametrize("tiny", TINY, indirect=True)
@@ -55,6 +57,14 @@ def test_says_what_it_takes(tiny):
 def test_gradients_are_finite(tiny, parameters_without_gradient):
     model, x = tiny
     assert parameters_without_gradient(model, x) == []
+
+
+@pytest.mark.parametrize("neuron", ["LIF", "IntegerHalfEven"])
+@pytest.mark.parametrize("name", TINY)
+def test_training_keeps_one_layout(name, neuron):
+    model = channels_last(build(name, neuron=neuron))
+    images = torch.rand(2, model.in_channels, model.image_size, model.image_size)
+    check_layout(model(last(images)).square().sum())
 
 
 @every_tiny

@@ -10,6 +10,7 @@ from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.neuron_conv import NeuronConv, Readout
 from spikeformers.layers.norm import batch_norm
 from spikeformers.layers.time import merge_time, split_time
+from spikeformers.ops.layout import channels_last, keep_layout
 from spikeformers.ops.notes import carried
 
 
@@ -44,10 +45,12 @@ def spikes_of(neuron: nn.Module, levels: list[Tensor]) -> list[Tensor]:
 
 def together(levels: list[Tensor]) -> Tensor:
     """The pixels of all levels in a row: `[[T, B, C, H_i, W_i], ...] -> [T, B, C, N, 1]`."""
+    if all(map(channels_last, levels)):  # `cat` does not keep the layout of five axes
+        return torch.cat([x.flatten(3).transpose(2, 3) for x in levels], 2).transpose(2, 3)[..., None]
     return torch.cat([x.flatten(3) for x in levels], 3)[..., None]
 
 
 def apart(pixels: Tensor, like: list[Tensor]) -> list[Tensor]:
     """The inverse of `together`, for the sizes of `like`."""
-    parts = pixels[..., 0].split([x.shape[-2] * x.shape[-1] for x in like], 3)
+    parts = keep_layout(pixels)[..., 0].split([x.shape[-2] * x.shape[-1] for x in like], 3)
     return [carried(pixels, part.unflatten(3, x.shape[-2:])) for part, x in zip(parts, like, strict=True)]
