@@ -40,7 +40,8 @@ class TrainingModule(pl.LightningModule):
         self.model = channels_last(model)
         self.ema: ModelEmaV3 | None = None
         if recipe.ema_decay is not None:
-            self.ema = ModelEmaV3(model, decay=recipe.ema_decay).requires_grad_(False)
+            decay, warmup = recipe.ema_decay, recipe.ema_warmup
+            self.ema = ModelEmaV3(model, decay=decay, use_warmup=warmup).requires_grad_(False)
         if recipe.sync_norm:
             synchronise(model)
         if recipe.memory == "lean":
@@ -146,7 +147,7 @@ class TrainingModule(pl.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         if self.ema is not None:
-            self.ema.update(self.model)
+            self.ema.update(self.model, self.global_step if self.recipe.ema_warmup else None)
 
     def validation_step(self, batch: tuple[Tensor, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         x, labels = batch

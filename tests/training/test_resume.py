@@ -25,6 +25,7 @@ LIVELY = {
     "augment": {"hflip": 0.5, "crop_scale": [0.5, 1.0], "rand_augment": "rand-m5-n1", "erase": 0.5, "mixup": 0.5},
     "model.drop_path": 0.3,
     "ema_decay": 0.9,
+    "ema_warmup": True,
     "label_smoothing": 0.1,
     "schedule": {"warmup_epochs": 1},
 }

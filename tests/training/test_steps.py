@@ -137,6 +137,17 @@ def test_averaged_weights_are_what_is_evaluated_and_kept(train_linear, rows_of):
     assert float(row["test_loss"]) == pytest.approx(result.test.loss, rel=1e-4)
 
 
+def test_an_average_that_warms_up_forgets_the_random_start(train_linear):
+    share = {}  # of the way from the start to the last weights
+    for warmup in (False, True):
+        before, kept, result = train_linear(f"warmup-{warmup}", epochs=2, ema_decay=0.99, ema_warmup=warmup)
+        last = torch.load(result.run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        key = max(before, key=lambda key: float((last[f"model.{key}"] - before[key]).norm()))
+        way = last[f"model.{key}"] - before[key]
+        share[warmup] = float(((kept[key] - before[key]) * way).sum() / way.square().sum())
+    assert share[False] < 0.3 < 0.5 < share[True]
+
+
 def test_a_schedule_by_update_ends_with_the_last_update(train_linear, rows_of):
     schedule = {"per_update": True, "warmup_epochs": 1, "warmup_lr": 0.0}
     _, _, result = train_linear(schedule=schedule, epochs=3, batch_size=6, accumulate=2)
