@@ -1,6 +1,6 @@
 """The candidates for `cifar10_evening` as one builder: Max-Former's stages with SDT V3's neurons and attention.
 
-spikeformers compare cifar10_evening --model candidates.py:candidate --swap design=A,B,C,D,E,F,G --data FOLDER
+spikeformers compare cifar10_evening --model candidates.py:candidate --swap design=A,B,C,D,E,F,G,H,I --data FOLDER
 """
 
 from functools import partial
@@ -26,13 +26,15 @@ DESIGNS: dict[str, dict[str, Any]] = {
     "E": _STRIDED | _POOLED,
     "F": _FULL | dict(dims=(32, 64, 160)),
     "G": _FULL | dict(dims=(32, 96, 192)),
+    "H": _POOLED | dict(dims=(64, 256, 256), depths=(0, 0, 1)),
+    "I": _POOLED | dict(depths=(0, 0, 2)),
 }
 
 
 def candidate(
     *, design: str = "A", in_channels: int = 3, num_classes: int = 10, image_size: int = 32
 ) -> SpikingTransformer:
-    """Candidate A to G: `[B, C, H, W] -> [B, K]`."""
+    """Candidate A to I: `[B, C, H, W] -> [B, K]`."""
     sizes = dict(dims=(64, 128, 256), depths=(1, 1, 2), kernel_sizes=(3, 3), num_heads=8, mlp_ratio=2)
     sizes |= dict(strides=(2, 1), downsampling_strides=(2, 1))
     return maxformer(
