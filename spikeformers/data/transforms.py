@@ -67,7 +67,7 @@ def train_transform(
     if not 0 <= crop_padding < image_size:
         raise ValueError(
             f"crop_padding {crop_padding} is not in 0..{image_size - 1}: a window of {image_size} pixels could miss "
-            "the image"
+            "the image; give fewer"
         )
     if rand_augment_ops and rand_augment is None:
         raise ValueError("rand_augment_ops needs rand_augment; add one such as 'rand-m9-n1'")

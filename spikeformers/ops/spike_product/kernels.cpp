@@ -646,8 +646,8 @@ extern "C" void sf_weight_grad(const Shape* s, const uint8_t* x, const float* g,
 }
 
 // Leaky integrate-and-fire of T steps of n numbers in fp32 or bf16, as training has it: a forward, and a backward that
-// makes the membrane, of fp32, again. What it charges with is x, or x * scale + shift by channel, the last axis; `scale` and `shift` then
-// have F more numbers than channels, which begin again.
+// makes the membrane, of fp32, again. What it charges with is x, or x * scale + shift by channel, the last axis; `scale`
+// and `shift` then have F more numbers than channels, which begin again.
 struct LIFSettings {
     int32_t T, decay_input, soft, detach, surrogate, C, bf16;  // C 0: x as it is
     float tau, threshold, reset, alpha;
@@ -788,6 +788,7 @@ extern "C" void sf_lif(const LIFSettings* z, const void* x, void* spikes, int th
 
 extern "C" void sf_lif_grad(const LIFSettings* z, const void* x, const float* scale, const float* shift,
                             const void* grad, void* out, double* tau_sums, int threads) {
-    if (z->bf16) lif_grad(*z, (const uint16_t*)x, scale, shift, (const uint16_t*)grad, (uint16_t*)out, tau_sums, threads);
+    if (z->bf16)
+        lif_grad(*z, (const uint16_t*)x, scale, shift, (const uint16_t*)grad, (uint16_t*)out, tau_sums, threads);
     else lif_grad(*z, (const float*)x, scale, shift, (const float*)grad, (float*)out, tau_sums, threads);
 }
