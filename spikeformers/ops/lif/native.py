@@ -62,7 +62,7 @@ def gradients(
     surrogate: Any,
 ) -> Tensor:
     """The gradient of the input, `made_of * scale + shift` or `made_of`; that of `tau` is added to `grad_tau`."""
-    last = _channels_last(made_of)
+    last, grad = _channels_last(made_of), grad.to(made_of.dtype)  # the kernel reads both as one type
     if scale is not None and shift is not None and not last:
         made_of, scale, shift = torch.addcmul(shift, made_of.float(), scale).to(made_of.dtype), None, None
     rows, grad_rows = _rows(made_of, last), _rows(grad, last)
