@@ -125,7 +125,8 @@ _COUNTS = (
 )
 _RANGES = {
     **dict.fromkeys(f"{_COUNTS} image_size".split(), (1, _MOST)),
-    **dict.fromkeys(("depth", "depths", "decoder_depth", "head_depth"), (1, 1000)),  # each takes milliseconds to build
+    **dict.fromkeys(("depth", "decoder_depth", "head_depth"), (1, 1000)),  # each takes milliseconds to build
+    "depths": (0, 1000),  # a stage of no blocks only shrinks the map
     **dict.fromkeys(("layer_scale", "projection_std", "anchor_scale"), (_MORE, _ANY)),
     "time_steps": (1, 10_000), "num_classes": (0, _MOST), "kernel_sizes": (0, 1000), "mlp_ratio": (_MORE, 1000),
     "drop_path": (0, 1), "mask_ratio": (_MORE, 1),

@@ -54,13 +54,7 @@ class DenseTransformer(SpikingTransformer):
 
         An image is padded with zeros, right and below, to a multiple of the trunk's stride; sizes are rounded up.
         """
-        x = self.forward_stem(x)
-        streams, ends = [], [stage.last_block for stage in self.stages]
-        for number, block in enumerate(self.blocks):
-            x = self.run(block, x)
-            if number in ends:
-                streams.append(x)
-        return [keep_layout(level) for level in self.neck(streams)]
+        return [keep_layout(level) for level in self.neck(self._forward_ends(x, self.stages))]
 
     def read_out(self, levels: list[Tensor], x: Tensor) -> Any:
         """What the model returns for images `x`, from their pyramid."""

@@ -143,6 +143,17 @@ class SpikingTransformer(nn.Module):
             "torch.jit.script does not support this model: use torch.jit.trace(model, x) or torch.export.export"
         )
 
+    def _forward_ends(self, x: Tensor, stages: Sequence[Stage]) -> list[Tensor]:
+        """The stream at the end of each of the stages, `[T, B, C, H, W]`; blocks behind the last do not run."""
+        wanted = [stage.last_block for stage in stages]
+        x = self.forward_stem(x)
+        ends = {-1: x} if -1 in wanted else {}
+        for number, block in enumerate(self.blocks[: max(wanted) + 1]):
+            x = self.run(block, x)
+            if number in wanted:
+                ends[number] = x
+        return [ends[number] for number in wanted]
+
     def _sequence(self, x: Tensor) -> Tensor:
         if not isinstance(x, Tensor):
             raise TypeError(

@@ -73,10 +73,12 @@ def sew_resnet(
     A block convolves with `kernel_sizes`, inside `dims / reduction` wide. Each stage after the first halves the map.
     `drop_path` grows linearly from 0 to its value over the blocks.
 
-    Raises ValueError where `dims` and `depths` are not equally many.
+    Raises ValueError where `dims` and `depths` are not equally many, or a stage has no block.
     """
     if len(dims) != len(depths):
         raise ValueError(f"dims {dims} and depths {depths} are not equally many: give one of each for every stage")
+    if 0 in depths:
+        raise ValueError(f"depths {depths} leave a stage without the block that shrinks the map: give 1 or more")
     rates, blocks, stages, in_dim = iter(spread(drop_path, sum(depths))), [], [], stem_dim
     for stage, (dim, depth) in enumerate(zip(dims, depths, strict=True)):
         for i in range(depth):

@@ -5,7 +5,10 @@ from typing import Any, NamedTuple
 
 
 class Stage(NamedTuple):
-    """The end of a stage: the index of its last block, its width, and the reduction relative to the image."""
+    """The end of a stage: the index of its last block, its width, and the reduction relative to the image.
+
+    A first stage of no blocks ends with the stem: -1.
+    """
 
     last_block: int
     dim: int

@@ -56,18 +56,14 @@ class TimmSpikingTransformer(SpikingTransformer):
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
-        return [dict(num_chs=s.dim, reduction=s.reduction, module=f"blocks.{s.last_block}") for s in self.stages]
+        ends = [f"blocks.{s.last_block}" if s.last_block >= 0 else "position" for s in self.stages]
+        return [
+            dict(num_chs=s.dim, reduction=s.reduction, module=end) for s, end in zip(self.stages, ends, strict=True)
+        ]
 
     def forward_stages(self, x: Tensor, indices: Indices = None) -> list[Tensor]:
         """The stream after each stage in `indices`, `[T, B, C, H, W]` each; later blocks do not run."""
-        taken = [self.stages[i].last_block for i in self._take(indices)]
-        ends = {}
-        x = self.forward_stem(x)
-        for number, block in enumerate(self.blocks[: max(taken) + 1]):
-            x = self.run(block, x)
-            if number in taken:
-                ends[number] = x
-        return [ends[number] for number in taken]
+        return self._forward_ends(x, [self.stages[i] for i in self._take(indices)])
 
     def forward_intermediates(
         self,

@@ -56,6 +56,11 @@ def test_what_is_said(given, says):
         sf.create_model("spikformer_8_384", **given)
 
 
+def test_a_stage_may_have_no_blocks_but_not_fewer():
+    with pytest.raises(ValueError, match="depths -1 is below 0"):
+        sf.create_model("qkformer_10_384", depths=(1, -1, 7))
+
+
 def test_a_builder_of_ones_own_has_its_own_numbers(tmp_path):
     (tmp_path / "own.py").write_text(
         "import spikeformers as sf\n"

@@ -13,8 +13,10 @@ from spikeformers.layers.stem import SPS
 from spikeformers.models import SpikingTransformer, Stage, check_model
 from spikeformers.models.parts import find_part, part_names
 from spikeformers.neurons import LIF
+from spikeformers.timm.network import TimmSpikingTransformer
 from spikeformers.training.optim import find_layers
 
+STAGED = {name: sized["depths"] for name, (_, sized) in TINY.items() if "depths" in sized}
 FLAT = {"spikformer", "spikformer_v2", "spikingformer", "sdt", "sglformer", "swformer"}
 
 
@@ -41,6 +43,29 @@ def test_a_stage_ends_where_the_map_shrinks_not_where_the_width_changes():
         one = sf.create_model("qkformer", dims=(16, 32), depths=(1, 1), num_heads=2, downsampling_strides=(1, 1)).stages
     assert stages == ((0, 16, 2), (2, 32, 4), (5, 64, 8), (15, 192, 16))
     assert one == (Stage(2, 32, 4),)
+
+
+@pytest.mark.parametrize(("name", "place"), [(name, i) for name in STAGED for i in range(len(STAGED[name]))])
+def test_a_stage_of_no_blocks_only_shrinks_the_map(name, place):
+    depths = [depth * (i != place) for i, depth in enumerate(STAGED[name])]
+    if name.startswith("sew_resnet"):
+        with pytest.raises(ValueError, match="leave a stage without the block that shrinks the map: give 1 or more"):
+            build(name, depths=depths)
+        return
+    model, whole = build(name, depths=depths).eval(), build(name)
+    assert [(s.dim, s.reduction) for s in model.stages] == [(s.dim, s.reduction) for s in whole.stages]
+    x = torch.randn(1, model.in_channels, model.image_size, model.image_size)
+    seen = TimmSpikingTransformer(model)
+    maps = seen.forward_intermediates(x, intermediates_only=True)
+    shapes = [(y.shape[1], model.image_size // y.shape[-1]) for y in maps]
+    assert shapes == [(s.dim, s.reduction) for s in model.stages]
+    first = seen.get_submodule(seen.feature_info[0]["module"])
+    with torch.no_grad():
+        first.register_forward_hook(lambda _, __, y: maps.append(y.mean(0)))
+        model(x)
+    assert torch.equal(maps[0], maps[-1])
+    assert {0, max(find_layers(model).values())} <= {*find_layers(model).values()}
+    check_model(model)
 
 
 @pytest.mark.parametrize("stem", part_names("stem"))
