@@ -159,6 +159,6 @@ def _spelt(hint: Any) -> str:
         return "a mapping"
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         return " or ".join(map(_spelt, typing.get_args(hint)))
-    if hint is types.NoneType:
-        return "null"
+    if hint in (types.NoneType, bool):
+        return "null" if hint is types.NoneType else "true or false"
     return str(hint).replace("typing.", "") if typing.get_origin(hint) else getattr(hint, "__name__", str(hint))

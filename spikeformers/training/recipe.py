@@ -115,7 +115,7 @@ class Recipe:
     label_smoothing: float = 0.0
     clip_grad_norm: float | None = None
     ema_decay: float | None = None  # keep a moving average of the weights, and evaluate it
-    ema_warmup: bool = False  # average few steps at first, then more, to forget the random start soon
+    ema_warmup: bool = False  # of that average: few steps at first, then more, to forget the random start soon
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     memory: Literal["plain", "lean"] = "plain"  # lean recomputes blocks in the backward pass, to save memory
     profile_every: int = 500  # steps between counts of operations and energy in TensorBoard; 0 is never

@@ -280,4 +280,5 @@ def _one_line(message: str) -> str:
     types = (
         re.sub(r"^typing.Literal\[(.*)\]$", r"one of \1", types) if "Literal" in types else types.replace(", ", " or ")
     )
+    types = re.sub(r"\bbool\b", "true or false", types)
     return f"{field[1]} must be {types}, not {value[1]!r}"

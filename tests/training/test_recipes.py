@@ -433,7 +433,7 @@ def test_a_recipe_built_in_python_may_hold_classes_and_be_used_twice(
         (["--optimizer.lr", "fast"], "optimizer.lr must be float, not 'fast'"),
         (["--precision", "8"], "precision must be one of '32-true', 'bf16-mixed', '16-mixed', not '8'"),
         (["--clip_grad_norm", "much"], "clip_grad_norm must be float or null, not 'much'"),
-        (["--data.skip_broken", "maybe"], "data.skip_broken must be bool, not 'maybe'"),
+        (["--data.skip_broken", "maybe"], "data.skip_broken must be true or false, not 'maybe'"),
         (["--augment.crop_scale", "[1]"], "augment.crop_scale"),
         (["--epochs"], "--epochs has no value: write --epochs value"),
         (["epochs", "3"], "the word 'epochs' belongs to no field: write --field value"),

@@ -67,7 +67,7 @@ def refused(train, tmp_path):
         ({"trainer.val_check_interval": 99}, "`val_check_interval` (99) must be less than or equal"),
         ({"trainer.max_time": -3}, "trainer.max_time must be"),
         ({"trainer.profiler": [None]}, "trainer.profiler must be Profiler or str or null, not [None]"),
-        ({"trainer.detect_anomaly": -2}, "trainer.detect_anomaly must be bool, not -2"),
+        ({"trainer.detect_anomaly": -2}, "trainer.detect_anomaly must be true or false, not -2"),
         ({"trainer.log_every_n_steps": {}}, "trainer.log_every_n_steps must be int or null, not {}"),
         ({"trainer.max_time": {}}, "leaves no step of training: raise what limits it"),
         ({"trainer.max_steps": 0}, "leaves no step of training: raise what limits it"),
