@@ -3,8 +3,8 @@
 python benchmarks/int8.py cifar10_evening runs/demo --data FOLDER
 
 A checkpoint is tested on its own set, or on FOLDER (train/<class>/*, test/<class>/*) if that has its classes. ORT's own
-static int8 quantises convolutions per channel, calibrated on training images. Latency is CPU time of one input alone,
-ways taken in turns, the median of 7; accuracy is on all test images.
+static int8 quantises convolutions per channel, calibrated on training images; a network without spikes has no other.
+Latency is CPU time of one input alone, ways taken in turns, the median of 7; accuracy is on all test images.
 """
 
 import argparse
@@ -42,27 +42,26 @@ def rows(name: str, data: str | None) -> None:
     some, one = x[:: max(1, len(x) // 64)][:BATCH], x[:1].contiguous()
     with tempfile.TemporaryDirectory() as folder:
         exported = sf.deploy.export(model, folder, inputs=some, settings=settings).path
-        quantized = sf.deploy.quantize(exported, folder, inputs=x, labels=y)
-        print(quantized, flush=True)
         size = sum(p.numel() * p.element_size() for p in model.parameters())
-        floats, ours = OnnxModel(exported), OnnxModel(quantized.path)
-        engines = {w: sf.deploy.spike_engine(model, some, weights=w) for w in (torch.float32, torch.int8)}
-        saved = {}
-        for weights, engine in engines.items():
-            engine.save(Path(folder) / "engine.safetensors")
-            saved[weights] = (Path(folder) / "engine.safetensors").stat().st_size
+        floats = OnnxModel(exported)
         ways: dict[str, tuple[Callable[[Tensor], Any], Callable[[Tensor], Any], float]] = {
             "eager": (model, model, size),
             "ONNX": (lambda b: floats(b.numpy()), lambda b: floats(b.numpy()), exported.stat().st_size),
-            "ONNX int8": (lambda b: ours(b.numpy()), lambda b: ours(b.numpy()), quantized.bytes),
-            "engine": (engines[torch.float32], engines[torch.float32], saved[torch.float32]),
-            "engine int8": (engines[torch.int8], engines[torch.int8], saved[torch.int8]),
             "ORT's static int8": (  # exported for one batch size
                 inference_way("onnxruntime-int8", model, some),
                 inference_way("onnxruntime-int8", model, one),
                 float("nan"),
             ),
         }
+        if any(hasattr(part, "levels") for part in model.modules()):
+            quantized = sf.deploy.quantize(exported, folder, inputs=x, labels=y)
+            print(quantized, flush=True)
+            ours = OnnxModel(quantized.path)
+            ways["ONNX int8"] = (lambda b: ours(b.numpy()), lambda b: ours(b.numpy()), quantized.bytes)
+            for way, weights in (("engine", torch.float32), ("engine int8", torch.int8)):
+                engine = sf.deploy.spike_engine(model, some, weights=weights)
+                engine.save(Path(folder) / "engine.safetensors")
+                ways[way] = (engine, engine, (Path(folder) / "engine.safetensors").stat().st_size)
         with torch.inference_mode():
             found = medians({way: lambda run=run: run(one) for way, (_, run, _) in ways.items()})
             for way, (run, _, size) in ways.items():

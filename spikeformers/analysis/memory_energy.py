@@ -97,7 +97,8 @@ class Twin:
     """The quantised dense network: activations of `bits` in place of neurons, one pass, every product computed.
 
     Attributes:
-        bits: of an activation, enough for the counts of spikes of all steps: log2(T D + 1), rounded up.
+        bits: of an activation, enough for the counts of spikes of all steps: log2(T D + 1), rounded up. Of a network
+            without neurons, `Memory.real_bits`.
         macs: multiply-accumulates of one input.
         millijoules: its energy for one input, arithmetic and memory.
         moved: the part of it that is memory, in mJ.
@@ -106,7 +107,7 @@ class Twin:
             network costs more without a single spike.
     """
 
-    bits: int
+    bits: float
     macs: float
     millijoules: float
     moved: float
@@ -154,8 +155,8 @@ def _move_spikes(bill: Bill, side: Operand, bits: float, samples: int, steps: in
 def dense_twin(layers: Sequence[Layer], samples: int, steps: int, memory: Memory = MEMORY) -> Twin:
     """The dense network of the same layers, with activations as fine as the counts of spikes over all steps."""
     bill, macs = Bill(), 0.0
-    finest = max((2**layer.bits - 1 for layer in layers if layer.op == "neuron"), default=1)
-    bits = ceil(log2(steps * finest + 1))
+    most = [2**layer.bits - 1 for layer in layers if layer.op == "neuron"]
+    bits = ceil(log2(steps * max(most) + 1)) if most else memory.real_bits  # without neurons it quantises real numbers
 
     def of(side: Operand) -> float:
         return memory.real_bits if side.kind == "real" else ceil(log2(steps * max(side.most, 1) + 1))

@@ -77,7 +77,7 @@ def run(words: list[str]) -> None:
     say(
         f"means over {report.profile.samples} inputs, {report.profile.steps} steps"
         + (f"; accuracy {report.top1:.2f} %" if report.top1 is not None else ""),
-        f"firing rate {100 * twin.rate:.2f} %; against the dense twin of {twin.bits} bits it breaks even at "
+        f"firing rate {100 * twin.rate:.2f} %; against the dense twin of {twin.bits:g} bits it breaks even at "
         f"{in_percent(twin.break_even)}, by the convention memory",
         verdict(report.findings),
         *([f"not counted in any total: {', '.join(uncounted)}"] if uncounted else []),

@@ -62,7 +62,7 @@ def run(words: list[str]) -> None:
         table.add_row("MAC", *(f"{row[f'mac_{name}'] / 1e6:,.3f} M" for row in rows))
         table.add_row("energy", *(f"{row[f'mj_{name}']:.4g} mJ" for row in rows))
     table.add_section()
-    table.add_row("dense twin: MAC", *(f"{row['twin_macs'] / 1e6:,.3f} M, {row['twin_bits']} bits" for row in rows))
+    table.add_row("dense twin: MAC", *(f"{row['twin_macs'] / 1e6:,.3f} M, {row['twin_bits']:g} bits" for row in rows))
     table.add_row("energy", *(f"{row['twin_millijoules']:.4g} mJ" for row in rows))
     table.add_row("firing rate", *(f"{100 * row['twin_rate']:.2f} %" for row in rows))
     table.add_row("breaks even at", *(in_percent(row["twin_break_even"]) for row in rows))

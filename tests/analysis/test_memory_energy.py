@@ -57,6 +57,12 @@ def test_its_dense_twin_by_hand(counted):
     assert twin.moved == pytest.approx((maps + 50 + 500 + maps + 5 + 50 + 5) * 1e-9)
 
 
+def test_without_neurons_the_twin_has_the_bits_of_real_numbers():
+    relu = nn.Sequential(nn.Linear(10, 5, bias=False), nn.ReLU(), nn.Linear(5, 1, bias=False))
+    for memory in (SMALL, Memory(real_bits=6)):
+        assert profile(relu, [torch.randn(1, 2, 10)], samples=2, memory=memory).twin.bits == memory.real_bits
+
+
 def test_both_cost_the_same_at_the_rate_of_break_even(counted):
     """Which is a rate at which the spiking network's bill, in proportion, is the twin's."""
     twin, bill = counted.twin, spiking_bill(counted.layers, 1, 2, SMALL)
