@@ -16,8 +16,8 @@ from spikeformers.models.parts import part_name, slot_of
 from spikeformers.training.limits import check_storable
 from spikeformers.training.provenance import changed_files
 from spikeformers.training.recipe import Recipe, named_part
-from spikeformers.training.recipe_file import read_yaml
 from spikeformers.training.resume import check_same_settings
+from spikeformers.training.yaml_text import read_yaml
 
 RESULTS = "results.json"  # `fit` writes it when a run is finished
 

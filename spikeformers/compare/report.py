@@ -1,9 +1,8 @@
 """The report of a comparison: a table, and conclusions in words."""
 
-import itertools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -15,6 +14,7 @@ from spikeformers.analysis.report_kit.units import unit_of
 from spikeformers.compare.budget import Price, steps_of
 from spikeformers.compare.effects import effects_in_words
 from spikeformers.compare.even import count_parameters
+from spikeformers.compare.front import differences, find_front, find_gains, why_in_front
 from spikeformers.compare.outcome import Outcome, read_outcome
 from spikeformers.compare.paired import Paired, holm, mean_and_spread
 from spikeformers.compare.plan import Run
@@ -132,16 +132,16 @@ def make_report(
     first, measure = next(iter(models)), runs[0].measure
     grain = measure.grain(outcomes[0].test_images)
     against = {
-        name: Paired(differences, len(models) - 1, grain)
+        name: Paired(found, len(models) - 1, grain)
         for name in names
-        if name != first and (differences := _differences(outcomes, name, first))
+        if name != first and (found := differences(outcomes, name, first))
     }
     corrected = dict(zip(against, holm([paired.p for paired in against.values()]), strict=True))
     all_settings = [flat_settings(run.recipe.to_dict()) for run in runs]
     settings, shared = {run.variant: own for run, own in zip(runs, all_settings, strict=True)}, _shared(all_settings)
     recipes = {run.variant: run.recipe for run in runs}
-    gains = _gains(outcomes, names, first, corrected, grain, measure.name)
-    front = _front(gains)
+    gains = find_gains(outcomes, names, first, corrected, grain, measure.name)
+    front = find_front(gains)
     plain = [
         {"variant": name, "model": _of_model(settings[name], shared), "p_holm": corrected.get(name, math.nan),
          "more_than_chance": name in against and against[name].shows(corrected[name]), "on_front": name in front,
@@ -153,7 +153,7 @@ def make_report(
     rows = [Row(**row) for row in plain]
     rows.sort(key=lambda row: (row.variant != first, -row.validation))
     notes = [paired.in_words(name, first, corrected[name]) for name, paired in against.items()]
-    notes += [_why(name, gains[name]) for name in front] + effects_in_words(runs, outcomes, grain)
+    notes += [why_in_front(name, gains[name]) for name in front] + effects_in_words(runs, outcomes, grain)
     if first not in names:
         notes.append(f"{first}, the first, failed in all its seeds: nothing can be compared with it.")
     if max(row.validation for row in rows) < 1.5 * measure.guessing(models[first]["num_classes"]):
@@ -180,65 +180,6 @@ def _made(run: Run) -> dict[str, Any]:
     packages = {name: start["packages"].get(name) for name in ("spikeformers", "torch", "lightning", "timm")}
     kept = ("command", "started", "python", "platform", "device", "git")
     return {key: start[key] for key in kept} | {"packages": packages, "threads": torch.get_num_threads()}
-
-
-def _differences(
-    outcomes: Sequence[Outcome], name: str, other: str, of: Callable[[Outcome], float] = lambda outcome: outcome.test
-) -> tuple[float, ...]:
-    """Differences between two variants at their common seeds, in test score unless `of` selects another number."""
-    values = {(outcome.variant, outcome.seed): of(outcome) for outcome in outcomes}
-    return tuple(v - values[other, seed] for (n, seed), v in values.items() if n == name and (other, seed) in values)
-
-
-_Gains = dict[str, dict[str, list[str]]]  # for each variant and each other one, the respects in which it is better
-
-
-def _gains(
-    outcomes: Sequence[Outcome],
-    names: Sequence[str],
-    first: str,
-    corrected: Mapping[str, float],
-    grain: float,
-    measure: str = "accuracy",
-) -> _Gains:
-    """Where variants are better than others, in test score, named by `measure`, or energy, by more than chance.
-
-    The test is that of the notes: Holm's p for a score against the first, otherwise p times the number of comparisons.
-    """
-    several = len(names) - 1
-
-    def better(one: str, other: str, of: Callable[[Outcome], float], grain: float, noted: float | None) -> bool:
-        if not (differences := _differences(outcomes, one, other, of)):
-            return False
-        paired = Paired(differences, several, grain)
-        return paired.mean > 0 and paired.shows(several * paired.p if noted is None else noted)
-
-    gains: _Gains = {one: {} for one in names}
-    for one, other in itertools.permutations(names, 2):
-        noted = corrected[other if one == first else one] if first in (one, other) else None
-        scores = better(one, other, lambda outcome: outcome.test, grain, noted)
-        saves = better(one, other, lambda outcome: -outcome.millijoules["strict"], 0.0, None)
-        gains[one][other] = [f"a higher test {measure}"] * scores + ["less energy"] * saves
-    return gains
-
-
-def _front(gains: _Gains) -> list[str]:
-    """Variants that are better than another in something, and that no other beats without being worse in something."""
-    return [
-        one
-        for one, than in gains.items()
-        if any(than.values()) and not any(gains[other][one] and not than[other] for other in than)
-    ]
-
-
-def _why(name: str, gains: Mapping[str, Sequence[str]]) -> str:
-    """Why a variant has a star, in a sentence."""
-    by_gain: dict[str, list[str]] = {}
-    for other, gain in gains.items():
-        if gain:
-            by_gain.setdefault(" and ".join(gain), []).append(other)
-    reasons = "; ".join(f"{gain} than {', '.join(others)}" for gain, others in by_gain.items())
-    return f"{name} has its * for {reasons}, by more than chance."
 
 
 def _over_seeds(name: str, outcomes: Sequence[Outcome], paired: Paired | None) -> dict[str, Any]:

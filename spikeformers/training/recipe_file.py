@@ -1,24 +1,22 @@
 """Recipe files: found by name, read from YAML, with fields replaced from the command line."""
 
-import dataclasses
 import difflib
 import functools
 import itertools
 import logging
-import re
-import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser
 
 from spikeformers.models.registry import find_family, list_families
 from spikeformers.training.limits import check_finite
-from spikeformers.training.recipe import Recipe, named_part
+from spikeformers.training.recipe import Recipe
+from spikeformers.training.recipe_fields import check_known, leaves, one_line, recipe_fields, text_fields
+from spikeformers.training.yaml_text import read_yaml
 
 logger = logging.getLogger("spikeformers")
 
@@ -80,7 +78,7 @@ def make_recipe(settings: Mapping[str, Any], overrides: Mapping[str, Any] | Sequ
 
 
 def _make(settings: Mapping[str, Any], changes: Iterable[Change]) -> Recipe:
-    flat = dict(_leaves(settings))
+    flat = dict(leaves(settings))
     for key, value in changes:
         if key == "model" and isinstance(value, str):
             value = {"name": value}
@@ -88,9 +86,9 @@ def _make(settings: Mapping[str, Any], changes: Iterable[Change]) -> Recipe:
             key = "data.name"
         # A value replaces what was set inside it, and the value that it is inside.
         flat = {k: v for k, v in flat.items() if not (k.startswith(f"{key}.") or key.startswith(f"{k}."))}
-        flat |= dict(_leaves({key: value}))
+        flat |= dict(leaves({key: value}))
     for key, value in flat.items():
-        _check_known(key)
+        check_known(key)
         check_finite(key, value)
     nested: dict[str, Any] = {}
     for key, value in flat.items():
@@ -100,28 +98,16 @@ def _make(settings: Mapping[str, Any], changes: Iterable[Change]) -> Recipe:
     try:
         parsed = parser.parse_object(nested)
     except Exception as error:  # jsonargparse has several kinds, each of several lines
-        raise ValueError(_one_line(str(error))) from error
+        raise ValueError(one_line(str(error))) from error
     recipe = Recipe(**vars(parser.instantiate(parsed)))
     for key, value in flat.items():  # the parser reads words as YAML, in which `#` and `&a` are empty
         *groups, last = key.split(".")
-        if key not in _texts() or not isinstance(value, str) or value.lower() in ("", "~", "null"):
+        if key not in text_fields() or not isinstance(value, str) or value.lower() in ("", "~", "null"):
             continue
         holder = functools.reduce(getattr, groups, recipe)
         if getattr(holder, last) is None:
             setattr(holder, last, value)
     return recipe
-
-
-@functools.cache
-def _texts(cls: type = Recipe, prefix: str = "") -> frozenset[str]:
-    """Dotted names of the fields that are a string or null."""
-    names: set[str] = set()
-    for name, hint in typing.get_type_hints(cls).items():
-        if dataclasses.is_dataclass(hint):
-            names |= _texts(typing.cast(type, hint), f"{prefix}{name}.")
-        elif hint == str | None:
-            names.add(prefix + name)
-    return frozenset(names)
 
 
 @functools.cache
@@ -140,28 +126,6 @@ def _load(file: Traversable) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ValueError(f"{file} holds no settings: write fields, as in `epochs: 10`")
     return settings
-
-
-def read_yaml(text: str, what: str) -> Any:
-    """Parses YAML. Raises ValueError, in one line that begins with `what`, if it is not valid or too large."""
-    try:
-        value = yaml.safe_load(text)
-    except RecursionError:
-        raise ValueError(f"{what} has brackets nested too deeply: write it out") from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # an impossible date is a ValueError
-        raise ValueError(f"{what} is not valid YAML: {' '.join(str(error).split())}") from error
-    level = [value]
-    for _ in range(50):
-        level = [inner for one in level if isinstance(one, dict | list) for inner in _inside(one)]
-        if not level:
-            return value
-        if len(level) > 100_000:
-            break
-    raise ValueError(f"{what} contains itself by an anchor, or is too deep or too large: write it out")
-
-
-def _inside(value: dict | list) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value
 
 
 def recipe_sizes(name: str) -> list[str]:
@@ -189,7 +153,7 @@ def _with_size(settings: dict[str, Any], changes: list[Change], recipe: str) -> 
     if isinstance(model, str) and model not in sizes:
         _check_family(model, [*sizes], recipe)
         logger.warning("%s has no row for %s: it gets the values that all sizes share", recipe, model)
-    return {"model.name": model, **dict(_leaves(settings)), **dict(_leaves(row or {}))}, kept
+    return {"model.name": model, **dict(leaves(settings)), **dict(leaves(row or {}))}, kept
 
 
 def _check_family(model: str, sizes: list[str], recipe: str) -> None:
@@ -205,7 +169,7 @@ def _check_family(model: str, sizes: list[str], recipe: str) -> None:
 def _changes(overrides: Mapping[str, Any] | Sequence[str]) -> Iterator[Change]:
     """Dotted names and new values of fields, from a mapping or from the words of a command line."""
     if isinstance(overrides, Mapping):
-        yield from _leaves(overrides)
+        yield from leaves(overrides)
         return
     words = iter(overrides)
     for word in words:
@@ -215,70 +179,4 @@ def _changes(overrides: Mapping[str, Any] | Sequence[str]) -> Iterator[Change]:
         if not equals and (value := next(words, None)) is None:
             raise ValueError(f"{key} has no value: write {key} value")
         key = key.removeprefix("--")
-        yield key, read_yaml(value, key) if value.startswith("{") and key in _fields()[1] else value
-
-
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values; a mapping is entered only if the recipe has fields or names inside it."""
-    groups, open_groups, _ = _fields()
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and name in {*groups, *open_groups}:
-            yield from _leaves(value, f"{name}.")
-        else:
-            yield name, _plain(named_part(str(key).rpartition(".")[2], value))
-
-
-def _plain(value: Any) -> Any:
-    """The value with lists for tuples, as in a file."""
-    if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [*map(_plain, value)] if isinstance(value, list | tuple) else value
-
-
-@functools.cache
-def _fields(cls: type = Recipe, prefix: str = "") -> tuple[set[str], set[str], set[str]]:
-    """Dotted names in a recipe: groups of fields, groups open to any name inside, and plain fields."""
-    groups, open_groups, plain = set(), set(), set()
-    for name, hint in typing.get_type_hints(cls).items():
-        if dataclasses.is_dataclass(hint):
-            inner = _fields(typing.cast(type, hint), f"{prefix}{name}.")
-            groups |= {prefix + name} | inner[0]
-            open_groups |= inner[1]
-            plain |= inner[2]
-        elif typing.get_origin(hint) is dict and typing.get_args(hint)[1] is Any:  # one of numbers is a single value
-            open_groups.add(prefix + name)
-        else:
-            plain.add(prefix + name)
-    return groups, open_groups, plain
-
-
-def _check_known(key: str) -> None:
-    groups, open_groups, plain = _fields()
-    if key in plain | open_groups or any(key.startswith(f"{group}.") for group in open_groups):
-        return
-    if key in groups:
-        inside = sorted(name for name in plain if name.startswith(f"{key}."))
-        raise ValueError(f"{key} is a group of settings: give its fields, {', '.join(inside)}")
-    close = difflib.get_close_matches(key, plain | open_groups | groups, n=3, cutoff=0.5)
-    if not close:  # perhaps the group was left out
-        close = sorted(name for name in plain if name.rpartition(".")[2] == key.rpartition(".")[2])
-    raise ValueError(f"there is no setting {key!r}: " + (f"did you mean {', '.join(close)}?" if close else _HELP))
-
-
-_HELP = "spikeformers/training/recipe.py lists them all"
-
-
-def _one_line(message: str) -> str:
-    """jsonargparse's report of an ill-typed field, cut to its name, type and value."""
-    field = re.search(r'key "([^"]+)"', message)
-    value = re.search(r"(?:Got value|Given value): (.*)", message)
-    wanted = re.search(r"Subtypes: [\[(](.*)[\])]|Expected an? (.*?)\. Got", message)
-    if not (field and value and wanted):
-        return " ".join(message.split())
-    types = re.sub(r"<class '([\w.]+)'>", r"\1", wanted[1] or wanted[2]).replace("NoneType", "null")
-    types = (
-        re.sub(r"^typing.Literal\[(.*)\]$", r"one of \1", types) if "Literal" in types else types.replace(", ", " or ")
-    )
-    types = re.sub(r"\bbool\b", "true or false", types)
-    return f"{field[1]} must be {types}, not {value[1]!r}"
+        yield key, read_yaml(value, key) if value.startswith("{") and key in recipe_fields()[1] else value

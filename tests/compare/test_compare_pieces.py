@@ -25,10 +25,10 @@ from spikeformers.compare.budget import (
 )
 from spikeformers.compare.effects import effects_in_words
 from spikeformers.compare.even import count_parameters, evened
+from spikeformers.compare.front import differences, find_front, find_gains, why_in_front
 from spikeformers.compare.outcome import Outcome
 from spikeformers.compare.paired import Paired, holm
 from spikeformers.compare.plan import Run, combinations, read_swap
-from spikeformers.compare.report import _differences, _front, _gains, _why
 from spikeformers.training import Recipe
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.recipe import Schedule
@@ -281,12 +281,12 @@ def test_no_star_is_for_what_may_be_chance(variants, starred):
         for seed, (test, energy) in enumerate(zip(tests, energies, strict=True))
     ]
     names = list(variants)
-    against = {name: Paired(_differences(outcomes, name, "A"), len(names) - 1, 0.01) for name in names[1:]}
+    against = {name: Paired(differences(outcomes, name, "A"), len(names) - 1, 0.01) for name in names[1:]}
     corrected = dict(zip(against, holm([paired.p for paired in against.values()]), strict=True))
-    gains = _gains(outcomes, names, "A", corrected, 0.01)
-    assert set(_front(gains)) == starred
+    gains = find_gains(outcomes, names, "A", corrected, 0.01)
+    assert set(find_front(gains)) == starred
     for name in starred:
-        assert _why(name, gains[name]).startswith(f"{name} has its * for ")
+        assert why_in_front(name, gains[name]).startswith(f"{name} has its * for ")
     for name, paired in against.items():  # and what the text calls noise has no mark
         calls_it_real = "more than chance" in paired.in_words(name, "A", corrected[name])
         assert paired.shows(corrected[name]) == calls_it_real

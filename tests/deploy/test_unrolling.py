@@ -10,7 +10,8 @@ from torch import nn
 
 import spikeformers as sf
 from spikeformers.analysis import audit, profile
-from spikeformers.deploy.unrolling import Steps, unroll
+from spikeformers.deploy.steps import Steps
+from spikeformers.deploy.unrolling import unroll
 from spikeformers.layers.attention import QKTA, SDSA, DilatedWindowSSA, MaxPoolMixer, PooledSDSA, STAtten
 from spikeformers.layers.mlp import SpikingSepConv
 from spikeformers.neurons import ILIF, LIF, NILIF, IntegerHalfEven, IntegerHalfUp, TernaryLIF

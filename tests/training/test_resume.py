@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from spikeformers.training import fit
 from spikeformers.training.module import TrainingModule
-from spikeformers.training.recipe_file import _fields
+from spikeformers.training.recipe_fields import recipe_fields
 from spikeformers.training.resume import _TRAINS, MAY_CHANGE
 
 # All that is drawn at random, and all that a checkpoint has to carry.
@@ -370,7 +370,7 @@ def test_more_epochs_go_on_by_the_longer_schedule(train, at_step, rows_of, caplo
 
 
 def test_the_table_of_what_may_change_names_fields():
-    _, open_groups, plain = _fields()
+    _, open_groups, plain = recipe_fields()
     assert {*MAY_CHANGE} <= plain | open_groups
     assert set(_TRAINS) <= set(inspect.signature(pl.Trainer.__init__).parameters)
 
