@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import torch
 from torch import Tensor, nn
 
-from spikeformers.analysis.model_audit.layout import Samples, find_steps
+from spikeformers.analysis.model_audit.expected import alone, as_recorded, before, find_times, flipped
 from spikeformers.analysis.model_audit.result import Check, Found
 from spikeformers.analysis.model_audit.runs import (
     ROOT,
     Blame,
     Expect,
-    Expected,
     Following,
     Recording,
     Stopped,
     differences,
     tensors,
 )
-from spikeformers.analysis.model_audit.subject import Subject, another, reset_states, resettable
+from spikeformers.analysis.model_audit.subject import Subject, reset_states, resettable
 
 _MOST_STEPS = 8  # at which every step is tried
 _ROUNDING = 1e-3  # the share of spikes that rounding in single precision can flip
@@ -58,8 +56,8 @@ def check_determinism(subject: Subject) -> tuple[Check, frozenset[str]]:
 
     A module that is not deterministic, or draws, is blamed on no other count, since its runs cannot be compared.
     """
-    same = _follow(subject, subject.fresh(), None, _as_recorded, tolerance=0.0)
-    drawn = _follow(subject, subject.fresh(), None, _as_recorded, tolerance=0.0, seed=1, excused=same.blames)
+    same = _follow(subject, subject.fresh(), None, as_recorded, tolerance=0.0)
+    drawn = _follow(subject, subject.fresh(), None, as_recorded, tolerance=0.0, seed=1, excused=same.blames)
     found = found_from(subject, same.blames, lambda b: f"{_by(b)} between two equal runs")
     if not subject.model.training:
         found += found_from(subject, drawn.blames, lambda b: f"draws random numbers in eval mode: {_by(b)}")
@@ -79,7 +77,7 @@ def check_batch(subject: Subject, excused: frozenset[str]) -> Check:
     for sample in chosen:
         x = subject.x.narrow(subject.batch_axis, sample, 1)
         try:
-            run = _follow(subject, subject.fresh(), x, _alone(subject, sample), excused=excused, blames=blames)
+            run = _follow(subject, subject.fresh(), x, alone(subject, sample), excused=excused, blames=blames)
         except Stopped as error:
             failed = (Found(error.module, kind_of(subject, error.module), 1, f"fails on one sample alone: {error}"),)
             break
@@ -87,7 +85,7 @@ def check_batch(subject: Subject, excused: frozenset[str]) -> Check:
         if blames:
             outputs = max(outputs, _at_the_end(subject, sample, x))
     run = _follow(
-        subject, subject.fresh(), subject.x.flip(subject.batch_axis), _flipped(subject), excused=excused, blames=blames
+        subject, subject.fresh(), subject.x.flip(subject.batch_axis), flipped(subject), excused=excused, blames=blames
     )
     found = found_from(subject, blames, lambda b: f"{_by(b)} from what a sample gives alone")
     notes = [lost or _lost(run), f"the model's output changes by up to {outputs:.3g}" if outputs else ""]
@@ -103,7 +101,7 @@ def check_state(subject: Subject, excused: frozenset[str], reset: bool) -> Check
         if reset:
             reset_states(model)
         if compared:
-            return _follow(subject, model, x, _as_recorded, excused=excused, blames=blames)
+            return _follow(subject, model, x, as_recorded, excused=excused, blames=blames)
         subject.run(model, x)
         return None
 
@@ -130,7 +128,7 @@ def check_time(subject: Subject, excused: frozenset[str]) -> Check:
     if steps < 2:
         why = "the inputs have no time axis, and the model does not say how many steps it runs: give steps (--steps)"
         return Check("time leak", note=why if not steps else "the model runs one step", checked=False)
-    times = _times(subject)
+    times = find_times(subject)
     start = next((key for key in sorted(times) if isinstance(times[key], int)), None)
     if start is None:
         return Check("time leak", note=f"no tensor with an axis of {steps} steps was found", checked=False)
@@ -138,7 +136,7 @@ def check_time(subject: Subject, excused: frozenset[str]) -> Check:
     tried = [*range(1, steps)] if steps <= _MOST_STEPS else [1, steps // 2, steps - 1]
     lost = ""
     for step in tried:
-        expect = _before(subject, times, start, step)
+        expect = before(subject, times, start, step)
         run = _follow(subject, subject.fresh(), None, expect, excused=excused, blames=blames, first=start[0])
         lost = lost or _lost(run)
     found = found_from(subject, blames, lambda b: f"{_by(b)} before the step that was changed")
@@ -177,89 +175,11 @@ def _at_the_end(subject: Subject, sample: int, x: Tensor) -> float:
     last, largest = len(subject.reference.events) - 1, 0.0
     for leaf, seen in enumerate(tensors(subject.run(subject.fresh(), x))):
         if leaf < len(subject.outputs) and (
-            expected := _alone(subject, sample)(last, leaf, subject.outputs[leaf], seen)
+            expected := alone(subject, sample)(last, leaf, subject.outputs[leaf], seen)
         ):
             difference = differences(seen, expected[0], subject.tolerance)
             largest = max(largest, difference[1] if difference else 0.0)
     return largest
-
-
-def _as_recorded(index: int, leaf: int, known: Tensor, seen: Tensor) -> Expected | None:
-    return known, seen.numel()
-
-
-def _alone(subject: Subject, sample: int) -> Expect:
-    """What a sample alone should be: its share of the batch, in whichever order of a flattened axis fits."""
-
-    def expect(index: int, leaf: int, known: Tensor, seen: Tensor) -> Expected | None:
-        ways = subject.places.get((index, leaf), [])
-        if not ways:  # does not depend on the batch, or holds it in a way of its own
-            return (known, seen.numel()) if known.shape == seen.shape else None
-        taken = [way.take(known, sample) for way in ways]
-        fits = [i for i, one in enumerate(taken) if _agree(one, seen, subject.tolerance)]
-        if fits and len(fits) < len(ways):
-            subject.places[index, leaf] = [ways[i] for i in fits]  # the others are ruled out
-        return taken[fits[0] if fits else 0], seen.numel()
-
-    return expect
-
-
-def _flipped(subject: Subject) -> Expect:
-    def expect(index: int, leaf: int, known: Tensor, seen: Tensor) -> Expected | None:
-        flipped = [way.flipped(known) for way in subject.places.get((index, leaf), [])]
-        if not flipped:
-            return None
-        return next((one for one in flipped if _agree(one, seen, subject.tolerance)), flipped[0]), seen.numel()
-
-    return expect
-
-
-def _agree(wanted: Tensor, seen: Tensor, tolerance: float) -> bool:
-    if wanted.shape != seen.shape:
-        return False
-    wanted = wanted.to(seen.dtype)
-    return torch.equal(wanted, seen) or torch.allclose(wanted, seen, rtol=tolerance, atol=tolerance, equal_nan=True)
-
-
-def _times(subject: Subject) -> dict[tuple[int, int], int | str]:
-    """Of each tensor of the reference: what puts time on axis 1, or `call` where each step is a call of its own."""
-    recording, times = subject.reference, {}
-    for i, event in enumerate(recording.events):
-        for leaf, value in enumerate(recording.values[i]):
-            ways: list[Samples] = subject.places.get((i, leaf), [])
-            pre = find_steps(value.shape, ways[0], subject.steps, subject.layout) if ways else None
-            if pre is not None:
-                times[i, leaf] = pre
-            elif ways and recording.calls[event.module] == subject.steps:
-                times[i, leaf] = "call"
-    return times
-
-
-def _before(subject: Subject, times: Mapping[tuple[int, int], int | str], start: tuple[int, int], step: int) -> Expect:
-    """What is known of a tensor when the tensor `start` changes from `step` on: all that comes before."""
-    recording = subject.reference
-
-    def expect(index: int, leaf: int, known: Tensor, seen: Tensor) -> Expected | None:
-        time = times.get((index, leaf))
-        if time is None or known.shape != seen.shape:
-            return None
-        driven = index in recording.put and known is recording.put[index][1]
-        known, event = known.to(seen.dtype), recording.events[index]
-        if (index, leaf) == start or driven:  # a change of its own, which nothing before it may show
-            seen = another(known, subject.places[index, leaf][0].dim)
-        if time == "call":
-            return (known, seen.numel()) if event.call < step else (seen, 0) if driven else None
-        if (index, leaf) == start and not driven:
-            return _joined(known, seen, int(time), step, subject.steps), 0
-        return _joined(known, seen, int(time), step, subject.steps), seen.numel() * step // subject.steps
-
-    return expect
-
-
-def _joined(before: Tensor, after: Tensor, pre: int, step: int, steps: int) -> Tensor:
-    """Steps of one tensor up to `step`, then those of another."""
-    parts = (before.reshape(pre, steps, -1)[:, :step], after.reshape(pre, steps, -1)[:, step:])
-    return torch.cat(parts, 1).view(after.shape)
 
 
 def _lost(run: Following) -> str:
