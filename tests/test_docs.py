@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import spikeformers as sf
@@ -59,6 +60,17 @@ def test_commands_exist_and_their_recipes_parse(document):
             read_recipe(name, words)
         else:
             assert command in COMMANDS, line
+
+
+def test_the_candidates_of_the_study_have_its_parameters():
+    study = ROOT / "docs" / "studies" / "cifar10-evening"
+    candidates = runpy.run_path(str(study / "candidates.py"))
+    rows = re.findall(r"^\| ([A-Z])\b[^|]*\| ([\d.]+) M \|", study.with_suffix(".md").read_text(), re.MULTILINE)
+    assert {design for design, _ in rows} >= {*"ABCDEFG"}
+    for design, millions in rows:
+        with torch.device("meta"):
+            model = candidates["candidate"](design=design)
+        assert f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}" == millions, design
 
 
 def test_the_tables_of_models_are_the_packages_numbers():
