@@ -6,6 +6,7 @@ SET is the name that the data is known by, DATA the folder to test on.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def main(run: str, name: str, known: str, data: str) -> None:
     checkpoint, start, path = read_checkpoint(run), last_start(Path(run)), FOLDER / f"{name}.safetensors"
     settings, recipe = checkpoint.settings, checkpoint.settings["recipe"]
     model = build_from(checkpoint)
-    command = start["command"].replace(" --resume", "").replace(f" --out {Path(run).parent}", "")
+    command = re.sub(r" --resume| --out \S+", "", start["command"])
     kept = {key: settings[key] for key in ("config", "preprocess", "classes", "epoch") if key in settings}
     kept |= {
         "recipe": {**recipe, "data": {**recipe["data"], "name": known, "root": "data"}, "out": "runs"},

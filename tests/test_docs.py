@@ -71,6 +71,9 @@ def test_the_candidates_of_the_study_have_its_parameters():
         with torch.device("meta"):
             model = candidates["candidate"](design=design)
         assert f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f}" == millions, design
+    with torch.device("meta"):
+        chosen, recipe = candidates["candidate"](design="H"), sf.create_model(**read_recipe("cifar10_evening").model)
+    assert chosen.state_dict().keys() == recipe.state_dict().keys()
 
 
 def test_the_tables_of_models_are_the_packages_numbers():
