@@ -206,7 +206,7 @@ def user_code_errors(files: set[Path]) -> Iterator[None]:
 def argument_errors(settings: Mapping[str, Any]) -> Iterator[None]:
     """Turns errors of our parts that `settings` give arguments to into one-line ValueErrors.
 
-    Errors without such a part, or with a user-defined one, pass unchanged.
+    Errors without such a part, with a user-defined one, or of the builder itself pass unchanged.
     """
     try:
         yield
@@ -217,9 +217,16 @@ def argument_errors(settings: Mapping[str, Any]) -> Iterator[None]:
         parts = " or ".join(f"{key} {json.dumps(value, default=str)}" for key, value in given.items())
         message = " ".join(str(error).split())
         if isinstance(error, ValueError):  # our own message
+            if not _is_of_a_part(error):
+                raise
             raise ValueError(f"{parts}: {message}") from error
         message = f"{type(error).__name__}: {message}"
         raise ValueError(f"{parts} got an argument that it cannot use ({message}): check types and sizes") from error
+
+
+def _is_of_a_part(error: Exception) -> bool:
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(name.startswith(("spikeformers.layers.", "spikeformers.neurons.")) for name in modules)
 
 
 def part_names(slot: str) -> list[str]:
