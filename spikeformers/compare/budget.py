@@ -19,6 +19,7 @@ from spikeformers.files import atomic_write
 from spikeformers.layers.time import time_first
 from spikeformers.models.parts import own_files, user_code_errors
 from spikeformers.training.optim import total_epochs
+from spikeformers.training.precision import precision_here
 from spikeformers.training.prepare import Prepared
 from spikeformers.training.provenance import digests
 from spikeformers.training.recipe import Recipe
@@ -72,7 +73,7 @@ def keep_prices(prices: Mapping[str, Price], ready: Mapping[str, Prepared], file
 def _settings(prepared: Prepared) -> dict[str, Any]:
     """Everything that a price depends on, except the machine."""
     recipe = prepared.loaders.recipe
-    of = {"model": prepared.model.config, "files": digests(recipe.model), "precision": recipe.precision,
+    of = {"model": prepared.model.config, "files": digests(recipe.model), "precision": precision_here(recipe),
           "batch_size": recipe.batch_size, "memory": recipe.memory, "compile": recipe.compile}  # fmt: skip
     return json.loads(json.dumps(of))
 
@@ -93,7 +94,7 @@ def _measured(ready: Mapping[str, Prepared], jobs: int, repeats: int) -> dict[st
                     flops[name] = training_flops(models[name], inputs[name], losses[name])
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
-        bf16 = next(iter(ready.values())).loaders.recipe.precision != "32-true"
+        bf16 = precision_here(next(iter(ready.values())).loaders.recipe) != "32-true"
         with user_code_errors(set().union(*(own_files(prepared.loaders.recipe.model) for prepared in ready.values()))):
             speeds = bench(models, inputs, bf16=bf16, repeats=repeats, losses=losses)
     finally:

@@ -23,6 +23,7 @@ from spikeformers.models.parts import own_files, user_code_errors
 from spikeformers.training.checkpoint_file import LAST, newest_whole, set_aside_newer
 from spikeformers.training.interruption import Terminated
 from spikeformers.training.optim import total_epochs
+from spikeformers.training.precision import tell_precision
 from spikeformers.training.prepare import Prepared, prepare
 from spikeformers.training.provenance import note_start
 from spikeformers.training.recipe import Recipe
@@ -65,6 +66,8 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     with quiet_lightning():
         trainer = make_trainer(recipe, folder)
         with _claimed(folder, ready, resume) as begun:
+            if rank_zero_only.rank == 0:
+                tell_precision(recipe)
             if (cooling := recipe.schedule.cooldown_epochs) and rank_zero_only.rank == 0:
                 logger.warning(
                     "%d epochs and %d of cool-down, %d in all; --schedule.cooldown_epochs 0 skips the cool-down",

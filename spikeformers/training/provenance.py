@@ -17,6 +17,7 @@ import torch
 from spikeformers.checkpoints.made_here import FILE, digest_of_file, last_start, starts
 from spikeformers.files import atomic_write
 from spikeformers.models.parts import own_files
+from spikeformers.training.precision import precision_here
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
 
@@ -27,8 +28,8 @@ _COMPARED = ("python", "spikeformers", "torch", "lightning", "timm", "torchvisio
 
 
 def describe_start(recipe: Recipe) -> dict[str, Any]:
-    """Command, seed, time, machine, git commits (null outside a repository), the versions of all installed packages,
-    and a digest of each file that defines a part of the model.
+    """Command, seed, time, precision, machine, git commits (null outside a repository), the versions of all installed
+    packages, and a digest of each file that defines a part of the model.
     """
     return {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -36,6 +37,7 @@ def describe_start(recipe: Recipe) -> dict[str, Any]:
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "precision": precision_here(recipe),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "git": {"here": _git(Path.cwd()), "spikeformers": _git(Path(__file__).parent)},
         "files": digests(recipe.model),
@@ -94,6 +96,7 @@ def like(run: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> 
 def _differences(then: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, Any, Any]]:
     versions = [{"python": start["python"], **start["packages"]} for start in (then, now)]
     pairs = [(name, versions[0].get(name), versions[1].get(name)) for name in _COMPARED]
+    pairs += [("the precision", then.get("precision", now["precision"]), now["precision"])]
     pairs += [(file, then.get("files", {}).get(file), digest) for file, digest in now["files"].items()]
     pairs += [(f"the git commit of {where}", then["git"][where], commit) for where, commit in now["git"].items()]
     return [pair for pair in pairs if pair[1] != pair[2]]

@@ -12,6 +12,7 @@ from spikeformers.checkpoints.made_here import last_start
 from spikeformers.data.dense.boxes import Boxes
 from spikeformers.data.readable import Readable
 from spikeformers.data.sets import Sets
+from spikeformers.training.precision import precision_here
 from spikeformers.training.provenance import changed_files
 from spikeformers.training.recipe import Recipe
 
@@ -47,9 +48,10 @@ _TRAINS = (
 def check_resumable(recipe: Recipe, began_with: Mapping[str, Any], folder: Path, sets: Sets) -> None:
     """Raises ValueError if the recipe would change the result of a run that began with the settings `began_with`.
 
-    Warns about files of parts, and about data, that have changed.
+    Warns about files of parts, and about data, that have changed, and of a machine that trains in another precision.
     """
-    then, now = last_start(folder).get("data"), digest_of(sets, recipe.data.name)
+    before = last_start(folder)
+    then, now = before.get("data"), digest_of(sets, recipe.data.name)
     may = {"data.name", "data.skip_broken"} if then == now else set()
     if recipe.epochs > began_with.get("epochs", recipe.epochs):
         may.add("epochs")
@@ -58,6 +60,8 @@ def check_resumable(recipe: Recipe, began_with: Mapping[str, Any], folder: Path,
         logger.warning("%s has changed since %s was last started", file, folder)
     if then not in (None, now):
         logger.warning("the files of %s have changed since %s was last started", recipe.data.name, folder)
+    if (precision := precision_here(recipe)) != before.get("precision", precision):
+        logger.warning("%s was last trained in precision %s, and goes on in %s", folder, before["precision"], precision)
 
 
 def check_same_settings(recipe: Recipe, began_with: Mapping[str, Any], folder: Path, may: Collection[str] = ()) -> None:

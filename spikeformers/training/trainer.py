@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lightning.pytorch as pl
-import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
@@ -25,6 +24,7 @@ from spikeformers.training.health import Health
 from spikeformers.training.interruption import Interruption
 from spikeformers.training.limits import check_type
 from spikeformers.training.optim import total_epochs
+from spikeformers.training.precision import on_cpu, precision_here
 from spikeformers.training.profile_log import ProfileLog
 from spikeformers.training.recipe import Recipe
 
@@ -57,12 +57,10 @@ def check_trainer(recipe: Recipe) -> None:
             close = difflib.get_close_matches(key, known, n=3, cutoff=0.5) or known
             raise ValueError(f"Lightning's Trainer takes no {key!r}: did you mean {', '.join(close)}?")
         check_type(f"trainer.{key}", value, hints[key])
-    accelerator = recipe.trainer.get("accelerator", "auto")
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not torch.accelerator.is_available())
-    if recipe.precision == "16-mixed" and on_cpu:
+    if recipe.precision == "16-mixed" and on_cpu(recipe):
         raise ValueError("precision 16-mixed needs a GPU, which is missing here: use bf16-mixed or 32-true")
     devices = str(recipe.trainer.get("devices", 1))
-    if on_cpu and devices.isdecimal():
+    if on_cpu(recipe) and devices.isdecimal():
         check_processes("trainer.devices", int(devices), recipe.oversubscribe)
 
 
@@ -102,7 +100,7 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
     try:
         trainer = pl.Trainer(
             max_epochs=total_epochs(recipe),
-            precision=recipe.precision,
+            precision=precision_here(recipe),  # pyright: ignore[reportArgumentType]
             accumulate_grad_batches=recipe.accumulate,
             gradient_clip_val=recipe.clip_grad_norm,
             callbacks=callbacks,

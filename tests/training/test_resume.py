@@ -211,7 +211,8 @@ def test_a_crash_goes_on_from_the_last_whole_epoch(train, whole, at_step, rows_o
     ],
     ids=["accumulating", "by update, limited", "bfloat16, images over"],
 )
-def test_other_settings(train, at_step, tmp_path, changes):
+def test_other_settings(train, at_step, tmp_path, changes, monkeypatch):
+    monkeypatch.setattr("spikeformers.training.precision.bf16_is_fast", lambda: True)
     settings = {"epochs": 2, "augment": {"mixup": 0.5}, **changes}
     whole = train("whole", **settings).run
     at_step(0, 1, ctrl_c)

@@ -1,4 +1,4 @@
-"""What an update is: groups, accumulation, clipping, averaging, mixing, smoothing, schedules, precision."""
+"""What an update is: groups, accumulation, clipping, averaging, mixing, smoothing, schedules."""
 
 import math
 
@@ -227,7 +227,7 @@ def test_sequences_go_to_the_model_time_first():
     assert time_first(torch.zeros(2, 3, 8, 8)).shape == (2, 3, 8, 8)
 
 
-# ---- randomness and precision
+# ---- randomness
 
 
 def test_a_run_is_a_function_of_its_seed(train):
@@ -235,15 +235,6 @@ def test_a_run_is_a_function_of_its_seed(train):
     weights = [load_file(train(run, seed=seed, **changes).weights) for run, seed in (("a", 1), ("b", 1), ("c", 2))]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     assert not torch.equal(weights[0]["head.linear.weight"], weights[2]["head.linear.weight"])
-
-
-def test_bfloat16_autocast_keeps_weights_in_float32(train, monkeypatch):
-    seen = set()
-    monkeypatch.setattr(module_file, "percent_right", lambda logits, labels: seen.add(logits.dtype) or torch.zeros(()))
-    result = train(precision="bf16-mixed")
-    assert {w.dtype for key, w in load_file(result.weights).items() if "num_batches" not in key} == {torch.float32}
-    assert math.isfinite(result.test.loss)
-    assert seen == {torch.bfloat16}
 
 
 def test_lean_and_compiled_are_switches_of_a_recipe(monkeypatch):
