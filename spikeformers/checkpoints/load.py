@@ -16,7 +16,8 @@ from spikeformers.layers.layer_scale import LayerScale
 from spikeformers.layers.quantizer import requantized
 from spikeformers.models.building import rebuild
 from spikeformers.models.network import SpikingTransformer
-from spikeformers.models.parts import find_part, own_files, slot_of, user_code_errors
+from spikeformers.models.own_code import own_files, user_code_errors
+from spikeformers.models.parts import find_part, slot_of
 from spikeformers.models.registry import find_family
 
 logger = logging.getLogger("spikeformers")

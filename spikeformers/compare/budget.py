@@ -17,7 +17,7 @@ from spikeformers.compare.base import with_total_epochs
 from spikeformers.evaluation.dense import to_device
 from spikeformers.files import atomic_write
 from spikeformers.layers.time import time_first
-from spikeformers.models.parts import own_files, user_code_errors
+from spikeformers.models.own_code import own_files, user_code_errors
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.precision import precision_here
 from spikeformers.training.prepare import Prepared

@@ -18,7 +18,7 @@ import torch
 
 from spikeformers.compare.plan import Run
 from spikeformers.memory import shortages_told
-from spikeformers.models.parts import own_files, user_code_errors
+from spikeformers.models.own_code import own_files, user_code_errors
 from spikeformers.training.fit import fit
 from spikeformers.training.recipe import Recipe
 

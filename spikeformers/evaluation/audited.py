@@ -13,7 +13,7 @@ from spikeformers.checkpoints.read import find_weights, read_checkpoint
 from spikeformers.evaluation.subject import load_for_analysis
 from spikeformers.layers.time import time_first
 from spikeformers.models.building import rebuild
-from spikeformers.models.parts import load_object, user_code_errors
+from spikeformers.models.own_code import load_object, user_code_errors
 from spikeformers.models.registry import find_family
 
 

@@ -14,7 +14,8 @@ from spikeformers.layers.pruning import prune_tokens
 from spikeformers.layers.quantizer import quantize_weights
 from spikeformers.models.folding import fold
 from spikeformers.models.network import SpikingTransformer
-from spikeformers.models.parts import argument_errors, describe_part, find_part, load_object, slot_of
+from spikeformers.models.own_code import load_object
+from spikeformers.models.parts import argument_errors, describe_part, find_part, slot_of
 from spikeformers.models.registry import Builder, find_family
 
 # Arguments that every model takes besides its builder's: parts that change it once it is built.

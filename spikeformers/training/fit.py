@@ -19,7 +19,7 @@ from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.data.loading import unwrap_worker_errors
 from spikeformers.files import LOCK, atomic_write, check_output, held
 from spikeformers.memory import shortages_told
-from spikeformers.models.parts import own_files, user_code_errors
+from spikeformers.models.own_code import own_files, user_code_errors
 from spikeformers.training.checkpoint_file import LAST, newest_whole, set_aside_newer
 from spikeformers.training.interruption import Terminated
 from spikeformers.training.optim import total_epochs

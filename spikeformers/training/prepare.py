@@ -12,7 +12,8 @@ from spikeformers.data.sets import Sets
 from spikeformers.evaluation.test_set import preprocess_for
 from spikeformers.models import SpikingTransformer, check_model
 from spikeformers.models.building import rebuild
-from spikeformers.models.parts import argument_errors, own_files, user_code_errors
+from spikeformers.models.own_code import own_files, user_code_errors
+from spikeformers.models.parts import argument_errors
 from spikeformers.training.loaders import Loaders
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import make_optimizer, make_schedule

@@ -16,7 +16,7 @@ import torch
 
 from spikeformers.checkpoints.made_here import FILE, digest_of_file, last_start, starts
 from spikeformers.files import atomic_write
-from spikeformers.models.parts import own_files
+from spikeformers.models.own_code import own_files
 from spikeformers.training.precision import precision_here
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
