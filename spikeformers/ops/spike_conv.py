@@ -32,7 +32,7 @@ class _SpikeConv(torch.autograd.Function):
         spikes, density = training.as_bytes(x)
         ctx.save_for_backward(spikes, weight)
         ctx.sparse = density <= training.DENSEST_GRADIENT and training.can_differentiate(x.shape, window)
-        if density > training.DENSEST:
+        if density > training.DENSEST or weight.shape[1] < training.FEWEST:
             return conv2d(x, weight, bias, *window[1:], groups)
         return training.current(spikes, weight, bias, window, counts=ctx.counts)
 

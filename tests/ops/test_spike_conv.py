@@ -140,6 +140,7 @@ SHAPES = {
 def both_ways(shape, density, most, monkeypatch, dyadic=False, bias=True):
     """Current and gradients of a convolution by the kernels wherever there are any, and by torch alone."""
     monkeypatch.setattr(training, "DENSEST", 1.0)
+    monkeypatch.setattr(training, "FEWEST", 1)
     monkeypatch.setattr(training, "DENSEST_GRADIENT", 1.0)
     batch, channels, height, width, dim, kernel, *settings = shape
     groups = settings[-1]
@@ -195,7 +196,7 @@ def test_zeros_are_skipped_in_training_only_and_can_be_switched_off(monkeypatch)
     called = []
     plain = training.current
     monkeypatch.setattr(training, "current", lambda *a, **k: called.append(a) or plain(*a, **k))
-    conv, x = SpikeConv2d(16, 8, 3, padding=1), (torch.rand(2, 16, 6, 6) < 0.1).float()
+    conv, x = SpikeConv2d(32, 8, 3, padding=1), (torch.rand(2, 32, 6, 6) < 0.1).float()
     expected = conv2d(x, conv.weight, conv.bias, padding=1)
     for mode, off in itertools.product((True, False), ("0", "1")):
         monkeypatch.setenv(OFF, off)
@@ -205,15 +206,17 @@ def test_zeros_are_skipped_in_training_only_and_can_be_switched_off(monkeypatch)
 
 
 @needs_kernels
-@pytest.mark.parametrize("density, forward, backward", [(0.1, 1, 1), (0.4, 0, 1), (0.9, 0, 0)])
-def test_density_decides(density, forward, backward, monkeypatch):
+@pytest.mark.parametrize(
+    "density, channels, forward, backward", [(0.1, 64, 1, 1), (0.1, 31, 0, 1), (0.4, 64, 0, 1), (0.9, 64, 0, 0)]
+)
+def test_density_and_channels_decide(density, channels, forward, backward, monkeypatch):
     called = []
     for name in ("current", "weight_gradient"):
         plain = getattr(training, name)
         monkeypatch.setattr(
             training, name, lambda *a, name=name, plain=plain, **k: called.append(name) or plain(*a, **k)
         )
-    x = (torch.rand(4, 64, 8, 8, generator=torch.Generator().manual_seed(0)) < density).float().requires_grad_()
-    weight = torch.randn(32, 64, 3, 3, requires_grad=True)
+    x = (torch.rand(4, channels, 8, 8, generator=torch.Generator().manual_seed(0)) < density).float().requires_grad_()
+    weight = torch.randn(32, channels, 3, 3, requires_grad=True)
     spike_conv2d(x, weight, None, (1, 1), (1, 1), (1, 1), 1, 1).sum().backward()
     assert (called.count("current"), called.count("weight_gradient")) == (forward, backward)

@@ -29,6 +29,8 @@ typedef uint16_t vu __attribute__((vector_size(BYTES)));       // 2 F lanes
 typedef uint16_t vuh __attribute__((vector_size(BYTES / 2)));  // F lanes
 typedef uint8_t vb __attribute__((vector_size(BYTES)));
 typedef uint8_t vq __attribute__((vector_size(BYTES / 4)));   // F lanes
+typedef uint16_t vuhu __attribute__((vector_size(BYTES / 2), aligned(2), may_alias));
+typedef uint8_t vqu __attribute__((vector_size(BYTES / 4), aligned(1), may_alias));
 
 extern "C" int sf_lanes() { return F; }
 
@@ -130,22 +132,49 @@ static inline vf step(const Neuron& z, vf x, vf& v, float inverse) {
     return one;
 }
 
+// The first `lanes` of a vector, to and from memory. Whole vectors have a branch of their own: a memcpy of a length that
+// is not known is a call, and what it reads stays in memory instead of a register.
+static inline vf load(const float* x, int lanes) {
+    if (lanes == F) return *(const vfu*)x;
+    vf v = {};
+    std::memcpy(&v, x, lanes * 4);
+    return v;
+}
+
+static inline vq load(const uint8_t* x, int lanes) {
+    if (lanes == F) return *(const vqu*)x;
+    vq v = {};
+    std::memcpy(&v, x, lanes);
+    return v;
+}
+
+static inline void store(float* y, vf v, int lanes) {
+    if (lanes == F) *(vfu*)y = v;
+    else std::memcpy(y, &v, lanes * 4);
+}
+
+static inline void store(uint8_t* y, vq v, int lanes) {
+    if (lanes == F) *(vqu*)y = v;
+    else std::memcpy(y, &v, lanes);
+}
+
 static inline float exact_inverse(float tau) {
     int exponent;
     return tau > 0 && std::frexp(tau, &exponent) == 0.5f ? 1 / tau : 0;
 }
 
-static inline void store_bytes(vf s, uint8_t* out, int n) {
+static inline void store_bytes(vf s, uint8_t* out, int lanes) {
 #if defined(__AVX512F__)
-    __m128i b = _mm512_cvtepi32_epi8(_mm512_cvttps_epi32((__m512)s));
-    if (n >= F) { _mm_storeu_si128((__m128i*)out, b); return; }
-    alignas(16) uint8_t t[16];
-    _mm_store_si128((__m128i*)t, b);
-    std::memcpy(out, t, n);
+    store(out, (vq)_mm512_cvtepi32_epi8(_mm512_cvttps_epi32((__m512)s)), lanes);
+#elif defined(__AVX2__)
+    const __m256i whole = _mm256_cvttps_epi32((__m256)s);
+    const __m128i half = _mm_packus_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    const __m128i quarter = _mm_packus_epi16(half, half);
+    vq q;
+    std::memcpy(&q, &quarter, sizeof q);
+    store(out, q, lanes);
 #else
-    vi i = __builtin_convertvector(s, vi);
-    vq q = __builtin_convertvector(i, vq);
-    std::memcpy(out, &q, std::min(n, F));
+    store(out, __builtin_convertvector(__builtin_convertvector(s, vi), vq), lanes);
 #endif
 }
 
@@ -276,7 +305,7 @@ static void run_band(const Shape& s, const Neuron& z, const uint8_t* x, const WT
                             if (lanes == F) acc[j] += *(const vfu*)(residual + at + j * F);
                             else for (int l = 0; l < lanes; ++l) acc[j][l] += residual[at + j * F + l];
                         }
-                        if (current) std::memcpy(current + at + j * F, &acc[j], lanes * 4);
+                        if (current) store(current + at + j * F, acc[j], lanes);
                         if (z.kind != CURRENT) store_bytes(step(z, acc[j], v[j], inv), spikes + at + j * F, lanes);
                     }
                 }
@@ -341,10 +370,7 @@ extern "C" void sf_neuron(const Neuron* neuron, const float* x, int64_t T, int64
             const int lanes = std::min<int64_t>(F, n - i);
             vf v = all(z.reset);
             for (int64_t t = 0; t < T; ++t) {
-                vf current = {};
-                if (lanes == F) current = *(const vfu*)(x + t * stride + i);
-                else std::memcpy(&current, x + t * stride + i, lanes * 4);
-                store_bytes(step(z, current, v, inverse), spikes + t * n + i, lanes);
+                store_bytes(step(z, load(x + t * stride + i, lanes), v, inverse), spikes + t * n + i, lanes);
             }
         }
     });
@@ -372,15 +398,14 @@ extern "C" void sf_depthwise(const Shape* shape, const Neuron* neuron, const uin
                             for (int kx = 0; kx < s.kw; ++kx) {
                                 const int xx = q * s.sw - s.pw + kx * s.dw;
                                 if (xx < 0 || xx >= s.W) continue;
-                                vq bytes = {};
-                                std::memcpy(&bytes, x + ((((size_t)t * s.B + b) * s.H + y) * s.W + xx) * s.C + c, lanes);
+                                const vq bytes = load(x + ((((size_t)t * s.B + b) * s.H + y) * s.W + xx) * s.C + c, lanes);
                                 acc += __builtin_convertvector(__builtin_convertvector(bytes, vi), vf) *
                                        *(const vfu*)(w + (size_t)(ky * s.kw + kx) * width + c);
                             }
                         }
                         const size_t at = ((((size_t)t * s.B + b) * s.Ho + i) * s.Wo + q) * s.C + c;
                         if (residual) for (int l = 0; l < lanes; ++l) acc[l] += residual[at + l];
-                        if (current) std::memcpy(current + at, &acc, lanes * 4);
+                        if (current) store(current + at, acc, lanes);
                         if (z.kind != CURRENT) store_bytes(step(z, acc, v, inverse), spikes + at, lanes);
                     }
                 }
@@ -412,7 +437,8 @@ extern "C" void sf_max_pool(const Shape* shape, const uint8_t* x, uint8_t* y, in
                             most = most > here ? most : here;
                         }
                     }
-                    std::memcpy(out + c, &most, bytes);
+                    if (bytes == BYTES) std::memcpy(out + c, &most, BYTES);
+                    else std::memcpy(out + c, &most, bytes);
                 }
             }
         }
@@ -463,7 +489,7 @@ extern "C" void sf_attention(int T, int B, int N, int M, int D, int E, const uin
                         const int lanes = std::min(F, E - d);
                         vf x = {};
                         for (int l = 0; l < lanes; ++l) x[l] = row[d + l] * scale;
-                        if (current) std::memcpy(current + at + d, &x, lanes * 4);
+                        if (current) store(current + at + d, x, lanes);
                         if (z.kind == CURRENT) continue;
                         float* place = membrane.data() + (size_t)n * pad + d;
                         vf held = *(const vfu*)place;
@@ -654,20 +680,12 @@ struct LIFSettings {
     int64_t n, x_step, grad_step;  // numbers a step, and from one step to the next: 0 where all steps are one
 };
 
-static inline vf load(const float* x, int lanes) {
-    if (lanes == F) return *(const vfu*)x;
-    vf v = {};
-    std::memcpy(&v, x, lanes * 4);
-    return v;
-}
-
 static inline vf load(const uint16_t* x, int lanes) {  // bf16: the upper half of a float
     vuh v = {};
-    std::memcpy(&v, x, lanes * 2);
+    if (lanes == F) v = *(const vuhu*)x;
+    else std::memcpy(&v, x, lanes * 2);
     return (vf)(__builtin_convertvector(v, vi) << 16);
 }
-
-static inline void store(float* y, vf v, int lanes) { std::memcpy(y, &v, lanes * 4); }
 
 static inline vi upper_half(vf v) {  // rounded, ties to even
     const vi bits = (vi)v, rounded = bits + 0x7fff + ((bits >> 16) & 1);
@@ -676,7 +694,8 @@ static inline vi upper_half(vf v) {  // rounded, ties to even
 
 static inline void store(uint16_t* y, vf v, int lanes) {
     const vuh half = __builtin_convertvector(upper_half(v) >> 16, vuh);
-    std::memcpy(y, &half, lanes * 2);
+    if (lanes == F) *(vuhu*)y = half;
+    else std::memcpy(y, &half, lanes * 2);
 }
 
 static inline vf as_kept(const float*, vf v) { return v; }
@@ -749,10 +768,14 @@ static void lif_grad(const LIFSettings& z, const N* x, const float* scale, const
         vf* const driven = charged + z.T;
         for (int task = from; task < to; ++task) {
             double sum = 0;
+            int c = z.C ? task * NEURONS % z.C : 0;
             for (int64_t i = task * NEURONS; i < std::min(z.n, (task + 1) * NEURONS); i += F) {
                 const int lanes = std::min<int64_t>(F, z.n - i);
                 vf v = all(z.reset), a = {}, b = {};
-                if (z.C) a = *(const vfu*)(scale + i % z.C), b = *(const vfu*)(shift + i % z.C);
+                if (z.C) {
+                    a = *(const vfu*)(scale + c), b = *(const vfu*)(shift + c);
+                    for (c += F; c >= z.C;) c -= z.C;
+                }
                 for (int t = 0; t < z.T; ++t) {
                     vf in = load(x + t * z.x_step + i, lanes);
                     if (z.C) in = as_kept(x, in * a + b);  // as the norm wrote it

@@ -13,6 +13,7 @@ from spikeformers.ops.spike_product.build import kernels, library
 from spikeformers.ops.spike_product.native import Packed, Shape, Window, at, product
 
 DENSEST = 0.3  # share of inputs that are not 0, above which the dense product is the faster
+FEWEST = 32  # channels read: with fewer, a list of the ones costs more than the zeros that it saves
 DENSEST_GRADIENT = 0.5  # the same of the weight's gradient
 _PIXELS = 256  # whose lists and gradients are in a core's cache together
 _PLACES = 1 << 16  # 16 bits number those of a block
