@@ -1,5 +1,6 @@
 """A convolution behind a neuron: the unit of necks and of the heads of detectors and segmenters."""
 
+import torch
 from torch import Tensor, nn
 
 from spikeformers.layers.contracts import CURRENT, MakeConv, MakeNeuron
@@ -45,6 +46,7 @@ class NeuronUpConv(nn.Module):
 class Readout(nn.Module):
     """Neuron, convolution, mean over time: the last layer, `[T, B, C, H, W] current -> [B, K, H, W]`.
 
+    Under autocast the output is float32 again: the corners of a box need more than eight bits.
     Weights start at a deviation of `std`, biases at `bias`.
     """
 
@@ -61,4 +63,5 @@ class Readout(nn.Module):
         return self.mean_of(self.neuron(x))
 
     def mean_of(self, spikes: Tensor) -> Tensor:
-        return split_time(self.conv(merge_time(spikes)), spikes.shape[0]).mean(0)
+        y = split_time(self.conv(merge_time(spikes)), spikes.shape[0])
+        return (y.float() if y.dtype in (torch.float16, torch.bfloat16) else y).mean(0)

@@ -479,3 +479,16 @@ def test_wrong_pyramids():
         build("fpn", "qkformer_10_384", pyramid=(2, 4, 8, 16))
     with pytest.raises(ValueError, match="num_classes 0 is below 1"):
         build("fpn", num_classes=0)
+
+
+@pytest.mark.parametrize("head", ["retinanet", "mask_rcnn"])
+def test_boxes_keep_float32_under_autocast(head):
+    numbers = dict(num_classes=3, image_size=(64, 96), neck_dim=32, head_depth=1, pyramid=(8, 16, 32))
+    numbers |= {"head_dim": 16} if head == "mask_rcnn" else {}
+    model = sf.create_model(f"{head}_sdt_v3_5m", **TRUNKS["sdt_v3_5m"], **numbers).eval()
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        outputs, found = model.forward_outputs(torch.randn(1, 3, 64, 96)), model(torch.randn(1, 3, 64, 96))
+    assert outputs["boxes"].dtype == outputs["scores"].dtype == torch.float32
+    assert all(each["boxes"].dtype == each["scores"].dtype == torch.float32 for each in found)
+    rpn = getattr(model.head, "rpn", model.head)
+    assert {cell.dtype for cell in rpn.anchor_generator.cell_anchors} == {torch.float32}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -13,7 +14,8 @@ class Anchors(AnchorGenerator):
     """torchvision's anchors, with the strides of `pyramid` whatever the size of the image.
 
     A level of stride `s` has squares of side `scale * s * size` for each of `sizes`, and for each of them rectangles of
-    the same area at the ratios 1 / 2 and 2. torchvision divides sizes of image and map, which fits only some sizes.
+    the same area at the ratios 1 / 2 and 2. torchvision divides sizes of image and map, which fits only some sizes, and
+    rounds anchors to the type of the maps, which under autocast is one of 16 bits.
     """
 
     def __init__(self, pyramid: Sequence[int], scale: float, sizes: Sequence[float] = (1.0,)):
@@ -26,6 +28,9 @@ class Anchors(AnchorGenerator):
         anchors = self(ImageList(levels[0][0, :1], [(0, 0)]), levels)[0]  # of one image; all have the same
         decoded = coder.decode_single(deltas.flatten(0, 1), anchors.repeat(deltas.shape[0], 1))
         return clip_boxes_to_image(decoded.unflatten(0, (-1, len(anchors))), (size[0], size[1]))
+
+    def set_cell_anchors(self, dtype: torch.dtype, device: torch.device) -> None:
+        super().set_cell_anchors(torch.promote_types(dtype, torch.float32), device)
 
     def grid_anchors(self, grid_sizes: list[list[int]], strides: list[list[Tensor]]) -> list[Tensor]:
         exact: list = [[stride, stride] for stride in self.pyramid]
