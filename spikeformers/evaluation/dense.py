@@ -132,7 +132,9 @@ class MaskMeter(nn.Module):
         self.images = 0
 
     def update(self, model: nn.Module, x: Tensor, targets: Tensor) -> None:
-        """Adds a batch of masks `[B, H, W]`."""
+        """Adds a batch of masks `[B, H, W]`, or of padding alone, which `collate` leaves without a mask: `[B]`."""
+        if targets.ndim == 1:
+            return
         self.images += int((targets != VOID).flatten(1).any(1).sum())
         self.metric.update(model(x).argmax(1), targets)
 

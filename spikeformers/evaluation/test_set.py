@@ -17,7 +17,8 @@ from spikeformers.models import SpikingTransformer
 class TestSet:
     """The test split of `data`, by default the set that a checkpoint with these `settings` was trained on.
 
-    Errors name the model `who`. Raises ValueError if neither names a set, and what reading it raises.
+    If `skip_broken` is None, broken files of the model's own set are skipped if training skipped them. Errors name the
+    model `who`. Raises ValueError if neither names a set, and what reading it raises.
     """
 
     __test__ = False  # tells pytest that this is no test class
@@ -30,13 +31,15 @@ class TestSet:
         *,
         root: str | Path | None = None,
         workers: int = 2,
-        skip_broken: bool = False,
+        skip_broken: bool | None = None,
     ):
         self.who, self.settings = who, settings
         trained_on = settings.get("recipe", {}).get("data", {})
         name = data or trained_on.get("name")
         if name is None:
             raise ValueError(f"{who} does not record its training data: give --data, a set's name or a folder")
+        if skip_broken is None:
+            skip_broken = name == trained_on.get("name") and bool(trained_on.get("skip_broken"))
         asked = {"name": name, "skip_broken": skip_broken, "workers": workers} | ({"root": str(root)} if root else {})
         self.reading = {**asdict(Data()), **trained_on, **asked}
         if name != trained_on.get("name"):  # use this set's own split, not the one for the training data

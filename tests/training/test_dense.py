@@ -356,3 +356,10 @@ def test_preparing_a_long_warm_up_does_not_refuse_it(dense_recipe, field):
         "name": "multistep", "milestones": [1]
     }  # fmt: skip
     assert prepare(read_recipe(dense_recipe("masked", schedule=schedule))).model.task == "segmentation"
+
+
+def test_a_process_may_end_with_padding_alone():
+    model = sf.create_model("fpn_sdt_v3_3m", num_classes=3, image_size=32)
+    meter, item = MaskMeter(model), (torch.zeros(3, 32, 32), NOT_COUNTED)
+    meter.update(model.eval(), *collate([item]))
+    assert meter.images == 0 and int(meter.metric.confmat.sum()) == 0

@@ -95,12 +95,17 @@ class MaskedImages(LabelledFiles):
 
 def lookup_of(classes: int, void: int | None = None, first: int = 0) -> np.ndarray:
     """The table of `MaskedImages` for masks whose classes count from `first`; lower values, 255 and `void` are void."""
-    if void is not None and not 0 <= void <= VOID:
-        raise ValueError(f"data.void {void} is no value of a mask: give one from 0 to {VOID}")
     lookup = np.full(256, -1, np.int16)
     lookup[first : first + classes] = np.arange(classes)
-    lookup[[*range(first), VOID, *([] if void is None else [void])]] = VOID
+    lookup[[*range(first), VOID, *([] if void is None else [checked_void(void)])]] = VOID
     return lookup
+
+
+def checked_void(void: int) -> int:
+    """A value of masks that counts for nothing. Raises ValueError if no mask can have it."""
+    if not 0 <= void <= VOID:
+        raise ValueError(f"data.void {void} is no value of a mask: give one from 0 to {VOID}")
+    return void
 
 
 def _may_differ(size: tuple[int, int], tag: int) -> bool:

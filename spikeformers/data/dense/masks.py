@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..image_file import EXTENSIONS, files_below, is_image_name
-from .labelled import VOID, MaskedImages, class_names, lookup_of, say_skipped, text_of
+from .labelled import VOID, MaskedImages, checked_void, class_names, lookup_of, say_skipped, text_of
 
 CAMVID = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
 CITYSCAPES = (
@@ -121,9 +121,11 @@ def read_ade20k(folder: Path, void: int | None) -> tuple[dict[str, MaskedImages]
 
 
 def read_cityscapes(folder: Path, void: int | None) -> tuple[dict[str, MaskedImages], tuple[str, ...]]:
-    """Cityscapes with the 19 classes that it evaluates; all others are void."""
+    """Cityscapes with the 19 classes that it evaluates; all others are void, and so is the id `void`."""
     lookup = np.full(256, VOID, np.int16)
     lookup[[*_CITYSCAPES_IDS]] = np.arange(len(CITYSCAPES))
+    if void is not None:
+        lookup[checked_void(void)] = VOID
     return read_masks(folder, void, lookup, CITYSCAPES)
 
 

@@ -181,9 +181,7 @@ def load_dense(name: str, settings: Mapping[str, Any], *, seed: int, validation:
     train, test = chosen["train"], chosen["test" if "test" in chosen else "val"]
     held: Any = chosen["val"] if {"val", "test"} <= chosen.keys() else None
     if held is None:
-        kept, cut = stratified_split([0] * len(train), validation, seed)
-        if validation and not cut:
-            raise ValueError(f"validation {validation} of {len(train)} training items leaves none: raise it, or pass 0")
+        kept, cut = _cut(train, validation, seed, sensor is not None)
         train, held = (Subset(train, part) for part in (kept, cut))
     channels = 3 if sensor is None else settings["channels"]
     sets = DenseSets(name, how.task, train, held, test, classes, channels, tuple(skipped), sensor)
@@ -195,6 +193,20 @@ def load_dense(name: str, settings: Mapping[str, Any], *, seed: int, validation:
         validation=Readable(held, counted=False),
         test=Readable(test, counted=False),
     )
+
+
+def _cut(train: Any, share: float, seed: int, recorded: bool) -> tuple[list[int], list[int]]:
+    """The indices that stay and those of validation: a share of the images or, as samples of a recording overlap, of
+    the recordings."""
+    sources = [recording.path for recording, _ in train] if recorded else [*range(len(train))]
+    each = sorted({*sources})
+    _, part = stratified_split([0] * len(each), share, seed)
+    if share and not part:
+        kind = "recordings" if recorded else "items"
+        raise ValueError(f"validation {share} of {len(each)} training {kind} leaves none: raise it, or pass 0")
+    cut = {each[i] for i in part}
+    kept = [i for i, source in enumerate(sources) if source not in cut]
+    return kept, [i for i, source in enumerate(sources) if source in cut]
 
 
 def _find(root: Path, name: str, known: KnownDense) -> Path:

@@ -524,6 +524,21 @@ def test_a_mask_is_turned_by_a_tag_of_its_own(masks, caplog):
     assert np.array_equal(sets.test[0][1], draw_scene(16)[3])
 
 
+def test_validation_takes_whole_recordings(tmp_path):
+    folder = write_gen1(tmp_path / "set", counts=(("train", 4), ("test", 1)))
+    sets = load(folder, validation=0.25)
+    train, held = ({recording.path for recording, _ in split} for split in (sets.train, sets.validation))
+    assert len(train) == 3 and len(held) == 1 and not train & held
+    with pytest.raises(ValueError, match=r"validation 0\.1 of 4 training recordings leaves none: raise it, or pass 0"):
+        load(folder, validation=0.1)
+
+
+def test_one_more_class_of_cityscapes_is_void(tmp_path):
+    write_masks(tmp_path / "cityscapes", "cityscapes", values=(7, 33, 26, 5), names=())
+    masks = [load("cityscapes", root=str(tmp_path), void=void, validation=0).train[0][1] for void in (None, 33)]
+    assert np.array_equal(masks[1], np.where(masks[0] == 18, 255, masks[0])) and (masks[0] == 18).any()
+
+
 def test_boxes_of_recordings_that_are_wrong(tmp_path):
     folder = write_gen1(tmp_path / "set")
     np.save(folder / "val" / "drive0_bbox.npy", np.zeros(3))
