@@ -17,7 +17,7 @@ from spikeformers.compare.base import with_total_epochs
 from spikeformers.evaluation.dense import to_device
 from spikeformers.files import atomic_write
 from spikeformers.layers.time import time_first
-from spikeformers.models.own_code import own_files, user_code_errors
+from spikeformers.models.own_code import user_code_errors
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.precision import precision_here
 from spikeformers.training.prepare import Prepared
@@ -90,12 +90,12 @@ def _measured(ready: Mapping[str, Prepared], jobs: int, repeats: int) -> dict[st
             inputs[name], models[name] = time_first(x.to(device)), prepared.model.to(device)
             losses[name] = _loss_on(prepared, to_device(targets, device))
             try:
-                with user_code_errors(own_files(loaders.recipe.model)):
+                with user_code_errors(loaders.recipe.model):
                     flops[name] = training_flops(models[name], inputs[name], losses[name])
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
         bf16 = precision_here(next(iter(ready.values())).loaders.recipe) != "32-true"
-        with user_code_errors(set().union(*(own_files(prepared.loaders.recipe.model) for prepared in ready.values()))):
+        with user_code_errors([prepared.loaders.recipe.model for prepared in ready.values()]):
             speeds = bench(models, inputs, bf16=bf16, repeats=repeats, losses=losses)
     finally:
         torch.set_num_threads(threads)

@@ -18,7 +18,7 @@ import torch
 
 from spikeformers.compare.plan import Run
 from spikeformers.memory import shortages_told
-from spikeformers.models.own_code import own_files, user_code_errors
+from spikeformers.models.own_code import user_code_errors
 from spikeformers.training.fit import fit
 from spikeformers.training.recipe import Recipe
 
@@ -57,7 +57,7 @@ def _train(recipe: Recipe) -> str | None:
     try:
         with (
             _naming(recipe),
-            user_code_errors(own_files(recipe.model)),
+            user_code_errors(recipe.model),
             shortages_told(lambda: "lower batch_size, or compare smaller models"),
         ):
             fit(recipe, resume=True)

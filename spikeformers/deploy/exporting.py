@@ -20,6 +20,7 @@ from spikeformers.deploy.formats.files import State
 from spikeformers.deploy.formats.graph import step_graph, whole_graph
 from spikeformers.deploy.stream import Stream, streaming
 from spikeformers.files import atomic_path, check_output, made_folder
+from spikeformers.memory import is_shortage
 from spikeformers.models import SpikingTransformer
 from spikeformers.models.folding import fold
 
@@ -32,6 +33,7 @@ _AS_IN_THE_MODEL = {  # what the share counts, by the model's task
     "detection": "the anchors of {} score as in the model, scores",
 }
 _SAME_SCORE = 0.05  # of an anchor, at most this far from the model's
+_AT_ONCE = 16  # inputs of a check, for memory
 
 
 _Run = Callable[[Tensor], Any]
@@ -107,7 +109,7 @@ def export(
         checkpoint = model if isinstance(model, Checkpoint) else read_checkpoint(model)
         settings = settings or checkpoint.settings
         model = build_from(checkpoint)
-    model = fold(model.cpu(), grow=FORMATS[to].grow)
+    model = fold(model, grow=FORMATS[to].grow).cpu()
     on = "inputs"
     if inputs is None:
         inputs, on = _noise(model, settings or {}), "images of noise"
@@ -122,6 +124,8 @@ def export(
             run = run_by(to, made, torch.get_num_threads())
             agreement, largest, seconds, in_torch = _checked(model, inputs, lambda x: run.outputs(x.numpy()))
         except Exception as error:  # of other libraries, whose errors share no class
+            if is_shortage(error):
+                raise
             others = [name for name in ("onnx", "torch") if name != to and form in FORMATS[name].forms]
             reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise ValueError(
@@ -199,18 +203,22 @@ def _described(form: Form, step: Stream | None, inputs: Tensor) -> dict[str, Any
 @torch.inference_mode()
 def _checked(model: SpikingTransformer, inputs: Tensor, run: _Run) -> tuple[float, float, float, float]:
     """Share that agrees, largest difference of the first output, seconds an input alone by `run` and by the model."""
-    outputs, made = [*model.forward_outputs(inputs).values()], [torch.from_numpy(y) for y in run(inputs)]
-    shapes, wanted = ([list(y.shape) for y in every] for every in (made, outputs))
-    if shapes != wanted:
-        raise ValueError(f"the exported file gives {shapes} instead of {wanted}")
-    found, expected = made[0], outputs[0]
-    if model.task == "detection":
-        same = (found - expected).abs().amax(-1) <= _SAME_SCORE
-    else:
-        same = found.argmax(1) == expected.argmax(1)
-    one = inputs.narrow(1 if inputs.ndim == 5 else 0, 0, 1).contiguous()
-    spent = _seconds(run, one), _seconds(model.forward_outputs, one)
-    return same.double().mean().item(), (found - expected).abs().max().item(), *spent
+    axis = 1 if inputs.ndim == 5 else 0
+    agreed, compared, largest = 0, 0, 0.0
+    for part in inputs.split(_AT_ONCE, axis):
+        outputs, made = [*model.forward_outputs(part).values()], [torch.from_numpy(y) for y in run(part)]
+        shapes, wanted = ([list(y.shape) for y in every] for every in (made, outputs))
+        if shapes != wanted:
+            raise ValueError(f"the exported file gives {shapes} instead of {wanted}")
+        found, expected = made[0], outputs[0]
+        if model.task == "detection":
+            same = (found - expected).abs().amax(-1) <= _SAME_SCORE
+        else:
+            same = found.argmax(1) == expected.argmax(1)
+        agreed, compared = agreed + int(same.sum()), compared + same.numel()
+        largest = max(largest, (found - expected).abs().max().item())
+    one = inputs.narrow(axis, 0, 1).contiguous()
+    return agreed / compared, largest, _seconds(run, one), _seconds(model.forward_outputs, one)
 
 
 def _seconds(run: _Run, one: Tensor) -> float:

@@ -82,7 +82,7 @@ def _own(name: str) -> tuple[nn.Module, Tensor | None]:
     ]
     if needed:
         raise ValueError(f"{name} needs {', '.join(needed)}: name a function that needs no arguments")
-    with user_code_errors({Path(name.rpartition(":")[0])}):
+    with user_code_errors(Path(name.rpartition(":")[0])):
         made = build()
     made, inputs = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not isinstance(made, nn.Module) or not (inputs is None or isinstance(inputs, Tensor)):

@@ -25,6 +25,10 @@ def load_object(name: str) -> Any:
         module = _load_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
     except (ImportError, FileNotFoundError) as error:
         raise ValueError(f"{name} cannot be loaded: {error}") from error
+    except (ValueError, OSError):  # one line already, or the machine's
+        raise
+    except Exception as error:  # of the module's own code
+        raise ValueError(f"{name} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())}") from error
     if not hasattr(module, attribute):
         names = {n.lower(): n for n in vars(module) if not n.startswith("_")}
         close = [names[found] for found in difflib.get_close_matches(attribute.lower(), names, n=3)]
@@ -45,7 +49,7 @@ def _load_file(path: Path) -> Any:
         assert spec and spec.loader
         module = sys.modules[key] = importlib.util.module_from_spec(spec)
         try:
-            with user_code_errors({path}):
+            with user_code_errors(path):
                 spec.loader.exec_module(module)
         except BaseException:
             del sys.modules[key]
@@ -54,10 +58,15 @@ def _load_file(path: Path) -> Any:
 
 
 def own_files(settings: Any) -> set[Path]:
-    """The files of user-defined parts in a model's settings, such as `my_ideas.py:MyAttention`."""
+    """The files of user-defined parts in a model's settings, such as `my_ideas.py:MyAttention`; a path is itself one.
+
+    Of a part named `package.module:Name` it is known once the module is imported.
+    """
+    if isinstance(settings, Path):
+        return {settings}
     if isinstance(settings, dict):
         settings = list(settings.values())
-    if isinstance(settings, list | tuple):
+    if isinstance(settings, list | tuple | set):
         return set().union(*map(own_files, settings))
     where, colon, name = settings.rpartition(":") if isinstance(settings, str) else ("", "", "")
     if not colon or not name.isidentifier() or is_activation(settings):
@@ -77,17 +86,17 @@ def is_activation(name: str) -> bool:
 
 
 @contextmanager
-def user_code_errors(files: set[Path]) -> Iterator[None]:
+def user_code_errors(settings: Any) -> Iterator[None]:
     """Turns errors in user-defined parts into one-line ValueErrors that name the place.
 
-    Without `files`, errors are ours and pass unchanged.
+    Where `settings`, those of `own_files`, name no such part, errors are ours and pass unchanged.
     """
     try:
         yield
     except (ValueError, OSError, ImportError):
         raise
     except Exception as error:
-        if not files:
+        if not (files := own_files(settings)):
             raise
         own = {path.resolve(): path for path in files}
         places = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]

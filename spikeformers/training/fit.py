@@ -19,7 +19,7 @@ from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.data.loading import unwrap_worker_errors
 from spikeformers.files import LOCK, atomic_write, check_output, held
 from spikeformers.memory import shortages_told
-from spikeformers.models.own_code import own_files, user_code_errors
+from spikeformers.models.own_code import user_code_errors
 from spikeformers.training.checkpoint_file import LAST, newest_whole, set_aside_newer
 from spikeformers.training.interruption import Terminated
 from spikeformers.training.optim import total_epochs
@@ -29,7 +29,7 @@ from spikeformers.training.provenance import note_start
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
 from spikeformers.training.results import Result, leave_pretraining, leave_results
-from spikeformers.training.resume import check_resumable, digest_of
+from spikeformers.training.resume import check_processes_alike, check_resumable, digest_of
 from spikeformers.training.trainer import make_trainer, quiet_lightning
 
 logger = logging.getLogger("spikeformers")
@@ -62,10 +62,11 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
         raise ValueError(f"a Recipe is complete: change {', '.join(overrides)} in it, or give the recipe by name")
     folder = _folder_of(recipe)
     _check_place(folder, resume)
-    ready = prepare(recipe)
+    begun = resume and any((folder / "checkpoints").glob("last*.ckpt"))
+    ready = prepare(recipe, starts=not begun)
     with quiet_lightning():
         trainer = make_trainer(recipe, folder)
-        with _claimed(folder, ready, resume) as begun:
+        with _claimed(folder, ready, resume, trainer.num_devices * trainer.num_nodes) as begun:
             if rank_zero_only.rank == 0:
                 tell_precision(recipe)
             if (cooling := recipe.schedule.cooldown_epochs) and rank_zero_only.rank == 0:
@@ -88,7 +89,7 @@ def _train(trainer: pl.Trainer, ready: Prepared, folder: Path, begun: Path | Non
         logger.warning("resuming from %s", begun)
     try:
         with (
-            user_code_errors(own_files(recipe.model)),
+            user_code_errors(recipe.model),
             unwrap_worker_errors(),
             shortages_told(lambda: _room(recipe, last)),
         ):
@@ -159,7 +160,7 @@ def _is_new(folder: Path) -> bool:
 
 
 @contextmanager
-def _claimed(folder: Path, ready: Prepared, resume: bool) -> Iterator[Path | None]:
+def _claimed(folder: Path, ready: Prepared, resume: bool, processes: int) -> Iterator[Path | None]:
     """Makes and locks the run's folder, writes the settings into it, and yields the checkpoint to resume from, if any.
 
     Everything is checked before anything is written. A new folder is deleted again if the run ends without a
@@ -167,7 +168,7 @@ def _claimed(folder: Path, ready: Prepared, resume: bool) -> Iterator[Path | Non
     """
     recipe, last = ready.loaders.recipe, folder / "checkpoints" / LAST
     if rank_zero_only.rank != 0:
-        yield _begun(last, ready) if resume else None
+        yield _begun(last, ready, processes) if resume else None
         return
     weights = sum(tensor.nbytes for tensor in ready.model.state_dict().values())
     _check_place(folder, resume, room=weights * (2 if last.is_file() else recipe.keep + 3))  # at the least
@@ -177,22 +178,23 @@ def _claimed(folder: Path, ready: Prepared, resume: bool) -> Iterator[Path | Non
     with held(folder, in_use):
         is_new = _is_new(folder)
         _check_place(folder, resume)  # another process may have been faster
-        begun = _begun(last, ready) if resume else None
+        begun = _begun(last, ready, processes) if resume else None
         try:
             atomic_write(folder / "settings.yaml", yaml.safe_dump(recipe.to_dict(), sort_keys=False))
             note_start(folder, recipe, digest_of(ready.loaders.sets, recipe.data.name))
             yield begun
         finally:
-            if is_new and not last.is_file():
+            if is_new and not any(last.parent.glob("*.ckpt")):
                 shutil.rmtree(folder, ignore_errors=True)
                 with suppress(OSError):  # another run's folder may be there by now
                     for place in new:
                         place.rmdir()
 
 
-def _begun(last: Path, ready: Prepared) -> Path | None:
+def _begun(last: Path, ready: Prepared, processes: int) -> Path | None:
     """The checkpoint to resume a run from, if any. Raises ValueError if the recipe would make it another run."""
     if begun := newest_whole(last.parent):
-        began_with = read_checkpoint(begun).settings.get("recipe", {})
-        check_resumable(ready.loaders.recipe, began_with, last.parent.parent, ready.loaders.sets)
+        settings = read_checkpoint(begun).settings
+        check_processes_alike(begun, settings.get("processes", processes), processes)
+        check_resumable(ready.loaders.recipe, settings.get("recipe", {}), last.parent.parent, ready.loaders.sets)
     return begun

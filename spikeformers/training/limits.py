@@ -48,7 +48,7 @@ RANGES = (
     Range("[0, inf)", "profile_every save_minutes keep schedule.warmup_epochs schedule.cooldown_epochs"),
     Range("[0, inf)", "schedule.warmup_updates"),
     Range("[0, inf)", "augment.crop_padding", "0 moves nothing"),
-    Range("[1, inf)", "schedule.milestones", "the rate falls after an epoch"),
+    Range("[1, inf)", "schedule.milestones schedule.decay_epochs", "the rate falls after an epoch"),
     Range("[0, 255]", "data.void", "masks have 8 bits"),
     Range("[0, 1)", "augment.color_jitter", "0 changes nothing"),
     Range("(0, inf)", "augment.scale_jitter optimizer.head_factor", "1 changes nothing"),

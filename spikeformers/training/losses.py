@@ -112,6 +112,9 @@ class Reconstruction:
             ("memory lean", recipe.memory == "lean"),
             ("distill.teacher", teacher is not None),
             ("augment.mixup and cutmix", mixing),
+            ("loss.name tet", recipe.loss.name == "tet"),
+            ("loss.firing_weight", recipe.loss.firing_weight > 0),
+            ("label_smoothing", recipe.label_smoothing > 0),
         ):
             if is_set:
                 raise ValueError(f"{name} does not apply to a masked autoencoder: leave it out")

@@ -172,7 +172,8 @@ class TrainingModule(pl.LightningModule):
                 raise _not_finite(
                     f"{name} is not finite", f"at epoch {self.current_epoch + 1}, update {self.global_step}"
                 )
-        checkpoint["spikeformers"] = {**self.settings, "epoch": self.current_epoch + 1}
+        processes = self.trainer.num_devices * self.trainer.num_nodes
+        checkpoint["spikeformers"] = {**self.settings, "epoch": self.current_epoch + 1, "processes": processes}
 
 
 def channels_last(model: SpikingTransformer) -> SpikingTransformer:

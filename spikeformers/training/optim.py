@@ -95,6 +95,13 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) 
             f"schedule.warmup_epochs {settings.warmup_epochs} is not below epochs {recipe.epochs}: "
             f"lower it, as in --schedule.warmup_epochs {recipe.epochs - 1}"
         )
+    if settings.name == "step" and settings.decay_epochs >= recipe.epochs:
+        raise ValueError(
+            f"schedule.decay_epochs {settings.decay_epochs} is not below epochs {recipe.epochs}: the rate never falls; "
+            "lower it"
+        )
+    if settings.name == "multistep" and not settings.milestones:
+        raise ValueError('schedule.name multistep needs milestones: add some, as in --schedule.milestones "[30, 60]"')
     warmup: Any = settings.warmup_epochs
     if settings.warmup_updates:
         if settings.warmup_epochs or not settings.per_update:
@@ -114,7 +121,9 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) 
         num_epochs=recipe.epochs - before,
         warmup_prefix=settings.after_warmup,
         warmup_epochs=warmup,
-        decay_milestones=settings.milestones or [90, 180, 270],
+        decay_epochs=settings.decay_epochs,
+        # timm lowers the rate one step early, which among updates is nothing
+        decay_milestones=[epoch + (not settings.per_update) for epoch in settings.milestones],
         warmup_lr=settings.warmup_lr,
         min_lr=settings.min_lr,
         decay_rate=settings.decay_rate,

@@ -12,13 +12,14 @@ from spikeformers.data.sets import Sets
 from spikeformers.evaluation.test_set import preprocess_for
 from spikeformers.models import SpikingTransformer, check_model
 from spikeformers.models.building import rebuild
-from spikeformers.models.own_code import own_files, user_code_errors
+from spikeformers.models.own_code import user_code_errors
 from spikeformers.models.parts import argument_errors
 from spikeformers.training.loaders import Loaders
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.start import check_start, start_from
+from spikeformers.training.teacher import Teacher
 from spikeformers.training.trainer import check_trainer
 
 
@@ -32,19 +33,22 @@ class Prepared:
     settings: dict[str, Any]  # stored in checkpoints
 
 
-def prepare(recipe: Recipe, sets: Sets | None = None) -> Prepared:
+def prepare(recipe: Recipe, sets: Sets | None = None, *, starts: bool = True) -> Prepared:
     """Builds what a run needs and tries it out. `sets` are the recipe's data, if already read.
+
+    `starts` says whether the weights of `start_from` are read: a run that resumes has its own.
 
     Raises ValueError or FileNotFoundError if settings, data or parts do not fit.
     """
     recipe.check()  # fields may have been set after construction
     check_trainer(recipe)
-    check_start(recipe)
+    if starts:
+        check_start(recipe)
     sets = sets or load_sets(asdict(recipe.data), seed=recipe.seed)
     torch.manual_seed(recipe.seed)
-    with user_code_errors(own_files(recipe.model)):
+    with user_code_errors(recipe.model):
         model = rebuild(_fitted_to(sets, recipe.model))
-    if recipe.start_from:
+    if starts and recipe.start_from:
         start_from(model, recipe.start_from)
     preprocess = preprocess_for(sets, asdict(recipe.data), model)
     with unwrap_worker_errors():
@@ -57,8 +61,10 @@ def prepare(recipe: Recipe, sets: Sets | None = None) -> Prepared:
         "version": version("spikeformers"),
     }
     module = TrainingModule(recipe, model, settings)
-    with user_code_errors(own_files(recipe.model)), argument_errors(recipe.model):
+    with user_code_errors(recipe.model), argument_errors(recipe.model):
         _try_out(recipe, model)
+    if (teacher := module.objective.teacher) is not None:
+        _try_teacher(recipe, teacher, model)
     return Prepared(model, loaders, module, settings)
 
 
@@ -80,3 +86,15 @@ def _try_out(recipe: Recipe, model: SpikingTransformer) -> None:
     with torch.device("meta"), torch.no_grad():
         twin = rebuild(model.config).eval()
         twin.forward_outputs(torch.empty(1, *model.image_shape))
+
+
+def _try_teacher(recipe: Recipe, teacher: Teacher, model: SpikingTransformer) -> None:
+    """Raises ValueError for a teacher that does not take the student's images."""
+    try:
+        teacher(torch.zeros(1, *model.image_shape))
+    except Exception as error:  # of any model of timm
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(
+            f"distill.teacher {recipe.distill.teacher} cannot take images of {list(model.image_shape)} ({said}): give "
+            "another teacher, or its size as model.image_size"
+        ) from error

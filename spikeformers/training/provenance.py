@@ -41,7 +41,7 @@ def describe_start(recipe: Recipe) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "git": {"here": _git(Path.cwd()), "spikeformers": _git(Path(__file__).parent)},
         "files": digests(recipe.model),
-        "packages": dict(sorted((one.name.lower(), one.version) for one in distributions())),
+        "packages": dict(sorted((one.name.lower(), one.version) for one in distributions() if one.name)),
     }
 
 

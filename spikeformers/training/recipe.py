@@ -92,6 +92,7 @@ class Schedule:
     cooldown_epochs: int = 0
     per_update: bool = False  # change the rate after each update, not only after each epoch
     decay_rate: float = 0.1  # factor of step and multistep, power of poly
+    decay_epochs: int = 90  # of step: the epochs from one factor to the next
     milestones: list[int] = field(default_factory=list)  # of multistep: the epochs after which the factor applies
     after_warmup: bool = False  # start the curve after the warm-up; otherwise the warm-up replaces its beginning
 

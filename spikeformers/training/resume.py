@@ -32,7 +32,7 @@ MAY_CHANGE = {
     "keep": "how many checkpoints stay",
     "stop_if_unsaved": "the reaction to a full disk",
     "oversubscribe": "the load on the machine",
-    "trainer": "device, duration and logging; fields listed in _TRAINS may not change",
+    "trainer": "device, duration and logging; fields listed in _TRAINS, and the number of processes, may not change",
     # These may change only if `check_resumable` finds:
     "data.name": "the same files at another place",
     "data.skip_broken": "the same training files; broken test images are skipped",
@@ -62,6 +62,15 @@ def check_resumable(recipe: Recipe, began_with: Mapping[str, Any], folder: Path,
         logger.warning("the files of %s have changed since %s was last started", recipe.data.name, folder)
     if (precision := precision_here(recipe)) != before.get("precision", precision):
         logger.warning("%s was last trained in precision %s, and goes on in %s", folder, before["precision"], precision)
+
+
+def check_processes_alike(checkpoint: Path, then: int, now: int) -> None:
+    """Raises ValueError for another number of processes: an epoch would have other updates."""
+    if then != now:
+        raise ValueError(
+            f"{checkpoint} is of a run of {then} process(es), and would go on with {now}: set trainer.devices and "
+            f"num_nodes as they were, or start another run from it with --start_from {checkpoint} --run NAME"
+        )
 
 
 def check_same_settings(recipe: Recipe, began_with: Mapping[str, Any], folder: Path, may: Collection[str] = ()) -> None:

@@ -207,6 +207,37 @@ def test_a_program_of_recordings_takes_any_batch(tmp_path):
         torch.testing.assert_close(again(x), model(x), rtol=1e-4, atol=1e-4)
 
 
+def test_a_check_takes_few_inputs_at_a_time(tmp_path, monkeypatch):
+    model, x, sizes = sf.create_model("spikformer", **TINY).eval(), torch.randn(8, 3, 16, 16), []
+
+    class Off:  # by the logits of the last input
+        alone = False
+
+        def outputs(self, given):
+            sizes.append(len(given))
+            y = model(torch.from_numpy(given)).numpy().copy()
+            if len(given) == 2:
+                y[1] += 0.25
+            return [y]
+
+    monkeypatch.setattr(exporting, "run_by", lambda *_: Off())
+    monkeypatch.setattr(exporting, "_AT_ONCE", 3)
+    exported = sf.deploy.export(model, tmp_path, "torch", inputs=x)
+    assert sizes[:3] == [3, 3, 2] and {*sizes[3:]} == {1}
+    assert exported.agreement == 1 and exported.largest == pytest.approx(0.25) and exported.images == 8
+
+
+def test_too_little_memory_is_no_fault_of_the_format(tmp_path, monkeypatch):
+    class Greedy:
+        def outputs(self, x):
+            raise MemoryError
+
+    monkeypatch.setattr(exporting, "run_by", lambda *_: Greedy())
+    with pytest.raises(MemoryError):
+        sf.deploy.export(sf.create_model("spikformer", **TINY).eval(), tmp_path / "new", "torch")
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
     class Wrong:
         def outputs(self, x):

@@ -11,10 +11,12 @@ import spikeformers as sf
 from spikeformers.analysis import FiringRates
 from spikeformers.checkpoints.save import save_pretrained
 from spikeformers.data import Augmented, EpochSampler
+from spikeformers.training import module as module_file
 from spikeformers.training import read_recipe
 from spikeformers.training.losses import (
     FiringPenalty,
     Objective,
+    Reconstruction,
     hard_distillation,
     mean_over_steps,
     soft_distillation,
@@ -190,6 +192,27 @@ def test_a_recipe_that_starts_from_weights_needs_them(train, finished):
     for key, value in load_file(finished.weights).items():
         if key.endswith("conv.weight"):
             torch.testing.assert_close(weights[key], value, atol=1e-6, rtol=0)
+
+
+def test_a_teacher_of_another_size_is_refused_before_the_run(train, monkeypatch, tmp_path):
+    class Fixed(nn.Module):
+        def forward(self, x):
+            raise AssertionError("Input height (16) doesn't match\nmodel (224).")
+
+    monkeypatch.setattr(module_file, "load_teacher", lambda *_: Teacher(Fixed(), torch.ones(1), torch.zeros(1)))
+    said = r"distill\.teacher vit cannot take images of \[3, 16, 16\] \(AssertionError: Input height .* model \(224\)"
+    with pytest.raises(ValueError, match=said):
+        train(distill={"teacher": "vit"})
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("changes", [{"loss.name": "tet"}, {"loss.firing_weight": 1.0}, {"label_smoothing": 0.1}])
+def test_what_a_masked_autoencoder_cannot_use_is_refused(changes):
+    recipe = read_recipe("sdt_v3_large_pretrain", changes)
+    with pytest.raises(
+        ValueError, match=f"{next(iter(changes))}.* does not apply to a masked autoencoder: leave it out"
+    ):
+        Reconstruction(recipe, None)
 
 
 # ---- rates and groups

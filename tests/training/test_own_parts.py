@@ -1,6 +1,7 @@
 """A reader's own model and part, in a file that is not ours: `--model my_ideas.py:my_former`."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -229,3 +230,17 @@ def test_a_breach_is_told_before_anything_is_written(ideas, recipe_file, tmp_pat
     with pytest.raises(ValueError, match=r"LookingAhead \(blocks.0.attn.core\) .* looks ahead in time only where"):
         fit(recipe_file, model={"attention": f"{ideas}:LookingAhead"}, out=str(tmp_path), run="mine")
     assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(("code", "said"), [
+    ("MyLIF = undefined", "my_lif:MyLIF cannot be loaded: NameError: name 'undefined' is not defined"),
+    ("def MyLIF(:", "my_lif:MyLIF cannot be loaded: SyntaxError: invalid syntax"),
+    ("class MyLIF:\n    def __init__(self):\n        raise KeyError(7)", "my_lif.py, line 3: KeyError: 7"),
+])  # fmt: skip
+def test_errors_of_a_module_get_one_line(tmp_path, recipe_file, monkeypatch, code, said):
+    (tmp_path / "my_lif.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_lif", raising=False)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        fit(recipe_file, model={"neuron": "my_lif:MyLIF"}, out=str(tmp_path), run="mine")
+    sys.modules.pop("my_lif", None)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,6 +21,12 @@ def test_a_run_folder_says_how_it_was_made(finished):
     assert start["packages"]["torch"] == torch.__version__.partition("+")[0]
     assert start["python"] == sys.version.split()[0]
     assert set(start["git"]) == {"here", "spikeformers"}
+
+
+def test_a_broken_package_is_passed_over(recipe_file, tmp_path, monkeypatch):
+    found = [SimpleNamespace(name=None, version="1"), SimpleNamespace(name="Whole", version="2")]
+    monkeypatch.setattr("spikeformers.training.provenance.distributions", lambda: found)
+    assert describe_start(like_file(recipe_file, tmp_path))["packages"] == {"whole": "2"}
 
 
 def test_commits_are_told(tmp_path, recipe_file, monkeypatch):

@@ -119,6 +119,23 @@ def test_spikformers_cosine_counts_its_warm_up():
     assert rates("spikformer_cifar10", (0, 1, 19, 20, 150, 299, 300, 309)) == expected
 
 
+def test_milestones_are_the_epochs_after_which_the_rate_falls():
+    changes = {"schedule.name": "multistep", "schedule.milestones": [3, 4], "schedule.warmup_epochs": 0}
+    expected = [0.1, 0.1, 0.1, 0.01, 0.001]
+    for by_update, updates in ((False, 1), (True, 100)):
+        how = {**changes, "schedule.per_update": by_update, "optimizer.lr": 0.1}
+        assert rates("digits", range(5), updates, **how) == expected
+    with pytest.raises(ValueError, match=r"multistep needs milestones: add some"):
+        rates("digits", (0,), **{**changes, "schedule.milestones": []})
+
+
+def test_a_rate_in_steps():
+    changes = {"schedule.name": "step", "schedule.decay_epochs": 2, "schedule.warmup_epochs": 0, "optimizer.lr": 0.1}
+    assert rates("digits", range(5), **changes) == [0.1, 0.1, 0.01, 0.01, 0.001]
+    with pytest.raises(ValueError, match=r"decay_epochs 90 is not below epochs 20: the rate never falls; lower it"):
+        rates("digits", (0,), **{**changes, "schedule.decay_epochs": 90})
+
+
 def test_qkformers_rates_are_those_of_its_logs():
     assert rates("qkformer_cifar10", (20, 399)) == [9.939e-4, 1.002e-5]
     # half a cosine behind five epochs of warm-up, iteration by iteration

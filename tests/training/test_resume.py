@@ -14,7 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from spikeformers.training import fit
+from spikeformers.checkpoints import read_checkpoint
+from spikeformers.evaluation.test_set import TestSet
+from spikeformers.training import checkpoints, fit
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.recipe_fields import recipe_fields
 from spikeformers.training.resume import _TRAINS, MAY_CHANGE
@@ -353,6 +355,9 @@ def test_a_broken_test_image_met_at_the_end(train, make_images, at_step, tmp_pat
         train(data={"name": str(folder)})
     before = (tmp_path / "run" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
     assert train(data={"name": str(folder), "skip_broken": True}, resume=True).test.images == 11
+    settings = read_checkpoint(tmp_path / "run").settings
+    assert len(TestSet("run", settings, workers=0).sets.test) == 11  # analyze and export pass over it too
+    assert len(TestSet("run", settings, workers=0, skip_broken=False).sets.test) == 12
     assert (tmp_path / "run" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
 
 
@@ -432,3 +437,43 @@ def test_ctrl_c_in_a_terminal_reaches_the_loading_processes_too(recipe_file, tmp
     assert said == [f"spikeformers: interrupted: {last} is saved, continue with --resume"]
     assert run.returncode == 130
     assert state_of(tmp_path / "cut")["global_step"] == 12  # it stops where the epoch has ended
+
+
+def test_a_run_resumes_without_the_weights_that_it_started_from(train, finished, tmp_path):
+    first = shutil.copytree(finished.run, tmp_path / "first")
+    changes = {"start_from": str(first), "start_needed": "those of the first run"}
+    train("second", **changes)
+    shutil.rmtree(first)
+    assert train("second", **changes, epochs=2, resume=True).run == tmp_path / "second"
+    with pytest.raises(FileNotFoundError, match="first"):
+        train("third", **changes, resume=True)
+
+
+def test_another_number_of_processes_is_refused(train, tmp_path):
+    train("one")
+    two = {"accelerator": "cpu", "devices": 2}
+    with pytest.raises(
+        ValueError, match=r"last\.ckpt is of a run of 1 process\(es\), and would go on with 2: set"
+    ) as told:
+        train("one", epochs=2, trainer=two, oversubscribe=True, resume=True)
+    remedy = str(told.value).partition("--start_from ")[2].partition(" --run")[0]
+    assert train("other", start_from=remedy).run == tmp_path / "other"
+
+
+def test_ctrl_c_while_checkpoints_change_their_names(train, monkeypatch, tmp_path):
+    """The run's folder stays, and the checkpoint before is resumed from."""
+    plain, times = checkpoints.shift, []
+
+    def shift(*given):
+        plain(*given)
+        times.append(given)
+        if len(times) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoints, "shift", shift)
+    with pytest.raises(KeyboardInterrupt):
+        train("cut", epochs=3)
+    monkeypatch.setattr(checkpoints, "shift", plain)
+    assert not (tmp_path / "cut" / "checkpoints" / "last.ckpt").exists()
+    train("cut", epochs=3, resume=True)
+    check_same_run(train("whole", epochs=3).run, tmp_path / "cut")
