@@ -40,6 +40,9 @@ def main(run: str, name: str, known: str, data: str) -> None:
         "parameters": sum(p.numel() for p in model.parameters()),
         "test_float32": settings["test"],
     }
+    if recipe["start_from"] == name:  # goes on from the weights that it replaces
+        before = read_checkpoint(path).settings
+        kept["started_from"] = {key: before[key] for key in ("command", "commit", "epoch", "test")}
     weights = pack(checkpoint.weights)
     for test in ({"top1": 0.0}, None):  # written to be tested, and again with what came of it
         if test is None:
@@ -52,6 +55,11 @@ def main(run: str, name: str, known: str, data: str) -> None:
         "weights": f"{size}; {settings['test']['top1']:.2f} % before they were rounded",
         "command": f"`{kept['command']}`",
         "commit": f"`{kept['commit'][:12]}`",
+        **(
+            {"starts from": "the weights before, of `{command}`, commit `{commit:.12}`".format(**kept["started_from"])}
+            if "started_from" in kept
+            else {}
+        ),
         "epochs": f"{recipe['epochs']}; of epoch {settings['epoch']}, the best on validation images",
     }
     card = card.replace(
