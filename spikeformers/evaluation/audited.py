@@ -11,7 +11,6 @@ from spikeformers.checkpoints.load import build_from
 from spikeformers.checkpoints.made_here import made_here
 from spikeformers.checkpoints.read import find_weights, read_checkpoint
 from spikeformers.evaluation.subject import load_for_analysis
-from spikeformers.layers.time import time_first
 from spikeformers.models.building import rebuild
 from spikeformers.models.own_code import load_object, user_code_errors
 from spikeformers.models.registry import find_family
@@ -43,7 +42,7 @@ def load_to_audit(
     if data:
         how: dict[str, Any] = dict(root=root, images=batch_size, batch_size=batch_size, other_classes=True)
         subject = load_for_analysis(model, data, **how)
-        return subject.model, time_first(next(iter(subject.batches))[0])
+        return subject.model, next(iter(subject.batches))[0]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # new weights are the same each time
         made, inputs = _made(model, is_file)

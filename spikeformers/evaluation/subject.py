@@ -1,6 +1,6 @@
 """Loading a model together with labelled test images, preprocessed as in its training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,20 @@ class Subject:
     settings: Mapping[str, Any]
     data: str
     classes: Sequence[str]
-    batches: DataLoader
+    batches: "Batches"
+
+
+class Batches:
+    """Batches of a loader as models take them, `[B, C, H, W]` or `[T, B, C, H, W]`, with labels, as often as asked."""
+
+    def __init__(self, loader: DataLoader):
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Any]]:
+        return ((time_first(x), labels) for x, labels in self.loader)
 
 
 def load_for_analysis(
@@ -64,12 +77,12 @@ def load_for_analysis(
     built = build_from(checkpoint, trusted=made_here(checkpoint.path)) if checkpoint else rebuild(new).eval()
     count = len(sets.test)
     chosen = torch.linspace(0, count - 1, min(images, count)).long().tolist()
-    loader = eval_loader(test.prepared(built, chosen, other_classes=other_classes), batch_size, 0)
+    batches = Batches(eval_loader(test.prepared(built, chosen, other_classes=other_classes), batch_size, 0))
     built = built.to("cuda" if torch.cuda.is_available() else "cpu")
     if not checkpoint:
-        set_norms(built, time_first(next(iter(loader))[0]))
+        set_norms(built, next(iter(batches))[0])
     title = f"{built.config.get('name', model)}" + (f", {Path(model)}" if is_file else "")
-    return Subject(title, built, settings, sets.name, sets.classes, loader)
+    return Subject(title, built, settings, sets.name, sets.classes, batches)
 
 
 @torch.no_grad()

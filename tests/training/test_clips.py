@@ -12,6 +12,7 @@ from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.cli import main
 from spikeformers.deploy import Predictor
 from spikeformers.evaluation.evaluate import evaluate_checkpoint
+from spikeformers.evaluation.subject import load_for_analysis
 from spikeformers.training import fit, results
 from spikeformers.training.mixup import Mixup
 
@@ -95,6 +96,16 @@ def test_evaluation_scores_the_same(done, folder):
     checkpoint = read_checkpoint(done.run)
     assert evaluate_checkpoint(checkpoint, workers=0, batch_size=4) == done.test
     assert evaluate_checkpoint(checkpoint, str(folder), workers=0, batch_size=4) == done.test
+
+
+def test_recordings_are_analysed_as_they_are_evaluated(done, tmp_path, capsys):
+    subject = load_for_analysis(str(done.run), batch_size=4)
+    assert [(x.shape[:2], len(labels)) for x, labels in subject.batches] == [((3, 4), 4)]  # T B
+    with pytest.raises(SystemExit) as ended:
+        main(["analyze", str(done.run), "--batch-size", "2", "--out", str(tmp_path / "report"), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert not ended.value.code and found["top1"] == pytest.approx(done.test.top1)
+    assert (found["samples"], found["steps"]) == (4, 3)
 
 
 def test_time_steps_are_chosen_at_run_time(done):
