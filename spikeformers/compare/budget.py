@@ -18,6 +18,7 @@ from spikeformers.evaluation.dense import to_device
 from spikeformers.files import atomic_write
 from spikeformers.layers.time import time_first
 from spikeformers.models.own_code import user_code_errors
+from spikeformers.ops.spike_product.build import without_kernels
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.precision import precision_here
 from spikeformers.training.prepare import Prepared
@@ -73,8 +74,15 @@ def keep_prices(prices: Mapping[str, Price], ready: Mapping[str, Prepared], file
 def _settings(prepared: Prepared) -> dict[str, Any]:
     """Everything that a price depends on, except the machine."""
     recipe = prepared.loaders.recipe
-    of = {"model": prepared.model.config, "files": digests(recipe.model), "precision": precision_here(recipe),
-          "batch_size": recipe.batch_size, "memory": recipe.memory, "compile": recipe.compile}  # fmt: skip
+    of = {
+        "counted": "dense",  # FLOPs; before, those of kernels were left out
+        "model": prepared.model.config,
+        "files": digests(recipe.model),
+        "precision": precision_here(recipe),
+        "batch_size": recipe.batch_size,
+        "memory": recipe.memory,
+        "compile": recipe.compile,
+    }
     return json.loads(json.dumps(of))
 
 
@@ -112,8 +120,11 @@ def _loss_on(prepared: Prepared, targets: Any) -> Loss:
 
 
 def training_flops(model: nn.Module, x: Tensor, loss: Loss = plain_loss) -> float:
-    """FLOPs of products and convolutions in a training step on a batch: two per multiply-accumulate."""
-    with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+    """FLOPs of products and convolutions in a training step on a batch: two per multiply-accumulate.
+
+    All are the dense ones: what a kernel computes would not be seen, so here torch computes everything.
+    """
+    with without_kernels(), torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
         loss(model.train(), x).backward()
     model.zero_grad()
     return counter.get_total_flops()

@@ -28,9 +28,9 @@ def find_gains(
 ) -> Gains:
     """Where variants are better than others, in test score, named by `measure`, or energy, by more than chance.
 
-    The test is that of the notes: Holm's p for a score against the first, otherwise p times the number of comparisons.
+    The test is that of the notes: Holm's p for a score against the first, otherwise p times the number of pairs.
     """
-    several = len(names) - 1
+    several = len(names) * (len(names) - 1) // 2
 
     def better(one: str, other: str, of: Callable[[Outcome], float], grain: float, noted: float | None) -> bool:
         if not (points := differences(outcomes, one, other, of)):
@@ -40,7 +40,7 @@ def find_gains(
 
     gains: Gains = {one: {} for one in names}
     for one, other in itertools.permutations(names, 2):
-        noted = corrected[other if one == first else one] if first in (one, other) else None
+        noted = corrected.get(other if one == first else one) if first in (one, other) else None
         scores = better(one, other, lambda outcome: outcome.test, grain, noted)
         saves = better(one, other, lambda outcome: -outcome.millijoules["strict"], 0.0, None)
         gains[one][other] = [f"a higher test {measure}"] * scores + ["less energy"] * saves

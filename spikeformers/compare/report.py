@@ -99,7 +99,7 @@ class Report:
         is_first = row.variant == self.first
         return {
             "variant": row.variant + " *" * row.on_front,
-            **({self.even: str(row.model.get(self.even, self.base.get(f"model.{self.even}")))} if self.even else {}),
+            **({self.even: str(row.model[self.even])} if self.even else {}),
             "parameters": f"{row.parameters:,}",
             f"validation {self.measure}, %": _with_spread(row.validation, row.validation_spread),
             f"test {self.measure}, %": _with_spread(row.test, row.test_spread),
@@ -142,8 +142,10 @@ def make_report(
     recipes = {run.variant: run.recipe for run in runs}
     gains = find_gains(outcomes, names, first, corrected, grain, measure.name)
     front = find_front(gains)
+    evened = {name: {even: models[name].get(even)} if even else {} for name in names}
     plain = [
-        {"variant": name, "model": _of_model(settings[name], shared), "p_holm": corrected.get(name, math.nan),
+        {"variant": name, "model": _of_model(settings[name], shared) | evened[name],
+         "p_holm": corrected.get(name, math.nan),
          "more_than_chance": name in against and against[name].shows(corrected[name]), "on_front": name in front,
          "parameters": count_parameters(models[name]), "steps": steps_of(recipes[name], images)}
         | _over_seeds(name, outcomes, against.get(name))

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from scipy import stats
+from tiny_models import build
 from torch import nn
 
 from spikeformers.analysis.report_kit import figures
@@ -29,6 +30,7 @@ from spikeformers.compare.front import differences, find_front, find_gains, why_
 from spikeformers.compare.outcome import Outcome
 from spikeformers.compare.paired import Paired, holm
 from spikeformers.compare.plan import Run, combinations, read_swap
+from spikeformers.ops.spike_product.build import OFF
 from spikeformers.training import Recipe
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.recipe import Schedule
@@ -366,3 +368,17 @@ def test_a_value_is_told_against_its_swaps_first_over_all_else():
     single = combinations(MODEL, {"neuron": ["LIF", "PLIF"]})
     runs = [Run(v.name, Recipe(model=v.model), v.chosen) for v in single]
     assert effects_in_words(runs, [outcome(run.variant, 0, 80.0) for run in runs], 0.01) == []
+
+
+def test_flops_are_the_dense_ones_whatever_the_kernels(monkeypatch):
+    model = build("spikformer", dim=32, depth=1, num_heads=2)  # 32 channels, which a kernel takes
+    x, found = torch.randn(2, 3, 16, 16), []
+    for off in ("0", "1"):
+        monkeypatch.setenv(OFF, off)
+        found.append(training_flops(model, x))
+    assert found[0] == found[1]
+
+
+def test_variants_without_a_seed_in_common_have_no_gain():
+    made = [outcome("A", 0, 90.0), outcome("B", 1, 95.0)]
+    assert find_gains(made, ["A", "B"], "A", {}, 0.01) == {"A": {"B": []}, "B": {"A": []}}
