@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from spikeformers.analysis.energy import HOROWITZ, Convention, Costs
+from spikeformers.analysis.memory_energy import MEMORY, Memory
 from spikeformers.analysis.profile import profile
 from spikeformers.models import SpikingTransformer
 
@@ -28,6 +29,7 @@ def anytime(
     *,
     convention: str | Convention = "strict",
     costs: Costs = HOROWITZ,
+    memory: Memory = MEMORY,
 ) -> list[Anytime]:
     """Accuracy and energy after each step.
 
@@ -38,6 +40,7 @@ def anytime(
         batches: `([B, C, H, W] or [T, B, C, H, W], [B] labels)`.
         convention: how energy is counted, by name or as an object.
         costs: picojoules per operation.
+        memory: costs of memory, for the convention of that name.
 
     Returns:
         One entry per step. Energy is measured on runs of the first batch.
@@ -58,7 +61,7 @@ def anytime(
             hits = (logits.argmax(-1) == labels).sum(1).cpu()  # T
             right = right + hits if samples else hits
             samples += len(labels)
-            runs = runs or [profile(model, [x[: t + 1]], costs=costs) for t in range(len(x))]
+            runs = runs or [profile(model, [x[: t + 1]], costs=costs, memory=memory) for t in range(len(x))]
     finally:
         for module in training:
             module.training = True

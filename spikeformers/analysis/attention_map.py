@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeformers.layers.attention import DSSA, QKCA, QKTA, SDSA, SSA, PooledSDSA, WideSSA
+from spikeformers.layers.attention import DSSA, MSSA, QKCA, QKTA, SDSA, SSA, PooledSDSA, WideSSA, WindowSSA
 from spikeformers.layers.attention.heads import split_heads
+from spikeformers.layers.attention.xnor import XNOR
+from spikeformers.layers.contracts import declared
 from spikeformers.models import SpikingTransformer
 
 
@@ -71,10 +73,27 @@ def _catch_input(into: dict[str, Tensor]) -> Callable[..., None]:
 
 def _received(part: Any, seen: dict[str, Tensor]) -> Tensor:
     """For each key token, the number of its spikes that coincide with spikes of any query."""
-    q = split_heads(seen["q_neuron"], part.num_heads)  # T B M N D
+    q = split_heads(seen["q_neuron"], declared(part, "num_heads"))  # T B M N D
     k = split_heads(seen["k_neuron"], seen["k_neuron"].shape[2] // q.shape[-1])  # SEMM's experts share a head
     received = (k * q.sum(-2, keepdim=True)).sum(-1)  # T B M N
     return received.unflatten(-1, seen["k_neuron"].shape[-2:])
+
+
+def _received_in_window(part: Any, seen: dict[str, Tensor]) -> Tensor:
+    """For each key token, the number of its spikes that coincide with spikes of any query of its window."""
+    q, k = (split_heads(seen[name], part.num_heads) for name in ("q_neuron", "k_neuron"))  # T B M N D
+    height, width = seen["k_neuron"].shape[-2:]
+    windows = part.windows(torch.arange(height * width, device=q.device).view(height, width))  # windows, tokens
+    received = (k[..., windows, :] * q[..., windows, :].sum(-2, keepdim=True)).sum(-1).flatten(-2)
+    return received.new_zeros(k.shape[:-1]).index_copy(-1, windows.flatten(), received).unflatten(-1, (height, width))
+
+
+def _agreed(part: Any, seen: dict[str, Tensor]) -> Tensor:
+    """For each key token, the number of its bits that equal those of a query, over all queries."""
+    q, k = (split_heads(seen[name], part.num_heads) for name in ("q_neuron", "k_neuron"))  # T B M N D
+    ones = q.sum(-2, keepdim=True)
+    equal = (k * ones + (1 - k) * (q.shape[-2] - ones)).sum(-1)
+    return equal.unflatten(-1, seen["k_neuron"].shape[-2:])
 
 
 def _patches(part: Any, seen: dict[str, Tensor]) -> Tensor:
@@ -102,11 +121,15 @@ def _kept_channels_pooled(part: Any, seen: dict[str, Tensor]) -> Tensor:
 
 
 _RECEIVED = "for each key, spikes of all queries that coincide with its own: the row sums of k q^T, unscaled"
+_TOKENS = "key tokens that the queries keep (1) or drop (0)"
 _CHANNELS = "spikes in the channels that the mask keeps; the mask is the same at every position"
-_MAPS: dict[type[nn.Module], tuple[str, Callable[[Any, dict[str, Tensor]], Tensor]]] = {
+_MAPS: dict[type[nn.Module], tuple[str, Callable[[Any, dict[str, Tensor]], Tensor]]] = {  # subclasses first
+    WindowSSA: (f"{_RECEIVED}, in its window", _received_in_window),
+    XNOR: ("for each key, bits that equal those of a query, over all queries", _agreed),
     SSA: (_RECEIVED, _received),
     WideSSA: (_RECEIVED, _received),
-    QKTA: ("key tokens that the queries keep (1) or drop (0)", _kept_tokens),
+    QKTA: (_TOKENS, _kept_tokens),
+    MSSA: (_TOKENS, _kept_tokens),
     QKCA: (_CHANNELS, _kept_channels("k_neuron")),
     SDSA: (_CHANNELS, _kept_channels("q_neuron")),
     PooledSDSA: (f"{_CHANNELS}; before the last pooling", _kept_channels_pooled),

@@ -42,11 +42,26 @@ def bench_ways(
     return speeds, bare_products(plain, x, bf16=bf16, repeats=repeats)
 
 
+def usual_ways(name: str, **overrides: Any) -> list[str]:
+    """The ways to compare if none are asked for: SpikingJelly's too where it is installed and has the model."""
+    try:
+        theirs = spikingjelly_counterpart(create_model(name, **overrides))
+    except ImportError:
+        theirs = None
+    return ["plain", "lean", *(["spikingjelly"] if theirs is not None else [])]
+
+
 def make_way(way: str, name: str, **overrides: Any) -> Any:
-    """A model by name for one of `WAYS`. Raises ValueError for a model that SpikingJelly does not have."""
+    """A model by name for one of `WAYS`.
+
+    Raises ValueError for a model that SpikingJelly does not have, ImportError if it is not installed.
+    """
     model = create_model(name, **overrides)
     if way.startswith("spikingjelly"):
-        counterpart = spikingjelly_counterpart(model)
+        try:
+            counterpart = spikingjelly_counterpart(model)
+        except ImportError as error:
+            raise ImportError(f"{way} needs SpikingJelly: pip install 'spikeformers[spikingjelly]'") from error
         if counterpart is None:
             raise ValueError(f"SpikingJelly has no {name}: leave SpikingJelly out, as in --ways plain,lean")
         return torch.compile(counterpart) if way.endswith("compiled") else counterpart

@@ -48,9 +48,12 @@ def write_report(
     Raises ValueError for an unknown convention or layer, for a folder with other contents, and without batches.
     """
     find_convention(convention)
-    folder = Path(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / SUMMARY).is_file():
-        raise ValueError(f"{folder} has files but no report: choose another folder with --out")
+    given, folder = folder, Path(folder).resolve()
+    there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    if there and SUMMARY not in there:
+        raise ValueError(f"{given} has files but no report: choose another folder with --out")
+    if others := sorted(there - {SUMMARY, PAGE, LAYERS, PICTURES}):
+        raise ValueError(f"{given} has {others[0]} beside a report: move it, or choose another folder with --out")
     neurons = [name for name, module in model.named_modules() if hasattr(module, "levels")]
     in_blocks = (name for name in reversed(neurons) if name.startswith("blocks"))
     raster = raster or next(in_blocks, next(reversed(neurons), None))  # None: of activations, such as ReLU
@@ -64,7 +67,7 @@ def write_report(
     elif refused := _why_not_before_the_end(model):
         top1 = _top1(model, batches)
     else:
-        answers = anytime(model, progress(batches, "reading out"), convention=convention, costs=costs)
+        answers = anytime(model, progress(batches, "reading out"), convention=convention, costs=costs, memory=memory)
         top1 = answers[-1].top1
     name, advice = title or found.model, list(firing_advice(found.activity))
     report = Report(name, about or {}, found, audit(found), advice, answers, refused, top1, convention)
@@ -91,7 +94,13 @@ def _why_not_before_the_end(model: SpikingTransformer) -> str:
 
 @torch.no_grad()
 def _top1(model: SpikingTransformer, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    right = [(model(x.to(_device(model))).argmax(-1).cpu() == labels.cpu()).float() for x, labels in batches]
+    training = [module for module in model.modules() if module.training]
+    try:
+        model.eval()
+        right = [(model(x.to(_device(model))).argmax(-1).cpu() == labels.cpu()).float() for x, labels in batches]
+    finally:
+        for module in training:
+            module.training = True
     return 100 * float(torch.cat(right).mean())
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,10 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
         raise ValueError(f"{path} is not a readable checkpoint: {what}") from error
     told = {name: value for name, value in checkpoint.settings.items() if value is not None}  # null is nothing said
     checkpoint = replace(checkpoint, settings=told)
-    _check_settings(checkpoint)
+    try:
+        check_settings(told)
+    except ValueError as error:  # the file was edited or is damaged
+        raise ValueError(f"{path} is damaged: its {error}; fetch it again") from error
     if model is not None and not checkpoint.config:
         with torch.device("meta"):
             config = build(model, {}).config
@@ -90,33 +94,32 @@ def find_weights(path: str | Path) -> Path:
 _TEXTS = {"name": str, "root": str, "cache": str | None, "interpolation": str | None}
 
 
-def _check_settings(checkpoint: Checkpoint) -> None:
-    """Raises ValueError for settings that no version of spikeformers writes: the file was edited or is damaged."""
-    settings = checkpoint.settings
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Raises ValueError for settings that no version of spikeformers writes."""
     for name in ("config", "preprocess", "recipe"):
         if not isinstance(settings.get(name, {}), dict):
-            raise _odd(checkpoint, name, settings[name], "a mapping")
+            raise _odd(name, settings[name], "a mapping")
     data = settings.get("recipe", {}).get("data", {})
     if not isinstance(data, dict):
-        raise _odd(checkpoint, "recipe.data", data, "a mapping")
+        raise _odd("recipe.data", data, "a mapping")
     for known in dataclasses.fields(Data):
         value, default = data.get(known.name, known.default), known.default
         kinds = _TEXTS.get(known.name, type(default) if default is not None else int | float | list | None)
         if not isinstance(value, float | int if kinds is float else kinds):
-            raise _odd(checkpoint, f"recipe.data.{known.name}", value, "another kind of value")
+            raise _odd(f"recipe.data.{known.name}", value, "another kind of value")
     classes = settings.get("classes") or []
     if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
-        raise _odd(checkpoint, "classes", classes, "a list of names")
+        raise _odd("classes", classes, "a list of names")
     for name, numbers in (settings.get("preprocess") or {}).items():
         for number in numbers if isinstance(numbers, list) else [numbers]:
             if isinstance(number, int | float) and not (abs(number) < 1e6):
-                raise _odd(checkpoint, f"preprocess.{name}", numbers, "a number of ordinary size")
+                raise _odd(f"preprocess.{name}", numbers, "a number of ordinary size")
 
 
-def _odd(checkpoint: Checkpoint, name: str, value: Any, wanted: str) -> ValueError:
+def _odd(name: str, value: Any, wanted: str) -> ValueError:
     found = repr(value)
     found = found if len(found) < 60 else found[:57] + "..."
-    return ValueError(f"{checkpoint.path} is damaged: its setting {name} must be {wanted}, not {found}; fetch it again")
+    return ValueError(f"setting {name} must be {wanted}, not {found}")
 
 
 def _read_pickle(path: Path) -> Checkpoint:

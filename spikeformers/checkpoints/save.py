@@ -12,7 +12,9 @@ from torch import nn
 from spikeformers.checkpoints.card import model_card
 from spikeformers.checkpoints.hub import is_repository, upload
 from spikeformers.checkpoints.load import build_from
-from spikeformers.checkpoints.read import METADATA, WEIGHTS, read_checkpoint
+from spikeformers.checkpoints.read import METADATA, WEIGHTS, check_settings, read_checkpoint
+from spikeformers.data.hugging_face import PREFIX
+from spikeformers.data.known import SETS
 from spikeformers.files import atomic_path
 from spikeformers.models.network import SpikingTransformer
 
@@ -85,6 +87,13 @@ def _bare(model: nn.Module) -> SpikingTransformer:
 
 def _save(model: SpikingTransformer, path: Path, settings: dict[str, Any], repo: str = "") -> Path:
     settings = {"config": model.config, **settings}
+    if repo:
+        settings = _public(settings)
+    said = {name: value for name, value in json.loads(json.dumps(settings)).items() if value is not None}
+    try:
+        check_settings(said)
+    except ValueError as error:
+        raise ValueError(f"{error}: it could not be read again") from error
     if (classes := settings.get("classes")) and len(classes) != model.num_classes > 0:  # pre-training has no head
         raise ValueError(f"classes names {len(classes)}, but the model has {model.num_classes}: name each class once")
     texts = {}
@@ -108,3 +117,18 @@ def _save(model: SpikingTransformer, path: Path, settings: dict[str, Any], repo:
             folder.rmdir()
         raise
     return path
+
+
+def _public(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without the places of a recipe's data and runs, which are of one machine and may be private."""
+    recipe = settings.get("recipe")
+    if not isinstance(recipe, dict):
+        return settings
+    recipe = {key: value for key, value in recipe.items() if key != "out"}
+    if isinstance(start := recipe.get("start_from"), str):
+        recipe["start_from"] = Path(start).name
+    if isinstance(data := recipe.get("data"), dict):
+        recipe["data"] = {key: value for key, value in data.items() if key not in ("root", "cache")}
+        if isinstance(name := data.get("name"), str) and name not in SETS and not name.startswith(PREFIX):
+            recipe["data"]["name"] = Path(name).name
+    return {**settings, "recipe": recipe}

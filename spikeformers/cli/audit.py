@@ -39,11 +39,13 @@ def run(words: list[str]) -> int:
     if ".py:" in asked.model:
         sys.path.insert(0, str(Path(asked.model.rpartition(":")[0]).resolve().parent))  # what that file imports
     from spikeformers.analysis import audit_model
-    from spikeformers.analysis.model_audit.page import write_audit
+    from spikeformers.analysis.model_audit.page import check_audit_folder, write_audit
     from spikeformers.analysis.model_audit.subject import check_layout
     from spikeformers.evaluation.audited import load_to_audit
 
     check_layout(asked.layout)
+    if asked.out:
+        check_audit_folder(asked.out)
     how = dict(layout=asked.layout, steps=asked.steps)
     model, inputs = load_to_audit(
         asked.model, shape=shape, batch_size=asked.batch_size, data=asked.data, root=asked.root, **how

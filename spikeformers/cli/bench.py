@@ -17,8 +17,7 @@ def run(words: list[str]) -> None:
     parser.add_argument("--bf16", action="store_true", help="use bf16 autocast")
     parser.add_argument(
         "--ways",
-        default="plain,lean,spikingjelly",
-        help="plain, lean, compiled, spikingjelly, spikingjelly-compiled; "
+        help="plain, lean, compiled, spikingjelly, spikingjelly-compiled (plain,lean, and spikingjelly if it can); "
         "for inference engine, engine-int8, onnxruntime, onnxruntime-int8, openvino, openvino-int8",
     )
     parser.add_argument("--threads", type=int, help="CPU threads")
@@ -29,12 +28,13 @@ def run(words: list[str]) -> None:
         if (value := getattr(asked, name)) is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} {value} is below 1: give at least 1")
     from spikeformers.analysis.bench import threads
-    from spikeformers.analysis.bench_models import bench_ways
+    from spikeformers.analysis.bench_models import bench_ways, usual_ways
 
     settings = dict(batch_size=asked.batch_size, bf16=asked.bf16, repeats=asked.repeats)
     overrides = {} if asked.time_steps is None else {"time_steps": asked.time_steps}
+    ways = asked.ways.split(",") if asked.ways is not None else usual_ways(asked.model, **overrides)
     with threads(asked.threads):
-        speeds, (training, evaluation) = bench_ways(asked.model, asked.ways.split(","), **settings, **overrides)
+        speeds, (training, evaluation) = bench_ways(asked.model, ways, **settings, **overrides)
     if asked.json:
         products = {"training": training, "evaluation": evaluation}
         print(json.dumps({**vars(asked), "ways": [vars(speed) for speed in speeds], "products": products}, indent=2))

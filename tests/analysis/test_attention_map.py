@@ -1,5 +1,8 @@
 """Attention maps, relevance and answers at any time."""
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
 import torch
 from tiny_models import FAMILIES, build
@@ -7,6 +10,9 @@ from torch import nn
 
 import spikeformers as sf
 from spikeformers.analysis import anytime, attention_maps, profile, relevance
+from spikeformers.analysis.attention_map import _agreed, _received, _received_in_window
+from spikeformers.analysis.memory_energy import Memory
+from spikeformers.layers.attention import WindowSSA
 from spikeformers.models.parts import part_names
 
 
@@ -102,3 +108,29 @@ def test_anytime_refuses_parts_that_look_ahead():
         anytime(model, [(torch.randn(1, 3, 16, 16), torch.zeros(1))])
     with pytest.raises(ValueError, match="there are no batches: give at least one"):
         anytime(build("spikformer"), [])
+
+
+def test_a_map_within_windows_is_that_of_each_window():
+    model = build("spikformer", attention={"part": "WindowSSA", "splits": 2}, image_size=32)
+    part = next(module for module in model.modules() if isinstance(module, WindowSSA))
+    q, k = ((torch.rand(1, 1, 8, 4, 4) < 0.5).float() for _ in range(2))
+    found = _received_in_window(part, {"q_neuron": q, "k_neuron": k})
+    heads = part.num_heads
+    for rows, columns in itertools.product((slice(0, 2), slice(2, 4)), repeat=2):
+        seen = {"q_neuron": q[..., rows, columns], "k_neuron": k[..., rows, columns]}
+        assert torch.equal(found[..., rows, columns], _received(SimpleNamespace(num_heads=heads), seen))
+
+
+def test_a_map_of_agreements_counts_equal_bits():
+    q, k = ((torch.rand(1, 1, 8, 2, 2) < 0.5).float() for _ in range(2))
+    found = _agreed(SimpleNamespace(num_heads=2), {"q_neuron": q, "k_neuron": k})
+    bits = [x.unflatten(2, (2, 4)).flatten(-2).transpose(-1, -2) for x in (q, k)]  # T B M N D
+    equal = (bits[0][..., :, None, :] == bits[1][..., None, :, :]).sum((-1, -3))
+    assert torch.equal(found.flatten(-2), equal.float())
+
+
+def test_anytime_takes_costs_of_memory(lively):
+    x, dear = torch.randn(2, 3, 16, 16), Memory(dram=325.0)
+    model = lively(build("spikformer"), x)
+    last = anytime(model, [(x, torch.zeros(2, dtype=torch.long))], convention="memory", memory=dear)[-1]
+    assert last.millijoules == pytest.approx(profile(model, [x], memory=dear).total("memory").millijoules)

@@ -141,6 +141,10 @@ def test_a_report_takes_the_place_of_an_older_one_and_of_nothing_else(reported, 
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     for _ in range(2):
         write_report(model, batches, tmp_path / "new", shown=1)
+    (tmp_path / "new" / "notes.md").write_text("mine")
+    with pytest.raises(ValueError, match=r"new has notes\.md beside a report: move it, or choose another folder"):
+        write_report(model, batches, tmp_path / "new")
+    (tmp_path / "new" / "notes.md").unlink()
     assert len(list((tmp_path / "new" / "pictures").iterdir())) == 3 + 4
 
 

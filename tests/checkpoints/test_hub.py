@@ -91,6 +91,22 @@ def test_a_folder_goes_with_its_settings_and_without_its_other_files(hub, tmp_pa
     assert hub.asked[-1] == ("upload", REPO, "First")
 
 
+def test_private_places_do_not_go(hub):
+    recipe = {"out": "/home/me/runs", "start_from": "/home/me/first", "data": {"name": "/home/me/cats", "root": "/d"}}
+    sf.push_to_hub(tiny(), REPO, recipe=recipe)
+    settings = read_checkpoint(hub.folder / REPO).settings
+    assert settings["recipe"] == {"start_from": "first", "data": {"name": "cats"}}
+    assert "/home" not in "".join(file.read_text("utf-8", "replace") for file in (hub.folder / REPO).iterdir())
+
+
+def test_settings_that_could_not_be_read_again_are_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"^setting classes must be a list of names, not \[0, 1.*: it could not be read"
+    ):
+        sf.save_pretrained(tiny(), tmp_path / "mine", classes=list(range(10)))
+    assert not (tmp_path / "mine").exists()
+
+
 def test_a_wrapped_model_goes_by_what_is_inside(hub, lively):
     model = lively(tiny(), X)
     sf.push_to_hub(torch.nn.DataParallel(model), REPO)
