@@ -91,7 +91,7 @@ def check_shape(name: str, part: nn.Module, came: Sequence[int], asked: Sequence
 def check_levels(name: str, part: nn.Module, spikes: Tensor, levels: Sequence[float]) -> None:
     """Raises ValueError for a neuron that emits values outside its levels."""
     values = spikes.unique()
-    away = (values[:, None] - torch.tensor(levels, dtype=values.dtype)).abs().amin(1)
+    away = (values[:, None] - torch.tensor(levels, dtype=values.dtype, device=values.device)).abs().amin(1)
     if len(away) and away.max() > 1e-5:
         raise breach(name, part, LEVELS, f"it emits {values[away.argmax()]:.4g}, and its levels are {tuple(levels)}")
 

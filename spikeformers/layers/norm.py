@@ -28,8 +28,9 @@ def batch_norm(norm: Any, x: Tensor, *, repeats: int = 1) -> Tensor:
     y = split_time(y, x.shape[0])
     if not y.requires_grad:
         return y
-    scale = norm.weight.detach() * inverse_std
-    shift = norm.bias.detach() - mean * scale
+    wide = torch.promote_types(norm.weight.dtype, torch.float32)  # as kernels read them
+    scale = norm.weight.detach().to(wide) * inverse_std.to(wide)
+    shift = norm.bias.detach().to(wide) - mean.to(wide) * scale
     return note(y, Recipe(x.detach(), scale.view(-1, 1, 1), shift.view(-1, 1, 1)))
 
 
@@ -44,7 +45,9 @@ def _norm_here(norm: Any, x: Tensor, repeats: int) -> tuple[Tensor, Tensor, Tens
     norm.num_batches_tracked.add_(1)
     if repeats > 1:  # the unbiased running variance depends on the count
         count, rest = x.numel() // x.shape[1], (1 - norm.momentum) * running
-        running.copy_(rest + (variance - rest) * (repeats * (count - 1) / (repeats * count - 1)))
+        if count > 1:  # equal numbers alone do not vary, and torch's variance of one is nan
+            rest = rest + (variance - rest) * (repeats * (count - 1) / (repeats * count - 1))
+        running.copy_(rest)
     return made
 
 

@@ -16,9 +16,15 @@ def synchronise(model: Module) -> Module:
     Several processes then compute what one does on all their batches, on any backend: torch's SyncBatchNorm needs GPUs.
     A single process, evaluation and keys are unaffected.
 
-    Raises ValueError for norms of other kinds, which would keep statistics per process.
+    Raises ValueError for norms of other kinds, which would keep statistics per process, and for norms on a detector's
+    regions: a process without any would skip them, and the others would wait.
     """
     for name, module in model.named_modules():
+        if getattr(module, "on_regions", False) and any(type(part) is nn.BatchNorm2d for part in module.modules()):
+            raise ValueError(
+                f"{name} has norms on regions, of which a process may have none, and the others would wait for it: "
+                "set model.head_conv PlainConv, or leave out sync_norm"
+            )
         if isinstance(module, nn.modules.batchnorm._NormBase) and (
             type(module) is not nn.BatchNorm2d or module.momentum is None
         ):
@@ -45,7 +51,8 @@ def norm_across(norm: Any, x: Tensor, repeats: int) -> tuple[Tensor, Tensor, Ten
     lose variances that are small beside the mean. Running statistics count each number `repeats` times.
     """
     with torch.no_grad():
-        mean, variance = torch.ops.aten.batch_norm_update_stats(x.detach(), None, None, 0.0)
+        wide = x.detach().to(torch.promote_types(x.dtype, torch.float32))  # on a CPU statistics have the input's type
+        mean, variance = torch.ops.aten.batch_norm_update_stats(wide, None, None, 0.0)
         count = torch.full_like(mean[:1], x.numel() // x.shape[1])
         each = [torch.empty_like(torch.cat([count, mean, variance])) for _ in range(dist.get_world_size())]
         dist.all_gather(each, torch.cat([count, mean, variance]))
@@ -53,8 +60,9 @@ def norm_across(norm: Any, x: Tensor, repeats: int) -> tuple[Tensor, Tensor, Ten
         total = counts.sum()
         mean = (counts * means).sum(0) / total
         variance = (counts * (variances + (means - mean).square())).sum(0) / total
-        norm.running_mean.lerp_(mean, norm.momentum)
-        norm.running_var.lerp_(variance * (repeats * total / (repeats * total - 1)), norm.momentum)
+        unbiased = variance * (repeats * total / (repeats * total - 1))
+        norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+        norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)
         norm.num_batches_tracked.add_(1)
     y: Any = _NormAcross.apply(x, norm.weight, norm.bias, mean, variance, total, norm.eps)
     return y, mean, (variance + norm.eps).rsqrt()

@@ -213,6 +213,12 @@ class Real(SSA):
         return torch.nn.functional.gelu(q.cumsum(-1)) * (k + 0.5).mean(-1, keepdim=True) + v
 
 
+def test_experts_that_share_keys_are_left_to_torch(lively):
+    x = torch.randn(4, 3, 16, 16)
+    model = lively(build("spikformer", attention="SEMM"), x)
+    torch.testing.assert_close(spike_engine(model, x)(x), model(x), rtol=1e-4, atol=1e-4)
+
+
 def test_what_is_not_known_is_computed_by_torch_and_named(lively):
     torch.manual_seed(0)
     model = build("spikformer", attention=Real, depth=1)

@@ -75,3 +75,15 @@ def test_one_number_a_channel_has_no_variance():
         batch_norm(norm, torch.ones(1, 1, 4, 1, 1))
     assert norm.running_var.isfinite().all()
     assert batch_norm(norm.eval(), torch.ones(1, 1, 4, 1, 1)).isfinite().all()
+
+
+def test_one_pixel_shown_at_every_step_does_not_vary():
+    seen = []
+    for shown in (
+        torch.randn(1, 1, 3, 2, 2).expand(4, -1, -1, -1, -1),
+        torch.randn(1, 1, 3, 2, 2).repeat(4, 1, 1, 1, 1),
+    ):
+        conv = ConvNorm(3, 8, 2, 2)
+        conv(shown)
+        seen.append(conv.norm.running_var)
+    assert torch.allclose(seen[0], torch.full((8,), 0.9)) and torch.allclose(seen[0], seen[1])

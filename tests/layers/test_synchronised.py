@@ -12,7 +12,7 @@ from torch import nn
 
 import spikeformers as sf
 from spikeformers.layers.conv import ConvNorm
-from spikeformers.layers.synchronised import synchronise
+from spikeformers.layers.synchronised import norm_across, synchronise
 
 CASES = {
     "static image": ("spikformer", {}),
@@ -121,3 +121,29 @@ def test_norms_of_another_kind_are_named():
     part.norm = nn.BatchNorm1d(8)
     with pytest.raises(ValueError, match="norm is a BatchNorm1d, which cannot synchronise: use BatchNorm2d"):
         synchronise(part)
+
+
+def test_statistics_of_bfloat16_are_float32():
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{free_port()}", rank=0, world_size=1)
+    try:
+        norm, x = nn.BatchNorm2d(4), (torch.randn(3, 4, 5, 5) + 2).bfloat16().requires_grad_()
+        y, mean, _ = norm_across(norm, x, 1)
+        y.float().square().sum().backward()
+    finally:
+        dist.destroy_process_group()
+    expected = nn.BatchNorm2d(4)
+    expected(x.detach().float())
+    assert mean.dtype == torch.float32 and x.grad is not None and x.grad.isfinite().all()
+    for ours, theirs in ((norm.running_mean, expected.running_mean), (norm.running_var, expected.running_var)):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_norms_on_regions_are_refused():
+    sizes = dict(
+        dims=(32, 32, 32, 32), depths=(1, 1), num_heads=2, image_size=64, neck_dim=32, head_depth=1, head_dim=16
+    )
+    with pytest.raises(
+        ValueError, match=r"norms on regions, .*: set model\.head_conv PlainConv, or leave out sync_norm"
+    ):
+        synchronise(sf.create_model("mask_rcnn_sdt_v3_5m", **sizes))
+    synchronise(sf.create_model("mask_rcnn_sdt_v3_5m", head_conv="PlainConv", **sizes))

@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.norm import batch_norm
 from spikeformers.ops.lif import _choose, lif, native
 from spikeformers.ops.notes import Recipe, noted
@@ -279,3 +280,25 @@ def test_auto_takes_the_kernels_where_they_can_be_had():
         lif(x.double(), backend="native")
     with pytest.raises(ValueError, match="tau is not one number on the CPU"):
         lif(x, torch.ones(8), backend="native")
+
+
+def test_the_default_device_is_not_where_kernels_write():
+    x = torch.randn(2, 3, 4, device="cpu", requires_grad=True)
+    with torch.device("meta"):
+        y = lif(x)
+        (grad,) = torch.autograd.grad(y, x, y.detach())
+    assert y.device.type == grad.device.type == "cpu"
+    assert torch.equal(y, lif(x, backend="reference"))
+
+
+def test_a_model_all_in_bfloat16_keeps_its_gradients():
+    torch.manual_seed(0)
+    x = torch.randn(6, 3, 8, 8).to(memory_format=torch.channels_last).unflatten(0, (2, 3)).bfloat16()
+    conv, grads = ConvNorm(3, 40, 3).bfloat16(), []
+    for backend in ("auto", "reference"):
+        conv.zero_grad()
+        current = conv(x)
+        spikes = lif(current, backend=backend)
+        (grad,) = torch.autograd.grad(spikes, current, torch.ones_like(spikes))
+        grads.append(grad.float())
+    assert ((grads[0] - grads[1]).abs() > 0.05).float().mean() < 0.01

@@ -289,6 +289,18 @@ def test_compiles_once_into_a_private_folder(cache, monkeypatch):
 
 
 @needs_compiler
+def test_an_account_without_a_home_has_no_kernels(cache, monkeypatch, caplog):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(build.Path, "home", home)
+    assert kernels() is None
+    assert "spike kernels are off, and torch does their work: Could not determine home directory." in caplog.text
+
+
+@needs_compiler
 def test_two_processes_that_begin_together_both_have_kernels(cache):
     call = (
         "from spikeformers.ops.spike_product import build; build.FLAGS = ('-O0', *build.FLAGS[1:]);"

@@ -112,7 +112,9 @@ def _with_attention(nodes: list[Node], neurons: list[Neuron], outputs: list[str]
     made = []
     for node in nodes:
         if node.op == MATMUL and (operands := _operands(node, by_name, users)) is not None:
-            if all(kinds.get(ref.name) and len(by_name[ref.name].shape) == 5 for ref in operands):
+            q, k, v = (by_name[ref.name].shape for ref in operands)
+            alike = len(q) == 5 and q == k and v[:4] == q[:4]  # not where heads share keys, as SEMM's experts do
+            if alike and all(kinds.get(ref.name) for ref in operands):
                 node = replace(node, op=ATTENTION, args=(*operands, 1.0))
         elif node.op == MUL and isinstance(node.args[0], Ref) and isinstance(node.args[1], (int, float)):
             product = by_name.get(node.args[0].name)

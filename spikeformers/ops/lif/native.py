@@ -42,7 +42,7 @@ def fire(x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | No
     """The spikes of `spikeformers.ops.lif.lif`."""
     last = _channels_last(x)
     rows = _rows(x, last)
-    spikes = torch.empty(rows.shape, dtype=x.dtype)
+    spikes = torch.empty(rows.shape, dtype=x.dtype, device="cpu")
     settings = _settings(rows, tau, v_threshold, v_reset, decay_input)
     library().sf_lif(ctypes.byref(settings), at(rows), at(spikes), torch.get_num_threads())
     return spikes.movedim(-1, 2) if last else spikes
@@ -66,13 +66,13 @@ def gradients(
     if scale is not None and shift is not None and not last:
         made_of, scale, shift = torch.addcmul(shift, made_of.float(), scale).to(made_of.dtype), None, None
     rows, grad_rows = _rows(made_of, last), _rows(grad, last)
-    grad_x = torch.empty(rows.shape, dtype=grad.dtype)
+    grad_x = torch.empty(rows.shape, dtype=grad.dtype, device="cpu")
     settings = _settings(rows, tau, v_threshold, v_reset, decay_input)
     settings.grad_step, settings.detach = grad_rows.stride(0), detach_reset
     settings.surrogate, settings.alpha = _SURROGATES[type(surrogate)], sharpness(surrogate)
     settings.C = 0 if scale is None else scale.numel()
     again = [None if s is None else s.flatten().repeat(1 + -(-16 // s.numel())) for s in (scale, shift)]
-    sums = None if grad_tau is None else torch.empty(-(-settings.n // _NEURONS), dtype=torch.float64)
+    sums = None if grad_tau is None else torch.empty(-(-settings.n // _NEURONS), dtype=torch.float64, device="cpu")
     library().sf_lif_grad(
         ctypes.byref(settings), at(rows), *map(at, again), at(grad_rows), at(grad_x), at(sums), torch.get_num_threads()
     )

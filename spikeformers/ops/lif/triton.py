@@ -3,6 +3,7 @@
 Each step reads and writes a neuron once, so memory bandwidth sets the speed.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -31,9 +32,9 @@ def cannot_take(x: Tensor, tau: float | Tensor, surrogate: Surrogate) -> str | N
 
 
 @triton.jit
-def _normed(x_ptr, scale_ptr, shift_ptr, at, t, neurons, channels, pixels, inside, MADE: tl.constexpr):
+def _normed(x_ptr, scale_ptr, shift_ptr, at, t, step, channels, pixels, inside, MADE: tl.constexpr):
     """The input of step t as fp32, recomputed from its recipe if MADE."""
-    raw = tl.load(x_ptr + t * neurons + at, mask=inside, other=0.0)
+    raw = tl.load(x_ptr + t * step + at, mask=inside, other=0.0)
     if MADE:
         channel = (at // pixels) % channels
         scale = tl.load(scale_ptr + channel, mask=inside, other=0.0)
@@ -74,14 +75,15 @@ def _forward(
     T: tl.constexpr, LEARNED: tl.constexpr, DECAY: tl.constexpr, HARD: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    step = tl.program_id(0).to(tl.int64) * 0 + neurons  # in 64 bits: T steps may have more than 2^31 numbers
     inside = at < neurons
     tau = tl.load(tau_arg).to(tl.float32) if LEARNED else tau_arg
     v = tl.zeros([BLOCK], tl.float32) + v_reset
     for t in tl.static_range(T):  # pyright: ignore[reportGeneralTypeIssues]
-        x = tl.load(x_ptr + t * neurons + at, mask=inside, other=0.0).to(tl.float32)
+        x = tl.load(x_ptr + t * step + at, mask=inside, other=0.0).to(tl.float32)
         h = _charge(x, v, tau, v_reset, DECAY)
         s = (h >= v_threshold).to(tl.float32)
-        tl.store(spikes_ptr + t * neurons + at, s.to(spikes_ptr.dtype.element_ty), mask=inside)
+        tl.store(spikes_ptr + t * step + at, s.to(spikes_ptr.dtype.element_ty), mask=inside)
         v = _reset(h, s, v_threshold, v_reset, HARD)
 
 
@@ -93,13 +95,14 @@ def _backward(
     DETACH: tl.constexpr, KIND: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    step = tl.program_id(0).to(tl.int64) * 0 + neurons  # in 64 bits: T steps may have more than 2^31 numbers
     inside = at < neurons
     tau = tl.load(tau_arg).to(tl.float32) if LEARNED else tau_arg
     v = tl.zeros([BLOCK], tl.float32) + v_reset
     charged = ()
     before = ()
     for t in tl.static_range(T):  # pyright: ignore[reportGeneralTypeIssues]
-        x = _normed(x_ptr, scale_ptr, shift_ptr, at, t, neurons, channels, pixels, inside, MADE)
+        x = _normed(x_ptr, scale_ptr, shift_ptr, at, t, step, channels, pixels, inside, MADE)
         h = _charge(x, v, tau, v_reset, DECAY)
         charged = charged + (h,)  # noqa: RUF005, which Triton cannot read
         before = before + (v,)  # noqa: RUF005
@@ -108,7 +111,7 @@ def _backward(
     grad_tau = tl.zeros([BLOCK], tl.float32)
     for back in tl.static_range(T):  # pyright: ignore[reportGeneralTypeIssues]
         h = charged[T - 1 - back]
-        at_t = (T - 1 - back) * neurons + at
+        at_t = (T - 1 - back) * step + at
         s = (h >= v_threshold).to(tl.float32)
         slope = _slope(h - v_threshold, alpha, KIND)
         grad_s = tl.load(grad_ptr + at_t, mask=inside, other=0.0).to(tl.float32)
@@ -116,7 +119,7 @@ def _backward(
             grad_s -= grad_v * ((h - v_reset) if HARD else v_threshold)
         grad_h = grad_s * slope + (grad_v * (1 - s) if HARD else grad_v)
         if LEARNED:
-            x = _normed(x_ptr, scale_ptr, shift_ptr, at, T - 1 - back, neurons, channels, pixels, inside, MADE)
+            x = _normed(x_ptr, scale_ptr, shift_ptr, at, T - 1 - back, step, channels, pixels, inside, MADE)
             over_rest = before[T - 1 - back] - v_reset
             driven = (x - over_rest) if DECAY else -over_rest
             grad_tau -= tl.where(inside, grad_h * driven, 0.0) / (tau * tau)
@@ -137,6 +140,11 @@ def _step_by_step(x: Tensor) -> Tensor:
     return torch.empty_strided(x.shape, (step.numel(), *room.stride()), dtype=x.dtype, device=x.device).copy_(x)
 
 
+def _current(x: Tensor) -> AbstractContextManager[Any]:
+    """Makes a tensor's GPU the current one, on which Triton runs a kernel whatever its arguments lie on."""
+    return torch.cuda.device(x.device) if x.is_cuda else nullcontext()
+
+
 def fire(x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | None, decay_input: bool) -> Tensor:
     """The spikes of `spikeformers.ops.lif.lif`."""
     x = _step_by_step(x)
@@ -144,10 +152,11 @@ def fire(x: Tensor, tau: float | Tensor, v_threshold: float, v_reset: float | No
     spikes = torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=x.device)
     if x.numel():
         neurons = x[0].numel()
-        launch[(triton.cdiv(neurons, _BLOCK),)](
-            x, spikes, tau, v_threshold, v_reset or 0.0, neurons,
-            T=len(x), LEARNED=isinstance(tau, Tensor), DECAY=decay_input, HARD=v_reset is not None, BLOCK=_BLOCK,
-        )  # fmt: skip
+        with _current(x):
+            launch[(triton.cdiv(neurons, _BLOCK),)](
+                x, spikes, tau, v_threshold, v_reset or 0.0, neurons,
+                T=len(x), LEARNED=isinstance(tau, Tensor), DECAY=decay_input, HARD=v_reset is not None, BLOCK=_BLOCK,
+            )  # fmt: skip
     return spikes
 
 
@@ -181,12 +190,13 @@ def gradients(
     launch: Any = _backward
     blocks = triton.cdiv(neurons, _BLOCK)
     by_block = torch.empty(blocks if grad_tau is not None else 0, dtype=torch.float32, device=x.device)
-    launch[(blocks,)](
-        x, x if scale is None else scale, x if shift is None else shift, grad, grad_x, by_block,
-        tau, v_threshold, v_reset or 0.0, sharpness(surrogate), neurons, channels, pixels,
-        T=len(x), LEARNED=grad_tau is not None, MADE=scale is not None, DECAY=decay_input, HARD=v_reset is not None,
-        DETACH=detach_reset, KIND=_SURROGATES[type(surrogate)], BLOCK=_BLOCK,
-    )  # fmt: skip
+    with _current(x):
+        launch[(blocks,)](
+            x, x if scale is None else scale, x if shift is None else shift, grad, grad_x, by_block,
+            tau, v_threshold, v_reset or 0.0, sharpness(surrogate), neurons, channels, pixels,
+            T=len(x), LEARNED=grad_tau is not None, MADE=scale is not None, DECAY=decay_input, HARD=v_reset is not None,
+            DETACH=detach_reset, KIND=_SURROGATES[type(surrogate)], BLOCK=_BLOCK,
+        )  # fmt: skip
     if grad_tau is not None:
         grad_tau += by_block.sum()
     return grad_x

@@ -61,7 +61,7 @@ def found() -> ctypes.CDLL | None:
     """
     try:
         return _loaded(_compiled(_compiler()))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:  # RuntimeError: an account without a home
         logger.warning("spike kernels are off, and torch does their work: %s", " ".join(str(error).split()))
         return None
 

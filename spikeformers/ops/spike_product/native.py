@@ -126,7 +126,7 @@ def fire(x: Tensor, neuron: tuple[float, ...]) -> Tensor:
     whole = x.permute(0, *(i + 1 for i in order))
     if not laid.is_contiguous() or not (once or x.stride(0) >= step.numel()):
         order, whole = list(range(step.ndim)), x.contiguous()
-    spikes = torch.empty(whole.shape, dtype=torch.uint8)
+    spikes = torch.empty(whole.shape, dtype=torch.uint8, device="cpu")
     library().sf_neuron(
         ctypes.byref(struct(neuron)), at(whole), x.shape[0], step.numel(),
         whole.stride(0), at(spikes), torch.get_num_threads(),
@@ -150,7 +150,8 @@ def max_pool(x: Tensor, window: Window, shape: tuple[int, int]) -> Tensor:
 def attention(q: Tensor, k: Tensor, v: Tensor, scale: float, neuron: tuple[float, ...]) -> Tensor:
     """Bytes or current of `scale q (k^T v)`, `[T, B, M, N, D]`, heads side by side in rows."""
     steps, batch, heads, tokens, dim = q.shape
-    made = torch.empty(steps, batch, tokens, heads, v.shape[4], dtype=torch.uint8 if neuron else torch.float32)
+    kind = torch.uint8 if neuron else torch.float32
+    made = torch.empty(steps, batch, tokens, heads, v.shape[4], dtype=kind, device="cpu")
     library().sf_attention(
         steps, batch, tokens, heads, dim, v.shape[4], at(q), at(k), at(v), scale,
         ctypes.byref(struct(neuron)),
@@ -165,4 +166,4 @@ def at(tensor: Tensor | None, offset: int = 0) -> int | None:
 
 
 def channels_last(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
+    return torch.empty(shape, dtype=dtype, device="cpu", memory_format=torch.channels_last)

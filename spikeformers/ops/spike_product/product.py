@@ -203,13 +203,13 @@ def _tiles(weight: Tensor, vectors: int, lanes: int, dtype: torch.dtype) -> Tens
 
 def _aligned(x: Tensor) -> Tensor:
     """A copy that begins on a cache line, where vectors are loaded whole."""
-    room = torch.empty(x.numel() + 64, dtype=x.dtype)
+    room = torch.empty(x.numel() + 64, dtype=x.dtype, device="cpu")
     first = -room.data_ptr() % 64 // x.element_size()
     return room[first : first + x.numel()].view(x.shape).copy_(x)
 
 
 def _padded(x: Tensor | None, width: int) -> Tensor:
-    padded = torch.zeros(width)
+    padded = torch.zeros(width, device="cpu")
     if x is not None:
         padded[: len(x)] = x
     return padded

@@ -113,6 +113,6 @@ def _vectors(dim: int, most: int) -> int:
 
 def _room(*shape: int) -> Tensor:
     """Memory that begins on a cache line."""
-    room = torch.empty(torch.Size(shape).numel() + 16)
+    room = torch.empty(torch.Size(shape).numel() + 16, device="cpu")
     first = -room.data_ptr() % 64 // 4
     return room[first : -16 + first or None].view(shape)
