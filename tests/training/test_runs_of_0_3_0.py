@@ -115,6 +115,16 @@ def without_kernels(monkeypatch):
     monkeypatch.setenv(OFF, "1")
 
 
+def told_by_the_data(weights):
+    """Weights without the biases in front of norms, and the means of those norms.
+
+    A norm takes such a bias away: its gradient is rounding, Adam steps all the same, and where to is up to the machine.
+    """
+    shifts = {name for name in weights if name.endswith(".conv.bias")}
+    shifts |= {name.removesuffix("conv.bias") + "norm.running_mean" for name in shifts}
+    return {name: weight for name, weight in weights.items() if name not in shifts}
+
+
 def test_an_interrupted_run_ends_as_it_would_have(rows_of, without_pictures, without_kernels, monkeypatch):
     steps = []
     step = TrainingModule.training_step
@@ -128,7 +138,7 @@ def test_an_interrupted_run_ends_as_it_would_have(rows_of, without_pictures, wit
     assert steps == [(3, 2), (3, 3), *((epoch, batch) for epoch in (4, 5) for batch in range(4))]
     weights, then = load_file(result.weights), load_file("runs/done/weights.safetensors")
     assert weights.keys() == then.keys()
-    for name, weight in weights.items():
+    for name, weight in told_by_the_data(weights).items():
         torch.testing.assert_close(weight, then[name], rtol=1e-3, atol=1e-4, msg=name)
     rows, before = rows_of(result.run), rows_of(Path("runs/done"))
     assert [row["epoch"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
