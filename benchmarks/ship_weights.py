@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 
@@ -40,9 +41,7 @@ def main(run: str, name: str, known: str, data: str) -> None:
         "parameters": sum(p.numel() for p in model.parameters()),
         "test_float32": settings["test"],
     }
-    if recipe["start_from"] == name:  # goes on from the weights that it replaces
-        before = read_checkpoint(path).settings
-        kept["started_from"] = {key: before[key] for key in ("command", "commit", "epoch", "test")}
+    kept["started_from"] = earlier(recipe["start_from"], path)
     weights = pack(checkpoint.weights)
     for test in ({"top1": 0.0}, None):  # written to be tested, and again with what came of it
         if test is None:
@@ -55,11 +54,10 @@ def main(run: str, name: str, known: str, data: str) -> None:
         "weights": f"{size}; {settings['test']['top1']:.2f} % before they were rounded",
         "command": f"`{kept['command']}`",
         "commit": f"`{kept['commit'][:12]}`",
-        **(
-            {"starts from": "the weights before, of `{command}`, commit `{commit:.12}`".format(**kept["started_from"])}
-            if "started_from" in kept
-            else {}
-        ),
+        **{
+            f"run before, {i}": "`{command}`, commit `{commit:.12}`, epoch {epoch}".format(**run)
+            for i, run in enumerate(kept["started_from"], 1)
+        },
         "epochs": f"{recipe['epochs']}; of epoch {settings['epoch']}, the best on validation images",
     }
     card = card.replace(
@@ -71,6 +69,24 @@ def main(run: str, name: str, known: str, data: str) -> None:
     path.with_suffix(".md").write_text(card, "utf-8")
     assert name in shipped() and known in SETS
     print(f"{path}: {path.stat().st_size} bytes, {test['top1']:.2f} % of {test['images']} test images")
+
+
+def earlier(start: str | None, path: Path) -> list[dict[str, Any]]:
+    """How the weights came about that a run started from, the latest first, as far as the weights that it replaces."""
+    if start is None:
+        return []
+    if start == path.stem:
+        before = read_checkpoint(path).settings
+        return [{key: before[key] for key in ("command", "commit", "epoch")}, *before.get("started_from", [])]
+    settings, made = read_checkpoint(start).settings, last_start(Path(start).parents[1])
+    run = {
+        "command": re.sub(r" --resume| --out \S+", "", made["command"]).replace(
+            settings["recipe"]["data"]["name"], "FOLDER"
+        ),
+        "commit": made["git"]["spikeformers"],
+        "epoch": settings["epoch"],
+    }
+    return [run, *earlier(settings["recipe"]["start_from"], path)]
 
 
 if __name__ == "__main__":
