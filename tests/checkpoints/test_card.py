@@ -72,7 +72,7 @@ def test_nothing_that_is_not(card):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"recipe": {"data": {"name": "/home/me/images"}}}, {"recipe": 3}, {"test": 3}, {"preprocess": None}]
+    "settings", [{"recipe": {"data": {"name": "/home/me/images"}}}, {"recipe": None}, {"test": 3}, {"preprocess": None}]
 )
 def test_a_folder_of_images_stays_private_and_odd_settings_are_left_out(card, settings):
     front, _, text = card(sf.create_model("spikformer_4_384_cifar10", **TINY), **settings)

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import spikeformers as sf
-from spikeformers.checkpoints.read import read_checkpoint
+from spikeformers.checkpoints.read import METADATA, read_checkpoint
 from spikeformers.deploy import Predictor
 
 PREPROCESS = {"image_size": 16, "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bilinear", "crop_pct": 1.0}
@@ -209,10 +209,12 @@ def test_a_checkpoint_that_does_not_say_how_it_sees_is_refused(make_checkpoint):
     for changes in ({"without": "preprocess"}, {"preprocess": {"image_size": 16}}):
         with pytest.raises(ValueError, match=r"weights\.safetensors has no preprocessing settings"):
             Predictor(make_checkpoint(**changes))
+    damaged = make_checkpoint()
+    save_file(load_file(damaged), damaged, {METADATA: json.dumps({"preprocess": "as usual"})})
     with pytest.raises(
         ValueError, match=r"weights\.safetensors is damaged: its setting preprocess must be a mapping, not 'as usual'"
     ):
-        Predictor(make_checkpoint(preprocess="as usual"))
+        Predictor(damaged)
 
 
 def test_a_model_of_events_takes_no_images(make_checkpoint):
