@@ -30,13 +30,12 @@ def main(run: str, name: str, known: str, data: str) -> None:
     checkpoint, start, path = read_checkpoint(run), last_start(Path(run)), FOLDER / f"{name}.safetensors"
     settings, recipe = checkpoint.settings, checkpoint.settings["recipe"]
     model = build_from(checkpoint)
-    command = re.sub(r" --resume| --out \S+", "", start["command"])
     kept = {key: settings[key] for key in ("config", "preprocess", "classes", "epoch") if key in settings}
     kept |= {
         "recipe": {**recipe, "data": {**recipe["data"], "name": known, "root": "data"}, "out": "runs"},
         "license": "apache-2.0",
         "data": "CIFAR-10",
-        "command": command.replace(recipe["data"]["name"], "FOLDER"),
+        "command": told(start["command"], recipe),
         "commit": start["git"]["spikeformers"],
         "parameters": sum(p.numel() for p in model.parameters()),
         "test_float32": settings["test"],
@@ -71,6 +70,11 @@ def main(run: str, name: str, known: str, data: str) -> None:
     print(f"{path}: {path.stat().st_size} bytes, {test['top1']:.2f} % of {test['images']} test images")
 
 
+def told(command: str, recipe: dict[str, Any]) -> str:
+    """A command without what is of one machine."""
+    return re.sub(r" --resume| --out \S+", "", command).replace(recipe["data"]["name"], "FOLDER")
+
+
 def earlier(start: str | None, path: Path) -> list[dict[str, Any]]:
     """How the weights came about that a run started from, the latest first, as far as the weights that it replaces."""
     if start is None:
@@ -80,9 +84,7 @@ def earlier(start: str | None, path: Path) -> list[dict[str, Any]]:
         return [{key: before[key] for key in ("command", "commit", "epoch")}, *before.get("started_from", [])]
     settings, made = read_checkpoint(start).settings, last_start(Path(start).parents[1])
     run = {
-        "command": re.sub(r" --resume| --out \S+", "", made["command"]).replace(
-            settings["recipe"]["data"]["name"], "FOLDER"
-        ),
+        "command": told(made["command"], settings["recipe"]),
         "commit": made["git"]["spikeformers"],
         "epoch": settings["epoch"],
     }

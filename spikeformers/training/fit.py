@@ -30,7 +30,7 @@ from spikeformers.training.recipe import Recipe
 from spikeformers.training.recipe_file import read_recipe
 from spikeformers.training.results import Result, leave_pretraining, leave_results
 from spikeformers.training.resume import check_processes_alike, check_resumable, digest_of
-from spikeformers.training.trainer import make_trainer, quiet_lightning
+from spikeformers.training.trainer import make_trainer, processes_of, quiet_lightning
 
 logger = logging.getLogger("spikeformers")
 
@@ -66,7 +66,7 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
     ready = prepare(recipe, starts=not begun)
     with quiet_lightning():
         trainer = make_trainer(recipe, folder)
-        with _claimed(folder, ready, resume, trainer.num_devices * trainer.num_nodes) as begun:
+        with _claimed(folder, ready, resume, processes_of(trainer)) as begun:
             if rank_zero_only.rank == 0:
                 tell_precision(recipe)
             if (cooling := recipe.schedule.cooldown_epochs) and rank_zero_only.rank == 0:

@@ -19,6 +19,7 @@ from spikeformers.training.mixup import Mixup
 from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.teacher import Teacher, load_teacher
+from spikeformers.training.trainer import processes_of
 
 logger = logging.getLogger("spikeformers")
 
@@ -172,8 +173,8 @@ class TrainingModule(pl.LightningModule):
                 raise _not_finite(
                     f"{name} is not finite", f"at epoch {self.current_epoch + 1}, update {self.global_step}"
                 )
-        processes = self.trainer.num_devices * self.trainer.num_nodes
-        checkpoint["spikeformers"] = {**self.settings, "epoch": self.current_epoch + 1, "processes": processes}
+        now = {"epoch": self.current_epoch + 1, "processes": processes_of(self.trainer)}
+        checkpoint["spikeformers"] = {**self.settings, **now}
 
 
 def channels_last(model: SpikingTransformer) -> SpikingTransformer:

@@ -127,6 +127,11 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
     return trainer
 
 
+def processes_of(trainer: pl.Trainer) -> int:
+    """How many processes train, known before they start."""
+    return trainer.num_devices * trainer.num_nodes
+
+
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Silences Lightning's notes on missing devices, too few workers and unlogged steps."""
