@@ -131,19 +131,24 @@ def argument_errors(settings: Mapping[str, Any]) -> Iterator[None]:
         given = {key: value for key, value in settings.items() if isinstance(value, Mapping) and slot_of(key)}
         if not given or own_files(dict(settings)):
             raise
-        parts = " or ".join(f"{key} {json.dumps(value, default=str)}" for key, value in given.items())
+        raising = {key: value for key, value in given.items() if _raised_in(key, value.get("part"), error)}
+        parts = " or ".join(f"{key} {json.dumps(value, default=str)}" for key, value in (raising or given).items())
         message = " ".join(str(error).split())
         if isinstance(error, ValueError):  # our own message
-            if not _is_of_a_part(error):
+            if not raising:
                 raise
             raise ValueError(f"{parts}: {message}") from error
         message = f"{type(error).__name__}: {message}"
         raise ValueError(f"{parts} got an argument that it cannot use ({message}): check types and sizes") from error
 
 
-def _is_of_a_part(error: Exception) -> bool:
-    modules = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return any(name.startswith(("spikeformers.layers.", "spikeformers.neurons.")) for name in modules)
+def _raised_in(argument: str, part: Any, error: Exception) -> bool:
+    """Whether the error passed through the code of the part that `argument` got."""
+    part = _find_named(str(slot_of(argument)), part, True) if isinstance(part, str) else part
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if inspect.isclass(part):
+        return any(isinstance(frame.f_locals.get("self"), part) for frame in frames)
+    return any(frame.f_code is getattr(part, "__code__", None) for frame in frames)
 
 
 def part_names(slot: str) -> list[str]:

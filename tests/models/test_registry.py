@@ -271,11 +271,16 @@ def test_of_foreign_names_only_activations_of_torch_load_without_trust():
             find_part("neuron", name, allow_foreign=False)
 
 
-def test_a_part_with_arguments_is_named_for_its_own_errors_and_not_for_the_builders():
+def test_a_part_with_arguments_is_named_for_its_own_errors_alone():
+    def staged(**settings):
+        return sf.create_model("maxformer_4_384_cifar10", attention=wide, **settings)
+
     wide = {"part": "WideSSA", "value_ratio": 2}
-    with pytest.raises(ValueError, match=r"^dims \(96, 192, 384\), depths \(1, 1\) and"):
-        sf.create_model("maxformer_4_384_cifar10", attention=wide, depths=(1, 1))
+    with pytest.raises(ValueError, match=r"^dims \(96, 192, 384\), depths \(1, 1\) and"):  # the builder's
+        staged(depths=(1, 1))
+    with pytest.raises(ValueError, match=r"^stride 4 of a pooled convolution is not 1 or 2"):  # a downsampling's
+        staged(stem="MembraneSPEDS", downsampling_strides=(2, 2))
     with pytest.raises(
         ValueError, match=r'^attention \{"part": "WideSSA", "value_ratio": 2\}: dim 384 is not a multiple'
     ):
-        sf.create_model("maxformer_4_384_cifar10", attention=wide, num_heads=7)
+        staged(neuron={"part": "LIF", "tau": 3.0}, num_heads=7)
