@@ -168,7 +168,7 @@ def declared(part: Any) -> Iterator[str]:
     if levels := getattr(part, "levels", None):
         yield f"emits {', '.join(f'{level:g}' for level in levels)}"
     if getattr(part, "emits", None) == CURRENT and part.__name__ in part_names("stem"):
-        yield "returns current: behind it go shortcuts of current"
+        yield "returns current, so use a shortcut that takes current behind it"
 
 
 def cited(paper: str) -> str:

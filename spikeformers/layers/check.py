@@ -25,10 +25,10 @@ def breach(name: str, part: nn.Module, contract: str, found: str) -> ValueError:
 
 @torch.no_grad()
 def check_part(name: str, part: nn.Module, x: Tensor) -> None:
-    """Raises ValueError, with part and contract in one line, for a part that breaks one on `x`, `[T, B, ...]`.
+    """Raises ValueError, naming part and contract in one line, for a part that breaks one on `x`, `[T, B, ...]`.
 
-    Runs a copy in eval mode, with its norms' statistics from `x`; the part is unchanged. `x` needs two steps, to show a
-    look ahead, and two samples. For shapes see `check_shape`.
+    Runs a copy in eval mode, with its norms' statistics from `x`; the part is unchanged. `x` needs two steps, to reveal
+    a look ahead, and two samples. For shapes see `check_shape`.
     """
     part = copy.deepcopy(part).to(x.device)
     for norm in (module for module in part.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)):
@@ -63,7 +63,7 @@ def check_part(name: str, part: nn.Module, x: Tensor) -> None:
 
 @torch.no_grad()
 def check_steps(name: str, part: nn.Module, x: Tensor) -> None:
-    """Raises ValueError for a part in eval mode that, one step at a time, answers otherwise than on `x`, `[T, B, ...]`.
+    """Raises ValueError for a part in eval mode that answers differently one step at a time than on `x`, `[T, B, ...]`.
 
     In float64, where rounding flips no spike, or in the precision of `x` for a part that cannot be converted.
     """

@@ -3,8 +3,8 @@
 Tensors are `[T, B, C, H, W]`. A slot of a model (`neuron=`, `attention=`, ...) takes a *callable* that makes the part
 from the arguments below: a class, a function, or `functools.partial(SSA, scale=0.25)`. It returns a module without
 state between calls. `DECLARATIONS`, below, lists the attributes by which parts describe themselves. A part that takes
-`time_steps=` gets the model's. For a neuron may stand an activation of torch, as `torch.nn:ReLU`, which is called with
-nothing. `spikeformers.layers.check` checks a part.
+`time_steps=` gets the model's. An activation of torch, such as `torch.nn:ReLU`, can stand in for a neuron; it is called
+without arguments. `spikeformers.layers.check` checks a part.
 
 | slot        | is called with                              | maps                                       |
 |-------------|---------------------------------------------|--------------------------------------------|
@@ -18,10 +18,10 @@ nothing. `spikeformers.layers.check` checks a part.
 | `downsampling` | `in_dim, dim, neuron, strides`           | stream -> stream, `H` over strides         |
 | `conv`      | `in_dim, dim, kernel_size, stride, bias=`   | spikes -> current, `H` over stride         |
 | `head`      | `dim, num_classes, neuron`                  | stream -> logits `[T, B, K]`               |
-| `neck`      | `dims, strides, pyramid, dim, neuron, conv` | a stream a stage -> current a level        |
+| `neck`      | `dims, strides, pyramid, dim, neuron, conv` | a stream per stage -> current per level    |
 | `order`     | nothing                                     | tokens `[B, N, C]`, `[B, N]` -> tokens     |
 | `quantizer` | `weight`, `[C, ...]`                        | a layer's weights -> weights to multiply by |
-| `pruning`   | `block, number, count`                      | stream -> stream, as the block, by its keys |
+| `pruning`   | `block, number, count`                      | stream -> stream, with the block's keys    |
 """
 
 from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ SPIKES, COUNTS, CURRENT = "spikes", "counts of spikes", "current"  # kinds of st
 class Declaration(NamedTuple):
     """An attribute by which parts describe themselves: type, default, who declares it, meaning, who reads it.
 
-    With the default `...` parts of that kind must declare it.
+    A default of `...` means that parts of that kind must declare it.
     """
 
     type: str
@@ -54,8 +54,8 @@ DECLARATIONS = {
     "takes": Declaration("tuple[str, ...]", (SPIKES, COUNTS, CURRENT), "shortcuts, cores, ...", "kinds of input. A "
         "shortcut that does not take CURRENT passes the stream to its core unchanged", "check"),
     "core": Declaration("nn.Module", None, "shortcuts", "the branch, of the same shape", "check"),
-    "in_block": Declaration("(behind) -> nn.Module", None, "cores", "the part as it stands in a block, where that is "
-        "not `behind(part)`, the block's shortcut around it", "blocks"),
+    "in_block": Declaration("(behind) -> nn.Module", None, "cores", "the part as it stands in a block, if that is "
+        "not `behind(part)`; `behind` puts the block's shortcut around a part", "blocks"),
     "quantizer": Declaration("nn.Module", None, "convolutions, linear layers", "what rounds the weights",
         "fold, energy"),
     "bits": Declaration("int", None, "quantizers", "bits of a weight", "energy"),
@@ -64,25 +64,26 @@ DECLARATIONS = {
     "num_heads": Declaration("int", 1, "attention", "heads", "attention maps"),
     "remembers": Declaration("tuple[str, ...]", (), "all", "names of what it keeps from step to step, batch first; "
         "none where steps are independent", "check, streaming"),
-    "initial": Declaration("(x) -> tuple", None, "who has `step`", "what it keeps before the first step, "
+    "initial": Declaration("(x) -> tuple", None, "parts with `step`", "what it keeps before the first step, "
         "for one step's input `[B, ...]`", "check, streaming"),
-    "step": Declaration("(x, *state) -> (y, *state)", None, "neurons, who remembers", "one step, `[B, ...]` in and "
-        "out, pure; the loop over it equals the method `mixes`", "check, streaming, TIM"),
-    "mixes": Declaration("str", "forward", "who remembers", "the method that mixes steps, which `step` replaces: same "
-        "arguments", "streaming"),
-    "drives": Declaration("tuple[str, ...]", (), "who remembers", "children that its `step` steps, with their state in "
-        "its own", "streaming"),
-    "folded": Declaration("() -> nn.Module", None, "all", "the part for inference, norms and chains folded", "fold"),
+    "step": Declaration("(x, *state) -> (y, *state)", None, "neurons, parts with state", "one pure step on "
+        "`[B, ...]`; looping over it gives the same result as the method `mixes`", "check, streaming, TIM"),
+    "mixes": Declaration("str", "forward", "parts with state", "the method that mixes steps, which `step` replaces: "
+        "same arguments", "streaming"),
+    "drives": Declaration("tuple[str, ...]", (), "parts with state", "children that its `step` runs, with their "
+        "state in its own", "streaming"),
+    "folded": Declaration("() -> nn.Module", None, "all", "the part for inference, with norms and chains folded",
+        "fold"),
     "in_channels": Declaration("int", ..., "stems", "channels of the image", "the frame"),
     "stride": Declaration("int", 1, "stems, down-samplings", "divisor of the image's size", "the frame"),
     "num_classes": Declaration("int", ..., "heads", "number of logits, 0 for features", "the frame"),
     "forward_heads": Declaration("(x) -> tuple", ..., "heads", "logits of each classifier", "losses"),
-    "classifiers": Declaration("tuple[str, ...]", None, "heads", "names of its linear layers; as all below, needed to "
-        "reset them for other classes", "timm, operations"),
-    "chooses": Declaration("bool", False, "heads of detectors", "its own operations, such as the suppression of "
-        "overlapping boxes, are no part of the network", "operations"),
-    "on_regions": Declaration("bool", False, "heads of detectors", "its second axis counts regions of all images",
-        "operations"),
+    "classifiers": Declaration("tuple[str, ...]", None, "heads", "names of its linear layers; like `dim`, `pool` and "
+        "`reset`, needed to replace them for other classes", "timm, operations"),
+    "chooses": Declaration("bool", False, "heads of detectors", "whether its own operations, such as the "
+        "suppression of overlapping boxes, are not part of the network", "operations"),
+    "on_regions": Declaration("bool", False, "heads of detectors", "whether its second axis counts regions of all "
+        "images", "operations"),
     "learns_from": Declaration("tuple[str, ...]", (), "heads of detectors", "keys of each image's target", "the frame"),
     "dim": Declaration("int", 0, "heads", "width of the linear layers' input", "timm, stages"),
     "pool": Declaration("(x) -> Tensor", None, "heads", "the linear layers' input", "the frame"),
@@ -96,7 +97,7 @@ def declared(part: nn.Module, name: str) -> Any:
 
 
 def step_of(part: nn.Module) -> Callable[..., Any] | None:
-    """A part's `step`; None if it has none, or inherits that of a class whose sequences it computes otherwise."""
+    """A part's `step`; None if it has none, or overrides the method that `step` replaces but not `step`."""
     classes = type(part).__mro__
     step, mixes = (
         next((i for i, cls in enumerate(classes) if name in vars(cls)), len(classes))

@@ -48,10 +48,10 @@ class SpikeConv2d(QuantizableLayer, nn.Conv2d):
 class ConvNorm(nn.Module):
     """Convolution and batch norm at every step: `[T, B, C_in, H, W] spikes -> [T, B, C, H', W'] current`.
 
-    Odd kernels are padded to keep the size; `stride` divides it; a kernel as wide as its stride cuts patches. With
-    kernel 1, the default, it is the papers' linear layer on tokens. `groups` split the channels. All steps share batch
-    statistics, so no parameter depends on t. An input expanded over T (one image at all steps) is computed once.
-    Released code: equal, to 1e-6 in Spikformer's logits.
+    Odd kernels are padded to keep the size; `stride` divides it. A kernel as wide as its stride splits the image into
+    patches. With kernel 1, the default, it is the papers' linear layer on tokens. `groups` splits the channels. All
+    steps share batch statistics, so no parameter depends on t. An input expanded over T (one image at all steps) is
+    computed once. Released code: equal, to 1e-6 in Spikformer's logits.
     """
 
     norm: Any  # BatchNorm2d, or Identity once folded
@@ -79,7 +79,7 @@ class ConvNorm(nn.Module):
         return batch_norm(self.norm, split_time(self.conv(merge_time(x)), steps))
 
     def folded(self) -> Self:
-        """The convolution with the norm, by its running statistics, folded in, for inference."""
+        """For inference, the convolution with the norm folded in, by its running statistics."""
         self.conv, self.norm = fuse_conv_bn_eval(self.conv, self.norm), nn.Identity()
         return self
 
@@ -109,7 +109,7 @@ def one_convolution(weight: Tensor, bias: Tensor) -> ConvNorm:
 class PlainConv(ConvNorm):
     """ConvNorm without its norm and with a bias: `[T, B, C_in, H, W] spikes -> [T, B, C, H', W'] current`.
 
-    The neck and heads of the released detectors have such ones. He initialisation keeps the size of the current.
+    The neck and heads of the released detectors use it. He initialisation keeps the size of the current.
     """
 
     def __init__(self, in_dim: int, dim: int, kernel_size: int = 1, stride: int = 1, *, bias: bool = True):
@@ -130,7 +130,7 @@ class PooledConvNorm(ConvNorm):
     With `stride` 2 a 3x3 max pool follows the norm and so pools current, not spikes: the CML order, Zhou et al.,
     arXiv:2305.05954.
 
-    Raises ValueError for other strides than 1 and 2.
+    Raises ValueError for strides other than 1 and 2.
     """
 
     def __init__(self, in_dim: int, dim: int, kernel_size: int = 1, stride: int = 1, *, bias: bool = False):

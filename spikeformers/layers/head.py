@@ -103,8 +103,8 @@ class DistilledHead(SpikingHead):
 class HalfSpikingHead(DistilledHead):
     """DistilledHead whose first linear layer reads the mean without the neuron: `[T, B, C, H, W] -> [T, B, K]`.
 
-    Only the teacher's layer reads spikes. Spike-driven Transformer V3, arXiv:2411.16061, large. Released code: equal,
-    to 1e-6 in V3's logits.
+    Only the teacher's layer reads spikes. The head of the large Spike-driven Transformer V3, arXiv:2411.16061. Released
+    code: equal, to 1e-6 in V3's logits.
     """
 
     def forward_heads(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -123,13 +123,12 @@ class SpatioTemporalHead(_LinearHead):
 
         y[t] = linear(norm(T sum over tokens of weight[t] x[t] + bias))
 
-    The mean of `y` over all `time_steps` is what the paper's block says, which sums over them: its norm, a linear layer
-    in evaluation, has the statistics of that sum. The first steps alone are an early answer. There is no other number
-    of tokens and no step after the last, as they have no weights. N C multiplications per step in place of the mean's
-    additions. SGLFormer, Zhang et al., Frontiers in Neuroscience 2024. Released code: equal, to 1e-6 in SGLFormer's
-    logits.
+    Averaged over all `time_steps`, `y` is what the paper's block returns, which sums over steps and whose norm (linear
+    in evaluation) uses that sum's statistics. Averaging only the first steps gives an early answer. The weights fix the
+    number of tokens and the largest number of steps. N C multiplications per step in place of the mean's additions.
+    SGLFormer, Zhang et al., Frontiers in Neuroscience 2024. Released code: equal, to 1e-6 in SGLFormer's logits.
 
-    Raises ValueError, when called, for a map of other than `tokens` tokens and for more than `time_steps` steps.
+    Raises ValueError, when called, for a map without exactly `tokens` tokens and for more than `time_steps` steps.
     """
 
     remembers, mixes = ("seen",), "read"
@@ -159,7 +158,7 @@ class SpatioTemporalHead(_LinearHead):
         return self._biased(y.view(-1, len(x), self.dim).transpose(0, 1))
 
     def initial(self, x: Tensor) -> tuple[Tensor]:
-        """What it remembers before the first step, how many it has seen: `[B, C, H, W] -> [B]`."""
+        """What it remembers before the first step, the number of steps seen: `[B, C, H, W] -> [B]`."""
         return (x.new_zeros(len(x)),)
 
     def step(self, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ class QuantizableLayer(nn.Module):
 
     @property
     def makes_quantizer(self) -> MakeQuantizer | None:
-        """What made its quantiser, for another like it."""
+        """The callable that made its quantiser, to make another like it."""
         return self._make
 
     def used_weight(self) -> Tensor:

@@ -46,8 +46,8 @@ class NeuronUpConv(nn.Module):
 class Readout(nn.Module):
     """Neuron, convolution, mean over time: the last layer, `[T, B, C, H, W] current -> [B, K, H, W]`.
 
-    Under autocast the output is float32 again: the corners of a box need more than eight bits.
-    Weights start at a deviation of `std`, biases at `bias`.
+    Under autocast the output is float32 again: the corners of a box need more than eight bits. Weights start with
+    standard deviation `std`, biases at `bias`.
     """
 
     def __init__(

@@ -17,9 +17,10 @@ class Stepping(nn.Module):
     """A part as a pure function of one step: `[B, ...], *state -> [B, ...], *state`.
 
     The part's own `forward` runs, on a sequence of one step; where a part in it declares `remembers`, its `step` stands
-    in for the method that mixes steps. The weights are the part's, which is unchanged; the copy is in eval mode.
+    in for the method that mixes steps. The copy that runs is in eval mode and shares the part's weights; the part is
+    unchanged.
 
-    Raises ValueError, naming the part in it, for one that looks ahead in time or remembers without a `step`.
+    Raises ValueError if a part in it, which the message names, looks ahead in time or remembers without a `step`.
     """
 
     def __init__(self, part: nn.Module):

@@ -1,4 +1,4 @@
-"""Max-Former: max pools in every patch embedding and depthwise convolutions for attention in the early stages.
+"""Max-Former: max pools in every patch embedding, and depthwise convolutions instead of attention in the early stages.
 
 Both keep high frequencies, which spiking neurons lose. It stands on QKFormer's stages with membrane shortcuts. Fang et
 al., "Spiking Neural Networks Need High-Frequency Information", NeurIPS 2025, arXiv:2505.18608.

@@ -85,7 +85,7 @@ def qsd(
 ) -> SpikingTransformer:
     """A QSD-Transformer `[B, C, H, W]` or `[T, B, C, H, W] -> [B, K]` of four stages, `dims` wide.
 
-    The stem is half as wide as the first stage. `depths` are those of the two attentive stages, whose branches are
+    The stem is half as wide as the first stage. `depths` are those of the two attention stages, whose branches are
     scaled by `layer_scale` at first; the convolutional ones have two blocks each. `drop_path` grows linearly from 0 to
     its value over the blocks. `quantizer` is made for each layer's weights.
 

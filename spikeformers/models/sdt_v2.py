@@ -1,4 +1,4 @@
-"""Spike-driven Transformer V2, Meta-SpikeFormer: four stages, convolutional then attentive, behind membrane shortcuts.
+"""Spike-driven Transformer V2, Meta-SpikeFormer: two convolution and two attention stages, behind membrane shortcuts.
 
 The first two stages mix with separable convolutions, the last two, both at stride 16, with an SSA whose projections
 are chains of convolutions. It has no position part. Before 25 March 2024 the released code read its first head from the
@@ -79,7 +79,7 @@ def sdt_v2(
 ) -> SpikingTransformer:
     """A Meta-SpikeFormer `[B, C, H, W]` or `[T, B, C, H, W] -> [B, K]` of four stages, `dims` wide.
 
-    The stem is half as wide as the first stage. `depths` are those of the two attentive stages, the convolutional ones
+    The stem is half as wide as the first stage. `depths` are those of the two attention stages, the convolutional ones
     have two blocks each. `drop_path` grows linearly from 0 to its value over the blocks.
 
     Raises ValueError for other than four dims or two depths, and for an odd first dim.

@@ -69,8 +69,8 @@ def sdt_v3(
 ) -> SpikingTransformer:
     """A small E-SpikeFormer `[B, C, H, W]` or `[T, B, C, H, W] -> [B, K]` of four stages, `dims` wide.
 
-    The stem is half as wide as the first stage. `depths` are those of the two attentive stages, whose blocks begin
-    with `narrow_mlp`; the convolutional ones have two blocks each. `drop_path` grows linearly from 0 to its value.
+    The stem is half as wide as the first stage. `depths` are those of the two attention stages, whose blocks begin with
+    `narrow_mlp`; the convolutional ones have two blocks each. `drop_path` grows linearly from 0 to its value.
     `head_neuron` is the last one, whose counts are not divided by D.
 
     Raises ValueError for other than four dims or two depths, and for an odd first dim.

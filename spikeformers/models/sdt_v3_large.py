@@ -1,4 +1,4 @@
-"""Spike-driven Transformer V3, E-SpikeFormer, large: three stages, twelve attentive blocks, integer neurons.
+"""Spike-driven Transformer V3, E-SpikeFormer, large: three stages, twelve attention blocks, integer neurons.
 
 Its first two stages are plain convolutions, its attention an SSA whose projections are chains of linear layers, and
 its branches begin small. A count of D is D binary spikes at inference, D 4 or, in `_d8`, 8.

@@ -1,9 +1,9 @@
-"""V3's masked autoencoder: the large E-SpikeFormer, pre-trained to paint the hidden half of an image.
+"""V3's masked autoencoder: the large E-SpikeFormer, pre-trained to reconstruct the hidden half of an image.
 
 The encoder's convolutions see visible patches only, by norms that are zero elsewhere; its twelve blocks see all places.
-A decoder of ordinary attention, which fine-tuning throws away, paints the pixels. In the released code the tokens reach
-the decoder in places other than their own (`order=ReleasedOrder`); here they stay. Branches have no scale, and of the
-released file a position and a mask token are not read, for no forward pass does.
+A decoder of ordinary attention, which fine-tuning throws away, reconstructs the pixels. In the released code the tokens
+reach the decoder in places other than their own (`order=ReleasedOrder`); here they stay. Branches have no scale. A
+position and a mask token in the released file are not read, because no forward pass uses them.
 
 Yao et al., "Scaling Spike-driven Transformer with Efficient Spike Firing Approximation Training", TPAMI 2025,
 arXiv:2411.16061, after He et al., CVPR 2022, and Tian et al., ICLR 2023.
@@ -40,7 +40,7 @@ PUBLISHED = {  # the released code counts a mask token more, and 83m's 6.3 milli
 
 
 class MaskedAutoencoder(SpikingTransformer):
-    """A spiking encoder with a decoder that paints what was hidden from it.
+    """A spiking encoder with a decoder that reconstructs what was hidden from it.
 
     Called as any model it gives features `[B, D]` of whole images; `reconstruct` is what it is trained by. `patch` is
     the side of what is hidden at once, in pixels: the encoder's stride.

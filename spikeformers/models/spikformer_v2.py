@@ -1,10 +1,11 @@
-"""Spikformer V2: Spikformer on a convolutional stem, without a code for position.
+"""Spikformer V2: Spikformer on a convolutional stem, without position encoding.
 
-Little of it could be read: SSA as in Spikformer, a Spiking Convolutional Stem in place of SPS, the parameters and
-accuracies of three models and their time steps, and masked pre-training before the largest is fine-tuned. Heads,
-biases, shortcuts, neurons and the missing position are Spikformer's or our choice, and so is the stem's inside (`SCS`),
-of kernels and widths that have the published parameters to 6,000. The largest is said to have 172 million in 16 layers;
-its width is our choice. There is no released code to compare with. `spikformer_v2_mae.py` pre-trains it.
+We could read little of the paper: SSA as in Spikformer, a Spiking Convolutional Stem in place of SPS, the parameter
+counts, accuracies and time steps of three models, and masked pre-training before the largest is fine-tuned. Heads,
+biases, shortcuts, neurons and the missing position are Spikformer's or our choice, and so is the inside of the stem
+(`SCS`); its kernels and widths match the published parameter counts to within 6,000. The largest is said to have 172
+million in 16 layers; its width is our choice. There is no released code to compare with. `spikformer_v2_mae.py`
+pre-trains it.
 
 Zhou et al., "Spikformer V2: Join the High Accuracy Club on ImageNet with an SNN Ticket", arXiv:2401.02020.
 """

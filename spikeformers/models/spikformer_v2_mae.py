@@ -1,4 +1,4 @@
-"""Spikformer V2's masked autoencoder: the sixteen layers, pre-trained to paint the hidden part of an image.
+"""Spikformer V2's masked autoencoder: the sixteen layers, pre-trained to reconstruct the hidden part of an image.
 
 The paper says no more than that it masks and reconstructs, after masked autoencoders. All else is our choice: what is
 masked and how, the decoder and what it learns are those of `sdt_v3_mae.py`, and three quarters are hidden, as in He et

@@ -1,4 +1,4 @@
-"""Spikingformer: Spikformer behind membrane shortcuts, so that convolutions meet spikes only, whatever the depth.
+"""Spikingformer: Spikformer behind membrane shortcuts, so that convolutions see only spikes at any depth.
 
 The last convolution of the stem, which is Spikformer's position, has no shortcut here: it starts the stream of current.
 The CML sizes differ in their stem alone, which pools before the neuron.

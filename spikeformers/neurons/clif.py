@@ -17,9 +17,9 @@ class CLIF(nn.Module):
         m = m sigmoid(h / tau) + s                   the complementary potential, which decays where h is low
         v = h - s (v_threshold + sigmoid(m))         a soft reset, deeper the more it has fired
 
-    No parameters; about twice the element-wise operations of `LIF`. Gradients flow through the reset: that is the
-    purpose of m. Huang et al., ICML 2024, arXiv:2402.04663, with a rectangular surrogate; ours defaults to the sigmoid.
-    Independent runs: Spikformer on CIFAR-10 95.79 to 95.49 %. Released code: equal, to 1e-14.
+    No parameters; about twice the element-wise operations of `LIF`. Gradients flow through the reset, which is what m
+    is for. Huang et al., ICML 2024, arXiv:2402.04663. With a rectangular surrogate in the paper; ours defaults to the
+    sigmoid. Independent runs: Spikformer on CIFAR-10 95.79 to 95.49 %. Released code: equal, to 1e-14.
 
     Raises ValueError if `tau` is below 1 or the threshold is not above 0.
     """

@@ -21,8 +21,8 @@ class GLIF(nn.Module):
 
     Each of a, b, c, decay, linear, gain, threshold and drop is the sigmoid of a parameter of the layer, in (0, 1);
     `v_threshold` is the initial threshold. About four times the element-wise operations of `LIF`. Yao et al., NeurIPS
-    2022, arXiv:2210.13768. The accuracies of the STEP benchmark are of another neuron, with gates fixed at 0. Released
-    code: equal, to 1e-14.
+    2022, arXiv:2210.13768. The STEP benchmark's accuracies are those of another neuron, whose gates are fixed at 0.
+    Released code: equal, to 1e-14.
 
     Raises ValueError for a `v_threshold` outside (0, 1), and, when called, for more steps than `time_steps`.
     """

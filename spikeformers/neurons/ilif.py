@@ -18,8 +18,8 @@ class ILIF(nn.Module):
         v = h - v_threshold n                                  soft reset
 
     Emits n times `unit`. At inference a step becomes n binary steps, so a product costs n additions. SpikeYOLO, Luo et
-    al., ECCV 2024, arXiv:2407.20708, where tau is 4/3: the membrane keeps a quarter. `IntegerHalfEven` and `NILIF` are
-    without a membrane. Released code: equal, to 1e-14.
+    al., ECCV 2024, arXiv:2407.20708, where tau is 4/3: the membrane keeps a quarter. `IntegerHalfEven` and `NILIF` have
+    no membrane. Released code: equal, to 1e-14.
 
     Raises ValueError if `tau` or `max_count` is below 1 or the threshold is not above 0.
     """

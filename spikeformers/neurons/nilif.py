@@ -8,7 +8,7 @@ class NILIF(IntegerHalfEven):
 
         round(clamp(x / v_threshold, 0, max_count)) / max_count         ties to even
 
-    `IntegerHalfEven` by the name of Spike2Former, Lei et al., AAAI 2025, arXiv:2412.14587, which trained with it; with
-    the membrane of its name it is `ILIF(unit=1 / max_count)`. Released code: equal, Spike2Former's. Errors are those
-    of `Integer`.
+    `IntegerHalfEven` under the name that Spike2Former gives it, Lei et al., AAAI 2025, arXiv:2412.14587, which trained
+    without a membrane. For the version with one use `ILIF(unit=1 / max_count)`. Released code: equal, Spike2Former's.
+    Errors are those of `Integer`.
     """

@@ -21,7 +21,7 @@ class PSN(nn.Module):
     It looks ahead in time (`causal = False`), without recurrence: T multiplications per neuron and step, in one matrix
     product. Fang et al., NeurIPS 2023, arXiv:2304.12760. Released code: equal, to 1e-14.
 
-    Raises ValueError if the threshold is not above 0, and, when called, for other than `time_steps` steps.
+    Raises ValueError if the threshold is not above 0, and, when called, for a number of steps other than `time_steps`.
     """
 
     levels = (0.0, 1.0)

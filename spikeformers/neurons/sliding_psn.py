@@ -42,7 +42,7 @@ class SlidingPSN(nn.Module):
 
     @property
     def remembers(self) -> tuple[str, ...]:
-        """The inputs of the last steps, `x1` that of the last."""
+        """The inputs of the last steps; `x1` is that of the last."""
         return tuple(f"x{ago}" for ago in range(1, len(self.weight)))
 
     def initial(self, x: Tensor) -> tuple[Tensor, ...]:

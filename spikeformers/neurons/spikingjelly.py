@@ -39,7 +39,7 @@ class SpikingJellyNeuron(nn.Module):
     """A multi-step neuron of SpikingJelly 2, reset before and after every call: `[T, ...] current -> [T, ...]`.
 
     `node` is a class name in `spikingjelly.activation_based.neuron`, or `package.module:Name`. `levels` and `causal`
-    describe that neuron: SpikingJelly's do not declare them. Released code: equal, it is SpikingJelly's.
+    describe that neuron, as SpikingJelly's neurons do not declare them. Released code: equal, it is SpikingJelly's.
 
     Raises ImportError without SpikingJelly; ValueError for an unknown class, for one that cannot run all steps at once,
     and for one without `v_threshold` in a part that sets it.

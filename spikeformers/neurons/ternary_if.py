@@ -16,8 +16,9 @@ class TernaryIF(nn.Module):
         s = 1 if h >= v_threshold, -1 if h <= -v_negative, else 0
         v = (1 - |s|) h                                        the reset has a gradient unless `detach_reset`
 
-    One addition per neuron and step. SWformer's, Fang et al., ECCV 2024, arXiv:2403.11138. There only the positive
-    threshold follows the setting; the negative one stays at 0.501, the default here. Released code: equal, SWformer's.
+    One addition per neuron and step. The neuron of SWformer, Fang et al., ECCV 2024, arXiv:2403.11138. There only the
+    positive threshold follows the setting; the negative one stays at 0.501, the default here. Released code: equal,
+    SWformer's.
 
     Raises ValueError if a threshold is not above 0.
     """

@@ -10,7 +10,7 @@ from spikeformers.ops.spike_attention import spike_attention
 
 
 class A2OS2A(nn.Module):
-    """Addition-only attention, one operand of each kind: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
+    """Addition-only attention with a binary, a real and a ternary operand: `[T, B, C, H, W] spikes -> current`.
 
         q = neuron(ConvNorm(x))                                0 or 1
         k = relu(ConvNorm(x))                                  real, >= 0
@@ -18,9 +18,9 @@ class A2OS2A(nn.Module):
         y = attn_neuron(q k^T v)                               no scale; the neuron's own threshold
         return ConvNorm(y)                                     current
 
-    Each product has a binary or ternary side, so it only adds; the real operand needs no neuron but is dense. min(2 N^2
-    C, 2 N C D) additions per step. Guo et al., CVPR 2025, arXiv:2503.00226. Reported: CIFAR-10 96.32, CIFAR-100 79.69
-    %, ImageNet-1k 78.66 % at 10-512. Released code: none.
+    Each product has a binary or ternary operand, so it only adds; the real operand needs no neuron but is dense.
+    min(2 N^2 C, 2 N C D) additions per step. Guo et al., CVPR 2025, arXiv:2503.00226. Reported: CIFAR-10 96.32,
+    CIFAR-100 79.69 %, ImageNet-1k 78.66 % at 10-512. Released code: none.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`.
     """

@@ -12,8 +12,9 @@ class CausalSSA(SSA):
         y[t] = attn_neuron(scale q[t] (mean over s <= t of k[s]^T v[s])), threshold 0.5
 
     The mean keeps the current's magnitude independent of t. Without a softmax the past is a running sum, one D by D
-    matrix per head, so a step costs 2 N C D + C D additions at any t. Ours, for comparison with `STAtten`: it sees all
-    past steps and none ahead; STAtten sees its chunk. Released code: none. Arguments and errors: see `SSA`.
+    matrix per head, so a step costs 2 N C D + C D additions at any t. Ours, for comparison with `STAtten`, which sees
+    the steps of a chunk: this sees all past steps and no later one. Released code: none. Arguments and errors: see
+    `SSA`.
     """
 
     remembers, mixes = ("past", "steps"), "attend"

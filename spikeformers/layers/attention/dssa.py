@@ -22,11 +22,12 @@ class DSSA(nn.Module):
         return ConvNorm(y)                                           current
 
     Both products have spikes on one side, so they only add: 2 N n C additions per step. `x_rate` and `attn_rate` are
-    the mean squares of x and a per head (for binary spikes, firing rates): moving averages with weight 0.001 for the
-    newest batch, updated before use, without gradient. A rate of 0 counts as 1. `bias` is that of the convolution of
-    patches. SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302. Reported for the whole model: 74.3 to 78.8 % on
-    ImageNet-1k. Released code: equal, to 1e-14, once every head has fired; a head silent in the first batch takes the
-    first rate at which it fires, while theirs averages from 0 and so scales that head 32 times too high.
+    per-head moving averages of the mean squares of x and a (the firing rates, if spikes are binary). The newest batch
+    has weight 0.001, and the averages are updated before use and carry no gradient. A rate of 0 counts as 1. `bias` is
+    that of the convolution of patches. SpikingResformer, Shi et al., CVPR 2024, arXiv:2403.14302. Reported for the
+    whole model: 74.3 to 78.8 % on ImageNet-1k. Released code: equal, to 1e-14, once every head has fired. A head that
+    is silent in the first batch starts from the first rate at which it fires; the released code averages from 0 and
+    scales that head 32 times too high.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, and, when called, for a height or width that is not
     a multiple of `patch_size`.
@@ -77,7 +78,7 @@ class DSSA(nn.Module):
 
 
 def _updated(rate: Tensor, spikes: Tensor, training: bool) -> Tensor:
-    """The running rate; in training, updated first. A head's first batch with spikes sets it."""
+    """The running rate, in training updated first; a head's first batch with spikes sets it."""
     if training:
         new = spikes.detach().square().mean((0, 1, 3, 4), dtype=rate.dtype).view(-1, 1, 1)
         rate.copy_(torch.where(rate == 0, new, torch.lerp(rate, new, 0.001)))
@@ -85,5 +86,5 @@ def _updated(rate: Tensor, spikes: Tensor, training: bool) -> Tensor:
 
 
 def _scale(rate: Tensor, count: int) -> Tensor:
-    """The factor that gives a sum of `count` products, nonzero at `rate`, the variance of one product."""
+    """The factor that brings a sum of `count` products, nonzero at `rate`, to the variance of one product."""
     return (rate * count).rsqrt()

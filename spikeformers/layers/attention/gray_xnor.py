@@ -12,16 +12,16 @@ from spikeformers.ops.arguments import check_whole
 
 
 class GrayXNOR(XNOR):
-    """Equal bits of q and k, which carry the Gray codes of row and column: `[T, B, C, H, W] spikes -> current`.
+    """SSA that counts equal bits of q and k plus Gray codes of row and column: `[T, B, C, H, W] spikes -> current`.
 
         code(i) = bits of i xor (i >> 1)                           of the row, then of the column, bits / 2 each
         q, k = [q, code], [k, code]
-        y = attn_neuron(sigmoid(gain) (q k^T + (1 - q)(1 - k)^T) v)       threshold 0.5, and at first gain -4
+        y = attn_neuron(sigmoid(gain) (q k^T + (1 - q)(1 - k)^T) v)       threshold 0.5; gain starts at -4
 
-    Indices that differ by a power of two differ in the same number of bits anywhere. Costs 2 N^2 additions per head
-    more than `XNORSSA`, whose minimum it has not, for each bit. Gray-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745, in
-    its form for images. Released code: differs, two ports, for series, give all 10 bits to one index; in a single row
-    that is the same.
+    The codes of two indices a power of two apart differ in the same number of bits everywhere. Costs 2 N^2 additions
+    per head and code bit more than `XNORSSA`, and does not subtract the minimum. Gray-PE, Lv et al., NeurIPS 2025,
+    arXiv:2501.16745, in its form for images. Released code: differs, two ports for time series give all 10 bits to one
+    index, which is the same for a map of one row.
 
     Raises ValueError as `XNORSSA` does, for an odd number of bits, and, when called, for a map with more than
     2^(bits / 2) rows or columns.

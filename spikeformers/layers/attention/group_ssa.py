@@ -11,7 +11,7 @@ from spikeformers.ops.arguments import check_whole
 class GroupSSA(SSA):
     """SSA whose q, k and v are projected in groups of channels: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-        q, k, v = neuron(ConvNorm(x)), in `groups` groups of C / groups channels;  the rest is SSA's
+        q, k, v = neuron(ConvNorm(x)), in `groups` groups of C / groups channels; the rest is as in SSA
 
     The last projection sees all channels. The four projections cost (1 + 3 / groups) N C^2 additions per step, SSA's 4
     N C^2. After the group-wise attention of Ge2mS-T, arXiv:2604.08894. Released code: none.

@@ -19,7 +19,7 @@ def check_heads(dim: int, num_heads: int) -> None:
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """`[T, B, C, H, W] -> [T, B, M, N, D]`: head m has channels m D to (m + 1) D; tokens are in row-major order.
 
-    Channels that are neighbours in memory stay so, and those of gradients too.
+    Channels adjacent in memory stay adjacent, in gradients too.
     """
     if channels_last(x):
         return x.flatten(-2).transpose(-2, -1).unflatten(-1, (num_heads, -1)).transpose(2, 3)

@@ -11,15 +11,16 @@ from spikeformers.layers.contracts import MakeNeuron
 
 
 class LogXNOR(XNOR):
-    """Equal bits of q and k, and more for near tokens: `[T, B, C, H, W] spikes -> current, same shape`.
+    """SSA that counts equal bits of q and k and favours near tokens: `[T, B, C, H, W] spikes -> current, same shape`.
 
         bias[i, j] = max(0, ceil(log2((N - 1) / (|i - j| + 1))))
         agree = q k^T + (1 - q)(1 - k)^T + bias
-        y = attn_neuron(sigmoid(gain) agree v)                         threshold 0.5, and at first gain -4
+        y = attn_neuron(sigmoid(gain) agree v)                         threshold 0.5; gain starts at -4
 
     i and j are row-major token indices; the paper's two-dimensional form is not implemented. Costs N^2 additions per
-    head and step more than `XNORSSA`, whose minimum it has not. Log-PE, Lv et al., NeurIPS 2025, arXiv:2501.16745.
-    Released code: equal, by two ports; the original could not be read. Arguments and errors: see `XNORSSA`.
+    head and step more than `XNORSSA`, and does not subtract the minimum. Log-PE, Lv et al., NeurIPS 2025,
+    arXiv:2501.16745. Released code: equal, by two ports; we could not read the original. Arguments and errors: see
+    `XNORSSA`.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class DepthwiseMixer(nn.Module):
 class IdentityMixer(nn.Module):
     """No mixing, the stream as it is: `[T, B, C, H, W] stream -> [T, B, C, H, W] stream`.
 
-    The control for token mixing, which costs nothing. Max-Former's first CIFAR stage has no mixer, arXiv:2505.18608.
+    The control for token mixing; it costs nothing. Max-Former's first CIFAR stage has no mixer, arXiv:2505.18608.
     Released code: equal, Max-Former's.
     """
 
@@ -49,7 +49,7 @@ class IdentityMixer(nn.Module):
 class MaxPoolMixer(IdentityMixer):
     """The largest of neighbouring tokens in place of the stream: `[T, B, C, H, W] stream -> [T, B, C, H, W] stream`.
 
-    It has no neuron, norm or shortcut, in whatever block it stands. kernel_size^2 N C comparisons per step. Max-Former,
+    It replaces the whole sub-block: no neuron, norm or shortcut. kernel_size^2 N C comparisons per step. Max-Former,
     Fang et al., NeurIPS 2025, arXiv:2505.18608. Reported on CIFAR-100, behind membrane shortcuts: 79.12 %, against
     76.73 % with average pools. Released code: equal, Max-Former's.
     """
@@ -66,9 +66,9 @@ class MaxPoolMixer(IdentityMixer):
 class AvgPoolMixer(IdentityMixer):
     """The mean of neighbouring tokens in place of the stream: `[T, B, C, H, W] stream -> [T, B, C, H, W] current`.
 
-    A low-pass filter, without neuron, norm or shortcut: kernel_size^2 N C additions per step; padding is not counted in
-    the mean. The control for `MaxPoolMixer`, from the same paper. Means of spikes are current, so that membrane
-    shortcuts go behind it. Released code: equal, Max-Former's.
+    A low-pass filter without neuron, norm or shortcut: kernel_size^2 N C additions per step. Padding does not count in
+    the mean. The control for `MaxPoolMixer`, from the same paper. Means of spikes are current, so the blocks behind it
+    need membrane shortcuts. Released code: equal, Max-Former's.
     """
 
     emits = CURRENT

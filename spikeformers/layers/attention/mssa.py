@@ -22,11 +22,11 @@ class MSSA(nn.Module):
         y = k * attn_neuron(sum over a head's channels of q and p) 0 or 1, a token of a head kept or dropped
         return ConvNorm(y)                                         current
 
-    Tokens stand in one row, so the convolution sees the end of a line of the map beside the beginning of the next. It
-    costs kernel_size N C^2 additions more than `QKTA`. `bias` is that of the q, k and p convolutions. Multi-scale
+    Tokens are laid out in one row, so the convolution also mixes the end of one image row with the start of the next.
+    It costs kernel_size N C^2 additions more than `QKTA`. `bias` is that of the q, k and p convolutions. Multi-scale
     spiking attention, MSViT, Hua et al., IJCAI 2025, arXiv:2505.14719; its last neuron is in the shortcut here.
-    Released code: equal, MSViT's, with `attn_threshold` 1: it asks for 0.5, as here, and its builder of neurons drops
-    that.
+    Released code: equal, MSViT's, with `attn_threshold` 1: the released code asks for 0.5, as here, but its neuron
+    builder ignores it.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, and for an even `kernel_size`.
     """

@@ -13,15 +13,14 @@ from spikeformers.ops.spike_attention import spike_attention
 class PrunedSSA(SSA):
     """SSA over the share `keep` of tokens that fire most: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-        busy[n] = 1 if the spikes of q, k and v at token n are among the round(keep N) most at this step, ties kept
+        busy[n] = 1 if token n is among the round(keep N) with most spikes in q, k and v at this step; ties are kept
         y = attn_neuron(scale (busy q) (busy k)^T (busy v)), threshold 0.5
 
-    Tokens are chosen per sample and step, over all heads; a dropped one has neither queries nor keys and values. The
-    choice costs 3 N C additions per step, and as many masks. On hardware that skips zeros the products cost keep^2 of
-    SSA's N^2 C additions, or keep of its N C D; here they are computed in full. After SparseSpikformer,
-    arXiv:2311.08806, which chooses by firing too. Released code: differs, a learned predictor on the mean over time
-    keeps the same int(keep N) tokens at all steps, which looks ahead, and in training masks keys only, while each token
-    still sees itself.
+    Tokens are chosen per sample and step, over all heads; a dropped token has no query, key or value. The choice costs
+    3 N C additions per step, and as many masks. On hardware that skips zeros the products cost keep^2 of SSA's N^2 C
+    additions, or keep of its N C D; here they are computed in full. After SparseSpikformer, arXiv:2311.08806, which
+    also chooses by firing. Released code: differs, a learned predictor on the mean over time keeps the same int(keep N)
+    tokens at all steps, so it looks ahead. In training it masks only keys, and each token still sees itself.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, and for a `keep` outside (0, 1].
     """

@@ -12,7 +12,7 @@ class QKTA(nn.Module):
     """Queries mask the tokens of the keys: `[T, B, C, H, W] spikes or counts -> [T, B, C, H, W] current`.
 
         q, k = neuron(ConvNorm(x))                                 0 or 1
-        y = k * attn_neuron(sum over a head's channels of q)       0 or 1, a token of a head kept or dropped; at 0.5
+        y = k * attn_neuron(sum over a head's channels of q)       0 or 1, a head's token kept or dropped; threshold 0.5
         return ConvNorm(y)                                         current
 
     2 N C additions and masks per step, linear in tokens and channels. `bias` is that of the q and k convolutions.

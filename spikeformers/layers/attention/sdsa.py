@@ -38,9 +38,9 @@ class SDSA(nn.Module):
 class PooledSDSA(nn.Module):
     """SDSA with four 3x3 max pools of stride 1, as trained on CIFAR10-DVS: `[T, B, C, H, W]`, spikes to current.
 
-    The cost of `SDSA`, and 9 comparisons per pool output. k and v are pooled over the image; `k * v` and the masked q
-    over the plane of tokens and a head's channels, so `num_heads` has an effect. arXiv:2307.01694, though not in the
-    paper. Released code: equal, to 1e-6 in SDT's logits for events.
+    Costs the same as `SDSA` plus 9 comparisons per pool output. k and v are pooled over the image; `k * v` and the
+    masked q over the plane of tokens and a head's channels, so `num_heads` has an effect. In the code of
+    arXiv:2307.01694, not in the paper. Released code: equal, to 1e-6 in SDT's logits for events.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`.
     """

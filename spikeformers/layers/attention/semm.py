@@ -22,7 +22,7 @@ class SEMM(nn.Module):
     experts cost min(N^2 C (1 + E), N C^2 (1 + 1 / E)) additions per step in the products, 2 E N C in masks and sum, and
     (3 + 1 / E) N C^2 + E N C in the projections. Spiking experts mixture mechanism, Zhou et al., NeurIPS 2024. Reported
     with `EMSP`: CIFAR-10 95.78, CIFAR-100 79.04, CIFAR10-DVS 82.32, ImageNet-1k 75.93 % at 8-512. Released code:
-    differs, the STEP benchmark's mixes up the axes of the router's map, and its accuracies are of that.
+    differs, STEP's port mixes up the axes of the router's map, and STEP's accuracies were measured with it.
 
     Raises ValueError if `dim` is not a multiple of `experts`, and for fewer than one expert.
     """

@@ -36,12 +36,12 @@ class SSA(nn.Module):
         return ConvNorm(y)                                     current
 
     min(2 N^2 C, 2 N C D) additions per step, and N C^2 in each of the four projections. `bias` is that of the q, k, v
-    convolutions, `proj_bias` that of the last. `projection` makes all four; with `RepConv` this is SDSA-3, the matrix
-    form of `SDSA` in Meta-SpikeFormer, arXiv:2404.03663, with which independent runs of Spikformer on CIFAR-10 went
-    from 95.12 to 95.57 %. A variant overrides `attend` and passes `**ssa: Unpack[SSAArguments]` on.
+    convolutions, `proj_bias` that of the last. `projection` makes all four layers. With `RepConv` this is SDSA-3, the
+    matrix form of `SDSA` in Meta-SpikeFormer, arXiv:2404.03663; with it, independent runs of Spikformer on CIFAR-10
+    rose from 95.12 to 95.57 %. A variant overrides `attend` and passes `**ssa: Unpack[SSAArguments]` on.
 
-    `scale` is constant for any head width; `attn_threshold` is the threshold of the neuron after the products, which
-    `attn_neuron` makes, and `neuron` if it is None.
+    `scale` does not depend on the head width. `attn_threshold` is the threshold of the neuron after the products;
+    `attn_neuron` makes that neuron, or `neuron` if it is None.
     Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425; its last neuron is in the shortcut here. Released code: equal,
     to 1e-6 in Spikformer's logits.
 

@@ -17,11 +17,11 @@ class STAtten(SSA):
         q, k, v of a chunk as one sequence of chunk * N tokens
         y = attn_neuron(scale q (k^T v)), threshold 0.5
 
-    A step sees later steps of its chunk (`causal = False`). Same parameters as SSA; at most 2 N C D additions per step.
-    The last chunk is shorter if `chunk` does not divide T. `scale` defaults to 1 / H, H the height of the map, that for
-    images. Spiking Transformer with Spatial-Temporal Attention, CVPR 2025, arXiv:2409.19764. Reported with SDT:
-    CIFAR-10 95.6 to 96.0, CIFAR-100 78.4 to 79.9 %. Released code: equal, to 1e-14, for images; for events it has a
-    scale of 1 / (H^2 chunk) and a mask from a pooled input.
+    A step also sees the later steps of its chunk (`causal = False`). Same parameters as SSA; at most 2 N C D additions
+    per step. The last chunk is shorter if `chunk` does not divide T. `scale` defaults to 1 / H, the released value for
+    images, where H is the height of the map. Spiking Transformer with Spatial-Temporal Attention, CVPR 2025,
+    arXiv:2409.19764. Reported with SDT: CIFAR-10 95.6 to 96.0, CIFAR-100 78.4 to 79.9 %. Released code: equal, to
+    1e-14, for images; for events it has a scale of 1 / (H^2 chunk) and a mask from a pooled input.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, and for a chunk below 1.
     """

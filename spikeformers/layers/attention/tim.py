@@ -13,19 +13,19 @@ from spikeformers.ops.steps import by_sample, by_step
 
 
 class TIM(SSA):
-    """SSA with queries mixed from this step and the last: `[T, B, C, H, W] spikes -> current, same shape`.
+    """SSA whose queries are mixed with those of the step before: `[T, B, C, H, W] spikes -> current, same shape`.
 
         past[t] = past_neuron(convolution of q'[t - 1])            5 tokens in a row, one kernel per channel of a head
         q'[t] = mix_neuron(alpha past[t] + (1 - alpha) q[t])       q'[0] = q[0]; thresholds 0.3, 0.5
         y = attn_neuron(scale q' k^T v)                            threshold 0.5
 
     5 N C additions per step more than SSA. Any image size. Temporal interaction module, Shen et al., IJCAI 2024,
-    arXiv:2401.11687. Released code: differs, there both neurons run at threshold 1, so that attention acts at step 0
-    only, and the convolution has the tokens for channels and slides along 5 channels, which fixes the image size. The
-    reported accuracies are of that code.
+    arXiv:2401.11687. Released code: differs, both neurons run at threshold 1, so attention acts at step 0 only; the
+    convolution treats tokens as channels and slides along 5 channels, which fixes the image size. The reported
+    accuracies come from that code.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, for an alpha outside [0, 1], and for a neuron that
-    looks ahead or has no `step`. With T 1 the convolution gets no gradient.
+    looks ahead or has no `step`. With T = 1 the convolution gets no gradient.
     """
 
     mixes, drives = "remembering", ("past_neuron", "mix_neuron")

@@ -22,10 +22,11 @@ class WaveletMixer(nn.Module):
         f = norm(H^T haar_neuron(haar_neuron(f) H))                back, from spikes of -1, 0, 1
         return f + norm(1x1 convolution(x)) + norm(3x3 convolution(x))
 
-    `H` is the orthonormal Haar matrix of the map's side. The convolutions have a bias and see C / num_heads channels:
-    all heads share them. 10 C D additions per token, D = C / num_heads, and those of the transforms; SSA costs 4 C^2
-    and its products. `bias` is ignored. FATM, frequency-aware token mixer, of SWformer, Fang et al., ECCV 2024,
-    arXiv:2403.11138. Released code: equal, to 1e-6 in SWformer's logits; it keeps the first map's `H`, in float32.
+    `H` is the orthonormal Haar matrix of the map's side. The convolutions have a bias, see C / num_heads channels each,
+    and share their weights among heads. 10 C D additions per token, where D = C / num_heads, and those of the
+    transforms; SSA costs 4 C^2 and its products. `bias` is ignored. FATM, frequency-aware token mixer, of SWformer,
+    Fang et al., ECCV 2024, arXiv:2403.11138. Released code: equal, to 1e-6 in SWformer's logits; the released code
+    computes `H` for the first map only, in float32.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, and, when called, for a side that is not a power of 2.
     """
@@ -49,7 +50,7 @@ class WaveletMixer(nn.Module):
         )
 
     def wavelets(self, x: Tensor) -> Tensor:
-        """The branch of frequencies: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`."""
+        """The wavelet branch: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`."""
         by_column, by_row = (haar(side, x) for side in x.shape[-2:])
         f = batch_norm(self.forward_norm, by_column @ self.row_neuron(x @ by_row.T))
         kernel = self.weight.transpose(1, 2).flatten(0, 1)[..., None, None]  # C D 1 1
@@ -75,8 +76,9 @@ class PooledWaveletMixer(WaveletMixer):
         f = max pool(wavelets(max pool(x)))
         return norm(1x1 convolution(f)) + norm(3x3 convolution(f))
 
-    The pools are 3x3, with stride 1. The convolutions see current. SWformer's released code for events, Fang et al.,
-    ECCV 2024, arXiv:2403.11138. Released code: equal, to 1e-6 in SWformer's logits. Errors are those of `WaveletMixer`.
+    The pools are 3x3, with stride 1. The convolutions see current. From SWformer's released code for events, Fang et
+    al., ECCV 2024, arXiv:2403.11138. Released code: equal, to 1e-6 in SWformer's logits. Errors are those of
+    `WaveletMixer`.
     """
 
     def __init__(

@@ -17,9 +17,9 @@ class WideSSA(nn.Module):
         y = attn_neuron(2 / sqrt(D) q k^T v)                   the same threshold as the others
         return ConvNorm(y)                                     current
 
-    min(N^2 (1 + r) C, 2 N r C D) additions per step, r the value_ratio, and (2 + 2 r) N C^2 in the projections. `bias`
-    is that of the q, k, v convolutions; the output projection has none. Spike-driven Transformer V3, Yao et al., TPAMI
-    2025, arXiv:2411.16061, as released for its small sizes. Released code: equal, to 1e-6 in V3's logits.
+    min(N^2 (1 + r) C, 2 N r C D) additions per step, and (2 + 2 r) N C^2 in the projections, where r is `value_ratio`.
+    `bias` is that of the q, k, v convolutions; the output projection has none. Spike-driven Transformer V3, Yao et al.,
+    TPAMI 2025, arXiv:2411.16061, as released for its small sizes. Released code: equal, to 1e-6 in V3's logits.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`.
     """

@@ -38,10 +38,11 @@ class XNORSSA(XNOR):
         y = attn_neuron(sigmoid(gain) (agree - min(agree)) v)      threshold 0.5; min per step, sample and head
 
     Most bits of sparse spikes are equal zeros; without subtracting the minimum, every token would get about the sum of
-    all values. It is one product of [q, 1 - q] and [k, 1 - k], whose scores are needed explicitly: 3 N^2 C additions
-    per step, on dense operands, as the inverted bit of a silent neuron is 1. `gain` is learned, one number per layer;
-    `scale` is its initial sigmoid. The similarity in the position codes of Lv et al., NeurIPS 2025, arXiv:2501.16745,
-    without a code. Released code: differs, its minimum is that of the whole batch, which lets images see each other.
+    all values. The scores are needed explicitly, as one product of [q, 1 - q] and [k, 1 - k]: 3 N^2 C additions per
+    step. The operands are dense, because a silent neuron's inverted bit is 1. `gain` is learned, one number per layer;
+    `scale` is its initial sigmoid. This is the similarity that Lv et al. use in their position codes, NeurIPS 2025,
+    arXiv:2501.16745, here without a position code. Released code: differs, it takes the minimum over the whole batch,
+    so images affect each other.
 
     Raises ValueError if `dim` is not a multiple of `num_heads`, for a scale outside (0, 1), and for a neuron that is
     not binary.

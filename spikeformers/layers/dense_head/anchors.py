@@ -11,11 +11,11 @@ from torchvision.ops import clip_boxes_to_image
 
 
 class Anchors(AnchorGenerator):
-    """torchvision's anchors, with the strides of `pyramid` whatever the size of the image.
+    """torchvision's anchors, with the strides of `pyramid` at any image size.
 
     A level of stride `s` has squares of side `scale * s * size` for each of `sizes`, and for each of them rectangles of
-    the same area at the ratios 1 / 2 and 2. torchvision divides sizes of image and map, which fits only some sizes, and
-    rounds anchors to the type of the maps, which under autocast is one of 16 bits.
+    the same area at the ratios 1 / 2 and 2. torchvision divides the image's size by the map's, which is exact for some
+    sizes only, and rounds anchors to the maps' type, which under autocast has 16 bits.
     """
 
     def __init__(self, pyramid: Sequence[int], scale: float, sizes: Sequence[float] = (1.0,)):
@@ -24,7 +24,7 @@ class Anchors(AnchorGenerator):
         self.pyramid = tuple(pyramid)
 
     def boxes(self, levels: list[Tensor], deltas: Tensor, coder: BoxCoder, size: Sequence[int]) -> Tensor:
-        """The boxes that deltas from the anchors mean, in an image of a size: `[B, N, 4] -> [B, N, 4]`."""
+        """The boxes that deltas from the anchors stand for, clipped to an image of `size`: `[B, N, 4] -> [B, N, 4]`."""
         anchors = self(ImageList(levels[0][0, :1], [(0, 0)]), levels)[0]  # of one image; all have the same
         decoded = coder.decode_single(deltas.flatten(0, 1), anchors.repeat(deltas.shape[0], 1))
         return clip_boxes_to_image(decoded.unflatten(0, (-1, len(anchors))), (size[0], size[1]))

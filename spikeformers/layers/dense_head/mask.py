@@ -19,7 +19,7 @@ def mask_head(
 
 
 class WithBackground(nn.Module):
-    """A mask of the background in front of those of the classes: `[R, K, H, W] -> [R, K + 1, H, W]`."""
+    """Puts a mask for the background in front of the classes' masks: `[R, K, H, W] -> [R, K + 1, H, W]`."""
 
     def forward(self, x: Tensor) -> Tensor:
         return pad(x, (0, 0, 0, 0, 1, 0))

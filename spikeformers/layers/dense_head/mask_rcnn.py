@@ -33,7 +33,7 @@ class Regions(RoIHeads):
 class MaskRCNN(nn.Module):
     """From a pyramid to losses or detections with masks, by torchvision's parts: `[[T, B, D, H_i, W_i], ...] -> ...`.
 
-    Regions are cut from all levels but the coarsest. A level of stride `s` has 3 anchors a place, of side
+    Regions are cut from all levels but the coarsest. A level of stride `s` has 3 anchors per place, of side
     `anchor_scale * s`. `hidden_dim` is the width of the box head, `depth` counts the mask head's convolutions. A neuron
     stands in front of each convolution and linear layer. He et al., ICCV 2017, arXiv:1703.06870.
     """
@@ -86,7 +86,7 @@ class MaskRCNN(nn.Module):
         )
 
     def forward(self, levels: list[Tensor], images: ImageList, targets: list[dict[str, Tensor]] | None = None) -> Any:
-        """Losses, by name, in training; detections, a dict an image, in evaluation."""
+        """Losses, by name, in training; detections, one dict per image, in evaluation."""
         features = {str(number): level for number, level in enumerate(levels)}
         proposals, losses = self.rpn(images, features, targets)
         from_one = targets and [{**target, "labels": target["labels"] + 1} for target in targets]

@@ -11,7 +11,7 @@ from torchvision.ops.poolers import initLevelMapper
 class TimedRoIAlign(MultiScaleRoIAlign):
     """torchvision's RoIAlign at every step: levels `[T, B, D, H_i, W_i]` and boxes -> `[T, R, D, size, size]` current.
 
-    R counts the regions of all images. Larger regions are cut from coarser levels; all steps' from the same one.
+    R counts the regions of all images. Larger regions are cut from coarser levels, at all steps from the same one.
     """
 
     chooses = True
@@ -31,7 +31,7 @@ class TimedRoIAlign(MultiScaleRoIAlign):
 class OnRegions(nn.Sequential):
     """Parts in sequence on regions: `[T, R, ...]`. Without regions none runs, and no norm's statistics change.
 
-    `none` has the shape of what comes out of one region.
+    `none` has the shape of one region's output.
     """
 
     on_regions = True

@@ -66,7 +66,8 @@ class RetinaNet(detection.RetinaNet):
     """From a pyramid to losses or detections, by torchvision's RetinaNet: `[[T, B, D, H_i, W_i], ...] -> ...`.
 
     Each branch has `depth` 3x3 convolutions and one to its outputs, a neuron in front of each. A level of stride `s`
-    has 9 anchors a place: three sides from `anchor_scale * s`, three ratios. Lin et al., ICCV 2017, arXiv:1708.02002.
+    has 9 anchors per place: three sides from `anchor_scale * s` up, three ratios. Lin et al., ICCV 2017,
+    arXiv:1708.02002.
     """
 
     learns_from = ("boxes", "labels")
@@ -92,7 +93,7 @@ class RetinaNet(detection.RetinaNet):
         self.num_classes = num_classes
 
     def forward(self, levels: list[Tensor], images: ImageList, targets: list[dict[str, Tensor]] | None = None) -> Any:
-        """Losses, by name, in training; detections, a dict an image, in evaluation."""
+        """Losses, by name, in training; detections, one dict per image, in evaluation."""
         outputs = self.head(levels)
         anchors = self.anchor_generator(images, levels)
         if self.training:

@@ -8,7 +8,7 @@ from spikeformers.layers.dense_head.shared_conv import SharedReadout, shared_tow
 
 
 class RPNHead(nn.Module):
-    """Objectness and deltas of A anchors a place, at each level, as torchvision's RPN takes them.
+    """Objectness and deltas of A anchors per place, at each level, as torchvision's RPN takes them.
 
     `[[T, B, D, H_i, W_i], ...] -> [[B, A, H_i, W_i], ...], [[B, 4 A, H_i, W_i], ...]`, by a neuron, a 3x3 convolution,
     a neuron and a 1x1 convolution, which the levels share. Ren et al., NeurIPS 2015, arXiv:1506.01497.

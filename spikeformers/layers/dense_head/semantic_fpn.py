@@ -15,9 +15,9 @@ class SemanticFPN(nn.Module):
     """From a pyramid to logits at its finest level: `[[T, B, D, H_i, W_i], ...] -> [B, K, H_0, W_0]`.
 
     A level is enlarged by 2, bilinearly, after each of its 3x3 convolutions, until it is as large as the finest, which
-    has one. Their sum goes through a 1x1 convolution to the classes. A neuron stands in front of each convolution, and
-    current is what is enlarged and summed. Kirillov et al., CVPR 2019, arXiv:1901.02446; spiking as in Spike-driven
-    Transformer V3, arXiv:2411.16061.
+    has one. The sum of the levels goes through a 1x1 convolution to the classes. A neuron stands in front of each
+    convolution; what is enlarged and summed is current. Kirillov et al., CVPR 2019, arXiv:1901.02446; spiking as in
+    Spike-driven Transformer V3, arXiv:2411.16061.
     """
 
     def __init__(

@@ -12,8 +12,8 @@ class RepConvFFN(nn.Module):
 
     Each chain is a `RepConv`, which folds into one dense 3x3 convolution; together they see two neighbours on each
     side. 18 C hidden_dim additions per token at inference, nine times `MLP`'s, and 2 C hidden_dim + C^2 + hidden_dim^2
-    + 9 (C + hidden_dim) in training. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663, whose published sizes
-    have dense 3x3 convolutions in its place: `MLP` with `kernel_size` 3. Released code: equal, to 1e-14.
+    + 9 (C + hidden_dim) in training. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663. The published sizes use
+    dense 3x3 convolutions instead: `MLP` with `kernel_size` 3. Released code: equal, to 1e-14.
     """
 
     def __init__(self, dim: int, hidden_dim: int, neuron: MakeNeuron, *, bias: bool = False):

@@ -12,7 +12,7 @@ class SpikingSepConv(nn.Module):
 
         fc2(depthwise_neuron(depthwise(neuron(fc1(x)))))
 
-    Unlike in `SepConv` the last layer sees spikes, so all 2 C hidden_dim + kernel_size^2 hidden_dim operations per
+    Unlike in `SepConv`, the last layer sees spikes, so all 2 C hidden_dim + kernel_size^2 hidden_dim operations per
     token are additions. Spike-driven Transformer V3, Yao et al., TPAMI 2025, arXiv:2411.16061. Released code: equal, to
     1e-6 in V3's logits.
     """

@@ -1,6 +1,6 @@
 """Necks: from the streams at the ends of a trunk's stages to a pyramid of maps of one width, each half the one before.
 
-Called with a list of `[T, B, C, H / s, W / s]`, one a stage, a neck returns a list of `[T, B, D, H / p, W / p]`, one
+Called with a list of `[T, B, C, H / s, W / s]`, one per stage, a neck returns a list of `[T, B, D, H / p, W / p]`, one
 for each stride `p` of `pyramid`.
 """
 

@@ -14,13 +14,13 @@ from spikeformers.ops.arguments import check_whole
 class SimplePyramid(nn.Module):
     """A pyramid of the last stage's map alone: `[..., [T, B, C, H, W]] -> [[T, B, D, H_j, W_j], ...]` of current.
 
-    A finer level is one transposed convolution of stride 2 or more, a coarser one a 3x3 convolution of stride 2 or
-    more; a 1x1 and a 3x3 convolution follow at each. There is a neuron in front of every one. For flat trunks, which
-    have one size of map. Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022,
-    arXiv:2203.16527, whose coarsest level is a max pool. Released code: none that spikes.
+    A finer level comes from one transposed convolution of stride 2 or more, a coarser one from a 3x3 convolution of
+    stride 2 or more; at every level a 1x1 and a 3x3 convolution follow. A neuron stands in front of each convolution.
+    For flat trunks, whose maps have one size. Li et al., "Exploring Plain Vision Transformer Backbones for Object
+    Detection", ECCV 2022, arXiv:2203.16527, whose coarsest level is a max pool. Released code: none that spikes.
 
     Args:
-        dims, strides: Of the stages; the last counts.
+        dims, strides: Of the stages; only the last counts.
         pyramid: Strides of the levels, each twice the one before.
         dim: Width of all levels.
 

@@ -9,8 +9,7 @@ from spikeformers.layers.conv import ConvNorm
 class NoPosition(nn.Module):
     """ConvPosition with a 1x1 convolution, without neighbours: `[T, B, C, H, W] spikes -> [T, B, C, H, W] current`.
 
-    The control for position codes: the same layers and neurons, without neighbours. C^2 additions per token. Released
-    code: none.
+    The control for position codes: the same layers and neurons. C^2 additions per token. Released code: none.
     """
 
     emits, takes = CURRENT, (SPIKES, COUNTS)

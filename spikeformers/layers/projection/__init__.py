@@ -1,4 +1,4 @@
-"""Projections of attention, a linear layer and its norm or a replacement: `[T, B, C, H, W] spikes -> current`."""
+"""Projections of attention, a linear layer and its norm or what replaces them: `[T, B, C, H, W] spikes -> current`."""
 
 from spikeformers.layers.conv import ConvNorm
 from spikeformers.layers.projection.rep_conv import RepConv

@@ -15,10 +15,11 @@ from spikeformers.layers.time import merge_time, split_time
 class RepConv(nn.Module):
     """1x1 and norm, depthwise 3x3, 1x1 and norm, norm: `[T, B, C_in, H, W] spikes -> [T, B, C, H, W] current`.
 
-    Without an activation inside, it folds into one dense 3x3 convolution of 9 C_in C additions per token. For that the
-    depthwise convolution is padded with the first norm's output for 0, by its running statistics, in training just
-    updated and without gradient. `bias` is that of the last 1x1 convolution. Meta-SpikeFormer, Yao et al., ICLR 2024,
-    arXiv:2404.03663. Released code: equal, to 1e-6 in Meta-SpikeFormer's logits.
+    Without an activation inside, it folds into one dense 3x3 convolution of 9 C_in C additions per token. To make this
+    exact, the depthwise convolution is padded with the first norm's output for input 0. That value uses the running
+    statistics, which in training are already updated, and carries no gradient. `bias` is that of the last 1x1
+    convolution. Meta-SpikeFormer, Yao et al., ICLR 2024, arXiv:2404.03663. Released code: equal, to 1e-6 in
+    Meta-SpikeFormer's logits.
     """
 
     def __init__(self, in_dim: int, dim: int, *, bias: bool = False):

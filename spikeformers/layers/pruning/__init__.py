@@ -1,4 +1,7 @@
-"""Pruning of tokens: a block that runs on some tokens of its map, and lets the others pass. It has the block's keys."""
+"""Token pruning: a block that runs on some tokens of its map and passes the others on unchanged.
+
+Its state-dict keys are the block's.
+"""
 
 from spikeformers.layers.pruning.prune import prune_tokens
 from spikeformers.layers.pruning.released import ReleasedTokenPruning

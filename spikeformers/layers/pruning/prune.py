@@ -10,16 +10,16 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def prune_tokens(model: Model, pruning: MakePruning) -> Model:
-    """Lets each attention block of a model run on some tokens, in place; keys and weights stay as they are.
+    """Makes each attention block of a model run on some tokens only, in place; keys and weights stay as they are.
 
         prune_tokens(sf.from_pretrained(...), partial(TokenPruning, keep=0.75))
 
-    A model that `create_model` builds with `pruning=` can be rebuilt from its config; one that is changed by this
+    A model that `create_model` builds with `pruning=` can be rebuilt from its config; one changed by this function
     cannot.
 
     Args:
         model: A model with blocks of `attn` and what follows, flat or in stages.
-        pruning: `pruning(block, number, count)` makes the block on fewer tokens from one of `count` blocks.
+        pruning: `pruning(block, number, count)` turns block `number` of `count` into one that runs on fewer tokens.
 
     Returns:
         The same model.

@@ -1,4 +1,4 @@
-"""Blocks on the tokens that change most, in time and against their neighbours."""
+"""Blocks that run on the tokens that change most in time and differ most from their neighbours."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -20,21 +20,21 @@ class TokenPruning(nn.Sequential):
         m_t = mean over channels of x_t                                     m_0 = 0
         temporal_t = |m_t - m_(t-1)|
         spatial_t = -cos(x_t, mean of x_t over kernel_size x kernel_size)   over channels, zeros beyond the border
-        score = mean over t of both, each scaled to [0, 1] over the tokens of a step
+        score = mean over t of their sum, each scaled to [0, 1] over the tokens of a step
 
-    The ceil(keep H W) tokens of the highest score, the same at all steps, since neurons remember, go through the
-    block's attention and what follows it; the others keep what they came with. Nothing is removed for good: each block
-    chooses anew. What stands before the attention, as V3's convolution, sees the whole map. Kept tokens attend to each
-    other only, so a block costs keep of its projections and keep^2 of its N^2 products. The choice costs
+    The ceil(keep H W) tokens with the highest scores go through the block's attention and what follows it; the others
+    pass unchanged. The choice is the same at all steps, because neurons have state, and each block chooses anew.
+    Whatever comes before the attention, such as V3's convolution, sees the whole map. Kept tokens attend to each other
+    only, so a block's projections cost `keep` of what they did, and its N^2 products keep^2. The choice costs
     (kernel_size^2 + 4) C real operations per token and step, and has no parameters and no gradient. Norms in training
     see the kept tokens only.
 
     `keep` is a number, or one for each attention block of the model. After TP-Spikformer, Zhou et al., ICLR 2026,
-    arXiv:2603.00527, as others describe the paper, which we could not read. Released code: differs, see
+    arXiv:2603.00527. We could not read the paper and follow descriptions of it by others. Released code: differs, see
     `ReleasedTokenPruning`.
 
-    Raises ValueError for a `keep` outside (0, 1], for another number of them than of blocks, and for a block that
-    convolves or pools behind its attention, where tokens need their neighbours.
+    Raises ValueError for a `keep` outside (0, 1], for a number of them that is not the number of blocks, and for a
+    block that convolves or pools behind its attention, where tokens need their neighbours.
     """
 
     causal = False  # the choice is by all steps
@@ -78,11 +78,11 @@ class TokenPruning(nn.Sequential):
         return x.scatter(3, places, tokens[:, :, :, 0].to(x.dtype)).view(input.shape)
 
     def kept(self, height: int, width: int) -> int:
-        """How many tokens of a map pass the block."""
+        """How many tokens of a map go through the block."""
         return ceil(self.keep * height * width)
 
     def score(self, x: Tensor) -> Tensor:
-        """What tokens are chosen by, the highest first: `[T, B, C, H, W] -> [B, N]`."""
+        """The scores of tokens, of which the highest are chosen: `[T, B, C, H, W] -> [B, N]`."""
         near = split_time(avg_pool2d(merge_time(x), self.kernel_size, 1, self.kernel_size // 2), x.shape[0])
         spatial = -cosine_similarity(x, near, dim=2).flatten(2)  # T B N
         mean = x.mean(2).flatten(2)

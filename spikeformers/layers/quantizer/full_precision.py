@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 
 class FullPrecision(nn.Module):
-    """The weights as they are: `[C, ...] -> [C, ...]`. It owns nothing and costs nothing. Released code: none."""
+    """The weights as they are: `[C, ...] -> [C, ...]`. It has no parameters and costs nothing. Released code: none."""
 
     def __init__(self, weight: Tensor):
         super().__init__()

@@ -18,14 +18,14 @@ def quantize_weights(model: Model, quantizer: MakeQuantizer) -> Model:
         quantize_weights(sf.create_model("spikformer_8_512", pretrained=...), LSQ)
 
     Quantisers start from the weights that the model has, so load those first. A model that `create_model` builds with
-    `quantizer=` can be rebuilt from its config; one that is changed by this cannot.
+    `quantizer=` can be rebuilt from its config; one changed by this function cannot.
 
     Args:
         model: A model or any module of our layers. Other modules of torch are left as they are.
         quantizer: `quantizer(weight)` makes the module that maps the layer's weight, `[C, ...] -> [C, ...]`.
 
     Returns:
-        The same model. Its keys have `quantizer` behind those of each layer.
+        The same model. Each quantised layer adds keys that have `quantizer` behind its name.
     """
     for layer in _layers(model):
         layer.quantize(quantizer)

@@ -13,8 +13,8 @@ class SEWAndShortcut(nn.Module):
     One mask per spike; the identity if the branch always fires. Spike-element-wise AND, Fang et al., NeurIPS 2021,
     arXiv:2102.04159. Released code: equal, SEW-ResNet's.
 
-    Raises ValueError for a `drop_path` above 0, whose rescaling breaks binary spikes, and for a neuron of other levels
-    than 0 and 1.
+    Raises ValueError for a `drop_path` above 0, whose rescaling breaks binary spikes, and for a neuron whose levels are
+    not 0 and 1.
     """
 
     emits, takes = SPIKES, (SPIKES,)

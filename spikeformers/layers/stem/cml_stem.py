@@ -22,7 +22,8 @@ class CMLStem(nn.Module):
     additions per pixel before its pool; the first costs multiplications, as its input is the image. SGLFormer, Zhang et
     al., Frontiers in Neuroscience 2024. Released code: equal, to 1e-6 in SGLFormer's logits.
 
-    Raises ValueError for no strides or others than 1 and 2, and for a `dim` narrower than its first stage needs.
+    Raises ValueError for no strides, for strides other than 1 and 2, and for a `dim` narrower than its first stage
+    needs.
     """
 
     emits, takes = SPIKES, (SPIKES, COUNTS)

@@ -13,9 +13,9 @@ class EmbedMax(MembraneSPEDS):
         spikes = neuron(lead(x))
         return main(spikes) + max pool(norm(1x1 convolution(spikes)))
 
-    Max pools keep high frequencies. The 1x1 convolution runs before its pool, at 4 times its additions in
-    `MembraneSPEDS`. Max-Former, Fang et al., NeurIPS 2025, arXiv:2505.18608, between stages. Reported: part of
-    CIFAR-100 81.15 to 82.65 % against QKFormer, with other mixers and recipe too.
+    Max pools keep high frequencies. The 1x1 convolution runs before its pool, so it costs 4 times as many additions as
+    in `MembraneSPEDS`. Max-Former, Fang et al., NeurIPS 2025, arXiv:2505.18608, between stages. Reported: QKFormer to
+    Max-Former on CIFAR-100, 81.15 to 82.65 %, of which this is one change; mixers and recipe differ too.
 
     Released code: equal, to 1e-14. Errors are those of `SPEDS`; also raises ValueError if the strides after `lead`
     multiply to more than 2.

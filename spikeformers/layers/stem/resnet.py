@@ -20,7 +20,7 @@ class ResNetStem(nn.Module):
     with spikes, SEW-ResNet, Fang et al., NeurIPS 2021, arXiv:2102.04159. Released code: equal, SpikingJelly's
     SEW-ResNet.
 
-    Raises ValueError for other than two strides.
+    Raises ValueError unless there are two strides.
     """
 
     emits, takes = SPIKES, (SPIKES, COUNTS)

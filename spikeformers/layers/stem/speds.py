@@ -20,11 +20,11 @@ class SPEDS(nn.Module):
         x = lead(x)
         return main(x) + side_neuron(side(x))                  0, 1 or 2
 
-    Norm, a max pool of the current if the stride is 2, and a neuron follow each convolution; `side`, the deformed
-    shortcut, strides instead of pooling. There is a 3x3 convolution per stride, the first `lead` before the shortcut;
-    all but the first see spikes or counts. 9 additions per pixel and pair of channels, and 1 in the shortcut. Widths
-    double from `dim / narrow` up to `dim`. With `lead=0, narrow=1` it downsamples between stages. QKFormer, Zhou et
-    al., NeurIPS 2024, arXiv:2403.16552. Released code: equal, to 1e-6 in QKFormer's logits.
+    Each convolution is followed by a norm, a max pool of the current if its stride is 2, and a neuron. `side`, the
+    deformed shortcut, strides instead of pooling. There is one 3x3 convolution per stride; the first `lead` come before
+    the shortcut. All convolutions but the first see spikes or counts. 9 additions per pixel and pair of channels, and 1
+    in the shortcut. Widths double from `dim / narrow` up to `dim`. With `lead=0, narrow=1` it downsamples between
+    stages. QKFormer, Zhou et al., NeurIPS 2024, arXiv:2403.16552. Released code: equal, to 1e-6 in QKFormer's logits.
 
     Raises ValueError for a `lead` that leaves no convolution parallel to the shortcut, a `dim` that is not a multiple
     of `narrow`, and strides other than 1 and 2.

@@ -19,10 +19,11 @@ class SPS(nn.Module):
     One stage per stride, with widths doubling up to `dim`: 3x3 convolution, norm, neuron, then a max pool of the spikes
     if the stride is 2. A stage of width w costs 4.5 w^2 additions per pixel before its pool; the first costs 9 C_in w
     multiplications, as its input is the image. Spikformer, Zhou et al., ICLR 2023, arXiv:2209.15425, without its
-    position convolution (`ConvPosition`). Independent runs with two of the four convolutions fell from 95.12 to 91.92 %
-    on CIFAR-10. Released code: equal, to 1e-6 in Spikformer's logits.
+    position convolution (`ConvPosition`). With two of the four convolutions, independent runs on CIFAR-10 fell from
+    95.12 to 91.92 %. Released code: equal, to 1e-6 in Spikformer's logits.
 
-    Raises ValueError for no strides or others than 1 and 2, and for a `dim` that cannot be halved for each stage.
+    Raises ValueError for no strides, for strides other than 1 and 2, and for a `dim` that cannot be halved for each
+    stage.
     """
 
     emits, takes = SPIKES, (SPIKES, COUNTS)
