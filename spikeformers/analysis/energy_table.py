@@ -47,7 +47,7 @@ def energy_row(
     for convention in CONVENTIONS:
         total = found.total(convention)
         row |= {f"ac_{convention}": total.ac, f"mac_{convention}": total.mac, f"mj_{convention}": total.millijoules}
-    return row | {f"twin_{key}": value for key, value in found.twin.describe().items()}
+    return row | {f"twin_{key}": value for key, value in (found.twin.describe() if found.twin else {}).items()}
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:

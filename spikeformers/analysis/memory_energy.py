@@ -97,7 +97,8 @@ class Twin:
     """The quantised dense network: activations of `bits` in place of neurons, one pass, every product computed.
 
     Attributes:
-        bits: of an activation, enough for the counts of spikes of all steps: log2(T D + 1), rounded up. Of a network
+        bits: of an activation, enough for the counts of spikes of all steps: log2(T D + 1), rounded up; a ternary
+            neuron has D = 2. Of a network
             without neurons, `Memory.real_bits`.
         macs: multiply-accumulates of one input.
         millijoules: its energy for one input, arithmetic and memory.
@@ -138,7 +139,7 @@ def spiking_bill(layers: Iterable[Layer], samples: int, steps: int, memory: Memo
             for side in (layer.left, layer.right):
                 _move_spikes(bill, side, _bits_of(side, memory), samples, steps, memory)
         elif layer.op == "neuron":
-            _move_spikes(bill, layer.left, layer.bits, samples, steps, memory)
+            _move_spikes(bill, layer.left, ceil(log2(layer.levels)), samples, steps, memory)
             membranes = layer.left.elements / samples / layer.passes * memory.membrane_bits / 8
             bill.add(2 * (layer.passes - 1) * membranes * memory.local, moved=True)
     return bill
@@ -155,11 +156,12 @@ def _move_spikes(bill: Bill, side: Operand, bits: float, samples: int, steps: in
 def dense_twin(layers: Sequence[Layer], samples: int, steps: int, memory: Memory = MEMORY) -> Twin:
     """The dense network of the same layers, with activations as fine as the counts of spikes over all steps."""
     bill, macs = Bill(), 0.0
-    most = [2**layer.bits - 1 for layer in layers if layer.op == "neuron"]
+    most = [layer.levels - 1 for layer in layers if layer.op == "neuron"]
     bits = ceil(log2(steps * max(most) + 1)) if most else memory.real_bits  # without neurons it quantises real numbers
 
     def of(side: Operand) -> float:
-        return memory.real_bits if side.kind == "real" else ceil(log2(steps * max(side.most, 1) + 1))
+        levels = steps * max(side.most, 1) * (2 if side.negative else 1) + 1
+        return memory.real_bits if side.kind == "real" else ceil(log2(levels))
 
     for layer in layers:
         times = steps if layer.right is not None or layer.passes == steps else 1

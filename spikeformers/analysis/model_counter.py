@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from functools import cache
-from math import ceil, log2
 from typing import Any
 
 import torch
@@ -188,7 +187,7 @@ class Counter(Operations, TorchDispatchMode):
             "neuron",
             multiplications=multiplications_of(neuron),
             resets=getattr(neuron, "resets", True),
-            bits=ceil(log2(max(len(getattr(neuron, "levels", ())), 2))),
+            levels=max(len(getattr(neuron, "levels", ())), 2),
         )
         layer = self.layers.setdefault(update.name, update)
         on_regions = any(declared(place.module, "on_regions") for place in self.stack)

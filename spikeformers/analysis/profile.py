@@ -45,8 +45,13 @@ class Profile:
         return counted.energy(self.layers, self.samples, costs or self.costs, steps=self.steps, memory=self.memory)
 
     @property
-    def twin(self) -> Twin:
-        """The quantised dense network of the same layers, and the firing rate at which both cost the same."""
+    def twin(self) -> Twin | None:
+        """The quantised dense network of the same layers, and the firing rate at which both cost the same.
+
+        None for an unrolled network, which computes a count in several passes: its twin is the integer model's.
+        """
+        if any(activity.sub_steps > 1 for activity in self.activity):
+            return None
         return dense_twin(self.layers, self.samples, self.steps, self.memory)
 
     def by_layer(self, convention: str | Convention = "strict") -> list[tuple[Layer, Energy]]:
@@ -71,7 +76,7 @@ class Profile:
             "picojoules": {"ac": self.costs.ac, "mac": self.costs.mac},
             "energy": {n: {"ac": e.ac, "mac": e.mac, "millijoules": e.millijoules} for n, e in totals.items()},
             "memory": self.memory.describe(),
-            "twin": self.twin.describe(),
+            "twin": twin.describe() if (twin := self.twin) else None,
             "uncounted": self.uncounted,
             "layers": [layer.describe() for layer in self.layers],
             "neurons": [activity.describe() for activity in self.activity],
@@ -167,7 +172,7 @@ def _settled(layer: Layer, steps: int, smallest_unit: float) -> Layer:
             times = round(side.unit / smallest_unit)
             side.spikes, side.most = side.spikes // times, side.most // times
             setattr(layer, events, getattr(layer, events) // times)
-    layer.passes = steps if layer.passes % steps == 0 else 1
+    layer.passes = steps if layer.passes % steps == 0 else 1  # on regions 0, for all steps
     return layer
 
 

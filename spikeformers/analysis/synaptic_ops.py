@@ -41,10 +41,10 @@ class Layer:
     biased: int = 0  # outputs with a bias of the layer's own, before any norm is folded
     linear: int = 0  # for a product of (q k^T) v: the multiplications of q (k^T v) instead
     keys: Operand | None = None  # k, for the second product of (q k^T) v
-    passes: int = 1  # times one sample passes through: T, or 1
+    passes: int = 1  # times one sample passes through: T, or 1; 0 while it is not known
     weights: int = 0  # numbers of them
     weight_bits: int = 0  # of a quantised weight; 0 if its layer has no quantizer
-    bits: int = 1  # of what a neuron emits
+    levels: int = 2  # that a neuron can emit
     multiplications: int = 0  # per update of a neuron
     resets: bool = True  # whether a spike changes the neuron's membrane
     sides: tuple[str, str] = ("", "")  # the neurons that emit the two sides, if known
@@ -84,6 +84,7 @@ class Operations:
         self.origins = Origins()
         self._factors: list[tuple[Origin, Origin | None, Layer, Layer]] = []  # constants, which may fold
         self._made: Counter[str] = Counter()  # uses of each layer's weights
+        self._rows: Counter[tuple[str, int]] = Counter()  # of each layer in this batch, by the size of a call
         self._last: tuple[Tensor, int, Seen] | None = None
         self.bias: tuple[int, Layer, int] | None = None  # the last one: memory address of the sum, layer, size
 
@@ -93,6 +94,7 @@ class Operations:
         self.bias = self._last = self.scores = None
         self._factors.clear()
         self._made.clear()
+        self._rows.clear()
         self.origins.clear()
 
     def layer(self, op: str, label: str = "") -> Layer:
@@ -143,7 +145,13 @@ class Operations:
         hits = spread_of(seen.nonzero)
         layer.hits += hits
         layer.left_events += hits if seen.counts is None else spread_of(seen.counts)
-        layer.passes = max(layer.passes, rows // max(self.in_batch, 1))
+        # A loop over the steps calls it T times with one size, a head on a pyramid with a size for each level.
+        self._rows[layer.name, macs] += rows
+        passes = self._rows[layer.name, macs] // max(self.in_batch, 1)
+        on_regions = any(
+            declared(place.module, "on_regions") for place in self.stack
+        )  # of which there may be any number
+        layer.passes = 0 if on_regions else max(layer.passes, passes)
         layer.weights = max(layer.weights, weights)
         quantizer = declared(self.stack[-1].module, "quantizer")
         layer.weight_bits = 0 if quantizer is None else declared(quantizer, "bits") or 0

@@ -71,14 +71,17 @@ def run(words: list[str]) -> None:
         total = report.profile.total(name)
         table.add_row(name, f"{total.ac / 1e6:,.3f} M", f"{total.mac / 1e6:,.3f} M", f"{total.millijoules:.4g} mJ")
     twin = report.profile.twin
-    table.add_row("dense twin", "", f"{twin.macs / 1e6:,.3f} M", f"{twin.millijoules:.4g} mJ")
+    if twin:
+        table.add_row("dense twin", "", f"{twin.macs / 1e6:,.3f} M", f"{twin.millijoules:.4g} mJ")
     show(table)
     uncounted = report.profile.uncounted
     say(
         f"means over {report.profile.samples} inputs, {report.profile.steps} steps"
         + (f"; accuracy {report.top1:.2f} %" if report.top1 is not None else ""),
         f"firing rate {100 * twin.rate:.2f} %; against the dense twin of {twin.bits:g} bits it breaks even at "
-        f"{in_percent(twin.break_even)}, by the convention memory",
+        f"{in_percent(twin.break_even)}, by the convention memory"
+        if twin
+        else "an unrolled network has the dense twin of the integer model",
         verdict(report.findings),
         *([f"not counted in any total: {', '.join(uncounted)}"] if uncounted else []),
         *map(str, report.advice),

@@ -2,10 +2,18 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from spikeformers.cli._terminal import console_of, in_percent, make_parser, make_table, say, show
+
+_OF_THE_TWIN: dict[str, Callable[[dict[str, Any]], str]] = {
+    "dense twin: MAC": lambda row: f"{row['twin_macs'] / 1e6:,.3f} M, {row['twin_bits']:g} bits",
+    "energy": lambda row: f"{row['twin_millijoules']:.4g} mJ",
+    "firing rate": lambda row: f"{100 * row['twin_rate']:.2f} %",
+    "breaks even at": lambda row: in_percent(row["twin_break_even"]),
+}
 
 
 def run(words: list[str]) -> None:
@@ -62,10 +70,8 @@ def run(words: list[str]) -> None:
         table.add_row("MAC", *(f"{row[f'mac_{name}'] / 1e6:,.3f} M" for row in rows))
         table.add_row("energy", *(f"{row[f'mj_{name}']:.4g} mJ" for row in rows))
     table.add_section()
-    table.add_row("dense twin: MAC", *(f"{row['twin_macs'] / 1e6:,.3f} M, {row['twin_bits']:g} bits" for row in rows))
-    table.add_row("energy", *(f"{row['twin_millijoules']:.4g} mJ" for row in rows))
-    table.add_row("firing rate", *(f"{100 * row['twin_rate']:.2f} %" for row in rows))
-    table.add_row("breaks even at", *(in_percent(row["twin_break_even"]) for row in rows))
+    for what, said in _OF_THE_TWIN.items():
+        table.add_row(what, *(said(row) if "twin_macs" in row else "-" for row in rows))  # an unrolled one has none
     show(table)
     for row in rows:
         if row["uncounted"]:

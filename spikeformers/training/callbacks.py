@@ -45,9 +45,9 @@ class FiringRateLog(Callback):
             self.first = False
             self.rates.__enter__()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Any) -> None:
         if self.rates.running:
-            self.rates.__exit__()
+            self.rates.__exit__()  # before blocks are recomputed, which would count them twice
             pl_module.log("firing", self.rates.overall(), prog_bar=True, on_step=True, on_epoch=False)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 class FiringPenalty:
     """`weight` times the squared distance of each neuron's rate from `rate`, averaged over neurons.
 
-    A rate here is the mean output over the largest level, so that gradients pass. It covers the forward passes inside
-    the `with` block.
+    A rate here is the mean output over the largest level, so that gradients pass. Of a ternary neuron it is the mean
+    size of the outputs: a silent one passes no gradient, as it has no sign, so such a rate can only be lowered. The
+    rates cover the forward passes inside the `with` block.
     """
 
     def __init__(self, model: nn.Module, rate: float, weight: float):
@@ -38,4 +39,5 @@ class FiringPenalty:
 
     def _read(self, neuron: Any, _inputs: tuple, spikes: Tensor) -> None:
         # Each neuron is read once: recomputed blocks call it again in the backward pass.
-        self._rates.setdefault(id(neuron), spikes.float().mean() / max(neuron.levels))
+        spikes = spikes.float().abs() if min(neuron.levels) < 0 else spikes.float()
+        self._rates.setdefault(id(neuron), spikes.mean() / max(neuron.levels))

@@ -76,6 +76,17 @@ def test_only_spikes_reach_the_convolutions(model):
     assert {f.verdict for f in convs.values()} <= {"counts", "additions", "silent"}
 
 
+def test_a_head_on_regions_passes_at_every_step_whatever_their_number():
+    spiking = dict.fromkeys(("neuron", "neck_neuron", "head_neuron"), "LIF")
+    model = sf.create_model(
+        "mask_rcnn_sdt_v3_5m", **TINY, **HEADS["mask_rcnn"], **spiking, pyramid=(8, 16, 32), time_steps=4
+    )
+    model.head.roi_heads.score_thresh = 0.0
+    for size in (1, 3):
+        found = profile(model.eval(), [torch.randn(size, 3, 40, 56)])
+        assert {layer.passes for layer in found.layers if layer.op in ("convolution", "linear")} == {4}
+
+
 def test_firing_rates(model):
     model, x = model
     with FiringRates(model) as firing:

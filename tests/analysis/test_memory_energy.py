@@ -1,6 +1,7 @@
 """Energy with memory and the dense twin, by hand."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from tiny_models import build
 from torch import nn
 
 from spikeformers.analysis import CONVENTIONS, Memory, profile
-from spikeformers.analysis.memory_energy import parse_memory, spiking_bill
+from spikeformers.analysis.memory_energy import dense_twin, parse_memory, spiking_bill
 
 SMALL = Memory(buffers=((100, 1.0),), dram=10, weight_bits=8, membrane_bits=16)
 
@@ -85,9 +86,22 @@ def test_counts_take_bits_and_one_step_moves_no_membrane():
     x[..., :8] = 3.0
     counted = profile(Own((0, 1, 2, 3, 4)), [x], samples=1, memory=SMALL)
     neuron = next(layer for layer in counted.layers if layer.op == "neuron")
-    assert (neuron.bits, neuron.passes) == (3, 1) and counted.twin.bits == 3
+    assert (neuron.levels, neuron.passes) == (5, 1) and counted.twin.bits == 3
     written = 10 * 3 / 8
     assert spiking_bill([neuron], 1, 1, SMALL).fixed == pytest.approx(0.1 * (8 + 10) + written)
+
+
+@pytest.mark.parametrize(
+    ("levels", "steps", "bits"),
+    [((0, 1, 2, 3, 4), 3, 4), ((0, 1, 2, 3, 4), 4, 5), ((0, 1), 3, 2), ((-1, 0, 1), 3, 3), ((-1, 0, 1), 4, 4)],
+)
+def test_the_twin_has_bits_for_every_sum_over_steps(levels, steps, bits):
+    x = torch.tensor(levels, dtype=torch.float32)[torch.arange(10 * steps) % len(levels)].view(steps, 1, 10)
+    counted = profile(Own(levels), [x], samples=1, memory=SMALL)
+    assert counted.twin.bits == bits
+    [layer] = [layer for layer in counted.layers if layer.name == "layer"]
+    alone = dense_twin([layer], 1, steps, replace(SMALL, buffers=((1000, 0.0),), dram=0, add=0, multiply=64))
+    assert alone.millijoules == pytest.approx(50 * bits * 8 * 1e-9)  # its operands have as many
 
 
 def test_the_smallest_memory_that_holds_it_is_paid_for():

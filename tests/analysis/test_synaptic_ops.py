@@ -305,6 +305,8 @@ def test_plain_pytorch_with_neurons_of_spikingjelly(step_mode):
         assert (found.samples, found.steps) == (5, 3)
         assert found.activity[0].by_step.sum() == fired
         assert linear.left.kind == "binary"
+        assert [layer.passes for layer in found.layers if layer.op in ("convolution", "linear")] == [3, 3]
+        assert found.twin.macs == 2 * (2 + 3 + 3 + 2) ** 2 + 32 * 3  # one pass of both, without padding
 
 
 @pytest.mark.parametrize(

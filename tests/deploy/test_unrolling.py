@@ -44,6 +44,7 @@ def test_families_answer_as_before_in_binary_products(case, lively):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
     whole, steps = profile(sf.deploy.fold(model), [x]), profile(unrolled, [x])
+    assert whole.twin and steps.twin is None and '"twin": null' in steps.to_json()
     found = [finding for finding in audit(steps) if not finding.layer.role]
     # After a pool or a sum of spikes (MSViT's two gates) there are no weights that a norm or a factor could go into.
     alone = [finding for finding in found if ".norm." in finding.layer.name or ".scale" in finding.layer.name]

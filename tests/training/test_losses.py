@@ -140,8 +140,9 @@ def test_a_run_with_a_teacher(train, finished, rows_of):
 # ---- firing rates
 
 
-def test_the_penalty_is_the_squared_distance_of_rates(lively):
-    model = build("spikformer")
+@pytest.mark.parametrize("neuron", ["LIF", "TernaryLIF"])
+def test_the_penalty_is_the_squared_distance_of_rates(lively, neuron):
+    model = build("spikformer", neuron=neuron)
     x = torch.randn(2, 3, 16, 16)
     lively(model, x)
     with FiringRates(model) as rates, FiringPenalty(model, 0.1, 3.0) as penalty:
@@ -150,6 +151,12 @@ def test_the_penalty_is_the_squared_distance_of_rates(lively):
     assert penalty().item() == pytest.approx(3 * expected, rel=1e-5)
     penalty().backward()
     assert model.stem.stages[0].proj.norm.bias.grad.abs().sum() > 0
+
+
+def test_recomputed_blocks_fire_as_often_as_others(train, rows_of):
+    plain, lean = (rows_of(train(memory, epochs=1, memory=memory).run)[0] for memory in ("plain", "lean"))
+    fired = {key: value for key, value in plain.items() if key.startswith("firing/")}
+    assert len(fired) > 2 and fired == {key: lean[key] for key in fired}
 
 
 @pytest.mark.parametrize("memory", ["plain", "lean"])
