@@ -1,6 +1,7 @@
 """Boxes and outlines in COCO's JSON."""
 
 import json
+import logging
 import math
 import os
 import re
@@ -11,19 +12,44 @@ from typing import Any
 from .boxes import Flaws, as_number
 from .labelled import BoxedImages, text_of
 
-_SPLITS = {"train": r"train", "val": r"val", "test": r"test"}
+# Where a word begins: "latest" is no test. After "train", as in trainval and train_eval, val is no split of its own.
+_SPLITS = {
+    "train": r"(?<![A-Za-z])train",
+    "val": r"(?<![A-Za-z])(?<!train[_.-])(mini|e)?val",
+    "test": r"(?<![A-Za-z])test",
+}
+
+_logger = logging.getLogger("spikeformers")
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """The JSON file of each split: `annotations/*train*.json`, with `instances` if there are several, or inside it."""
-    found = {}
+def _files(folder: Path) -> dict[str, list[Path]]:
+    """The JSON files that may be of each split, the one to read first: `annotations/*train*.json`, with `instances` if
+    there are several, or inside its folder. Files that name another split too count if no other does."""
+    plain = [file for file in (folder / "annotations").glob("[!.]*.json") if not file.stem.startswith("image_info_")]
+    beside = sorted(folder.glob("*/_annotations.coco.json"))
+    named = {}
     for split, word in _SPLITS.items():
-        named = [file for file in sorted((folder / "annotations").glob("[!.]*.json")) if re.search(word, file.stem)]
-        named = [file for file in named if "instances" in file.stem] or named
-        named += sorted(file for file in folder.glob("*/_annotations.coco.json") if re.match(word, file.parent.name))
-        if named:
-            found[split] = named[0]
-    return found
+        files = [file for file in sorted(plain) if re.search(word, file.stem)]
+        files = [file for file in files if "instances" in file.stem] or files
+        named[split] = files + [file for file in beside if re.match(word, file.parent.name)]
+    every = [file for files in named.values() for file in files]
+    alone = {split: [file for file in files if every.count(file) == 1] for split, files in named.items()}
+    return {split: alone[split] or files for split, files in named.items() if files}
+
+
+def _chosen(folder: Path) -> dict[str, Path]:
+    """The JSON file of each split. Raises ValueError for one file of two splits, and logs which of several it is."""
+    chosen: dict[str, Path] = {}
+    for split, (file, *others) in _files(folder).items():
+        if twin := next((name for name, taken in chosen.items() if taken == file), None):
+            raise ValueError(f"{file} names both {twin} and {split}: rename it to one of them")
+        if others:
+            _logger.warning(
+                "reading %s of %s from %s, the first of %d JSON files that name it: move it away to read the next, %s",
+                split, folder, file.relative_to(folder), len(others) + 1, others[0].relative_to(folder),
+            )  # fmt: skip
+        chosen[split] = file
+    return chosen
 
 
 def is_coco(folder: Path) -> bool:
@@ -36,9 +62,9 @@ def read_coco(folder: Path, flaws: Flaws) -> tuple[dict[str, BoxedImages], tuple
 
     Images lie beside the JSON, in `train2017`, `images/train2017`, `train`, `images/train`, `images` or the folder
     itself. Boxes marked `iscrowd` are `crowd`. Raises FileNotFoundError for missing images or splits, ValueError for a
-    file that is not COCO's and for splits with other categories.
+    file that is not COCO's or names two splits, and for splits with other categories.
     """
-    files = _files(folder)
+    files = _chosen(folder)
     if len(files) == 1:
         raise FileNotFoundError(f"{folder} has no JSON for val or test beside {files['train'].name}: add one")
     splits, classes = {}, ()
@@ -54,7 +80,7 @@ def read_coco(folder: Path, flaws: Flaws) -> tuple[dict[str, BoxedImages], tuple
                 "both the same categories"
             )
         known = {number: classes.index(name) for number, name in numbers.items()}
-        splits[split] = BoxedImages(_items(file, folder, read, known, flaws))
+        splits[split] = BoxedImages(_items(split, file, folder, read, known, flaws))
     return splits, classes
 
 
@@ -87,7 +113,7 @@ def _categories(file: Path, listed: list[Any]) -> dict[int, str]:
 
 
 def _items(
-    file: Path, folder: Path, read: dict[str, Any], known: dict[int, int], flaws: Flaws
+    split: str, file: Path, folder: Path, read: dict[str, Any], known: dict[int, int], flaws: Flaws
 ) -> list[tuple[str, Any]]:
     by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
     try:
@@ -101,7 +127,7 @@ def _items(
                 raise ValueError(f"{file} lists an image with the file_name {one['file_name']!r}: give the file's name")
         if strangers := [number for number in by_image if number not in images]:
             flaws.broken.append(f"{file}: image {strangers[0]!r} has boxes and is not listed")
-        place = _place(file, folder, next(iter(images.values()))["file_name"]) if images else folder
+        place = _place(split, file, folder, next(iter(images.values()))["file_name"]) if images else folder
         items = []
         for number, image in images.items():
             found = by_image[number]
@@ -138,15 +164,14 @@ def _is_path(name: Any) -> bool:
         return False
 
 
-def _place(file: Path, folder: Path, first: str) -> Path:
+def _place(split: str, file: Path, folder: Path, first: str) -> Path:
     """The folder of a split's images, by where the first of them lies."""
-    split = file.stem.removeprefix("instances_")
-    plain = next((split_name for split_name, word in _SPLITS.items() if re.search(word, split)), split)
+    own = file.stem.removeprefix("instances_")
     places = [
         file.parent,
         *(
             folder / "/".join(parts)
-            for parts in ((split,), ("images", split), (plain,), ("images", plain), ("images",), ())
+            for parts in ((own,), ("images", own), (split,), ("images", split), ("images",), ())
         ),
     ]
     found = next((place for place in places if (place / first).is_file()), None)

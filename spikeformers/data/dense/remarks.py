@@ -25,6 +25,17 @@ def say_turned(name: str, split: Any) -> None:
         )  # fmt: skip
 
 
+def say_shared(name: str, splits: Mapping[str, Any]) -> None:
+    """Logs images of another split that are for training too, as where train.txt is a copy of trainval.txt."""
+    trained = {*splits["train"].paths}
+    for split, images in splits.items():
+        if split != "train" and (shared := [path for path in images.paths if path in trained]):
+            _logger.warning(
+                "%d of %d %s images of %s are also for training, so its score says little; the first is %s: list each "
+                "image once", len(shared), len(images), split, name, shared[0],
+            )  # fmt: skip
+
+
 def with_outlines(name: str, split: Any, settings: Mapping[str, Any]) -> Any:
     """The images of a split whose outlines can all be read. Raises ValueError for others, unless they are skipped."""
     broken: dict[int, str] = {}

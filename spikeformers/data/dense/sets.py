@@ -18,7 +18,7 @@ from ..readable import Readable
 from ..sampling import Augmented
 from ..split import Split, stratified_split
 from .boxes import Flaws
-from .remarks import count_boxes, say_turned, with_outlines
+from .remarks import count_boxes, say_shared, say_turned, with_outlines
 
 _logger = logging.getLogger("spikeformers")
 
@@ -162,6 +162,8 @@ def load_dense(name: str, settings: Mapping[str, Any], *, seed: int, validation:
     flaws, skip = Flaws(), bool(settings["skip_broken"])
     splits, classes, sensor = how.read(folder.expanduser(), settings, flaws)
     flaws.settle(name, skip)
+    if sensor is None:
+        say_shared(name, splits)
     chosen: dict[str, Any] = dict(splits)
     skipped: list[str] = []
     for split, images in splits.items() if sensor is None and skip else ():

@@ -88,6 +88,80 @@ def test_every_layout_of_masks_is_read_alike(tmp_path, layout, name, values, exp
     assert [len(split) for split in (sets.train, sets.validation, sets.test)] == ([9, 3, 4] if two else [12, 4, 4])
 
 
+def rename(coco, **names):
+    """Names the JSON files of splits, whose images then lie in a folder of the split's name."""
+    for split, name in names.items():
+        (coco / "annotations" / f"instances_{split}2017.json").rename(coco / "annotations" / f"{name}.json")
+        (coco / f"{split}2017").rename(coco / split)
+    return coco
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"train": "instances_trainval2017", "val": "instances_val2017", "test": "instances_test2017"},
+        {"train": "train_val", "val": "validation", "test": "testing"},
+        {"train": "train_eval", "val": "eval", "test": "latest_test"},
+        {"train": "latest-train", "val": "minival", "test": "test-dev"},
+        {"train": "test_lab_train", "val": "test_lab_val", "test": "test_lab_test"},
+    ],
+)
+def test_each_split_is_read_from_its_own_json(coco, names, caplog):
+    caplog.set_level(logging.WARNING, "spikeformers")
+    (rename(coco, **names) / "annotations" / "image_info_test2017.json").write_text("{}")
+    sets = load(coco)
+    numbers = [[int(file[-7:-4]) for file in split.paths] for split in (sets.train, sets.validation, sets.test)]
+    assert numbers == [[*range(12)], [*range(12, 16)], [*range(16, 20)]] and not caplog.text
+
+
+@pytest.mark.parametrize(
+    "names", [{"train": "trainval", "test": "latest"}, {"train": "train_eval", "test": "image_info_test"}]
+)
+def test_a_name_that_only_sounds_like_a_split_is_none(coco, names):
+    (coco / "annotations" / "instances_val2017.json").unlink()
+    with pytest.raises(FileNotFoundError, match=f"no JSON for val or test beside {names['train']}.json"):
+        load(rename(coco, **names))
+
+
+def test_json_that_names_two_splits_is_refused(coco):
+    (coco / "annotations" / "instances_test2017.json").unlink()
+    with pytest.raises(ValueError, match=r"test_lab_train\.json names both train and test: rename it to one of them$"):
+        load(rename(coco, train="test_lab_train", val="test_lab_val"))
+
+
+def test_folders_with_json_are_of_the_split_that_they_begin_with(tmp_path, caplog):
+    caplog.set_level(logging.WARNING, "spikeformers")
+    folder = write_coco(tmp_path / "set", beside=True)
+    (folder / "train").rename(folder / "trainval")
+    sets = load(folder)
+    assert [len(split) for split in (sets.train, sets.validation, sets.test)] == [12, 4, 4] and not caplog.text
+    (folder / "valid").rename(folder / "my_val")
+    (folder / "test").rename(folder / "latest")
+    with pytest.raises(FileNotFoundError, match="has no JSON for val or test"):
+        load(folder)
+
+
+def test_the_json_that_is_read_of_several_is_told(coco, caplog):
+    caplog.set_level(logging.WARNING, "spikeformers")
+    annotations = coco / "annotations"
+    for name in ("instances_train2017_small", "captions_train2017"):
+        shutil.copy(annotations / "instances_train2017.json", annotations / f"{name}.json")
+    load(coco)
+    assert caplog.messages == [
+        f"reading train of {coco} from annotations/instances_train2017.json, the first of 2 JSON files that name it: "
+        "move it away to read the next, annotations/instances_train2017_small.json"
+    ]
+
+
+def test_images_of_two_splits_are_told(voc, caplog):
+    caplog.set_level(logging.WARNING, "spikeformers")
+    lists = voc / "ImageSets" / "Main"
+    (lists / "train.txt").write_text((lists / "train.txt").read_text() + "\n013\n014")
+    load(voc)
+    (told,) = caplog.messages
+    assert told.startswith(f"2 of 4 val images of {voc} are also for training") and "013.png" in told
+
+
 def test_recordings_with_boxes_become_clips(tmp_path):
     folder = write_gen1(tmp_path / "set")
     sets = load(folder, window=(0.2, 0.15), frames_by="time")
