@@ -9,9 +9,10 @@ from torch import nn
 from torch.optim import Optimizer
 
 from spikeformers.models.network import SpikingTransformer
-from spikeformers.training.recipe import Recipe
+from spikeformers.training.recipe import Recipe, Schedule
 
 _SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly")  # timm's plateau needs a metric
+_STEPPED = {"step": "decay_epochs", "multistep": "milestones"}  # by when they fall; timm gives them no least rate
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module, processes: int = 1) -> Optimizer:
@@ -85,35 +86,11 @@ def _groups(recipe: Recipe, model: Any) -> list[dict[str, Any]]:
 def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) -> tuple[Scheduler, int]:
     """The recipe's learning-rate schedule, and the number of epochs including the cool-down.
 
-    Raises ValueError for an unknown name, or if the warm-up takes all epochs.
+    Raises ValueError as `check_schedule` does.
     """
     settings = recipe.schedule
-    if settings.name not in _SCHEDULES:
-        raise ValueError(f"schedule.name {settings.name!r} is not one of {', '.join(_SCHEDULES)}")
-    if settings.warmup_epochs >= recipe.epochs and settings.warmup_epochs > 0:
-        raise ValueError(
-            f"schedule.warmup_epochs {settings.warmup_epochs} is not below epochs {recipe.epochs}: "
-            f"lower it, as in --schedule.warmup_epochs {recipe.epochs - 1}"
-        )
-    if settings.name == "step" and settings.decay_epochs >= recipe.epochs:
-        raise ValueError(
-            f"schedule.decay_epochs {settings.decay_epochs} is not below epochs {recipe.epochs}: the rate never falls; "
-            "lower it"
-        )
-    if settings.name == "multistep" and not settings.milestones:
-        raise ValueError('schedule.name multistep needs milestones: add some, as in --schedule.milestones "[30, 60]"')
-    warmup: Any = settings.warmup_epochs
-    if settings.warmup_updates:
-        if settings.warmup_epochs or not settings.per_update:
-            raise ValueError(
-                f"schedule.warmup_updates {settings.warmup_updates} needs per_update true and warmup_epochs 0: set them"
-            )
-        warmup = settings.warmup_updates / updates_per_epoch
-        if warmup >= recipe.epochs:
-            raise ValueError(
-                f"schedule.warmup_updates {settings.warmup_updates} is not below the updates of the run, "
-                f"{recipe.epochs * updates_per_epoch}: lower it"
-            )
+    check_schedule(recipe, updates_per_epoch)
+    warmup: Any = _warmup(settings, updates_per_epoch)
     before = warmup if settings.after_warmup else 0
     schedule, epochs = create_scheduler_v2(
         optimizer,
@@ -133,6 +110,51 @@ def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) 
     )
     assert schedule is not None  # timm returns None only for the name "none"
     return schedule, epochs
+
+
+def check_schedule(recipe: Recipe, updates_per_epoch: int) -> None:
+    """Raises ValueError for an unknown name, a warm-up of all epochs, and a rate that never falls."""
+    settings = recipe.schedule
+    if settings.name not in _SCHEDULES:
+        raise ValueError(f"schedule.name {settings.name!r} is not one of {', '.join(_SCHEDULES)}")
+    if settings.warmup_epochs >= recipe.epochs and settings.warmup_epochs > 0:
+        raise ValueError(
+            f"schedule.warmup_epochs {settings.warmup_epochs} is not below epochs {recipe.epochs}: "
+            f"lower it, as in --schedule.warmup_epochs {recipe.epochs - 1}"
+        )
+    if settings.warmup_updates:
+        if settings.warmup_epochs or not settings.per_update:
+            raise ValueError(
+                f"schedule.warmup_updates {settings.warmup_updates} needs per_update true and warmup_epochs 0: set them"
+            )
+        if settings.warmup_updates >= recipe.epochs * updates_per_epoch:
+            raise ValueError(
+                f"schedule.warmup_updates {settings.warmup_updates} is not below the updates of the run, "
+                f"{recipe.epochs * updates_per_epoch}: lower it"
+            )
+    if settings.name == "multistep" and not settings.milestones:
+        raise ValueError('schedule.name multistep needs milestones: add some, as in --schedule.milestones "[30, 60]"')
+    if (field := _STEPPED.get(settings.name)) is None:
+        return
+    if settings.cooldown_epochs:
+        others = [name for name in _SCHEDULES if name not in _STEPPED]
+        raise ValueError(
+            f"schedule.cooldown_epochs {settings.cooldown_epochs} does not suit schedule.name {settings.name}, which "
+            f"has no cool-down: leave it out, or take {', '.join(others[:-1])} or {others[-1]}"
+        )
+    value = getattr(settings, field)
+    first = value[0] if isinstance(value, list | tuple) else value
+    before = _warmup(settings, updates_per_epoch) if settings.after_warmup else 0
+    if first + before >= recipe.epochs:
+        after = f" after a warm-up of {before:g}" if before else ""
+        raise ValueError(
+            f"schedule.{field} {value}{after} is not below epochs {recipe.epochs}: the rate never falls; lower it"
+        )
+
+
+def _warmup(settings: Schedule, updates_per_epoch: int) -> float:
+    """The epochs of warm-up."""
+    return settings.warmup_updates / updates_per_epoch or settings.warmup_epochs
 
 
 def total_epochs(recipe: Recipe) -> int:

@@ -82,7 +82,10 @@ class Optimizer:
 
 @dataclass
 class Schedule:
-    """A learning-rate schedule of timm. `epochs` includes the warm-up; the cool-down at `min_lr` comes on top."""
+    """A learning-rate schedule of timm. `epochs` includes the warm-up; the cool-down at `min_lr` comes on top.
+
+    `min_lr` and the cool-down are for cosine, tanh and poly: step and multistep have no least rate.
+    """
 
     name: str = "cosine"
     warmup_epochs: int = 0

@@ -129,6 +129,39 @@ def test_milestones_are_the_epochs_after_which_the_rate_falls():
         rates("digits", (0,), **{**changes, "schedule.milestones": []})
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"name": "multistep", "milestones": [20, 30]},
+            r"milestones \[20, 30\] is not below epochs 20: the rate never",
+        ),
+        (
+            {"name": "multistep", "milestones": [18], "after_warmup": True},
+            r"milestones \[18\] after a warm-up of 2 is not below epochs 20: the rate never falls; lower it",
+        ),
+        (
+            {"name": "step", "decay_epochs": 18, "after_warmup": True},
+            "decay_epochs 18 after a warm-up of 2 is not below",
+        ),
+        (
+            {"name": "step", "decay_epochs": 5, "cooldown_epochs": 3},
+            "cooldown_epochs 3 does not suit schedule.name step, which has no cool-down: leave it out, or take cosine, "
+            "tanh or poly$",
+        ),
+        ({"name": "multistep", "milestones": [5], "cooldown_epochs": 1}, "cooldown_epochs 1 does not suit"),
+    ],
+)
+def test_a_rate_that_never_falls_is_refused(changes, said):
+    with pytest.raises(ValueError, match=rf"^schedule\.{said}"):
+        rates("digits", (0,), **{f"schedule.{field}": value for field, value in changes.items()})
+
+
+def test_the_last_milestone_may_lie_behind_the_end():
+    changes = {"schedule.name": "multistep", "schedule.milestones": [17, 30], "schedule.after_warmup": True}
+    assert rates("digits", (18, 19), **changes, **{"optimizer.lr": 0.1}) == [0.1, 0.01]
+
+
 def test_a_rate_in_steps():
     changes = {"schedule.name": "step", "schedule.decay_epochs": 2, "schedule.warmup_epochs": 0, "optimizer.lr": 0.1}
     assert rates("digits", range(5), **changes) == [0.1, 0.1, 0.01, 0.01, 0.001]
