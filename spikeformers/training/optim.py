@@ -75,7 +75,7 @@ def _groups(recipe: Recipe, model: Any) -> list[dict[str, Any]]:
         if parameter.requires_grad:
             decay = settings.weight_decay if parameter.ndim > 1 or settings.decay_all else 0.0
             scale = (settings.layer_decay or 1.0) ** (top - layers.get(name, top))
-            scale *= settings.head_factor if name.startswith(("neck.", "head.")) else 1.0
+            scale *= settings.head_factor if name.startswith("head.") else 1.0
             groups.setdefault((decay, scale), []).append(parameter)
     return [
         {"params": parameters, "weight_decay": decay, **({"lr_scale": scale} if scaled else {})}

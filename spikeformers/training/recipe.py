@@ -76,7 +76,7 @@ class Optimizer:
     weight_decay: float = 0.05
     decay_all: bool = False  # decay biases, norms and other one-dimensional weights too
     layer_decay: float | None = None  # factor from each layer's rate to that of the layer before it
-    head_factor: float = 1.0  # of the rate of a detector's or segmenter's neck and head
+    head_factor: float = 1.0  # of the rate of the head; a detector's neck has that of the trunk
     args: dict[str, Any] = field(default_factory=dict)  # further arguments of the optimizer, such as betas or eps
 
 
