@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import logging
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from spikeformers.models.registry import find_family
 from spikeformers.training.optim import total_epochs
@@ -16,7 +17,8 @@ logger = logging.getLogger("spikeformers")
 def base_recipe(name: str, words: Sequence[str] = ()) -> Recipe:
     """A recipe by name or file, or the recipe to train a model by.
 
-    Warm-up, cool-down and the end of mixup keep their share of the epochs, unless `words` set them.
+    Warm-up, cool-down, the falls of the rate and the end of mixup keep their share of the epochs, unless `words` set
+    them.
 
     Args:
         name: The name of a recipe, a YAML file, or the name of a model.
@@ -36,21 +38,42 @@ def base_recipe(name: str, words: Sequence[str] = ()) -> Recipe:
     return _in_proportion(asked, asked.epochs / own.epochs, given)
 
 
-def with_total_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    """A recipe with this number of epochs, including its cool-down, in unchanged proportions."""
-    changed = _in_proportion(recipe, epochs / total_epochs(recipe))
+def with_total_epochs(recipe: Recipe, epochs: int, each: float = 1.0) -> Recipe:
+    """A recipe with this number of epochs, including its cool-down, in unchanged proportions. `each` is the share of
+    its updates that an epoch keeps."""
+    changed = _in_proportion(recipe, epochs / total_epochs(recipe), each=each)
     return dataclasses.replace(changed, epochs=max(1, epochs - changed.schedule.cooldown_epochs))
 
 
-def _in_proportion(recipe: Recipe, share: float, given: Collection[str] = ()) -> Recipe:
-    """A recipe with its lengths scaled by `share`, except those in `given`."""
-    lengths = {"schedule": ("warmup_epochs", "cooldown_epochs"), "augment": ("mix_off_epoch",)}
-    for group, fields in lengths.items():
-        settings = getattr(recipe, group)
-        there = {field: getattr(settings, field) for field in fields if f"{group}.{field}" not in given}
-        scaled = {field: round(length * share) for field, length in there.items() if length is not None}
-        recipe = dataclasses.replace(recipe, **{group: dataclasses.replace(settings, **scaled)})
+def _in_proportion(recipe: Recipe, share: float, given: Collection[str] = (), each: float = 1.0) -> Recipe:
+    """A recipe with its lengths in epochs scaled by `share`, and those in updates by `each` too, except the `given`."""
+    schedule, augment = recipe.schedule, recipe.augment
+    scaled: dict[str, dict[str, Any]] = {
+        "schedule": {
+            "warmup_epochs": round(schedule.warmup_epochs * share),
+            "warmup_updates": round(schedule.warmup_updates * share * each),
+            "cooldown_epochs": round(schedule.cooldown_epochs * share),
+            "milestones": _scaled(schedule.milestones, share),
+        },
+        "augment": {},
+    }
+    if schedule.name == "step":  # elsewhere it has no effect, and stays the default
+        scaled["schedule"]["decay_epochs"] = max(1, round(schedule.decay_epochs * share))
+    if augment.mix_off_epoch is not None:
+        scaled["augment"]["mix_off_epoch"] = round(augment.mix_off_epoch * share)
+    for group, lengths in scaled.items():
+        free = {field: length for field, length in lengths.items() if f"{group}.{field}" not in given}
+        recipe = dataclasses.replace(recipe, **{group: dataclasses.replace(getattr(recipe, group), **free)})
     return recipe
+
+
+def _scaled(milestones: Sequence[int], share: float) -> list[int]:
+    """Milestones scaled by `share`, from 1 on; those that differ still do."""
+    scaled: list[int] = []
+    for i, epoch in enumerate(milestones):
+        least = scaled[-1] + (epoch > milestones[i - 1]) if scaled else 1
+        scaled.append(max(least, round(epoch * share)))
+    return scaled
 
 
 def _for_model(model: str, words: Sequence[str]) -> tuple[Recipe, Recipe]:

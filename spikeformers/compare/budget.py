@@ -147,8 +147,9 @@ def spent(recipe: Recipe, budget: Budget, price: Price, batches: int) -> Recipe:
     epochs = max(
         range(least, 2 * least + 1), key=lambda number: (steps // number * number, -number)
     )  # leave out the fewest steps
-    limited = {**recipe.trainer, "limit_train_batches": steps // epochs}
-    return dataclasses.replace(with_total_epochs(recipe, epochs), trainer=limited)
+    each = steps // epochs
+    limited = {**recipe.trainer, "limit_train_batches": each}
+    return dataclasses.replace(with_total_epochs(recipe, epochs, each / batches), trainer=limited)
 
 
 def batches_of(recipe: Recipe, images: int) -> int:

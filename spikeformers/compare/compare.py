@@ -1,5 +1,6 @@
 """A whole comparison: planning and checking, training, and the report."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ from spikeformers.compare.report_files import write_report
 from spikeformers.compare.train_all import OnEnd, devices, train_all
 from spikeformers.data import load_sets
 from spikeformers.files import check_output, held
-from spikeformers.training.optim import total_epochs
+from spikeformers.training.optim import check_schedule, total_epochs
 from spikeformers.training.prepare import Prepared, prepare
 from spikeformers.training.provenance import COMPARISON
 from spikeformers.training.recipe import Recipe
@@ -169,6 +170,7 @@ def plan_comparison(
     chosen = [*range(base.seed, base.seed + seeds)] if isinstance(seeds, int) else [*seeds]
     if not chosen or len({*chosen}) < len(chosen):
         raise ValueError(f"seeds {seeds} must be a number above 0, such as 3, or a list without repetition")
+    _check_devices(base)
     if (jobs := devices() if jobs is None else jobs) < 1:
         raise ValueError(f"jobs {jobs} is below 1: give at least 1")
     check_processes("jobs", jobs, base.oversubscribe)
@@ -193,10 +195,29 @@ def plan_comparison(
         for variant in variants:
             recipe = recipe_of(base, variant.model, folder, variant.name, seed)
             recipe = spent(recipe, budget or Budget(), prices[variant.name], batches_of(recipe, images))
+            _check_schedule(variant, recipe, images)
             runs.append(Run(variant.name, recipe, variant.chosen, ready[variant.name].module.objective.measure))
     for run in runs:
         run.check_resumable()
     return Comparison(folder, runs, ready, prices, even, images, jobs)
+
+
+def _check_devices(base: Recipe) -> None:
+    """Raises ValueError for runs of several processes, which `jobs` and the measured prices know nothing of."""
+    for key in ("devices", "num_nodes"):
+        asked = base.trainer.get(key, 1)
+        if str(asked) != "1" and not (isinstance(asked, list) and len(asked) == 1):  # a list names devices
+            raise ValueError(
+                f"trainer.{key} {asked}: a comparison trains each run on one device; leave it out, and set --jobs"
+            )
+
+
+def _check_schedule(variant: Variant, recipe: Recipe, images: int) -> None:
+    """Raises ValueError if the epochs that a budget leaves are too few for the schedule."""
+    try:
+        check_schedule(recipe, math.ceil(batches_of(recipe, images) / recipe.accumulate))
+    except ValueError as error:
+        raise ValueError(f"{variant.name}: {error}") from error
 
 
 def _tried(variant: Variant, recipe: Recipe, sets: Any) -> Prepared:

@@ -152,6 +152,63 @@ def test_the_cool_down_is_part_of_all_epochs():
     assert (recipe.epochs, recipe.schedule.cooldown_epochs) == (18, 2)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "expected"),
+    [
+        ({"name": "multistep", "milestones": [8, 11]}, 6, {"milestones": [4, 6]}),
+        ({"name": "multistep", "milestones": [4, 5, 8, 11]}, 3, {"milestones": [1, 2, 3, 4]}),
+        ({"name": "multistep", "milestones": [8, 11]}, 24, {"milestones": [16, 22]}),
+        ({"name": "step", "decay_epochs": 4}, 6, {"decay_epochs": 2}),
+        ({"name": "step", "decay_epochs": 2}, 3, {"decay_epochs": 1}),
+        ({"warmup_updates": 1000, "per_update": True}, 6, {"warmup_updates": 500, "decay_epochs": 90}),
+    ],
+)
+def test_every_length_of_a_schedule_keeps_its_share(schedule, epochs, expected):
+    recipe = Recipe(model=MODEL, epochs=12, schedule=Schedule(**schedule))
+    changed = with_total_epochs(recipe, epochs)
+    assert (changed.epochs, {field: getattr(changed.schedule, field) for field in expected}) == (epochs, expected)
+    assert with_total_epochs(recipe, 12) == recipe
+
+
+def test_lengths_that_are_asked_for_stay_and_the_others_follow():
+    assert base_recipe("sdt_v3_coco", ["--epochs", "6"]).schedule.milestones == [4, 6]
+    words = ["--epochs", "6", "--schedule.milestones", "[2, 3]"]
+    schedule = base_recipe("sdt_v3_coco", words).schedule
+    assert (schedule.milestones, schedule.warmup_updates) == ([2, 3], 500)
+
+
+def test_a_budget_keeps_the_share_of_a_warm_up_in_updates():
+    recipe = Recipe(model=MODEL, epochs=10, schedule=Schedule(warmup_updates=100, per_update=True), run="own")
+    bought = spent(recipe, Budget("flops", 201e7), Price(1.0, 0.3, 1.0, 1e7), batches=50)
+    assert total_epochs(bought) * bought.trainer["limit_train_batches"] == 200  # of 500 updates
+    assert bought.schedule.warmup_updates == 40
+
+
+def test_a_budget_too_small_for_the_schedule_is_told_before_training(recipe_file, tmp_path):
+    words = ["--epochs", "12", "--schedule.name", "multistep", "--schedule.milestones", "[8, 11]"]
+    base = base_recipe(recipe_file, ["--out", str(tmp_path), *words])
+    swaps = {"attention": ["SSA", "SDSA"]}
+    step = plan_comparison(base, swaps, jobs=1).prices["SSA"].flops
+    with pytest.raises(ValueError, match=r"^SSA: schedule\.milestones \[1, 2\] is not below epochs 1: the rate never"):
+        plan_comparison(base, swaps, jobs=1, budget=Budget("flops", 1.5 * step))
+
+
+def test_several_devices_a_run_are_refused():
+    for trainer, said in (
+        ({"devices": 2}, "devices 2"),
+        ({"devices": "2"}, "devices 2"),
+        ({"devices": -1}, "devices -1"),
+        ({"devices": "auto"}, "devices auto"),
+        ({"devices": [0, 1]}, r"devices \[0, 1\]"),
+        ({"devices": 1, "num_nodes": 2}, "num_nodes 2"),
+    ):
+        recipe = Recipe(model=MODEL, trainer=trainer, run="own")
+        with pytest.raises(
+            ValueError, match=rf"^trainer\.{said}: a comparison trains each run on one device; leave it"
+        ):
+            plan_comparison(recipe, {"neuron": ["LIF", "PLIF"]})
+
+
 def test_flops_of_a_step_are_those_of_its_products():
     # 5 x 7 x 3 multiplications with their sums forward, as many for the gradient of the weights, and none for x
     assert training_flops(nn.Linear(7, 3), torch.randn(5, 7)) == 2 * 2 * 5 * 7 * 3
