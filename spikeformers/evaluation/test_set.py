@@ -1,5 +1,6 @@
 """The test split to evaluate a model on: that of its own data set or of another, preprocessed as in its training."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import Any
 from torch.utils.data import Dataset, Subset
 
 from spikeformers.data import load_sets
-from spikeformers.data.sets import Sets
+from spikeformers.data.sets import Sets, known_sets
 from spikeformers.data.settings import Data
 from spikeformers.evaluation.dense import has_masks
 from spikeformers.models import SpikingTransformer
+
+logger = logging.getLogger("spikeformers")
 
 
 class TestSet:
@@ -38,12 +41,19 @@ class TestSet:
         name = data or trained_on.get("name")
         if name is None:
             raise ValueError(f"{who} does not record its training data: give --data, a set's name or a folder")
+        own = _is_same_set(name, trained_on.get("name"))
         if skip_broken is None:
-            skip_broken = name == trained_on.get("name") and bool(trained_on.get("skip_broken"))
+            skip_broken = own and bool(trained_on.get("skip_broken"))
         asked = {"name": name, "skip_broken": skip_broken, "workers": workers} | ({"root": str(root)} if root else {})
         self.reading = {**asdict(Data()), **trained_on, **asked}
-        if name != trained_on.get("name"):  # use this set's own split, not the one for the training data
-            self.reading |= {key: getattr(Data(), key) for key in ("test", "split_seed")}
+        if not own:  # use this set's own split, not the one for the training data
+            plain = {key: getattr(Data(), key) for key in ("test", "split_seed")}
+            if changed := [f"data.{key} {self.reading[key]}" for key in plain if self.reading[key] != plain[key]]:
+                logger.warning(
+                    "%s is another set than %s, so its default test split is used, without the %s of training",
+                    name, trained_on.get("name") or "the training data", " and ".join(changed),
+                )  # fmt: skip
+            self.reading |= plain
         # If the checkpoint stores the sensor, it need not be detected.
         self.reading["sensor"] = (settings.get("preprocess") or {}).get("sensor")
         if self.reading["cache"] and not Path(self.reading["cache"]).is_dir():  # it was trained elsewhere
@@ -82,6 +92,14 @@ class TestSet:
             preprocess = {**preprocess, "time_steps": model.time_steps}
         test: Any = sets.test
         return sets.prepared(test if only is None else Subset(test, only), preprocess, self.reading)
+
+
+def _is_same_set(name: str, other: str | None) -> bool:
+    """Whether two names are of one set: alike, or two spellings of one folder."""
+    if name == other or other is None or {name, other} & {*known_sets()}:
+        return name == other
+    folders = [Path(each).expanduser() for each in (name, other)]
+    return all(folder.is_dir() for folder in folders) and folders[0].samefile(folders[1])
 
 
 def preprocess_for(sets: Sets, settings: Mapping[str, Any], model: SpikingTransformer) -> dict[str, Any]:

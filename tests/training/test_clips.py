@@ -1,7 +1,9 @@
 """Training on event recordings, from a folder of files to a checkpoint that evaluates and predicts."""
 
 import json
+import logging
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from spikeformers.cli import main
 from spikeformers.deploy import Predictor
 from spikeformers.evaluation.evaluate import evaluate_checkpoint
 from spikeformers.evaluation.subject import load_for_analysis
+from spikeformers.evaluation.test_set import TestSet, _is_same_set
 from spikeformers.training import fit, results
 from spikeformers.training.mixup import Mixup
 
@@ -264,6 +267,36 @@ def test_what_is_told_to_do_about_another_camera_is_what_eval_takes(done, folder
     with pytest.raises(SystemExit):
         main([*words, "--skip-broken"])
     assert json.loads(capsys.readouterr().out)["images"] == 1
+
+
+def test_a_set_keeps_its_split_however_its_folder_is_spelt(folder, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.WARNING, "spikeformers")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder / "train", "rec")
+    for file in [*Path("rec").rglob("*.bin")]:  # 16 of each class, of which the default split tests one
+        shutil.copy(file, file.with_name(f"again_{file.name}"))
+    (tmp_path / "linked").symlink_to("rec")
+
+    def tested(trained_on, data, **more):
+        settings = {"recipe": {"data": {"name": trained_on, "test": 0.5, "split_seed": 7, **more}}}
+        test = TestSet("run", {**settings, "preprocess": {"sensor": [18, 20]}}, data, workers=0)
+        return [Path(test.sets.test[i][0].path).name for i in range(len(test.sets.test))]
+
+    own = tested("rec", None)
+    assert len(own) == 16 and own != tested("rec", None, split_seed=8)
+    for spelt in ("rec/", "./rec", str(tmp_path / "rec"), "linked"):
+        assert tested("rec", spelt) == tested(spelt, "rec") == own
+    assert not caplog.text
+    shutil.copytree("rec", "other")
+    assert len(tested("rec", "other")) == 2
+    assert caplog.messages == [
+        "other is another set than rec, so its default test split is used, without the data.test 0.5 and "
+        "data.split_seed 7 of training"
+    ]
+    caplog.clear()
+    assert len(tested("rec", "other", test=0.1, split_seed=None)) == 2 and not caplog.text
+    Path("digits").mkdir()  # a known set stays what its name says
+    assert not _is_same_set("digits", str(tmp_path / "digits"))
 
 
 @pytest.mark.parametrize(
