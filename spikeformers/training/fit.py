@@ -21,6 +21,7 @@ from spikeformers.files import LOCK, atomic_write, check_output, held
 from spikeformers.memory import shortages_told
 from spikeformers.models.own_code import user_code_errors
 from spikeformers.training.checkpoint_file import LAST, newest_whole, set_aside_newer
+from spikeformers.training.idle_settings import tell_idle_settings
 from spikeformers.training.interruption import Terminated
 from spikeformers.training.optim import total_epochs
 from spikeformers.training.precision import tell_precision
@@ -69,6 +70,7 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
         with _claimed(folder, ready, resume, processes_of(trainer)) as begun:
             if rank_zero_only.rank == 0:
                 tell_precision(recipe)
+                tell_idle_settings(recipe, ready.loaders.sets)
             if (cooling := recipe.schedule.cooldown_epochs) and rank_zero_only.rank == 0:
                 logger.warning(
                     "%d epochs and %d of cool-down, %d in all; --schedule.cooldown_epochs 0 skips the cool-down",

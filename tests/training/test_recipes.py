@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import lightning.pytorch as pl
 import numpy as np
@@ -23,6 +24,7 @@ from spikeformers.data.events.recording import Recording
 from spikeformers.models.building import resolve
 from spikeformers.models.registry import find_family
 from spikeformers.training import Recipe, fit, list_recipes, read_recipe
+from spikeformers.training.idle_settings import idle_settings
 from spikeformers.training.loaders import Loaders
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import learning_rate, make_optimizer, make_schedule, total_epochs
@@ -88,6 +90,73 @@ def test_the_published_numbers(name, size):
     assert make_schedule(recipe, make_optimizer(recipe, A_MODEL), 10)[1] == total_epochs(recipe)
     recipe.precision = "bf16-mixed"
     check_trainer(recipe)
+
+
+# ---- settings that need others
+
+
+def sets_of(kind="images", task="classification"):
+    return SimpleNamespace(kind=kind, task=task)
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_setting_of_a_shipped_recipe_has_an_effect(name):
+    for size in recipe_sizes(name):
+        recipe = read_recipe(name, {"model": {"name": size}})
+        assert not idle_settings(recipe, sets_of("recordings" if recipe.data.name in known_event_sets() else "images"))
+
+
+MIXED = {"augment.mixup": 0.5, "augment.cutmix": 0.5}
+STEP = {"schedule.name": "step", "schedule.decay_epochs": 5}
+ALONE = {  # a field, a value that is no default, and what gives it an effect
+    "ema_warmup": (True, {"ema_decay": 0.9}),
+    "loss.tet_weight": (0.1, {"loss.name": "tet"}),
+    "loss.tet_target": (0.5, {"loss.name": "tet", "loss.tet_weight": 0.1}),
+    "loss.firing_rate": (0.1, {"loss.firing_weight": 0.1}),
+    "distill.name": ("soft", {"distill.teacher": "named"}),
+    "distill.weight": (0.1, {"distill.teacher": "named"}),
+    "distill.temperature": (2.0, {"distill.teacher": "named", "distill.name": "soft"}),
+    "augment.mix_prob": (0.5, {"augment.mixup": 0.5}),
+    "augment.mix_off_epoch": (3, {"augment.cutmix": 0.5}),
+    "augment.mix_switch_prob": (0.1, MIXED),
+    "augment.erase_mode": ("pixel", {"augment.erase": 0.5}),
+    "augment.clip_ops_drawn": (2, {"augment.clip_ops": {"roll": 1, "cutout": 0.1}}),
+    "schedule.after_warmup": (True, {"schedule.warmup_updates": 5}),
+    "schedule.milestones": ([3], {"schedule.name": "multistep"}),
+    "schedule.decay_epochs": (5, {"schedule.name": "step"}),
+    "schedule.decay_rate": (0.5, {"schedule.name": "poly"}),
+}
+
+
+@pytest.mark.parametrize("field", ALONE)
+def test_a_setting_without_its_partner_is_named(field):
+    value, partner = ALONE[field]
+    plain = {"schedule.warmup_epochs": 0, "ema_decay": None, "ema_warmup": False}
+    (told,) = idle_settings(read_recipe("digits", {**plain, field: value}), sets_of())
+    assert told.startswith(f"{field} without ")
+    assert not idle_settings(read_recipe("digits", {**plain, field: value, **partner}), sets_of())
+
+
+def test_a_setting_without_its_kind_of_data_is_named():
+    events = {"data": {"window": [0.2, 0.1], "channels": 3, "sensor": [18, 20], "frames_by": "time", "test": 0.2}}
+    recipe = read_recipe("digits", events)
+    told = idle_settings(recipe, sets_of())
+    assert told == [f"data.{name} without recordings" for name in ("frames_by", "channels", "sensor", "test", "window")]
+    assert not idle_settings(recipe, sets_of("recordings"))
+    recipe = read_recipe("digits", {"data": {"skip_empty": True, "void": 7, "crop_pct": 0.9}, **STEP})
+    assert idle_settings(recipe, sets_of("images", "detection")) == ["data.void without masks"]
+    assert idle_settings(recipe, sets_of("recordings", "segmentation")) == [
+        "data.crop_pct without images",
+        "data.skip_empty without boxes",
+    ]
+    lowest = read_recipe("digits", {**STEP, "schedule.min_lr": 0.0})
+    assert idle_settings(lowest, sets_of()) == ["schedule.min_lr without schedule.name cosine, tanh or poly"]
+
+
+def test_a_run_tells_once_what_has_no_effect(train, caplog):
+    train(ema_warmup=True, loss={"firing_rate": 0.1})
+    told = [line for line in caplog.messages if line.startswith("no effect")]
+    assert told == ["no effect: ema_warmup without ema_decay, loss.firing_rate without loss.firing_weight"]
 
 
 # ---- rates, epoch by epoch
