@@ -35,30 +35,31 @@ def base_recipe(name: str, words: Sequence[str] = ()) -> Recipe:
     else:
         own, asked = _for_model(name, words)
     given = {word.removeprefix("--").partition("=")[0] for word in words}
-    return _in_proportion(asked, asked.epochs / own.epochs, given)
+    return _in_proportion(asked, asked.epochs / own.epochs, asked.epochs, given)
 
 
 def with_total_epochs(recipe: Recipe, epochs: int, each: float = 1.0) -> Recipe:
     """A recipe with this number of epochs, including its cool-down, in unchanged proportions. `each` is the share of
     its updates that an epoch keeps."""
-    changed = _in_proportion(recipe, epochs / total_epochs(recipe), each=each)
+    changed = _in_proportion(recipe, epochs / total_epochs(recipe), epochs, each=each)
     return dataclasses.replace(changed, epochs=max(1, epochs - changed.schedule.cooldown_epochs))
 
 
-def _in_proportion(recipe: Recipe, share: float, given: Collection[str] = (), each: float = 1.0) -> Recipe:
-    """A recipe with its lengths in epochs scaled by `share`, and those in updates by `each` too, except the `given`."""
+def _in_proportion(recipe: Recipe, share: float, epochs: int, given: Collection[str] = (), each: float = 1.0) -> Recipe:
+    """A recipe with its lengths scaled by `share` for `epochs` in all, and those in updates by `each` too, except the
+    `given`."""
     schedule, augment = recipe.schedule, recipe.augment
     scaled: dict[str, dict[str, Any]] = {
         "schedule": {
             "warmup_epochs": round(schedule.warmup_epochs * share),
             "warmup_updates": round(schedule.warmup_updates * share * each),
             "cooldown_epochs": round(schedule.cooldown_epochs * share),
-            "milestones": _scaled(schedule.milestones, share),
+            "milestones": _scaled(schedule.milestones, share, epochs),
         },
         "augment": {},
     }
     if schedule.name == "step":  # elsewhere it has no effect, and stays the default
-        scaled["schedule"]["decay_epochs"] = max(1, round(schedule.decay_epochs * share))
+        (scaled["schedule"]["decay_epochs"],) = _scaled([schedule.decay_epochs], share, epochs)
     if augment.mix_off_epoch is not None:
         scaled["augment"]["mix_off_epoch"] = round(augment.mix_off_epoch * share)
     for group, lengths in scaled.items():
@@ -67,12 +68,14 @@ def _in_proportion(recipe: Recipe, share: float, given: Collection[str] = (), ea
     return recipe
 
 
-def _scaled(milestones: Sequence[int], share: float) -> list[int]:
-    """Milestones scaled by `share`, from 1 on; those that differ still do."""
+def _scaled(milestones: Sequence[int], share: float, epochs: int) -> list[int]:
+    """Milestones scaled by `share`, from 1 on. Those that differ still do, if a fall before the end then stays before
+    it."""
     scaled: list[int] = []
     for i, epoch in enumerate(milestones):
         least = scaled[-1] + (epoch > milestones[i - 1]) if scaled else 1
-        scaled.append(max(least, round(epoch * share)))
+        place = max(least, round(epoch * share))
+        scaled.append(min(place, max(1, epochs - 1)) if epoch * share < epochs else place)
     return scaled
 
 

@@ -155,11 +155,13 @@ def test_the_cool_down_is_part_of_all_epochs():
 @pytest.mark.parametrize(
     ("schedule", "epochs", "expected"),
     [
-        ({"name": "multistep", "milestones": [8, 11]}, 6, {"milestones": [4, 6]}),
-        ({"name": "multistep", "milestones": [4, 5, 8, 11]}, 3, {"milestones": [1, 2, 3, 4]}),
+        ({"name": "multistep", "milestones": [8, 11]}, 6, {"milestones": [4, 5]}),
+        ({"name": "multistep", "milestones": [4, 5, 8, 11, 13]}, 3, {"milestones": [1, 2, 2, 2, 3]}),
+        ({"name": "multistep", "milestones": [4, 5, 11]}, 4, {"milestones": [1, 2, 3]}),
         ({"name": "multistep", "milestones": [8, 11]}, 24, {"milestones": [16, 22]}),
         ({"name": "step", "decay_epochs": 4}, 6, {"decay_epochs": 2}),
-        ({"name": "step", "decay_epochs": 2}, 3, {"decay_epochs": 1}),
+        ({"name": "step", "decay_epochs": 1}, 3, {"decay_epochs": 1}),
+        ({"name": "step", "decay_epochs": 11}, 3, {"decay_epochs": 2}),
         ({"warmup_updates": 1000, "per_update": True}, 6, {"warmup_updates": 500, "decay_epochs": 90}),
     ],
 )
@@ -171,7 +173,7 @@ def test_every_length_of_a_schedule_keeps_its_share(schedule, epochs, expected):
 
 
 def test_lengths_that_are_asked_for_stay_and_the_others_follow():
-    assert base_recipe("sdt_v3_coco", ["--epochs", "6"]).schedule.milestones == [4, 6]
+    assert base_recipe("sdt_v3_coco", ["--epochs", "6"]).schedule.milestones == [4, 5]
     words = ["--epochs", "6", "--schedule.milestones", "[2, 3]"]
     schedule = base_recipe("sdt_v3_coco", words).schedule
     assert (schedule.milestones, schedule.warmup_updates) == ([2, 3], 500)
@@ -189,7 +191,7 @@ def test_a_budget_too_small_for_the_schedule_is_told_before_training(recipe_file
     base = base_recipe(recipe_file, ["--out", str(tmp_path), *words])
     swaps = {"attention": ["SSA", "SDSA"]}
     step = plan_comparison(base, swaps, jobs=1).prices["SSA"].flops
-    with pytest.raises(ValueError, match=r"^SSA: schedule\.milestones \[1, 2\] is not below epochs 1: the rate never"):
+    with pytest.raises(ValueError, match=r"^SSA: schedule\.milestones \[1, 1\] is not below epochs 1: the rate never"):
         plan_comparison(base, swaps, jobs=1, budget=Budget("flops", 1.5 * step))
 
 
