@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 
 import pytest
 import torch
@@ -273,17 +274,56 @@ def test_a_file_of_other_things_is_refused(tmp_path, small):
     with pytest.raises(ValueError, match="is not an engine's file"):
         load_engine(path)
     program = {"nodes": [["a", "os.system", ["ls"], {"kwargs": {}}, []]], "neurons": [], "ends": ["x", "a", "a"]}
-    program |= {"shape": [1, 3, 4, 4], "dtype": "float32", "foreign": [], "ways": {}, "processor": ""}
+    program |= {
+        "shape": [1, 3, 4, 4],
+        "dtype": "float32",
+        "foreign": [],
+        "ways": {},
+        "processor": "",
+        "images_at_once": 1,
+    }
     save_file({"a": torch.zeros(1)}, path, {"engine": json.dumps(program)})
     with pytest.raises(ValueError, match=r"no operation 'os.system'"):
         load_engine(path)
-    for broken in ({}, {"nodes": 3}, {**program, "nodes": [], "dtype": "float16"}):
+    odd = [["a", "aten.relu.default", [{"ref": "x"}, {"dtype": "load"}], {"kwargs": {}}, []]]
+    for broken in ({}, {"nodes": 3}, {**program, "nodes": [], "dtype": "float16"}, {**program, "nodes": odd}):
         save_file({"a": torch.zeros(1)}, path, {"engine": json.dumps(broken)})
         with pytest.raises(ValueError, match="is not an engine's file"):
             load_engine(path)
     path.write_bytes(b"not one either")
     with pytest.raises(ValueError, match="is not an engine's file"):
         load_engine(path)
+
+
+@pytest.mark.parametrize(
+    ("op", "args", "says"),
+    [
+        ("import_module.__call__.__call__", ["foreign"], "torch has no operation 'import_module.__call__.__call__': "),
+        ("load_library.__func__.__call__", ["foreign.so"], "torch has no operation 'load_library.__func__.__call__': "),
+        ("aten.__class__.mro", [], "torch has no operation 'aten.__class__.mro': import the package that has it, or"),
+        ("aten.from_file.default", ["made", True, 4], "'aten.from_file.default' reads or writes files, which"),
+        ("aten.save.default", [{"ref": "x"}, "made"], "'aten.save.default' reads or writes files, which"),
+    ],
+)
+def test_a_file_runs_no_foreign_code_and_touches_no_other_file(op, args, says, tmp_path, monkeypatch):
+    from safetensors.torch import save_file
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "foreign.py").write_text("open('made', 'w').close()")
+    program = {"nodes": [["a", op, args, {"kwargs": {}}, [1, 2]]], "neurons": [], "ends": ["x", "a", "a"]}
+    program |= {
+        "shape": [1, 3, 4, 4],
+        "dtype": "float32",
+        "foreign": [],
+        "ways": {},
+        "processor": "",
+        "images_at_once": 1,
+    }
+    save_file({"a": torch.zeros(1)}, "engine.safetensors", {"engine": json.dumps(program)})
+    with pytest.raises(ValueError, match=re.escape(says)):
+        load_engine("engine.safetensors")(torch.zeros(1, 3, 4, 4))
+    assert not (tmp_path / "made").exists()
 
 
 def test_torch_compile_passes(small):

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch._ops import OpOverload
 
 NEURON = "spikeformers.traced_neuron.default"
 
@@ -63,7 +64,10 @@ def nodes_of(graph: fx.Graph) -> tuple[list[Node], str, list[str]]:
 
 
 def function_of(op: str) -> Callable[..., Any]:
-    """What computes an operation: an operator of torch or Python's arithmetic, nothing else. Raises ValueError."""
+    """What computes an operation: an operator of torch or Python's arithmetic, nothing else. Raises ValueError.
+
+    Operators that take the name of a file are refused too: they read or write it wherever an engine's file says.
+    """
     if op == "<built-in function getitem>":
         return operator.getitem
     if op.startswith("<built-in function "):
@@ -73,11 +77,14 @@ def function_of(op: str) -> Callable[..., Any]:
     space, _, rest = op.partition(".")
     name, _, overload = rest.partition(".")
     try:
-        return getattr(getattr(getattr(torch.ops, space), name), overload)
-    except (AttributeError, RuntimeError) as error:
-        raise ValueError(
-            f"torch has no operation {op!r}: import the package that has it, or make the engine again"
-        ) from error
+        found = getattr(getattr(getattr(torch.ops, space), name), overload)
+    except (AttributeError, RuntimeError):
+        found = None
+    if not isinstance(found, OpOverload):  # torch.ops also has methods, which import modules and load libraries
+        raise ValueError(f"torch has no operation {op!r}: import the package that has it, or make the engine again")
+    if any(argument.name == "filename" for argument in found._schema.arguments):
+        raise ValueError(f"the operation {op!r} reads or writes files, which an engine does not: make the engine again")
+    return found
 
 
 def without_detours(nodes: list[Node], outputs: list[str]) -> list[Node]:
@@ -145,7 +152,10 @@ def decode(value: Any) -> Any:
         if "ref" in value:
             return Ref(value["ref"])
         if "dtype" in value:
-            return getattr(torch, value["dtype"])
+            dtype = getattr(torch, value["dtype"])
+            if not isinstance(dtype, torch.dtype):  # a file may name anything else that torch has
+                raise TypeError(f"{value['dtype']} is no dtype")
+            return dtype
         return {key: decode(item) for key, item in value["kwargs"].items()}
     return value
 
