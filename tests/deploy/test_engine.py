@@ -1,8 +1,10 @@
 """A spike engine computes what the folded model computes, in fewer and cheaper steps."""
 
 import copy
+import functools
 import json
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from torch import nn
 import spikeformers as sf
 from spikeformers.deploy import fold, load_engine, spike_engine
 from spikeformers.layers.attention.ssa import SSA
+from spikeformers.layers.mlp import MLP
 from spikeformers.neurons import KLIF, LIF, PLIF
 from spikeformers.ops.spike_product import kernels
 from spikeformers.ops.spike_product.build import OFF
@@ -205,6 +208,50 @@ def test_a_readers_own_attention_is_fast_too(lively):
     assert torch.equal(engine.forward_features(x), model.forward_features(x))
     assert [row.way for row in engine.plan if row.what == "attention"] == ["sparse"]
     assert not {"matmul", "neuron"} & {row.what for row in engine.plan if row.layer != "traced_neuron"}
+
+
+class Learned(SSA):
+    """A reader's own, in which a parameter stands in the place of q, k or v."""
+
+    def __init__(self, dim: int, num_heads: int, neuron: Any, *, bias: bool = False, place: str = "q"):
+        super().__init__(dim, num_heads, neuron, bias=bias)
+        self.place, self.learned = place, nn.Parameter(torch.ones(num_heads, 1, dim // num_heads))
+
+    def attend(self, q, k, v, height, width):
+        if self.place == "q":
+            return (self.learned @ k.transpose(-2, -1) @ v).expand_as(v) * 0.25
+        if self.place == "k":
+            return q @ (self.learned.transpose(-2, -1) @ v[..., :1, :]) * 0.25
+        return (q @ k[..., :1, :].transpose(-2, -1)) @ self.learned * 0.25
+
+
+@pytest.mark.parametrize("place", ["q", "k", "v"])
+def test_an_attention_with_a_learned_operand_is_left_to_torch(place, lively):
+    torch.manual_seed(0)
+    model = build("spikformer", attention=functools.partial(Learned, place=place), depth=1)
+    x = images(model)
+    model = exact(lively(model, x))
+    engine = spike_engine(model, x)
+    assert torch.equal(engine.forward_features(x), model.forward_features(x))
+    assert "matmul" in {row.what for row in engine.plan} and "attention" not in {row.what for row in engine.plan}
+
+
+class WithTheWhole(MLP):
+    """A reader's own: each token gets what a layer says of the whole map."""
+
+    def forward(self, x):
+        spikes = self.neuron(self.fc1(x))
+        return self.fc2(spikes) + self.fc2(spikes[..., :1, :1])
+
+
+@needs_kernels
+def test_a_product_that_a_sum_broadcasts_is_no_residual(lively):
+    torch.manual_seed(0)
+    model = build("spikformer", mlp=WithTheWhole, depth=1)
+    x = images(model)
+    model = exact(lively(model, x))
+    engine = spike_engine(model, x)
+    assert torch.equal(engine.forward_features(x), model.forward_features(x))
 
 
 class Real(SSA):

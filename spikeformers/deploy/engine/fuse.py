@@ -127,7 +127,7 @@ def _with_attention(nodes: list[Node], neurons: list[Neuron], outputs: list[str]
 
 
 def _operands(outer: Node, by_name: dict[str, Node], users: Counter[str]) -> tuple[Ref, Ref, Ref] | None:
-    """q, k and v of the outer of two products."""
+    """q, k and v of the outer of two products, each a node's value and not a parameter."""
     left, right = outer.args
     for inner_ref, order in ((right, "q(kv)"), (left, "(qk)v")):
         inner = by_name.get(inner_ref.name)
@@ -136,12 +136,13 @@ def _operands(outer: Node, by_name: dict[str, Node], users: Counter[str]) -> tup
         q, turned, v = (left, *inner.args) if order == "q(kv)" else (*inner.args, right)
         turn = by_name.get(turned.name)
         if turn is not None and turn.op == "aten.transpose.int" and {a % 5 for a in turn.args[1:]} == {3, 4}:
-            return q, turn.args[0], v
+            operands = q, turn.args[0], v
+            return operands if all(ref.name in by_name for ref in operands) else None
     return None
 
 
 def _with_residuals(nodes: list[Node], neurons: list[Neuron], outputs: list[str]) -> list[Node]:
-    """A current `[T, B, ...]` and a product become a product that adds the current."""
+    """A current `[T, B, ...]` and a product of the same shape become a product that adds the current."""
     kinds, users = kinds_of(nodes, neurons), _users(nodes, outputs)
     by_name = {node.name: node for node in nodes}
     made = []
@@ -149,8 +150,8 @@ def _with_residuals(nodes: list[Node], neurons: list[Neuron], outputs: list[str]
         if node.op == ADD and not node.kwargs and all(isinstance(arg, Ref) for arg in node.args):
             for term, other in (node.args[::-1], node.args):
                 product = _product_split_in_time(term.name, by_name, users)
-                current = other.name in by_name and by_name[other.name].shape == node.shape and not kinds[other.name]
-                if product is not None and current:
+                alike = all(ref.name in by_name and by_name[ref.name].shape == node.shape for ref in (term, other))
+                if product is not None and alike and not kinds[other.name]:
                     node = replace(product, name=node.name, kwargs={"residual": other}, shape=node.shape)
                     break
         made.append(node)
