@@ -32,7 +32,7 @@ class Limits:
     Attributes:
         megabytes: of a request's body; an `.npz` may unpack to 8 times as much, and all bodies held may have 32 times.
         megapixels: of an image.
-        windows: of a recording, for a model that answers by windows in time.
+        windows: of a recording, for a model that answers by windows of time or of events.
         seconds: for a request, from its first byte to the answer.
         waiting: requests that may wait for the model; more are told to come back.
         batch: requests that go through the model together.
@@ -127,11 +127,15 @@ def _check_recording(predictor: Predictor, path: Path, limits: Limits) -> None:
             raise ValueError(f"{path} cannot be read as a recording ({error})") from error
         if size > 8 * limits.megabytes * 1e6:
             raise HTTPException(413, f"the recording unpacks to {size / 1e6:.0f} MB: send it in parts")
-    if predictor.preprocess.get("window"):
-        from spikeformers.data.events.recording import read_events
+    from spikeformers.data.events.prepared import holds_frames
+    from spikeformers.data.events.recording import read_events
+    from spikeformers.data.events.windows import window_of
 
-        t, stride = read_events(path).t, predictor.preprocess["window"][1]
-        if (count := (int(t[-1]) - int(t[0])) / (1e6 * stride)) > limits.windows:
-            raise HTTPException(
-                413, f"the recording has {count:.0f} windows of time, more than {limits.windows}: send it in parts"
-            )
+    window = window_of(predictor.preprocess)
+    if window is None or holds_frames(path):  # such a file is one window
+        return
+    if (count := window.most(read_events(path))) > limits.windows:
+        what = "events" if window.of_events else "time"
+        raise HTTPException(
+            413, f"the recording has {count} windows of {what}, more than {limits.windows}: send it in parts"
+        )

@@ -176,6 +176,18 @@ def test_recordings(of_recordings):
     assert not [line for _, line in said if "/tmp" in line]
 
 
+def test_windows_of_events_are_limited_too(tmp_path):
+    how = {**CLIPS, "window": None, "window_events": [2, 1]}
+    file = model_file(tmp_path / "model.onnx", how, [2, "batch", 2, 8, 8], 1, ("early", "late"))
+    frames = io.BytesIO()
+    np.savez(frames, frames=np.zeros((2, 2, 8, 10)))  # already cut: one window
+    asked = (post(atis_bin(EVENTS), "/predict?name=a.bin"), post(frames.getvalue(), "/predict?name=a.npz"))
+    for limit, status in ((5, 200), (4, 413)):
+        recording, prepared = ask(file, *asked, limits=Limits(windows=limit))
+        assert (recording.status_code, prepared.status_code) == (status, 200)
+    assert recording.json() == {"error": "the recording has 5 windows of events, more than 4: send it in parts"}
+
+
 def test_what_arrives_together_is_one_batch(of_images):
     *answers, metrics = ask(of_images, *[post(picture((10 * i, 0, 0))) for i in range(20)], ending="/metrics")
     confidence = [answer.json()["top"][0]["confidence"] for answer in answers]

@@ -30,7 +30,7 @@ class Window:
 
     def __call__(self, recording: Recording, opened: Events) -> list[Recording]:
         t = recording.within(opened).t
-        begin, end = (0, len(t)) if self.of_events else (int(t[0]), int(t[-1]) + 1)
+        begin, end = self._span(t)
         if end - begin < self.length:
             return [recording]
         starts = range(begin, end - self.length + 1, self.stride)
@@ -43,6 +43,14 @@ class Window:
             if count >= _FEWEST
         ]
         return windows or [recording]
+
+    def most(self, opened: Events) -> int:
+        """How many windows a file's events may be cut into, nearly empty ones too, without cutting them."""
+        begin, end = self._span(opened.t)
+        return max(1, (end - begin - self.length) // self.stride + 1)
+
+    def _span(self, t: np.ndarray) -> tuple[int, int]:
+        return (0, len(t)) if self.of_events else (int(t[0]), int(t[-1]) + 1)
 
 
 def window_of(settings: Mapping[str, Any]) -> Window | None:

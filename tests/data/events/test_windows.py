@@ -56,6 +56,18 @@ def test_windows_by_number(long_recordings):
     assert all(len(window.events().t) == 200 for window in windows)
 
 
+def test_how_many_windows_there_are_at_most(long_recordings):
+    recording = Recording(str(long_recordings / "a" / "0.npz"))
+    events = recording.opened()
+    for window, silent in (
+        (Window(200, 150, of_events=True), 0),
+        (Window(600, 1, of_events=True), 0),
+        (Window(1_000_000, 500_000), 1),  # which is no sample
+        (Window(8_000_000, 1), 0),  # longer than the recording
+    ):
+        assert window.most(events) == len(window(recording, events)) + silent
+
+
 def test_a_part_of_a_file_is_cut_within(long_recordings):
     part = Recording(str(long_recordings / "a" / "0.npz"), 1_000_000, 3_500_000)
     assert [(w.start, w.end) for w in Window(1_000_000, 1_000_000)(part, part.opened())] == [
