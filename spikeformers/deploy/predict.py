@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from spikeformers.checkpoints.read import Checkpoint
 
+_TOGETHER = 32  # images or windows in a batch
+
 
 class Predictor(ReadsFiles):
     """A model with the preprocessing and class names of its checkpoint: from files to labels with confidence.
@@ -103,27 +105,36 @@ class Predictor(ReadsFiles):
             return []
         return self.classify([self.read(one) for one in inputs], top=top)
 
-    def classify(self, samples: Sequence[Sequence[np.ndarray]], *, top: int = 5) -> list[list[tuple[str, float]]]:
-        """Classifies inputs that were read by `self.read`, in one batch.
+    def classify(
+        self, samples: Sequence[Sequence[np.ndarray]], *, top: int = 5, together: int = _TOGETHER
+    ) -> list[list[tuple[str, float]]]:
+        """Classifies inputs that were read by `self.read`.
 
         Args:
             samples: Arrays of each input: `[C, H, W]` of an image, `[T, C, H, W]` a window of a recording.
             top: How many classes to return.
+            together: How many arrays go through the model at a time: memory grows with them, not with a recording.
 
         Returns:
             What a call returns.
         """
-        batch = np.stack([sample for of_input in samples for sample in of_input])  # B C H W, or B T C H W
-        batch = np.moveaxis(batch, 1, 0) if batch.ndim == 5 else batch
-        shares = _softmax(self.run(batch))
-        if not np.isfinite(shares).all():
-            raise ValueError(f"{self.run.path} answers with numbers that are not finite: its weights are damaged")
+        arrays = [array for of_input in samples for array in of_input]
+        batches = (arrays[first : first + together] for first in range(0, len(arrays), together))
+        shares = np.concatenate([self._shares(batch) for batch in batches])
         starts = np.cumsum([0, *map(len, samples)])
         return [
             [(self.classes[k], float(mean[k])) for k in np.argsort(-mean, kind="stable")[:top]]
             for start, end in itertools.pairwise(starts)
             for mean in [shares[start:end].mean(0)]
         ]
+
+    def _shares(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
+        """The softmax of the model's logits, `[B, K]`."""
+        batch = np.stack(arrays)  # B C H W, or B T C H W
+        shares = _softmax(self.run(np.moveaxis(batch, 1, 0) if batch.ndim == 5 else batch))
+        if not np.isfinite(shares).all():
+            raise ValueError(f"{self.run.path} answers with numbers that are not finite: its weights are damaged")
+        return shares
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

@@ -46,7 +46,8 @@ def application(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
     """
     limits = limits or Limits()
     app = FastAPI(title="spikeformers", version=__version__, docs_url=None, redoc_url=None)
-    batches = Batches(lambda samples: predictor.classify(samples, top=len(predictor.classes)), limits)
+    how: Any = {"top": len(predictor.classes), "together": limits.batch}
+    batches = Batches(lambda samples: predictor.classify(samples, **how), limits)
     bodies = Bodies(limits)
     reading = ThreadPoolExecutor(min(4, os.cpu_count() or 1), "reading")  # decoded images are large: few at a time
     of_recordings = "frames_by" in predictor.preprocess

@@ -227,6 +227,27 @@ def test_batches():
     assert isinstance(bad, ValueError)
 
 
+def test_windows_go_through_the_model_a_few_at_a_time(of_recordings):
+    """Answers are as those of all at once, and each is its own recording's."""
+    predictor, sizes = Predictor(of_recordings), []
+    run = predictor.run
+    draw = np.random.default_rng(0)
+    samples = [[*draw.random((count, 2, 2, 8, 8), np.float32)] for count in (1, 40, 3)]
+    whole = predictor.classify(samples, together=1000)
+
+    class Counted:
+        path = run.path
+
+        def __call__(self, batch):
+            sizes.append(batch.shape[1])
+            return run(batch)
+
+    predictor.run = Counted()
+    for expected, said in zip(whole, predictor.classify(samples), strict=True):
+        assert dict(said) == pytest.approx(dict(expected), abs=1e-6)
+    assert sizes == [32, 12]
+
+
 def test_a_request_that_takes_too_long(of_images, monkeypatch):
     async def slow():
         yield picture()[:50]
@@ -238,9 +259,9 @@ def test_a_request_that_takes_too_long(of_images, monkeypatch):
     assert answer.json()["error"].startswith("the body did not arrive within 0.1 s: send it faster, or")
     classify = Predictor.classify
 
-    def slowly(self, samples, top):
+    def slowly(self, samples, **how):
         time.sleep(0.3)
-        return classify(self, samples, top=top)
+        return classify(self, samples, **how)
 
     monkeypatch.setattr(Predictor, "classify", slowly)
     (answer,) = ask(of_images, post(picture()), limits=Limits(seconds=0.1))
@@ -258,7 +279,7 @@ def test_the_memory_of_waiting_bodies_is_bounded(of_images, monkeypatch):
 
 
 def test_the_models_fault_is_no_traceback(of_images, monkeypatch):
-    monkeypatch.setattr(Predictor, "classify", lambda self, samples, top: 1 / 0)
+    monkeypatch.setattr(Predictor, "classify", lambda self, samples, **how: 1 / 0)
     (answer,) = ask(of_images, post(picture()))
     assert answer.status_code == 500
     assert answer.json() == {"error": "the server failed at this request, and its log says why: send another file"}
