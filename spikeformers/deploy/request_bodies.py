@@ -1,6 +1,7 @@
 """What a server takes: the body of a request, read within limits, as an image or a recording."""
 
 import io
+import math
 import tempfile
 import zipfile
 from collections.abc import AsyncIterator
@@ -35,7 +36,10 @@ class Limits:
         windows: of a recording, for a model that answers by windows of time or of events.
         seconds: for a request, from its first byte to the answer.
         waiting: requests that may wait for the model; more are told to come back.
-        batch: requests that go through the model together.
+        batch: requests, or windows of recordings, that go through the model together.
+
+    Raises:
+        ValueError: A limit is no finite number above 0, or, of what is counted, no whole number.
     """
 
     megabytes: float = 16
@@ -44,6 +48,14 @@ class Limits:
     seconds: float = 30
     waiting: int = 256
     batch: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("megabytes", "megapixels", "seconds"):
+            if not 0 < (value := getattr(self, name)) < math.inf:
+                raise ValueError(f"{name} {value:g} is not above 0 and finite: give another number")
+        for name in ("windows", "waiting", "batch"):
+            if not isinstance(value := getattr(self, name), int) or value < 1:
+                raise ValueError(f"{name} {value} is no whole number of at least 1: give one")
 
 
 class Bodies:

@@ -134,7 +134,7 @@ class Batches:
         self.batches = self.samples = 0
 
     async def __call__(self, sample: Any) -> Any:
-        if len(self.waiting) >= self.limits.waiting:
+        if self.count() >= self.limits.waiting:
             line = f"{self.limits.waiting} requests wait already: send it again later"
             raise HTTPException(503, line, {"Retry-After": "1"})
         future = asyncio.get_running_loop().create_future()
@@ -143,12 +143,14 @@ class Batches:
             self.task = asyncio.create_task(self._work())
         return await future
 
+    def count(self) -> int:
+        """How many wait. Those that were given up no longer do, and their samples are let go."""
+        self.waiting = [(sample, future) for sample, future in self.waiting if not future.done()]
+        return len(self.waiting)
+
     async def _work(self) -> None:
-        while self.waiting:
+        while self.count():
             some, self.waiting = self.waiting[: self.limits.batch], self.waiting[self.limits.batch :]
-            some = [(sample, future) for sample, future in some if not future.done()]  # others were given up
-            if not some:
-                continue
             samples = [sample for sample, _ in some]
             try:
                 answers = await asyncio.get_running_loop().run_in_executor(self.thread, self.run, samples)
@@ -182,6 +184,6 @@ def _metrics(answered: Counter[int], times: list[float], batches: Batches) -> st
         "# TYPE spikeformers_samples_total counter",
         f"spikeformers_samples_total {batches.samples}",
         "# TYPE spikeformers_waiting gauge",
-        f"spikeformers_waiting {len(batches.waiting)}",
+        f"spikeformers_waiting {batches.count()}",
     ]
     return "\n".join(rows) + "\n"

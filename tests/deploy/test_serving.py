@@ -227,6 +227,38 @@ def test_batches():
     assert isinstance(bad, ValueError)
 
 
+def test_requests_that_were_given_up_wait_no_longer():
+    async def ask_all():
+        batches = Batches(lambda samples: time.sleep(0.2) or samples, Limits(batch=1, waiting=2))
+        first = asyncio.create_task(batches("first"))
+        await asyncio.sleep(0.05)
+        given_up = [asyncio.create_task(batches(i)) for i in range(2)]
+        await asyncio.sleep(0.05)
+        assert batches.count() == 2
+        for task in given_up:
+            task.cancel()
+        return await asyncio.gather(first, batches("late")), batches.count()
+
+    assert asyncio.run(ask_all()) == (["first", "late"], 0)
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"),
+    [
+        ({"batch": 0}, "batch 0 is no whole number of at least 1: give one"),
+        ({"batch": 2.5}, "batch 2.5 is no whole number of at least 1: give one"),
+        ({"waiting": 0}, "waiting 0 is no whole number"),
+        ({"windows": -1}, "windows -1 is no whole number"),
+        ({"megabytes": float("inf")}, "megabytes inf is not above 0 and finite: give another number"),
+        ({"megapixels": float("nan")}, "megapixels nan is not above 0"),
+        ({"seconds": 0}, "seconds 0 is not above 0"),
+    ],
+)
+def test_limits_that_would_serve_nobody(limit, says):
+    with pytest.raises(ValueError, match=re.escape(says)):
+        Limits(**limit)
+
+
 def test_windows_go_through_the_model_a_few_at_a_time(of_recordings):
     """Answers are as those of all at once, and each is its own recording's."""
     predictor, sizes = Predictor(of_recordings), []
