@@ -31,6 +31,8 @@ def run(words: list[str]) -> None:
         raise ValueError(f"--int8 writes ONNX, not {asked.to}: leave out --to {asked.to} or --int8")
     if asked.int8 and asked.form != "whole":
         raise ValueError(f"--int8 writes all steps, not form {asked.form}: leave out --form {asked.form} or --int8")
+    if asked.noise and (sets := [f"--{name}" for name in ("data", "root") if getattr(asked, name)]):
+        raise ValueError(f"--noise checks without a data set: leave out --noise, or {' and '.join(sets)}")
     from spikeformers.files import check_output
 
     folder = asked.out or (asked.checkpoint if Path(asked.checkpoint).is_dir() else "exported")
@@ -40,6 +42,7 @@ def run(words: list[str]) -> None:
     from spikeformers.checkpoints.load import build_from
     from spikeformers.checkpoints.made_here import made_here
     from spikeformers.checkpoints.read import read_checkpoint
+    from spikeformers.data.eval_shards import NOT_COUNTED
     from spikeformers.deploy.exporting import export
     from spikeformers.deploy.quantizing import quantize
     from spikeformers.evaluation.test_set import TestSet
@@ -51,9 +54,10 @@ def run(words: list[str]) -> None:
     if not asked.noise:
         test_set = TestSet(str(checkpoint.path), checkpoint.settings, asked.data, root=asked.root, workers=0)
         checked = _CHECKED_INT8 if asked.int8 else _CHECKED
-        test: Any = test_set.prepared(model)
-        step = max(1, len(test) // checked)  # spread over the set, which may be sorted by class
-        pairs = [test[i] for i in range(0, len(test), step)][:checked]
+        count = len(test_set.sets.test)
+        chosen = torch.linspace(0, count - 1, min(checked, count)).long().tolist()  # it may be sorted by class
+        test: Any = test_set.prepared(model, chosen)
+        pairs = [pair for pair in (test[i] for i in range(len(chosen))) if pair[1] is not NOT_COUNTED]
         inputs = time_first(torch.stack([sample for sample, _ in pairs]))
         labels = [label for _, label in pairs]
     settings = dict(checkpoint.settings)

@@ -16,6 +16,7 @@ from tiny_runs import write_images
 
 import spikeformers as sf
 from spikeformers.cli import main
+from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.deploy import exporting
 from spikeformers.deploy.formats import onnx as onnx_format
 from spikeformers.deploy.formats import openvino as openvino_format
@@ -23,6 +24,7 @@ from spikeformers.deploy.formats.files import METADATA
 from spikeformers.deploy.formats.graph import step_graph
 from spikeformers.deploy.formats.onnx import OnnxModel
 from spikeformers.deploy.threads import free_threads
+from spikeformers.evaluation.test_set import TestSet
 
 PREPROCESS = {"image_size": 16, "mean": [0.5] * 3, "std": [0.25] * 3, "interpolation": "bilinear", "crop_pct": 1.0}
 TINY = dict(dim=16, depth=1, num_heads=2, strides=(2, 2, 1, 1), time_steps=2, image_size=16, num_classes=3)
@@ -194,6 +196,25 @@ def test_the_report_gives_agreement_speed_and_size(trained, tmp_path, capsys):
     assert line.endswith(" MB")
 
 
+def test_the_check_sees_all_classes_and_no_broken_file(trained, tmp_path, monkeypatch):
+    """Of a set sorted by class, with less than twice as many files as are checked."""
+    checkpoint, _ = trained
+    seen = {}
+    monkeypatch.setattr("spikeformers.deploy.quantizing.quantize", lambda model, folder, **given: seen.update(given))
+    monkeypatch.setattr("spikeformers.cli.export._CHECKED_INT8", 8)
+    words = ["export", str(checkpoint), "--int8", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code == 0
+    assert seen["labels"] == [0, 0, 0, 1, 1, 1, 2, 2] and seen["inputs"].shape == (8, 3, 16, 16)
+    labels = {0: 0, 1: NOT_COUNTED, 3: 2}  # the second cannot be read, and another stands in for it
+    prepared = lambda self, model, chosen: [(torch.zeros(3, 16, 16), labels.get(i, 1)) for i in chosen]  # noqa: E731
+    monkeypatch.setattr(TestSet, "prepared", prepared)
+    with pytest.raises(SystemExit):
+        main(words)
+    assert seen["labels"] == [0, 2, 1, 1, 1, 1, 1] and len(seen["inputs"]) == 7
+
+
 def test_a_program_of_recordings_takes_any_batch(tmp_path):
     torch.manual_seed(0)
     model = sf.create_model("sdt", **{**TINY, "in_channels": 2}).eval()
@@ -316,6 +337,16 @@ def test_refusals(tmp_path, monkeypatch, onnx_file):
         sf.deploy.Predictor(tmp_path / "others.onnx")
     with pytest.raises(ValueError, match=r"runs as it was exported: leave out time_steps"):
         sf.deploy.Predictor(onnx_file, time_steps=2)
+
+
+def test_noise_needs_no_set(trained, tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(
+            ["export", str(trained[0]), "--noise", "--data", "digits", "--root", "sets", "--out", str(tmp_path / "new")]
+        )
+    assert left.value.code == 2 and not (tmp_path / "new").exists()
+    line = "--noise checks without a data set: leave out --noise, or --data and --root"
+    assert line in capsys.readouterr().err
 
 
 def test_free_threads(monkeypatch):
