@@ -88,7 +88,7 @@ def _bare(model: nn.Module) -> SpikingTransformer:
 def _save(model: SpikingTransformer, path: Path, settings: dict[str, Any], repo: str = "") -> Path:
     settings = {"config": model.config, **settings}
     if repo:
-        settings = _public(settings)
+        settings = public(settings)
     said = {name: value for name, value in json.loads(json.dumps(settings)).items() if value is not None}
     try:
         check_settings(said)
@@ -119,14 +119,16 @@ def _save(model: SpikingTransformer, path: Path, settings: dict[str, Any], repo:
     return path
 
 
-def _public(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings without the places of a recipe's data and runs, which are of one machine and may be private."""
+def public(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings without the places of a recipe's data, runs and teacher, which are of one machine and may be private."""
     recipe = settings.get("recipe")
     if not isinstance(recipe, dict):
         return settings
     recipe = {key: value for key, value in recipe.items() if key != "out"}
     if isinstance(start := recipe.get("start_from"), str):
         recipe["start_from"] = Path(start).name
+    if isinstance(distill := recipe.get("distill"), dict) and isinstance(teacher := distill.get("teacher"), str):
+        recipe["distill"] = {**distill, "teacher": Path(teacher).name}  # a name of timm is as it was
     if isinstance(data := recipe.get("data"), dict):
         recipe["data"] = {key: value for key, value in data.items() if key not in ("root", "cache")}
         if isinstance(name := data.get("name"), str) and name not in SETS and not name.startswith(PREFIX):

@@ -15,6 +15,7 @@ from torch import Tensor
 from spikeformers import __version__
 from spikeformers.checkpoints.load import build_from
 from spikeformers.checkpoints.read import Checkpoint, read_checkpoint
+from spikeformers.checkpoints.save import public
 from spikeformers.deploy.formats import FORMATS, module_of, run_by
 from spikeformers.deploy.formats.files import State
 from spikeformers.deploy.formats.graph import step_graph, whole_graph
@@ -117,7 +118,9 @@ def export(
     folder = Path(folder)
     step = None if form == "whole" else streaming(model)
     graph = step_graph(step, inputs, form) if step else getattr(module_of(to), "graph_of", whole_graph)(model, inputs)
-    text = json.dumps(_metadata(model, settings or {}) | {"outputs": [*graph.outputs]} | _described(form, step, inputs))
+    time_steps = len(inputs) if form == "whole" and inputs.ndim == 5 else model.time_steps  # whole is of these alone
+    metadata = _metadata(model, settings or {}, time_steps)
+    text = json.dumps(metadata | {"outputs": [*graph.outputs]} | _described(form, step, inputs))
     with made_folder(folder), tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished:
         try:
             made = module_of(to).write(graph, Path(unfinished), text)
@@ -172,8 +175,10 @@ def _noise(model: SpikingTransformer, settings: dict[str, Any]) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def _metadata(model: SpikingTransformer, settings: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: settings[key] for key in ("preprocess", "classes", "recipe", "license") if key in settings}
+def _metadata(model: SpikingTransformer, settings: dict[str, Any], time_steps: int) -> dict[str, Any]:
+    """What a file carries: it goes to other machines, so places on this one are left out, as in a published model."""
+    told = public(settings)
+    kept = {key: told[key] for key in ("preprocess", "classes", "recipe", "license") if key in told}
     return {
         **kept,
         "spikeformers": __version__,
@@ -181,7 +186,7 @@ def _metadata(model: SpikingTransformer, settings: dict[str, Any]) -> dict[str, 
         "config": model.config,
         "in_channels": model.in_channels,
         "num_classes": model.num_classes,
-        "time_steps": model.time_steps,
+        "time_steps": time_steps,
     }
 
 

@@ -93,9 +93,11 @@ def test_a_folder_goes_with_its_settings_and_without_its_other_files(hub, tmp_pa
 
 def test_private_places_do_not_go(hub):
     recipe = {"out": "/home/me/runs", "start_from": "/home/me/first", "data": {"name": "/home/me/cats", "root": "/d"}}
+    recipe |= {"distill": {"teacher": "/home/me/large"}}
     sf.push_to_hub(tiny(), REPO, recipe=recipe)
     settings = read_checkpoint(hub.folder / REPO).settings
-    assert settings["recipe"] == {"start_from": "first", "data": {"name": "cats"}}
+    wanted = {"start_from": "first", "data": {"name": "cats"}, "distill": {"teacher": "large"}}
+    assert settings["recipe"] == wanted
     assert "/home" not in "".join(file.read_text("utf-8", "replace") for file in (hub.folder / REPO).iterdir())
 
 

@@ -215,6 +215,20 @@ def test_the_check_sees_all_classes_and_no_broken_file(trained, tmp_path, monkey
     assert seen["labels"] == [0, 2, 1, 1, 1, 1, 1] and len(seen["inputs"]) == 7
 
 
+def test_a_file_says_how_many_steps_it_has_and_no_places_of_this_machine(tmp_path):
+    model = sf.create_model("sdt", **{**TINY, "in_channels": 2}).eval()
+    recipe = {"out": "/home/me/runs", "start_from": "/home/me/first", "distill": {"teacher": "/home/me/large"}}
+    recipe |= {"data": {"name": "/home/me/cats", "root": "/home/me", "cache": "/home/me/cache"}}
+    clips = torch.rand(3, 2, 2, 16, 16)
+    made = sf.deploy.export(model, tmp_path, "torch", inputs=clips, settings={"recipe": recipe})
+    carried = {METADATA: ""}
+    torch.export.load(made.path, extra_files=carried)
+    settings = json.loads(carried[METADATA])
+    assert settings["time_steps"] == 3 != model.time_steps
+    wanted = {"start_from": "first", "distill": {"teacher": "large"}, "data": {"name": "cats"}}
+    assert settings["recipe"] == wanted and "/home" not in carried[METADATA]
+
+
 def test_a_program_of_recordings_takes_any_batch(tmp_path):
     torch.manual_seed(0)
     model = sf.create_model("sdt", **{**TINY, "in_channels": 2}).eval()
