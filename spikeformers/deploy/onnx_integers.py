@@ -61,7 +61,7 @@ class IntegerGraph:
             return False
         counts = self.ranges.get(x)
         plain = not {*given.get("dilations", [1])} - {1} and given.get("auto_pad", "NOTSET") == "NOTSET"
-        if counts and counts.levels <= _MOST_LEVELS and plain:
+        if counts and counts.levels <= _MOST_LEVELS and 0 <= _zero_point(counts) <= 255 and plain:
             self.integers += 1
             self._in_integers(node, weight, given, counts)
             return True
@@ -97,7 +97,7 @@ class IntegerGraph:
         return self._once(("uint8", x), lambda name: self._node("QuantizeLinear", [x, scale, zero], name))
 
     def _zero(self, counts: Range) -> str:
-        return self._constant(np.uint8(round(-counts.low / counts.unit)))
+        return self._constant(np.uint8(_zero_point(counts)))
 
     def _columns(self, x: str, zero: str, kernel: Any, strides: Any, pads: Any) -> str:
         """`[B, C, H, W]` -> `[B, H', W', k k C]`, what the kernel sees at each place; uint8."""
@@ -151,6 +151,11 @@ class IntegerGraph:
 
         self.nodes.append(helper.make_node(kind, [*inputs], [output], f"{output}_{kind}", **attributes))
         return output
+
+
+def _zero_point(counts: Range) -> int:
+    """The byte that stands for 0; there is none if a range lies far from 0, or above it."""
+    return round(-counts.low / counts.unit)
 
 
 def _value(attribute: Any) -> Any:

@@ -143,6 +143,22 @@ def test_counts_that_would_saturate_stay_float(tmp_path):
                 quantizing._write(file, tmp_path / "q.onnx")
 
 
+@pytest.mark.parametrize(("low", "high", "integers"), [(2, 5, 0), (-300, -290, 0), (-255, -250, 1), (-3, 4, 1)])
+def test_counts_for_which_no_byte_is_zero_stay_float(low, high, integers, tmp_path):
+    rows = [("Clip", "x low high", "c"), ("Round", "c", "s"), ("Conv", "s w", "logits", {"kernel_shape": [1, 1]})]
+    weight = np.ones((256, 4, 1, 1), np.float32)
+    far = [
+        ("Conv", "t w", "y", {"kernel_shape": [1, 1]}),
+        ("GreaterOrEqual", "x half", "f"),
+        ("Cast", "f", "t", {"to": 1}),
+    ]
+    ends = {"low": np.float32(low), "high": np.float32(high)}
+    file = graph_file(tmp_path / "f.onnx", [*far[1:], far[0], *rows], "logits", (4, 2, 2), w=weight, **ends)
+    assert quantizing._write(file, tmp_path / "q.onnx") == (1 + integers, 2)
+    x = np.random.default_rng(0).uniform(-310, 10, (3, 4, 2, 2)).astype(np.float32)
+    np.testing.assert_allclose(answer(tmp_path / "q.onnx", x), answer(file, x), rtol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, lively):
     folder = tmp_path_factory.mktemp("trained")
