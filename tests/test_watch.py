@@ -86,6 +86,17 @@ def test_a_recording_has_its_own_pace(tmp_path):
     assert watch._rate_of(str(tmp_path / "slow.bin"), 10) == 2.0  # 10 frames in 5 seconds
 
 
+def test_it_never_sleeps_for_less_than_nothing(monkeypatch):
+    """On a busy machine time passes between any two lines."""
+    moments, slept = np.cumsum(np.random.default_rng(0).uniform(0, 0.07, 1000)), []
+    clock = types.SimpleNamespace(monotonic=iter(moments).__next__, sleep=slept.append)
+    monkeypatch.setattr(watch, "time", clock)
+    moment = types.SimpleNamespace(additions=0, multiplications=0)
+    watcher = types.SimpleNamespace(begin=lambda: None, see=lambda frame, count: moment)
+    watch._play(watcher, iter([watch._Sequence("wave", iter(range(100)), 10.0)]), [])
+    assert len(slept) == 100 and min(slept) == 0 and max(slept) > 0
+
+
 class Looped:
     """A camera of `count` frames."""
 

@@ -84,7 +84,7 @@ def _play(watcher: Any, sequences: Iterator[_Sequence], show: list[Callable[...,
             for one in show:
                 one(sequence, moment, cost)
             due = max(due + 1 / sequence.fps, time.monotonic())  # behind time it goes on at once
-            time.sleep(due - time.monotonic() if due > time.monotonic() else 0)
+            time.sleep(max(0.0, due - time.monotonic()))
 
 
 def _sequences(predictor: Any, source: str, fps: float | None) -> Callable[[], Iterator[_Sequence]]:
