@@ -267,6 +267,13 @@ def test_predict(trained):
     assert samples[0].name in table
 
 
+@pytest.mark.parametrize(("option", "value"), [("--min-score", 0.5), ("--out", "found")])
+def test_options_of_detectors_are_refused_by_a_classifier(trained, option, value):
+    sample = next((trained.run / "samples").iterdir())
+    said = refused(spikeformers("predict", trained.run, sample, option, value))
+    assert said == f"{trained.run} classifies: leave out {option}"
+
+
 def test_predict_past_files_that_are_no_images(trained, tmp_path):
     sample = next((trained.run / "samples").iterdir())
     (tmp_path / "notes.txt").write_text("no image")
@@ -545,6 +552,16 @@ def test_weights_of_another_model(trained, tmp_path):
     words = ("eval", tmp_path / "bare.safetensors", "--data", trained.data, "--model")
     assert "does not fit spikformer_4_256_cifar10" in refused(spikeformers(*words, "spikformer_4_256_cifar10"))
     assert "there is no model 'spikformer_4_25'" in refused(spikeformers(*words, "spikformer_4_25"))
+
+
+@pytest.mark.parametrize("command", ["eval", "export"])
+def test_a_model_is_named_only_for_a_file_that_stores_none(trained, command, tmp_path):
+    words = (command, trained.run, "--model")
+    said = refused(spikeformers(*words, "spikformer_4_256_cifar10"))
+    file = trained.run / "weights.safetensors"
+    assert said == f"{file} says that it holds spikformer, not spikformer_4_256_cifar10: leave out --model"
+    if command == "eval":
+        assert spikeformers(*words, "spikformer").out == spikeformers("eval", trained.run).out
 
 
 def test_a_checkpoint_may_not_name_parts_that_are_not_ours(trained, tmp_path):
@@ -837,6 +854,8 @@ def test_audit_of_a_model_by_name_and_of_a_run(trained):
         (["own.py:leaking", "--shape", "6", "--layout", "X"], "there is no layout 'X': choose from B, TB, BT"),
         (["own.py:leaking", "--shape", "6", "--skip", "leaks"], "there is no check 'leaks': choose from batch leak"),
         (["own.py:leaking", "--shape", "6", "--steps", "0"], "--steps 0 is below 1"),
+        (["own.py:leaking", "--shape", "6", "--data", "digits"], "--data gives test images: leave out one of them"),
+        (["own.py:leaking", "--shape", "6", "--root", "sets"], "give --data too, or leave out --root"),
         (["own.py:sized", "--shape", "6"], "own.py:sized needs size: name a function that needs no arguments"),
         (["own.py:nothing"], "own.py:nothing returns NoneType: return a module"),
         (["own.py:broken"], "AttributeError: 'Net' object has no attribute 'layers'"),

@@ -210,6 +210,7 @@ def test_the_page_in_a_browser(tmp_path):
         (("--fps", "0"), "--fps 0.0 is not above 0 and up to 1000: give a number such as 10"),
         (("--loops", "-1"), "--loops -1 is below 0: give a number, 0 for without end"),
         (("--port", "70000"), "--port 70000 is not a port"),
+        (("--port", "0", "--no-page"), "--port is that of the page, and --no-page shows none: leave out one of them"),
     ],
 )
 def test_numbers_that_do_not_fit(of_events, capsys, words, says):

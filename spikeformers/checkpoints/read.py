@@ -56,7 +56,7 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is damaged, refused or empty.
+        ValueError: The file is damaged, refused or empty, or stores another model than `model`.
     """
     path = find_weights(path)
     if path.is_dir():
@@ -79,6 +79,8 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
         check_settings(told)
     except ValueError as error:  # the file was edited or is damaged
         raise ValueError(f"{path} is damaged: its {error}; fetch it again") from error
+    if model is not None and (stored := checkpoint.config.get("name", model)) != model:
+        raise ValueError(f"{path} says that it holds {stored}, not {model}: leave out --model")
     if model is not None and not checkpoint.config:
         with torch.device("meta"):
             config = build(model, {}).config

@@ -31,6 +31,10 @@ def run(words: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
     shape = _shape_of(asked.shape)
+    if asked.data and shape:
+        raise ValueError("--shape is for inputs of noise, and --data gives test images: leave out one of them")
+    if asked.root and not asked.data:
+        raise ValueError("--root is the folder of the set that --data names: give --data too, or leave out --root")
     if asked.steps is not None and asked.steps < 1:
         raise ValueError(f"--steps {asked.steps} is below 1: give at least 1")
     from spikeformers.files import check_output

@@ -19,7 +19,7 @@ compared with the first. Started again, it resumes interrupted runs and skips fi
   --jobs N            runs at the same time (one per GPU, or 1)
   --name NAME         the report's folder in runs/ (or in --out FOLDER)
   --dry-run           check everything and print what would be trained, and for how long; write nothing
-  --json              print report.json
+  --json              print report.json, or with --dry-run the plan
   --data NAME --batch_size N --optimizer.lr X ...
                       any field of the recipe, as for `spikeformers train`; a MODEL uses a recipe for its data
 
@@ -73,6 +73,10 @@ def run(words: list[str]) -> None:
         name=own.get("--name", [None])[-1],
         say=say,
     )
+    if dry and as_json:
+        runs = [{"run": str(run.folder), "variant": run.variant, "finished": run.finished} for run in plan.runs]
+        print(json.dumps({"minutes": plan.minutes, "variants": plan.table(), "runs": runs}, indent=2))
+        return
     if dry:
         _show_plan(plan)
         return

@@ -9,6 +9,7 @@ from typing import Any
 from spikeformers.cli._terminal import engine_weights, make_parser, make_table, say, show
 
 _TOGETHER = 32  # files in a batch
+_TOP, _OUT, _MIN_SCORE = 5, "predictions", 0.5
 
 
 def run(words: list[str]) -> None:
@@ -23,16 +24,16 @@ def run(words: list[str]) -> None:
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="images or folders of images; recordings if trained on recordings"
     )
-    parser.add_argument("--top", type=int, default=5, help="classes to name (5)")
-    parser.add_argument("--out", default="predictions", help="folder for pictures with boxes or masks (predictions)")
-    parser.add_argument("--min-score", type=float, default=0.5, help="least score of a box (0.5)")
+    parser.add_argument("--top", type=int, help="classes to name (5)")
+    parser.add_argument("--out", help="folder for pictures with boxes or masks (predictions)")
+    parser.add_argument("--min-score", type=float, help="least score of a box (0.5)")
     parser.add_argument("--skip-broken", action="store_true", help="skip and count files that cannot be read")
     parser.add_argument("--engine", action="store_true", help="run on sf.deploy.spike_engine, on a CPU")
     parser.add_argument("--int8", action="store_true", help="with --engine: 8-bit weights")
     parser.add_argument("--threads", type=int, help="threads (default: one per free core)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
-    if asked.top < 1:
+    if asked.top is not None and asked.top < 1:
         raise ValueError(f"--top {asked.top} is below 1: name at least one class")
     weights = engine_weights(asked)
     if asked.threads is not None and asked.threads < 1:
@@ -52,20 +53,22 @@ def run(words: list[str]) -> None:
             _find(asked, checkpoint, {"weights": weights, **trusted})
             return
     predictor = Predictor(checkpoint, weights=weights, threads=asked.threads or free_threads(), **trusted)
+    _refuse(asked, "classifies", "min_score", "out")
+    top = _TOP if asked.top is None else asked.top
     files = [file for given in asked.files for file in predictor.files(given)]
     broken: list[str] = []
     predictions: dict[str, list[tuple[str, float]]] = {}
     readable = _read(predictor, files, broken)
     while some := list(itertools.islice(readable, _TOGETHER)):
         names, samples = zip(*some, strict=True)
-        predictions.update(zip(names, predictor.classify(samples, top=asked.top), strict=True))
+        predictions.update(zip(names, predictor.classify(samples, top=top), strict=True))
     if broken and not (predictions or asked.skip_broken):
         raise ValueError(broken[0])
     if asked.json:
         rows = [{"file": f, "top": [{"label": k, "confidence": p} for k, p in top]} for f, top in predictions.items()]
         print(json.dumps(rows, indent=2))
     else:
-        table = make_table("file", *(f"top {i + 1}" for i in range(min(asked.top, len(predictor.classes)))))
+        table = make_table("file", *(f"top {i + 1}" for i in range(min(top, len(predictor.classes)))))
         for file, top in predictions.items():
             table.add_row(file, *(f"{label} {confidence:.1%}" for label, confidence in top))
         show(table)
@@ -83,12 +86,15 @@ def _find(asked: Any, checkpoint: Any, how: dict[str, Any]) -> None:
     from spikeformers.deploy.threads import free_threads
     from spikeformers.files import atomic_write, check_output, short_name
 
-    check_output("--out", asked.out, folder=True)
-    threads = asked.threads or free_threads()
-    predictor = DensePredictor(checkpoint, min_score=asked.min_score, threads=threads, **how)
+    masks = checkpoint.settings["preprocess"]["task"] == "segmentation"
+    _refuse(asked, *(("finds masks", "top", "min_score") if masks else ("finds boxes", "top")))
+    out = asked.out or _OUT
+    check_output("--out", out, folder=True)
+    threads, min_score = asked.threads or free_threads(), _MIN_SCORE if asked.min_score is None else asked.min_score
+    predictor = DensePredictor(checkpoint, min_score=min_score, threads=threads, **how)
     files = [file for given in asked.files for file in predictor.files(given)]
     broken: list[str] = []
-    folder, rows, told = Path(asked.out), [], []
+    folder, rows, told = Path(out), [], []
     samples = (sample for _, some in _read(predictor, files, broken) for sample in some)
     for number, (sample, found) in enumerate(predictor.find(samples), 1):
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,6 +119,13 @@ def _find(asked: Any, checkpoint: Any, how: dict[str, Any]) -> None:
         show(table)
         say(f"{folder}/ has the pictures, and predictions.json every number")
     _say_broken(asked, broken, len(files))
+
+
+def _refuse(asked: Any, does: str, *options: str) -> None:
+    """Raises ValueError if an option is given that means nothing for a model that `does` this."""
+    for option in options:
+        if getattr(asked, option) is not None:
+            raise ValueError(f"{asked.checkpoint} {does}: leave out --{option.replace('_', '-')}")
 
 
 def _say_broken(asked: Any, broken: list[str], files: int) -> None:

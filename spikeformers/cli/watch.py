@@ -13,6 +13,7 @@ import numpy as np
 
 from spikeformers.cli._terminal import live_on, make_parser, make_table, say
 
+_PORT = 8007
 _COUNTED_EVERY = 1.0  # seconds; counting operations takes about ten steps
 
 
@@ -34,15 +35,18 @@ def run(words: list[str]) -> None:
     parser.add_argument("--model", required=True, help="a run folder, a weight file, or a name with weights")
     parser.add_argument("--fps", type=float, help="frames a second (a recording's own, else 10)")
     parser.add_argument("--loops", type=int, default=1, help="how often to play the source, 0 for without end (1)")
-    parser.add_argument("--port", type=int, default=8007, help="port of the page on this machine (8007)")
+    parser.add_argument("--port", type=int, help="port of the page on this machine (8007)")
     parser.add_argument("--no-page", action="store_true", help="in the terminal only")
     asked = parser.parse_args(words)
     if asked.fps is not None and not 0 < asked.fps <= 1000:
         raise ValueError(f"--fps {asked.fps} is not above 0 and up to 1000: give a number such as 10")
     if asked.loops < 0:
         raise ValueError(f"--loops {asked.loops} is below 0: give a number, 0 for without end")
-    if not 0 <= asked.port < 65536:
-        raise ValueError(f"--port {asked.port} is not a port: give one of 1024 to 65535, or 0 for a free one")
+    if asked.no_page and asked.port is not None:
+        raise ValueError("--port is that of the page, and --no-page shows none: leave out one of them")
+    port = _PORT if asked.port is None else asked.port
+    if not 0 <= port < 65536:
+        raise ValueError(f"--port {port} is not a port: give one of 1024 to 65535, or 0 for a free one")
     import torch
 
     from spikeformers.analysis.watcher import Watcher
@@ -63,7 +67,7 @@ def run(words: list[str]) -> None:
         if not asked.no_page:
             from spikeformers.cli._watch_page import Page
 
-            page = shown.enter_context(Page(asked.port))
+            page = shown.enter_context(Page(port))
             say(f"the page is at {page.address}", file=sys.stderr)
             show.append(page.show)
         _play(watcher, (sequence for _ in loops for sequence in sequences()), show)

@@ -358,6 +358,11 @@ def test_a_dry_run_says_what_would_be_trained(recipe_file, tmp_path, capsys):
     assert (ssa[1], ssa[3:5], ssa[-1]) == ("2", ["3", "12"], "2")  # the ratio; epochs and steps; seeds
     assert float(identity[1]) > 2
     assert "4 runs, 0 of them finished" in said
+    with pytest.raises(SystemExit):
+        cli.main(["compare", recipe_file, "--epochs", "3", "--out", str(tmp_path), *words, "--json"])
+    plan = json.loads(capsys.readouterr().out)
+    assert [row["variant"] for row in plan["variants"]] == ["SSA", "IdentityMixer"] and plan["minutes"] > 0
+    assert [run["finished"] for run in plan["runs"]] == [False] * 4
     assert not list(tmp_path.iterdir())
 
 

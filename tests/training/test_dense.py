@@ -146,7 +146,8 @@ def test_predict_draws_and_writes_numbers_in_the_files_own_pixels(done, tmp_path
     monkeypatch.chdir(tmp_path)
     large = Image.open(run / "samples" / "1.png").resize((96, 64), Image.Resampling.NEAREST)
     large.save(name := f"{'l' * 250}.png")  # of the 255 letters that a name may have
-    rows = printed(capsys, "predict", run, name, small, "--min-score", 0, "--json", "--out", "found")
+    how = () if kind == "masked" else ("--min-score", 0)
+    rows = printed(capsys, "predict", run, name, small, *how, "--json", "--out", "found")
     assert rows == json.loads((tmp_path / "found" / "predictions.json").read_text())
     said = [(row["file"], row["width"], row["height"]) for row in rows]
     assert said == [(name, 96, 64), (str(small), 48, 32)]
@@ -178,6 +179,19 @@ def test_predict_names_a_file_that_it_cannot_read(done, tmp_path, capsys, monkey
     assert len(printed(capsys, *words, "--skip-broken", "--json")) == 1
     assert printed(capsys, *words[:3], "--skip-broken", "--json", "--out", "none") == []
     assert (tmp_path / "none" / "predictions.json").read_text() == "[]\n"
+
+
+def test_predict_refuses_options_that_mean_nothing_here(done, tmp_path, capsys, monkeypatch):
+    kind, _, result = done
+    monkeypatch.chdir(tmp_path)
+    refused = {"--top": 1, "--min-score": 0.5} if kind == "masked" else {"--top": 1}
+    for option, value in refused.items():
+        with pytest.raises(SystemExit) as ended:
+            main(["predict", str(result.run), str(result.run / "samples" / "2.png"), option, str(value)])
+        assert ended.value.code == 2
+        finds = "finds masks" if kind == "masked" else "finds boxes"
+        assert f"{result.run} {finds}: leave out {option}" in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
     deep = Image.fromarray(np.full((32, 48), 40_000, np.uint16))
     with pytest.raises(ValueError, match=r"the image of 48 x 32 pixels has more than 8 bits a channel"):
         DensePredictor(done[2].run)([deep])
