@@ -180,7 +180,7 @@ class Counter(Operations, TorchDispatchMode):
         self.fired = True
         activity = self.activity.get(name)
         if activity is None:
-            sub_steps = getattr(neuron, "sub_steps", 1)  # of an unrolled one
+            sub_steps = getattr(neuron, "sub_steps", None)  # of an unrolled one
             activity = self.activity[name] = NeuronActivity(name, type(neuron).__name__, sub_steps=sub_steps)
         update = Layer(
             f"{name}.update",

@@ -12,7 +12,8 @@ class NeuronActivity:
     """The spikes of one neuron layer, summed over batches.
 
     `by_step` counts nonzero outputs at each step, over neurons and samples; `by_neuron` counts them for each neuron,
-    over samples and steps, in the shape of one sample. Each step of the model has `sub_steps` steps of the neuron.
+    over samples and steps, in the shape of one sample. In an unrolled network, each step of the model has
+    `sub_steps` steps of the neuron; elsewhere it is None.
     """
 
     name: str
@@ -20,7 +21,7 @@ class NeuronActivity:
     by_step: Tensor | None = None  # T
     by_neuron: Tensor | None = None  # C H W, or another shape of a sample
     samples: int = 0
-    sub_steps: int = 1
+    sub_steps: int | None = None
     _step: int = 0
 
     def begin(self) -> None:

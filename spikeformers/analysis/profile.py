@@ -50,7 +50,7 @@ class Profile:
 
         None for an unrolled network, which computes a count in several passes: its twin is the integer model's.
         """
-        if any(activity.sub_steps > 1 for activity in self.activity):
+        if any(activity.sub_steps for activity in self.activity):
             return None
         return dense_twin(self.layers, self.samples, self.steps, self.memory)
 
@@ -154,7 +154,7 @@ def profile(
         raise ValueError("there are no batches to profile on: give at least one")
     label = name or str(getattr(model, "config", {}).get("name") or type(model).__name__)
     steps = max(
-        (len(a.rates) // a.sub_steps for a in counter.activity.values()), default=getattr(model, "time_steps", 1)
+        (len(a.rates) // (a.sub_steps or 1) for a in counter.activity.values()), default=getattr(model, "time_steps", 1)
     )
     layers = [_settled(layer, steps, counter.units[-1]) for layer in counter.layers.values()]
     activity = [*counter.activity.values()]
