@@ -191,6 +191,17 @@ def test_a_neuron_that_computes_in_fp32_leaves_no_graph_inside_the_graph():
     assert "stem.stages.0.neuron (PSN)" in engine.foreign
 
 
+def engine_of_a_readers_own(lively, **part):
+    """The engine of a model with this part, which gives exactly the model's features."""
+    torch.manual_seed(0)
+    model = build("spikformer", **part, depth=1)
+    x = images(model)
+    model = exact(lively(model, x))
+    engine = spike_engine(model, x)
+    assert torch.equal(engine.forward_features(x), model.forward_features(x))
+    return engine
+
+
 class Ours(SSA):
     """A reader's own attention, of known operations."""
 
@@ -200,12 +211,7 @@ class Ours(SSA):
 
 @needs_kernels
 def test_a_readers_own_attention_is_fast_too(lively):
-    torch.manual_seed(0)
-    model = build("spikformer", attention=Ours, depth=1)
-    x = images(model)
-    model = exact(lively(model, x))
-    engine = spike_engine(model, x)
-    assert torch.equal(engine.forward_features(x), model.forward_features(x))
+    engine = engine_of_a_readers_own(lively, attention=Ours)
     assert [row.way for row in engine.plan if row.what == "attention"] == ["sparse"]
     assert not {"matmul", "neuron"} & {row.what for row in engine.plan if row.layer != "traced_neuron"}
 
@@ -227,12 +233,7 @@ class Learned(SSA):
 
 @pytest.mark.parametrize("place", ["q", "k", "v"])
 def test_an_attention_with_a_learned_operand_is_left_to_torch(place, lively):
-    torch.manual_seed(0)
-    model = build("spikformer", attention=functools.partial(Learned, place=place), depth=1)
-    x = images(model)
-    model = exact(lively(model, x))
-    engine = spike_engine(model, x)
-    assert torch.equal(engine.forward_features(x), model.forward_features(x))
+    engine = engine_of_a_readers_own(lively, attention=functools.partial(Learned, place=place))
     assert "matmul" in {row.what for row in engine.plan} and "attention" not in {row.what for row in engine.plan}
 
 
@@ -246,12 +247,7 @@ class WithTheWhole(MLP):
 
 @needs_kernels
 def test_a_product_that_a_sum_broadcasts_is_no_residual(lively):
-    torch.manual_seed(0)
-    model = build("spikformer", mlp=WithTheWhole, depth=1)
-    x = images(model)
-    model = exact(lively(model, x))
-    engine = spike_engine(model, x)
-    assert torch.equal(engine.forward_features(x), model.forward_features(x))
+    engine_of_a_readers_own(lively, mlp=WithTheWhole)
 
 
 class Real(SSA):
