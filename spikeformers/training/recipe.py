@@ -60,7 +60,7 @@ class Loss:
 class Distill:
     """Distillation from a teacher, into the model's second head if it has one. Off by default."""
 
-    teacher: str | None = None  # the name of a pretrained timm model, or a checkpoint of this library
+    teacher: str | None = None  # a pretrained timm model, or a checkpoint of this library, by path or by name
     name: Literal["hard", "soft"] = "hard"  # learn the teacher's top class, or its probabilities
     weight: float = 0.5  # of the teacher's loss; the labels' loss has the rest
     temperature: float = 1.0  # softens the probabilities

@@ -1,11 +1,14 @@
 """Teachers for distillation."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from spikeformers.checkpoints.load import build_from
+from spikeformers.checkpoints.made_here import made_here
+from spikeformers.checkpoints.read import find_weights, read_checkpoint
 
 Pixels = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation of the images' normalisation
 
@@ -31,14 +34,14 @@ class Teacher:
 
 
 def load_teacher(name: str, num_classes: int, pixels: Pixels | None = None) -> Teacher:
-    """A teacher: a timm model, whose weights are downloaded, or a checkpoint of this library.
+    """A teacher: a timm model, whose weights are downloaded, or a checkpoint of this library, by path or by name.
 
     `pixels` is the normalisation of the student's images, None if they have none.
 
     Raises ValueError if there is no such model or checkpoint, if its weights cannot be downloaded, and if its number of
     classes differs from the student's.
     """
-    model, learnt = _ours(name) if Path(name).exists() else _timms(name)
+    model, learnt = _ours(name) if find_weights(name).exists() else _timms(name)
     classes = getattr(model, "num_classes", None)
     if classes != num_classes:
         raise ValueError(
@@ -51,10 +54,6 @@ def load_teacher(name: str, num_classes: int, pixels: Pixels | None = None) -> T
 
 
 def _ours(path: str) -> tuple[nn.Module, Pixels | None]:
-    from spikeformers.checkpoints.load import build_from
-    from spikeformers.checkpoints.made_here import made_here
-    from spikeformers.checkpoints.read import read_checkpoint
-
     checkpoint = read_checkpoint(path)
     preprocess: dict[str, Any] = checkpoint.settings.get("preprocess") or {}
     learnt = (preprocess["mean"], preprocess["std"]) if "mean" in preprocess and "std" in preprocess else None

@@ -119,6 +119,11 @@ def test_a_teacher_sees_images_as_it_was_trained_on_them(tmp_path):
         load_teacher(str(tmp_path), 10)
 
 
+def test_weights_of_the_package_teach_by_name():
+    teacher = load_teacher("cifar10_evening", 10, ([0.5] * 3, [0.5] * 3))
+    assert teacher.model.num_classes == 10 and teacher.shift.any()  # the images' normalisation is another
+
+
 def test_teachers_of_timm_by_name(monkeypatch):
     with pytest.raises(ValueError, match="'caformer_b66' is neither a file nor a model of timm"):
         load_teacher("caformer_b66", 3)
