@@ -52,14 +52,20 @@ class Detection(DenseObjective):
 
 
 class Segmentation(DenseObjective):
-    """Cross-entropy over the pixels of masks `[B, H, W]` that are not void."""
+    """Cross-entropy over the pixels of masks `[B, H, W]` that are not void; the mean has weights `[K]` of classes."""
+
+    class_weights: Tensor | None = None  # all pixels weigh alike
 
     def __call__(self, model: Any, x: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         with self.firing:
             logits = model(x)  # B K H W
+        known = targets != VOID
+        pixels = known.sum().clamp(min=1)
+        weights = None if self.class_weights is None else self.class_weights.to(logits)
+        share = pixels if weights is None else (weights[targets.where(known, 0)] * known).sum().clamp(min=1e-6)
         how: Any = dict(ignore_index=VOID, label_smoothing=self.label_smoothing, reduction="sum")
-        loss = cross_entropy(logits, targets, **how) / (targets != VOID).sum().clamp(min=1)
-        right = (logits.argmax(1) == targets).sum() / (targets != VOID).sum().clamp(min=1)
+        loss = cross_entropy(logits, targets, weights, **how) / share
+        right = (logits.argmax(1) == targets).sum() / pixels
         return loss + self.firing(), {"acc": 100 * right.detach()}
 
 

@@ -55,6 +55,7 @@ RANGES = (
     Range("[0, inf)", "augment.mix_off_epoch schedule.warmup_lr schedule.min_lr optimizer.weight_decay"),
     Range("[0, inf)", "augment.mixup augment.cutmix augment.clip_ops", "0 changes nothing"),
     Range("[0, inf)", "loss.firing_weight", "0 leaves rates alone"),
+    Range("[0, inf)", "loss.class_balance", "0 weighs all pixels alike"),
     Range("(0, inf)", "optimizer.lr schedule.decay_rate augment.crop_ratio data.std"),
     Range("(0, inf)", "clip_grad_norm", "null clips nothing"),
     Range("(0, inf)", "distill.temperature", "1 changes nothing"),

@@ -171,5 +171,8 @@ def make_objective(recipe: Recipe, model: SpikingTransformer, teacher: Teacher |
 
     Raises ValueError for settings that the model cannot be trained with.
     """
+    task = getattr(model, "task", "")
+    if recipe.loss.class_balance and task != "segmentation":
+        raise ValueError(f"loss.class_balance weighs the pixels of masks, but the model is for {task}: leave it out")
     own = next((objective for kind, objective in _OWN_OBJECTIVES.items() if isinstance(model, kind)), Objective)
-    return DENSE_OBJECTIVES.get(getattr(model, "task", ""), own)(recipe, model, teacher)
+    return DENSE_OBJECTIVES.get(task, own)(recipe, model, teacher)

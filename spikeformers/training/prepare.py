@@ -14,6 +14,7 @@ from spikeformers.models import SpikingTransformer, check_model
 from spikeformers.models.building import rebuild
 from spikeformers.models.own_code import user_code_errors
 from spikeformers.models.parts import argument_errors
+from spikeformers.training.class_balance import class_weights
 from spikeformers.training.loaders import Loaders
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import make_optimizer, make_schedule
@@ -61,6 +62,8 @@ def prepare(recipe: Recipe, sets: Sets | None = None, *, starts: bool = True) ->
         "version": version("spikeformers"),
     }
     module = TrainingModule(recipe, model, settings)
+    if recipe.loss.class_balance:
+        module.objective.class_weights = class_weights(sets.train, len(sets.classes), recipe.loss.class_balance)
     with user_code_errors(recipe.model), argument_errors(recipe.model):
         _try_out(recipe, model)
     if (teacher := module.objective.teacher) is not None:

@@ -54,6 +54,9 @@ class Loss:
     tet_weight: float = 0.0  # with this share of the loss
     firing_rate: float = 0.0  # every neuron's rate is pulled towards this value,
     firing_weight: float = 0.0  # with this weight on the squared distance; 0 is off
+    # Masks only: pixels of rare classes weigh more, by the median of the classes' frequencies over their own, to this
+    # power. 0 is off, 1 is SegNet's.
+    class_balance: float = 0.0
 
 
 @dataclass

@@ -11,16 +11,19 @@ import pytest
 import torch
 from PIL import Image
 from tiny_dense import CLASSES, MODELS, write_recipe
+from torch.nn.functional import cross_entropy
 
 import spikeformers as sf
 from spikeformers.cli import main
 from spikeformers.data import load_sets
+from spikeformers.data.dense.labelled import MaskedImages, lookup_of
 from spikeformers.data.eval_shards import NOT_COUNTED, Share, collate
 from spikeformers.data.settings import Data
 from spikeformers.deploy import DensePredictor, Predictor
 from spikeformers.evaluation.audited import load_to_audit
 from spikeformers.evaluation.dense import BoxMeter, MaskMeter
 from spikeformers.training import dense_pictures, fit, read_recipe
+from spikeformers.training.class_balance import class_weights
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.prepare import prepare
@@ -124,6 +127,37 @@ def test_it_learns(dense_recipe, kind, rows_of, without_drawing):
     changes = {"augment": {}, "epochs": 8, "schedule": {"per_update": True}, "batch_size": 2}
     rows = rows_of(fit(dense_recipe(kind, **changes)).run)
     assert float(rows[-1]["loss"]) < 0.9 * float(rows[0]["loss"])
+
+
+def test_rare_classes_weigh_more(tmp_path):
+    masks = [np.array(rows, np.uint8) for rows in ([[0] * 4] * 2 + [[0, 0, 1, 1]] * 2, [[0] * 4, [2] * 4, [255] * 4])]
+    items = []
+    for name, mask in zip("ab", masks, strict=True):
+        Image.fromarray(mask).save(tmp_path / f"{name}.png")
+        Image.new("RGB", mask.shape[::-1]).save(tmp_path / f"{name}-image.png")
+        items.append((str(tmp_path / f"{name}-image.png"), str(tmp_path / f"{name}.png")))
+    images = torch.utils.data.Subset(MaskedImages(items, lookup_of(4)), [0, 1])
+    frequencies = torch.tensor([16 / 24, 4 / 16, 4 / 8])  # of the pixels with a class, 16 and 8; class 3 never occurs
+    expected = [*(0.5 / frequencies).sqrt().tolist(), 1.0]
+    assert class_weights(images, 4, 0.5).tolist() == pytest.approx(expected)
+
+
+def test_the_loss_of_masks_is_a_weighted_mean(dense_recipe):
+    prepared = prepare(read_recipe(dense_recipe("masked", loss={"class_balance": 1.0})))
+    objective, weights = prepared.module.objective, prepared.module.objective.class_weights
+    assert len(weights) == prepared.model.num_classes and len({*weights.tolist()}) > 1
+    x, targets = next(iter(torch.utils.data.DataLoader(prepared.loaders.train, 4)))
+    targets[:, :5] = 255
+    loss, _ = objective(prepared.model.eval(), x, targets)
+    torch.testing.assert_close(loss, cross_entropy(prepared.model(x), targets, weights, ignore_index=255))
+    nothing, _ = objective(prepared.model, x, torch.full_like(targets, 255))
+    assert nothing == 0
+
+
+def test_class_balance_is_for_masks(dense_recipe):
+    for file, task in ((dense_recipe("boxed"), "detection"), ("digits", "classification")):
+        with pytest.raises(ValueError, match=f"but the model is for {task}: leave it out"):
+            prepare(read_recipe(file, {"loss": {"class_balance": 0.5}}))
 
 
 def test_recordings_with_boxes_are_trained_on(dense_recipe, driven, tmp_path, without_drawing):

@@ -71,6 +71,10 @@ class MaskedImages(LabelledFiles):
         image, _ = super().__getitem__(index)
         return image, self._mask(index, image.size)
 
+    def mask(self, index: int) -> np.ndarray:
+        """The classes `[H, W]` of image `index`, without reading its pixels."""
+        return self._mask(index, header_of(self.paths[index])[0])
+
     def _mask(self, index: int, size: tuple[int, int]) -> np.ndarray:
         file = self.targets[index]
         try:
