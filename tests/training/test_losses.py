@@ -229,6 +229,8 @@ def test_what_a_masked_autoencoder_cannot_use_is_refused(changes):
 
 # ---- rates and groups
 
+BY_EPOCH = {"warmup_epochs": 0, "per_update": False}
+
 
 def test_layers_decay_from_the_head_down():
     model = build("sdt_v3_large")  # seven blocks up to the last stage, then two
@@ -236,7 +238,7 @@ def test_layers_decay_from_the_head_down():
     assert {layer for name, layer in layers.items() if not name.startswith(("blocks.7.", "blocks.8.", "head."))} == {0}
     assert layers["blocks.7.mlp.core.scale"] == 1 and layers["blocks.8.mlp.core.scale"] == 2
     assert layers["head.linear.weight"] == 3
-    recipe = read_recipe("digits", {"optimizer.layer_decay": 0.75, "schedule": {"warmup_epochs": 0}})
+    recipe = read_recipe("digits", {"optimizer.layer_decay": 0.75, "schedule": BY_EPOCH})
     optimizer = make_optimizer(recipe, model)
     make_schedule(recipe, optimizer, 1)[0].step(0)
     names = {id(p): name for name, p in model.named_parameters()}
@@ -269,8 +271,8 @@ def test_all_parameters_decay_where_a_recipe_says_so():
 
 
 def test_a_curve_behind_the_warm_up():
-    changes = {"schedule": {"warmup_epochs": 10, "warmup_lr": 0.0, "min_lr": 0.0, "after_warmup": True}, "epochs": 110}
-    recipe = read_recipe("digits", changes)
+    curve = {"warmup_epochs": 10, "warmup_lr": 0.0, "min_lr": 0.0, "after_warmup": True}
+    recipe = read_recipe("digits", {"schedule": {**BY_EPOCH, **curve}, "epochs": 110})
     optimizer = make_optimizer(recipe, nn.Linear(1, 1))
     schedule, epochs = make_schedule(recipe, optimizer, 1)
     assert epochs == 110

@@ -161,14 +161,16 @@ def test_a_run_tells_once_what_has_no_effect(train, caplog):
 
 # ---- rates, epoch by epoch
 
+TWENTY = {"epochs": 20, "schedule.warmup_epochs": 2, "schedule.per_update": False}
 
-def rates(name, epochs, updates=1, **changes):
+
+def rates(name, at, updates=1, **changes):
     """The highest rate at the start of some epochs, by the recipe's schedule."""
     recipe = read_recipe(name, changes)
     optimizer = make_optimizer(recipe, nn.Linear(2, 2), 8)
     schedule, _ = make_schedule(recipe, optimizer, updates)
     seen = []
-    for epoch in epochs:
+    for epoch in at:
         schedule.step_update(round(epoch * updates)) if recipe.schedule.per_update else schedule.step(epoch)
         seen.append(optimizer.param_groups[0]["lr"])
     return pytest.approx(seen, rel=1e-3)
@@ -189,7 +191,7 @@ def test_spikformers_cosine_counts_its_warm_up():
 
 
 def test_milestones_are_the_epochs_after_which_the_rate_falls():
-    changes = {"schedule.name": "multistep", "schedule.milestones": [3, 4], "schedule.warmup_epochs": 0}
+    changes = {**TWENTY, "schedule.name": "multistep", "schedule.milestones": [3, 4], "schedule.warmup_epochs": 0}
     expected = [0.1, 0.1, 0.1, 0.01, 0.001]
     for by_update, updates in ((False, 1), (True, 100)):
         how = {**changes, "schedule.per_update": by_update, "optimizer.lr": 0.1}
@@ -223,16 +225,17 @@ def test_milestones_are_the_epochs_after_which_the_rate_falls():
 )
 def test_a_rate_that_never_falls_is_refused(changes, said):
     with pytest.raises(ValueError, match=rf"^schedule\.{said}"):
-        rates("digits", (0,), **{f"schedule.{field}": value for field, value in changes.items()})
+        rates("digits", (0,), **TWENTY, **{f"schedule.{field}": value for field, value in changes.items()})
 
 
 def test_the_last_milestone_may_lie_behind_the_end():
     changes = {"schedule.name": "multistep", "schedule.milestones": [17, 30], "schedule.after_warmup": True}
-    assert rates("digits", (18, 19), **changes, **{"optimizer.lr": 0.1}) == [0.1, 0.01]
+    assert rates("digits", (18, 19), **TWENTY, **changes, **{"optimizer.lr": 0.1}) == [0.1, 0.01]
 
 
 def test_a_rate_in_steps():
-    changes = {"schedule.name": "step", "schedule.decay_epochs": 2, "schedule.warmup_epochs": 0, "optimizer.lr": 0.1}
+    step = {"schedule.name": "step", "schedule.decay_epochs": 2, "optimizer.lr": 0.1}
+    changes = {**TWENTY, **step, "schedule.warmup_epochs": 0}
     assert rates("digits", range(5), **changes) == [0.1, 0.1, 0.01, 0.01, 0.001]
     with pytest.raises(ValueError, match=r"decay_epochs 90 is not below epochs 20: the rate never falls; lower it"):
         rates("digits", (0,), **{**changes, "schedule.decay_epochs": 90})
