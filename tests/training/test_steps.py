@@ -97,7 +97,10 @@ def test_the_arguments_of_an_optimizer_reach_it():
         ({"optimizer.name": "adamww"}, r"timm has no optimizer\.name 'adamww': choose one of adamw, lamb, sgd"),
         ({"optimizer.args": {"beta": 1}}, r"optimizer\.args \{'beta': 1\} do not suit adamw"),
         ({"schedule.name": "cosin"}, r"schedule\.name 'cosin' is not one of cosine, tanh"),
-        ({"epochs": 2}, r"schedule\.warmup_epochs 2 is not below epochs 2: lower it, as in --schedule\."),
+        (
+            {"epochs": 2, "schedule.warmup_epochs": 2},
+            r"schedule\.warmup_epochs 2 is not below epochs 2: lower it, as in --schedule\.",
+        ),
     ],
 )
 def test_an_optimizer_or_schedule_that_does_not_exist_is_refused(changes, said):
