@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spikeformers.checkpoints.containers import read_pickle, stranger, training_arguments, unwrap
 from spikeformers.checkpoints.int8 import unpack
-from spikeformers.checkpoints.shipped import METADATA, shipped
+from spikeformers.checkpoints.shipped import METADATA, or_a_shipped_name, shipped
 from spikeformers.data.settings import Data
 from spikeformers.models.building import build
 
@@ -64,8 +64,8 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
             raise FileNotFoundError(f"{path} is a folder without {WEIGHTS}: give a finished run or a weight file")
         path = path / WEIGHTS
     if not path.is_file():
-        known = f", or a name with weights of its own: {', '.join(shipped())}" if shipped() else ""
-        raise FileNotFoundError(f"there is no checkpoint {path}: give a run folder or a weight file{known}")
+        remedy = f"give a run folder or a weight file{or_a_shipped_name()}"
+        raise FileNotFoundError(f"there is no checkpoint {path}: {remedy}")
     try:
         checkpoint = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     except ValueError as error:

@@ -22,6 +22,11 @@ def settings_of(path: Path) -> dict[str, Any]:
         return json.loads(file.metadata()[METADATA])
 
 
+def or_a_shipped_name() -> str:
+    """The end of a remedy: the names that stand for weights."""
+    return f", or a name with weights of its own: {', '.join(shipped())}" if shipped() else ""
+
+
 def describe_shipped(name: str) -> dict[str, Any]:
     """What `describe_model` says of a size, of a model whose weights come with the package, without reading them.
 

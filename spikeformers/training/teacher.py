@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from spikeformers.checkpoints.load import build_from
 from spikeformers.checkpoints.made_here import made_here
 from spikeformers.checkpoints.read import find_weights, read_checkpoint
+from spikeformers.checkpoints.shipped import or_a_shipped_name
 
 Pixels = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation of the images' normalisation
 
@@ -64,7 +65,9 @@ def _timms(name: str) -> tuple[nn.Module, Pixels | None]:
     import timm
 
     if not timm.is_model(name.partition(".")[0]):
-        raise ValueError(f"distill.teacher {name!r} is neither a file nor a model of timm: give a checkpoint")
+        raise ValueError(
+            f"distill.teacher {name!r} is neither a file nor a model of timm: give a checkpoint{or_a_shipped_name()}"
+        )
     try:
         model: Any = timm.create_model(name, pretrained=True)
     except (OSError, RuntimeError, ValueError) as error:  # no such weights, or no network
