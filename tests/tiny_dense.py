@@ -166,12 +166,17 @@ MODELS = {
 }
 
 
+AUGMENT = {
+    "hflip": 0.5, "vflip": 0.5, "scale_jitter": [0.8, 1.25], "color_jitter": 0.1, "rand_augment": "rand-m5",
+}  # fmt: skip
+
+
 def write_recipe(request, kind, folder, **changes):
     """Writes a recipe of two epochs of three steps for the set of the fixture `kind`, and gives its file."""
     recipe = {
         "model": MODELS[kind],
         "data": {"name": str(request.getfixturevalue(kind)), "workers": 0},
-        "augment": {"hflip": 0.5, "vflip": 0.5, "scale_jitter": [0.8, 1.25], "color_jitter": 0.1},
+        "augment": AUGMENT,
         "optimizer": {"lr": 0.01, "head_factor": 2.0},
         "schedule": {"per_update": True, "warmup_updates": 2},
         "epochs": 2, "batch_size": 4, "out": str(folder), "run": kind, "profile_every": 0,

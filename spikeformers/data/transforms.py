@@ -1,18 +1,15 @@
 """Transforms from a PIL image to a model's input tensor, built from timm and torchvision."""
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from spikeformers.memory import is_shortage
-
 from .eval_image import INTERPOLATIONS, EvalImage, check_mode, check_name
-
-_RAND_AUGMENT = re.compile(r"rand(-(m\d+|n\d+|p(0(\.\d+)?|1)|mstd\d+(\.\d+)?|mmax\d+|inc[01]))*")
+from .named_steps import named
+from .rand_augment import make_rand_augment
 
 
 def train_transform(
@@ -69,9 +66,10 @@ def train_transform(
             f"crop_padding {crop_padding} is not in 0..{image_size - 1}: a window of {image_size} pixels could miss "
             "the image; give fewer"
         )
-    if rand_augment_ops and rand_augment is None:
-        raise ValueError("rand_augment_ops needs rand_augment; add one such as 'rand-m9-n1'")
 
+    drawn = make_rand_augment(
+        rand_augment, rand_augment_ops, image_size=image_size, mean=mean, interpolation=interpolation
+    )
     steps: list[Any] = [
         RandomResizedCropAndInterpolation(image_size, crop_scale, crop_ratio, interpolation),
         RandomHorizontalFlip(hflip),
@@ -79,8 +77,8 @@ def train_transform(
         torch.from_numpy,
         RandomErasing(erase, mode=erase_mode, device="cpu"),
     ]
-    if rand_augment is not None:
-        steps.insert(2, _rand_augment(rand_augment, rand_augment_ops, image_size, mean, interpolation))
+    if drawn is not None:
+        steps.insert(2, drawn)
     if crop_padding:
         steps.insert(1, RandomCrop(image_size, crop_padding))
     return _Steps(steps, len(mean))
@@ -123,61 +121,5 @@ class _Steps:
         check_mode(image, self.channels)
         made: Any = image
         for transform in self.transforms:
-            made = _named(transform, getattr(transform, "__name__", type(transform).__name__), made)
+            made = named(transform, getattr(transform, "__name__", type(transform).__name__), made)
         return made
-
-
-class _Op:
-    """One of timm's operations, named in its errors."""
-
-    def __init__(self, op: Any):
-        self.op, self.name = op, op.name
-        if self.name.startswith("Posterize"):
-            op.aug_fn = _posterize
-
-    def __call__(self, image: Image.Image) -> Image.Image:
-        return _named(self.op, self.name, image)
-
-
-class _FailedError(ValueError):
-    """The message already names what failed."""
-
-
-def _named(step: Callable[[Any], Any], name: str, image: Any) -> Any:
-    try:
-        return step(image)
-    except _FailedError:
-        raise
-    except Exception as error:
-        if is_shortage(error):  # which is no fault of the image
-            raise
-        raise _FailedError(f"{name} failed: {' '.join(str(error).split())}") from error
-
-
-def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """Keeps the upper `bits` of each channel. Zero bits give a black image, which Pillow refuses since 13."""
-    if bits <= 0:
-        return Image.new(image.mode, image.size)
-    return image if bits >= 8 else ImageOps.posterize(image, bits)
-
-
-def _rand_augment(config: str, names: Sequence[str], image_size: int, mean: Sequence[float], interpolation: str) -> Any:
-    from timm.data.auto_augment import rand_augment_transform
-    from timm.data.transforms import str_to_pil_interp
-
-    if not _RAND_AUGMENT.fullmatch(config):  # timm ignores what it does not understand
-        raise ValueError(f"rand_augment {config!r} is not of the form 'rand-m9-n2-p0.5-mstd0.5-mmax10-inc1'")
-    augment = rand_augment_transform(
-        config,
-        {
-            "translate_const": int(0.45 * image_size),
-            "img_mean": tuple(round(255 * value) for value in mean),  # fills what a shear or rotation uncovers
-            "interpolation": str_to_pil_interp(interpolation),
-        },
-    )
-    for name in names:
-        check_name(f"rand_augment_ops of {config!r}:", name, [op.name for op in augment.ops])
-    if names:
-        augment.ops = [op for op in augment.ops if op.name in names]
-    augment.ops = [_Op(op) for op in augment.ops]
-    return augment

@@ -10,13 +10,13 @@ import lightning.pytorch as pl
 from torch.utils.data import DataLoader, Dataset
 
 from spikeformers.data import EpochSampler, EventSets, ImageSets
-from spikeformers.data.dense.sets import DenseSets
+from spikeformers.data.dense.sets import COLORS, MOVES
 from spikeformers.data.eval_shards import Share, collate
 from spikeformers.data.loading import eval_loader, leave_interrupts_to_the_main_process
 from spikeformers.data.sets import Sets
 from spikeformers.training.recipe import Augment, Recipe
 
-AUGMENTS = ImageSets.augments | EventSets.augments | DenseSets.augments
+AUGMENTS = ImageSets.augments | EventSets.augments | MOVES | COLORS
 
 
 class _Resumed(EpochSampler):

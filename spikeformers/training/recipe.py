@@ -20,7 +20,7 @@ class Augment:
     # as a fraction of the area (a square of random size), cutout_side as a fraction of the sides (exactly that size).
     clip_ops: dict[str, float] = field(default_factory=dict)
     clip_ops_drawn: int = 1  # how many different operations are drawn
-    # Sets with boxes or masks only, with hflip:
+    # Sets with boxes or masks only; of the others these take hflip, and rand_augment without what moves pixels:
     vflip: float = 0.0  # probability
     color_jitter: float = 0.0  # brightness, contrast and saturation change by a factor of up to 1 more or less this
     scale_jitter: tuple[float, float] = (1.0, 1.0)  # range of a factor to the size, before a crop to the model's size

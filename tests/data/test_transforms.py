@@ -14,7 +14,7 @@ from timm.data.auto_augment import AugmentOp
 from torchvision import transforms
 
 from spikeformers.data import eval_transform, train_transform
-from spikeformers.data.transforms import _posterize
+from spikeformers.data.rand_augment import _posterize
 from spikeformers.training.recipe_file import find_recipe, list_recipes
 
 RGB = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}

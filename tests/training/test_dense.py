@@ -164,6 +164,10 @@ def test_recordings_with_boxes_are_trained_on(dense_recipe, driven, tmp_path, wi
     data = {"name": str(driven), "workers": 0, "cache": str(tmp_path / "cache"), "window": [0.2, 0.15]}
     model = {**MODELS["boxed"], "image_size": [32, 48], "time_steps": 2}
     augment = {"hflip": 0.5, "scale_jitter": [0.8, 1.25]}
+    for name, value in (("color_jitter", 0.1), ("rand_augment", "rand-m9-n1")):
+        file = dense_recipe("boxed", data=data, model=model, augment={**augment, name: value})
+        with pytest.raises(ValueError, match=rf"augment\.{name} has no effect on the recordings"):
+            fit(file)
     run = fit(dense_recipe("boxed", data=data, model=model, augment=augment, batch_size=2, schedule={}, epochs=1)).run
     settings = json.loads((run / "config.json").read_text())
     assert settings["config"]["in_channels"] == 2 and settings["preprocess"]["sensor"] == [240, 304]
@@ -252,6 +256,7 @@ def test_long_thin_images_are_drawn_beside_each_other(tmp_path):
         ("masked", {"model": MODELS["boxed"]}, r"has masks, but retinanet_maxformer is for detection"),
         ("boxed", {"model": {"name": "spikformer_2_256_cifar10dvs"}}, "is for classification, which needs classes: "),
         ("boxed", {"augment": {"erase": 0.5}}, r"augment\.erase has no effect on the images"),
+        ("masked", {"augment": {"rand_augment": "rand-n1", "rand_augment_ops": ["Rotate"]}}, "Rotate moves pixels"),
         ("masked", {"augment": {"mixup": 0.5}}, r"augment\.mixup and cutmix does not apply to a model"),
         ("boxed", {"label_smoothing": 0.1}, "label_smoothing does not apply to a model for detection"),
         ("boxed", {"data.crop_pct": 0.9}, r"data\.crop_pct does not apply"),

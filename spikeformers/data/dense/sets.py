@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from PIL import Image
@@ -31,6 +31,10 @@ class Pairs(Augmented):
         return transform(source, label)
 
 
+MOVES = frozenset({"hflip", "vflip", "scale_jitter"})
+COLORS = frozenset({"color_jitter", "rand_augment", "rand_augment_ops"})
+
+
 @dataclass(frozen=True)
 class DenseSets:
     """The three splits of a set with boxes (`task` detection) or masks (`task` segmentation).
@@ -48,7 +52,11 @@ class DenseSets:
     channels: int
     skipped: tuple[str, ...] = ()  # broken images that were skipped
     sensor: tuple[int, int] | None = None  # height, width, of recordings
-    augments: ClassVar[frozenset[str]] = frozenset({"hflip", "vflip", "color_jitter", "scale_jitter"})
+
+    @property
+    def augments(self) -> frozenset[str]:
+        """The settings of `augment` that have an effect: recordings have no colours."""
+        return MOVES if self.sensor is not None else MOVES | COLORS
 
     @property
     def kind(self) -> str:

@@ -12,6 +12,7 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from ..eval_image import INTERPOLATIONS, check_mode, check_name
+from ..rand_augment import make_rand_augment
 from .boxes import Boxes
 from .labelled import VOID
 
@@ -116,6 +117,9 @@ class AugmentingPairTransform(PairTransform):
         hflip: Probability of a horizontal flip.
         vflip: Probability of a vertical flip.
         color_jitter: Brightness, contrast and saturation are each multiplied by up to 1 more or less this; images only.
+        rand_augment: timm's configuration string, such as `rand-m9-n2`, of whose operations only those that move no
+            pixel are drawn; images only.
+        rand_augment_ops: Draw only these of them; empty draws all.
         scale_jitter: Range of the factor to the size that fits; what is larger is cropped, what is smaller filled up.
         **preprocess: As of `PairTransform`.
     """
@@ -126,12 +130,26 @@ class AugmentingPairTransform(PairTransform):
         hflip: float = 0.0,
         vflip: float = 0.0,
         color_jitter: float = 0.0,
+        rand_augment: str | None = None,
+        rand_augment_ops: Sequence[str] = (),
         scale_jitter: tuple[float, float] = (1.0, 1.0),
         **preprocess: Any,
     ):
         super().__init__(**preprocess)
         self.flips = v2.Compose([v2.RandomHorizontalFlip(hflip), v2.RandomVerticalFlip(vflip)])
-        self.color = v2.ColorJitter(color_jitter, color_jitter, color_jitter) if color_jitter else None
+        self.colors: list[Any] = []
+        if color_jitter:
+            self.colors.append(v2.ColorJitter(color_jitter, color_jitter, color_jitter))
+        drawn = make_rand_augment(
+            rand_augment,
+            rand_augment_ops,
+            image_size=max(self.size),
+            mean=self.mean or (),
+            interpolation=self.interpolation.value,
+            in_place=True,
+        )
+        if drawn is not None:
+            self.colors.append(drawn)
         self.jitter = None
         if tuple(scale_jitter) != (1.0, 1.0):
             fill: Any = {tv_tensors.Mask: VOID, "others": 0}
@@ -142,8 +160,10 @@ class AugmentingPairTransform(PairTransform):
             self.crop_boxes = v2.RandomCrop(self.size, pad_if_needed=True, fill=0)
 
     def __call__(self, item: Any, label: Any) -> tuple[Tensor, Target]:
-        if self.color is not None and isinstance(item, Image.Image):
-            item = self.color(item)
+        if isinstance(item, Image.Image):
+            check_mode(item, len(self.mean or ()))
+            for change in self.colors:
+                item = change(item)
         sample = self.flips(self.wrapped(item, label))
         if self.jitter is None:
             sample = self.placed(sample)

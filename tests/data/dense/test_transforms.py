@@ -1,5 +1,7 @@
 """Boxes and masks move with their image, whatever is drawn at random."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -117,3 +119,33 @@ def test_run_lengths_and_polygons_are_the_same_inside():
     counts = np.diff([0, *changes, len(flat)]).tolist()
     runs = Boxes(boxes.size, boxes.corners, boxes.labels, boxes.crowd, ({"size": [40, 60], "counts": counts},))
     assert np.array_equal(runs.masks(), boxes.masks()) and np.array_equal(runs.masks()[0], mask)
+
+
+def test_rand_augment_changes_colours_and_moves_nothing():
+    pixels = np.full((40, 60, 3), (40, 90, 160), np.uint8)
+    pixels[8:24, 10:34] = (200, 120, 70)
+    image, mask = Image.fromarray(pixels), (pixels[..., 0] > 100).astype(np.uint8)
+    transform = AugmentingPairTransform(image_size=(40, 60), rand_augment="rand-m9-n3-p1", **PLAIN)
+    inside = np.s_[:, 12:20, 14:30]  # but for the edges, which changes of sharpness blur
+    seen = set()
+    for seed in range(40):
+        random.seed(seed)
+        np.random.seed(seed)
+        x, classes = transform(image, mask)
+        assert (classes.numpy() == mask).all()
+        outside = x.clone()
+        outside[:, 4:28, 6:38] = x[:, :1, :1]
+        assert (x[inside].amax((1, 2)) == x[inside].amin((1, 2))).all()
+        assert (outside.amax((1, 2)) == outside.amin((1, 2))).all()
+        seen.add((*x[:, 15, 20].tolist(), *x[:, 0, 0].tolist()))
+    assert len(seen) > 20
+
+
+def test_operations_that_move_pixels_are_refused():
+    how = dict(image_size=(40, 60), rand_augment="rand-m9-n1", **PLAIN)
+    with pytest.raises(ValueError, match=r"rand_augment_ops: ShearX moves pixels.*use AutoContrast"):
+        AugmentingPairTransform(rand_augment_ops=["Equalize", "ShearX"], **how)
+    with pytest.raises(ValueError, match="did you mean Equalize"):
+        AugmentingPairTransform(rand_augment_ops=["Equalise"], **how)
+    only = AugmentingPairTransform(rand_augment_ops=["Equalize"], **how)
+    assert [op.name for op in only.colors[0].ops] == ["Equalize"]
