@@ -41,11 +41,9 @@ class _SpikeConv(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,), (spikes, weight) = grads, ctx.saved_tensors
         sparse = ctx.sparse and ctx.needs_input_grad[1]
-        needed = [
-            ctx.needs_input_grad[0],
-            ctx.needs_input_grad[1] and not sparse,
-            ctx.bias is not None and ctx.needs_input_grad[2],
-        ]
+        dense = ctx.needs_input_grad[1] and not sparse
+        wants_bias = ctx.bias is not None and ctx.needs_input_grad[2]
+        needed = [ctx.needs_input_grad[0], dense, wants_bias and dense]
         grad_x = grad_weight = grad_bias = None
         if any(needed):
             # without a gradient of the weight, only the shape and the layout of the input are read
@@ -64,6 +62,8 @@ class _SpikeConv(torch.autograd.Function):
                 ctx.groups,
                 needed,
             )
+        if wants_bias and not dense:  # oneDNN gets it by making the weight's gradient too
+            grad_bias = grad.sum((0, 2, 3), dtype=ctx.bias)
         if sparse:
             grad_weight = training.weight_gradient(spikes, grad, weight, ctx.window, counts=ctx.counts)
         grad_x = None if grad_x is None else grad_x.to(ctx.dtype)
