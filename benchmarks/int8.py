@@ -4,7 +4,8 @@ python benchmarks/int8.py cifar10_evening runs/demo --data FOLDER
 
 A checkpoint is tested on its own set, or on FOLDER (train/<class>/*, test/<class>/*) if that has its classes. ORT's own
 static int8 quantises convolutions per channel, calibrated on training images; a network without spikes has no other.
-Latency is CPU time of one input alone, ways taken in turns, the median of 7; accuracy is on all test images.
+Latency is CPU time of one input alone, ways taken in turns, the median of 7; accuracy is on all test images, or on
+every n-th.
 """
 
 import argparse
@@ -37,8 +38,9 @@ def tested(name: str, data: str | None) -> tuple[Any, Tensor, Tensor, dict[str, 
     return model, x, torch.tensor([label for _, label in pairs]), dict(checkpoint.settings)
 
 
-def rows(name: str, data: str | None) -> None:
+def rows(name: str, data: str | None, every: int) -> None:
     model, x, y, settings = tested(name, data)
+    x, y = x[::every], y[::every]
     some, one = x[:: max(1, len(x) // 64)][:BATCH], x[:1].contiguous()
     with tempfile.TemporaryDirectory() as folder:
         exported = sf.deploy.export(model, folder, inputs=some, settings=settings).path
@@ -76,6 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", nargs="+")
     parser.add_argument("--data")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th test image only")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     print(machine())
@@ -86,7 +89,7 @@ def main() -> None:
             if asked.data and "digits" in str(read_checkpoint(name).settings.get("recipe", {}).get("data"))
             else ""
         )
-        rows(name, None if own else asked.data)
+        rows(name, None if own else asked.data, asked.every)
 
 
 if __name__ == "__main__":
