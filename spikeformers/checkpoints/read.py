@@ -61,7 +61,10 @@ def read_checkpoint(path: str | Path, model: str | None = None) -> Checkpoint:
     path = find_weights(path)
     if path.is_dir():
         if not (path / WEIGHTS).is_file():
-            raise FileNotFoundError(f"{path} is a folder without {WEIGHTS}: give a finished run or a weight file")
+            kept = [path / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
+            found = next((file for file in kept if file.is_file()), None)
+            remedy = f"its run is not finished, give {found}" if found else "give a weight file"
+            raise FileNotFoundError(f"{path} is a folder without {WEIGHTS}: {remedy}")
         path = path / WEIGHTS
     if not path.is_file():
         remedy = f"give a run folder or a weight file{or_a_shipped_name()}"

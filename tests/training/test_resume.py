@@ -127,6 +127,9 @@ def test_ctrl_c_within_an_epoch(train, whole, at_step, rows_of, tmp_path, worker
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler is before
     assert not (tmp_path / "cut" / "weights.safetensors").exists()
     assert state_of(tmp_path / "cut")["global_step"] == 4 * epoch + batch + 1
+    with pytest.raises(FileNotFoundError, match=r"its run is not finished, give ") as refused:
+        read_checkpoint(tmp_path / "cut")
+    assert read_checkpoint(str(refused.value).rpartition("give ")[2]).weights
 
     steps = at_step(9, 9, crash)
     train("cut", **LIVELY, **{"data.workers": workers}, resume=True)
