@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import spikeformers as sf
-from spikeformers.analysis import FiringRates, bare_products, bench
+from spikeformers.analysis import FiringRates, bare_products, bench, inference_ways
 from spikeformers.analysis.bench import _Products, _step
 from spikeformers.analysis.bench_models import bench_ways, random_input
 from spikeformers.analysis.inference_ways import inference_way
@@ -142,6 +142,18 @@ def test_other_libraries_answer_as_the_model(way):
     assert made.shape == (3, 10)
     if way == "onnxruntime":
         torch.testing.assert_close(made, model(x), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("vnni", [True, False])
+def test_weights_get_7_bits_where_sums_of_8_bits_saturate(vnni, monkeypatch, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(inference_ways, "_has_vnni", lambda: vnni)
+    model, x = tiny(depth=1), torch.randn(3, 3, 16, 16)
+    graph = onnx.load(inference_ways._quantised(inference_ways._exported(model, x, tmp_path), x)).graph
+    weights = [onnx.numpy_helper.to_array(one) for one in graph.initializer if one.data_type == onnx.TensorProto.INT8]
+    largest = max(abs(numbers.astype(int)).max() for numbers in weights)
+    assert 100 < largest <= 127 if vnni else 50 < largest <= 64
 
 
 def test_says_which_library_is_missing(monkeypatch):
