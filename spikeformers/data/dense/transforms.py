@@ -153,9 +153,8 @@ class AugmentingPairTransform(PairTransform):
         self.jitter = None
         if tuple(scale_jitter) != (1.0, 1.0):
             fill: Any = {tv_tensors.Mask: VOID, "others": 0}
-            self.jitter = v2.ScaleJitter(
-                self.size, (scale_jitter[0], scale_jitter[1]), self.interpolation, antialias=True
-            )
+            into = (self.size[1], self.size[0])  # torchvision wants the width first here, and only here
+            self.jitter = v2.ScaleJitter(into, (scale_jitter[0], scale_jitter[1]), self.interpolation, antialias=True)
             self.crop = v2.RandomCrop(self.size, pad_if_needed=True, fill=fill)
             self.crop_boxes = v2.RandomCrop(self.size, pad_if_needed=True, fill=0)
 

@@ -57,6 +57,19 @@ def test_boxes_outlines_and_masks_follow_every_random_change(image_size):
     assert len(seen) > 20 and lost < 10
 
 
+@pytest.mark.parametrize("size", [(40, 60), (60, 40), (50, 50)])
+@pytest.mark.parametrize("image_size", [(40, 60), (60, 40), (24, 80), (48, 48)])
+@pytest.mark.parametrize("factor", [0.5, 0.8])
+def test_the_scale_is_a_factor_on_the_size_that_fits(size, image_size, factor):
+    image, boxes, _ = scene(size, (0, 0, size[1], size[0]))
+    train = AugmentingPairTransform(image_size=image_size, scale_jitter=(factor, factor + 1e-6), **PLAIN)
+    _, target = train(image, boxes)
+    left, top, right, bottom = target["boxes"][0].tolist()
+    height, width = fitted(size, image_size)
+    assert bottom - top == pytest.approx(factor * height, abs=1.5)
+    assert right - left == pytest.approx(factor * width, abs=1.5)
+
+
 def test_what_is_filled_up_is_the_mean_void_or_nothing():
     image, boxes, mask = scene()
     how = dict(image_size=(80, 80), mean=[0.4] * 3, std=[0.5] * 3)
