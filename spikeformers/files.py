@@ -93,12 +93,14 @@ def held(folder: Path, otherwise: str) -> Iterator[None]:
 
 @contextmanager
 def made_folder(folder: Path) -> Iterator[Path]:
-    """Makes a folder; one that is new and still empty goes again if what is inside fails."""
-    is_new = not folder.exists()
+    """Makes a folder and those above it; the new ones that are still empty are removed if what is inside fails."""
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield folder
     except BaseException:
-        if is_new and not any(folder.iterdir()):
-            folder.rmdir()
+        for place in new:
+            if any(place.iterdir()):
+                break
+            place.rmdir()
         raise

@@ -614,6 +614,19 @@ def test_the_installed_command_answers_a_mistake_in_one_line():
     assert refused(ran).startswith("there is no command 'trian'")
 
 
+@pytest.mark.parametrize("threads", [0, -1, 99_999_999_999])
+def test_threads_that_no_processor_has(threads):
+    for words in (("predict", "runs/x", "a.png"), ("serve", "runs/x"), ("bench", "spikformer_4_256_cifar10")):
+        said = refused(spikeformers(*words, "--threads", threads))
+        assert said == f"--threads {threads} is not in 1 to 1024: give the number of free cores"
+
+
+def test_output_that_is_not_read_to_its_end_is_no_mistake():
+    command = f"{sys.executable} -m spikeformers recipes --json"
+    run = subprocess.run(["bash", "-c", f"set -o pipefail; {command} | true"], capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (141, "", "")
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_model(images, tmp_path):
     """Over gloo on the CPU; the first process alone writes and speaks."""

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from spikeformers.files import LOCK, check_output, held
+from spikeformers.files import LOCK, check_output, held, made_folder
 
 
 def test_paths_that_can_be_written_are_left_as_they_were(tmp_path):
@@ -41,6 +41,19 @@ def test_paths_that_cannot(tmp_path, path, folder, said):
         check_output("--to", tmp_path / path, folder=folder)
     assert "--to" in str(error.value) and "\n" not in str(error.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_new_folders_are_removed_again_if_nothing_came_of_them(tmp_path):
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(RuntimeError), made_folder(tmp_path / "mine" / "new" / "deeper"):
+        raise RuntimeError
+    with pytest.raises(RuntimeError), made_folder(tmp_path / "mine"):
+        raise RuntimeError
+    assert [*tmp_path.rglob("*")] == [tmp_path / "mine"]
+    with pytest.raises(RuntimeError), made_folder(tmp_path / "kept" / "deeper") as folder:
+        (folder / "model.onnx").touch()
+        raise RuntimeError
+    assert (tmp_path / "kept" / "deeper" / "model.onnx").exists()
 
 
 def test_a_disk_without_room(tmp_path):

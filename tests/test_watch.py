@@ -4,7 +4,10 @@ import base64
 import http.client
 import io
 import json
+import socket
+import struct
 import sys
+import time
 import types
 
 import numpy as np
@@ -178,6 +181,18 @@ def test_the_page_follows_and_is_for_this_machine_only():
     assert b"event: end" in steps.read()
 
 
+def test_a_browser_that_breaks_off_says_nothing(capsys):
+    with Page(0) as page:
+        for asks in (b"", b"GET / HT"):
+            line = socket.create_connection(("127.0.0.1", page.port))
+            line.sendall(asks)
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end
+            line.close()
+        assert asked(page, "/").status == 200
+        time.sleep(0.2)
+    assert capsys.readouterr().err == ""
+
+
 def test_pictures():
     def pixels(frame):
         held = base64.b64decode(picture_of(np.array(frame, np.float32)).partition(",")[2])
@@ -207,7 +222,7 @@ def test_the_page_in_a_browser(tmp_path):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--fps", "0"), "--fps 0.0 is not above 0 and up to 1000: give a number such as 10"),
+        (("--fps", "0"), "--fps 0.0 is not in 0.01 to 1000: give a number such as 10"),
         (("--loops", "-1"), "--loops -1 is below 0: give a number, 0 for without end"),
         (("--port", "70000"), "--port 70000 is not a port"),
         (("--port", "0", "--no-page"), "--port is that of the page, and --no-page shows none: leave out one of them"),

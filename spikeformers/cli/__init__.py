@@ -3,6 +3,8 @@
 import difflib
 import io
 import logging
+import os
+import stat
 import sys
 import warnings
 from collections.abc import Sequence
@@ -17,7 +19,7 @@ COMMANDS = {  # name: arguments, help
     "recipes": ("[PATTERN]", "list the recipes that ship with the package"),
     "train": ("RECIPE", "train a model by a recipe, into runs/<name>/"),
     "eval": ("CHECKPOINT", "measure accuracy, mAP or mIoU on a test set"),
-    "predict": ("CHECKPOINT FILE...", "classify images or event recordings"),
+    "predict": ("CHECKPOINT FILE...", "classify images or event recordings, or find boxes or masks"),
     "watch": ("SOURCE --model RUN", "play a recording, images or a camera through a model"),
     "export": ("CHECKPOINT", "write a trained model for another runtime, such as ONNX Runtime"),
     "serve": ("CHECKPOINT", "answer requests over HTTP with a model's predictions"),
@@ -29,6 +31,7 @@ COMMANDS = {  # name: arguments, help
     "compare": ("RECIPE", "compare parts, trained alike over several seeds"),
 }
 
+_CLOSED_PIPE = 141  # as a shell tells of a command that SIGPIPE ended
 _SMALLER = {  # remedies if memory runs out
     **dict.fromkeys(("train", "compare"), "lower batch_size, model.image_size, model.time_steps or the model's sizes"),
     **dict.fromkeys(
@@ -65,7 +68,11 @@ def main(words: Sequence[str] | None = None) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")  # never fail on a letter that the encoding lacks
     try:
         with shortages_told(lambda: _SMALLER.get(words[0], "use a smaller model")):
-            sys.exit(_run(words))
+            status = _run(words)
+            sys.stdout.flush()
+            sys.exit(status)
+    except BrokenPipeError as error:
+        sys.exit(_CLOSED_PIPE if _left_unread() else _report(str(error), 2))
     except (ValueError, OSError, ImportError) as error:
         sys.exit(_report(" ".join(str(error).split()), 2))
     except KeyboardInterrupt as interrupt:
@@ -86,6 +93,15 @@ def _run(words: list[str]) -> int:
         close = difflib.get_close_matches(words[0], COMMANDS, n=2) or COMMANDS
         raise ValueError(f"there is no command {words[0]!r}: did you mean {', '.join(close)}?")
     return import_module(f"spikeformers.cli.{words[0].replace('-', '_')}").run(words[1:]) or 0
+
+
+def _left_unread() -> bool:
+    """Whether the output is a pipe, such as `| head`, that was closed; then what is left of it goes nowhere."""
+    out = sys.stdout.fileno()
+    if not stat.S_ISFIFO(os.fstat(out).st_mode):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), out)
+    return True
 
 
 def _report(message: str, status: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 _ENDLESS = 1_000_000  # columns in a file or a pipe
+_MOST_THREADS = 1024
 
 
 def make_parser(usage: str, description: str, example: str) -> Any:
@@ -34,6 +35,12 @@ def engine_weights(asked: Any) -> Any:
     import torch
 
     return torch.int8 if asked.int8 else torch.float32
+
+
+def check_threads(threads: int | None) -> None:
+    """Raises ValueError for a `--threads` that no processor has."""
+    if threads is not None and not 1 <= threads <= _MOST_THREADS:
+        raise ValueError(f"--threads {threads} is not in 1 to {_MOST_THREADS}: give the number of free cores")
 
 
 def printable(text: str) -> str:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +15,12 @@ from PIL import Image
 _HTML = Path(__file__).with_name("watch.html")
 _STYLE = Path(__file__).parents[1] / "analysis" / "report_kit" / "style.css"
 _PATIENCE = 5.0  # seconds without a step after which a page is told so, which shows whether it is still open
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), OSError):  # such as a browser that went away
+            super().handle_error(request, client_address)
 
 
 class Page:
@@ -32,7 +39,7 @@ class Page:
                 pass
 
         try:
-            self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+            self.server = _Server(("127.0.0.1", port), Handler)
         except OSError as error:
             raise OSError(f"port {port} is taken: give another by --port, 0 for a free one, or --no-page") from error
         self.server.daemon_threads = True

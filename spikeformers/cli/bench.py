@@ -2,7 +2,7 @@
 
 import json
 
-from spikeformers.cli._terminal import make_parser, make_table, show
+from spikeformers.cli._terminal import check_threads, make_parser, make_table, show
 
 
 def run(words: list[str]) -> None:
@@ -24,7 +24,8 @@ def run(words: list[str]) -> None:
     parser.add_argument("--repeats", type=int, default=5, help="timed steps per way (5)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)
-    for name in ("batch_size", "repeats", "time_steps", "threads"):
+    check_threads(asked.threads)
+    for name in ("batch_size", "repeats", "time_steps"):
         if (value := getattr(asked, name)) is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} {value} is below 1: give at least 1")
     from spikeformers.analysis.bench import threads

@@ -2,13 +2,15 @@
 
 import itertools
 import json
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
 
-from spikeformers.cli._terminal import engine_weights, make_parser, make_table, say, show
+from spikeformers.cli._terminal import check_threads, engine_weights, make_parser, make_table, say, show
 
 _TOGETHER = 32  # files in a batch
+_WINDOW = re.compile(r" at [\d.]+ s$")  # the end of the name of a window of a recording
 _TOP, _OUT, _MIN_SCORE = 5, "predictions", 0.5
 
 
@@ -36,8 +38,7 @@ def run(words: list[str]) -> None:
     if asked.top is not None and asked.top < 1:
         raise ValueError(f"--top {asked.top} is below 1: name at least one class")
     weights = engine_weights(asked)
-    if asked.threads is not None and asked.threads < 1:
-        raise ValueError(f"--threads {asked.threads} is below 1: give at least one")
+    check_threads(asked.threads)
     from spikeformers.deploy.formats import format_of
     from spikeformers.deploy.predict import Predictor
     from spikeformers.deploy.threads import free_threads
@@ -98,7 +99,7 @@ def _find(asked: Any, checkpoint: Any, how: dict[str, Any]) -> None:
     samples = (sample for _, some in _read(predictor, files, broken) for sample in some)
     for number, (sample, found) in enumerate(predictor.find(samples), 1):
         folder.mkdir(parents=True, exist_ok=True)
-        stem = short_name(f"{number:03}-{Path(sample.name.partition(' at ')[0]).stem}")
+        stem = short_name(f"{number:03}-{Path(_WINDOW.sub('', sample.name)).stem}")
         found.drawn(sample.picture).save(folder / f"{stem}.png")
         row = {**found.describe(), "picture": f"{stem}.png"}
         if isinstance(found.answer, torch.Tensor):

@@ -5,7 +5,7 @@ import socket
 import sys
 from typing import Any
 
-from spikeformers.cli._terminal import engine_weights, make_parser, say
+from spikeformers.cli._terminal import check_threads, engine_weights, make_parser, say
 
 
 def run(words: list[str]) -> None:
@@ -27,7 +27,8 @@ def run(words: list[str]) -> None:
     parser.add_argument("--int8", action="store_true", help="with --engine: 8-bit weights")
     parser.add_argument("--threads", type=int, help="threads (default: one per free core)")
     asked = parser.parse_args(words)
-    for option in ("max_mb", "max_mp", "timeout", "batch", "threads"):
+    check_threads(asked.threads)
+    for option in ("max_mb", "max_mp", "timeout", "batch"):
         if (value := getattr(asked, option)) is not None and not value > 0:
             raise ValueError(f"--{option.replace('_', '-')} {value:g} is not above 0: give more")
     if not 0 <= asked.port < 65536:

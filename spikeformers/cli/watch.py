@@ -38,8 +38,8 @@ def run(words: list[str]) -> None:
     parser.add_argument("--port", type=int, help="port of the page on this machine (8007)")
     parser.add_argument("--no-page", action="store_true", help="in the terminal only")
     asked = parser.parse_args(words)
-    if asked.fps is not None and not 0 < asked.fps <= 1000:
-        raise ValueError(f"--fps {asked.fps} is not above 0 and up to 1000: give a number such as 10")
+    if asked.fps is not None and not 0.01 <= asked.fps <= 1000:
+        raise ValueError(f"--fps {asked.fps} is not in 0.01 to 1000: give a number such as 10")
     if asked.loops < 0:
         raise ValueError(f"--loops {asked.loops} is below 0: give a number, 0 for without end")
     if asked.no_page and asked.port is not None:

@@ -1,7 +1,7 @@
 """Preprocessing single inputs by the settings saved with a model's weights; images without torch."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def input_reader(preprocess: Mapping[str, Any], channels: int) -> Callable[[Any]
 
     Returns:
         A function from a path or PIL image to a list of one `[C, H, W]` array, or from a path or `Recording` to a list
-        of `[T, C, H, W]` arrays, one a window. It raises FileNotFoundError for a missing file, ValueError for an
+        of `[T, C, H, W]` arrays, one per window. It raises FileNotFoundError for a missing file, ValueError for an
         unreadable one, and TypeError for anything else.
 
     Raises:
@@ -92,6 +92,14 @@ class ReadsFiles:
             FileNotFoundError: No file has that name.
         """
         return input_files(self.preprocess, given)
+
+
+def names_of(settings: Mapping[str, Any], count: int, path: str) -> Sequence[str]:
+    """The class names in a checkpoint's settings, or numbers. Raises ValueError unless there are `count`."""
+    names = settings.get("classes") or [str(k) for k in range(count)]
+    if len(names) != count:
+        raise ValueError(f"{path} names {len(names)} classes, but the model has {count}: leave out num_classes")
+    return names
 
 
 def file_of(given: Any, what: str, also: str) -> Path:

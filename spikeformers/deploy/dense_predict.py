@@ -18,7 +18,7 @@ from spikeformers.data.dense.drawing import with_boxes, with_mask
 from spikeformers.data.dense.outputs import on_original
 from spikeformers.data.dense.transforms import PairTransform
 from spikeformers.data.image_file import read_image
-from spikeformers.data.inputs import ReadsFiles, file_of
+from spikeformers.data.inputs import ReadsFiles, file_of, names_of
 
 _TOGETHER = 8  # inputs in a batch
 _LENGTH = 250_000  # microseconds of a recording that are seen at once, if its model's settings say nothing
@@ -112,7 +112,7 @@ class DensePredictor(ReadsFiles):
         self.model = build_from(checkpoint, **overrides)
         if "time_steps" in self.preprocess:
             self.preprocess["time_steps"] = self.model.time_steps
-        self.classes = checkpoint.settings.get("classes") or [str(k) for k in range(self.model.num_classes)]
+        self.classes = names_of(checkpoint.settings, self.model.num_classes, str(checkpoint.path))
         self.transform = PairTransform(**{**self.preprocess, "masks": False})
 
     def read(self, given: Any) -> list[Sample]:
@@ -203,7 +203,7 @@ class DensePredictor(ReadsFiles):
         for part in cut(recording, events):
             frames = torch.from_numpy(part.framed(how, events).astype(np.float32))
             name = part.path if part.end is None else f"{part.path} at {part.end / 1e6:.3f} s"
-            samples.append(Sample(name, self.transform.alone(frames), sets.picture(part)))
+            samples.append(Sample(name, self.transform.alone(frames), sets.picture(part, events)))
         return samples
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from spikeformers.data.inputs import ReadsFiles, input_reader
+from spikeformers.data.inputs import ReadsFiles, input_reader, names_of
 from spikeformers.deploy.formats import format_of, run_by
 from spikeformers.deploy.threads import free_threads
 
@@ -69,14 +69,9 @@ class Predictor(ReadsFiles):
             self.preprocess: dict[str, Any] = dict(preprocess)
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} has no preprocessing settings: use the checkpoint of a training run") from error
-        self.classes = settings.get("classes") or [str(k) for k in range(self.run.num_classes)]
         if not self.run.num_classes:
             raise ValueError(f"{path} was trained without labels and has no classes: fine-tune it on a labelled set")
-        if len(self.classes) != self.run.num_classes:
-            raise ValueError(
-                f"{path} names {len(self.classes)} classes, but the model has {self.run.num_classes}: leave out "
-                "num_classes"
-            )
+        self.classes = names_of(settings, self.run.num_classes, str(path))
 
     @property
     def model(self) -> Any:

@@ -84,6 +84,7 @@ def quantize(
     """
     check_output("--out (in Python: folder)", folder, folder=True)
     folder = Path(folder)
+    _check_labels(inputs, labels)
     _check_task(getattr(model, "task", "classification"))
     with (
         made_folder(folder),
@@ -110,6 +111,17 @@ def quantize(
         with atomic_path(folder / made.name) as path:
             made.replace(path)
     return found
+
+
+def _check_labels(inputs: Any, labels: Any) -> None:
+    if labels is None:
+        return
+    if inputs is None:
+        raise ValueError("labels are of inputs, and there are none: give both")
+    shape = tuple(np.shape(inputs))
+    wanted = shape[1 if len(shape) == 5 else 0 :][:1]
+    if tuple(np.shape(labels)) != wanted:
+        raise ValueError(f"labels of shape {list(np.shape(labels))} are not {list(wanted)}, one class for each input")
 
 
 def _check_task(task: str) -> None:

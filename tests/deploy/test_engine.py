@@ -79,7 +79,7 @@ def test_every_family_answers_as_its_folded_model(family, weights, lively):
 @needs_kernels
 def test_no_current_is_written_where_a_neuron_reads_it(small):
     engine = spike_engine(small, images(small))
-    assert [row.what for row in engine.plan].count("neuron") == 1  # behind the image's own convolution
+    assert [row.what for row in engine.plan].count("neuron") == 1  # after the image's own convolution
     values = engine._run(images(small))
     kept = {name for name in values if name not in engine.constants}
     assert kept == {*engine._made}
@@ -301,12 +301,41 @@ def test_plan_says_what_each_step_does(small):
         (lambda model, x: spike_engine(model, x)(x[..., :8]), r"\[2, 3, 16, 8\] is not \['B', 3, 16, 16\]"),
         (lambda model, x: spike_engine(model, x)(x[None]), r"is not \['B', 3, 16, 16\]"),
         (lambda model, x: spike_engine(model, x).save("engine.pt"), "engine.pt is no .safetensors file"),
+        (lambda model, x: spike_engine(model, x[0]), r"a batch of shape \[3, 16, 16\] is not \[B, C, H, W\] or"),
+        (lambda model, x: spike_engine(model, x[:0]), r"a batch of shape \[0, 3, 16, 16\] is not .* with an image"),
+        (lambda model, x: spike_engine(model, [x, x[:0]]), r"a batch of shape \[0, 3, 16, 16\] is not"),
+        (lambda model, x: spike_engine(model, [(x, None)]), "a batch is a tuple, not a tensor: give images alone"),
+        (lambda model, x: spike_engine(model, x)(x.byte()), r"torch.uint8 .* scaled like the training images"),
         (lambda model, x: load_engine("nothing.safetensors"), "nothing.safetensors"),
     ],
 )
 def test_says_what_it_does_not_take(small, call, message):
     with pytest.raises((ValueError, OSError), match=message):
         call(small, images(small))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"processor": None}, {"ways": []}, {"ways": {"a": 1}}, {"images_at_once": "x"}, {"images_at_once": 0}],
+)
+def test_a_plan_that_was_changed_is_refused_or_passed_over(broken, tmp_path, small):
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    x = images(small)
+    engine = spike_engine(small, x)
+    path = engine.save(tmp_path / "engine.safetensors")
+    with safe_open(path, "pt") as file:
+        program = json.loads(file.metadata()["engine"])
+        constants = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    program = {key: value for key, value in {**program, **broken}.items() if value is not None}
+    save_file(constants, path, {"engine": json.dumps(program)})
+    try:
+        again = load_engine(path)
+    except ValueError as error:
+        assert str(error).startswith(f"{path} is not an engine's file")
+    else:
+        assert torch.allclose(again(x), engine(x), atol=1e-5)
 
 
 def test_a_file_of_other_things_is_refused(tmp_path, small):

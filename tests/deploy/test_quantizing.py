@@ -201,6 +201,9 @@ def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
     made = sf.deploy.quantize(before, tmp_path / "new", inputs=x)
     assert (made.agreement, made.accuracy, made.images, made.on) == (1.0, None, 8, "inputs")
     assert sf.deploy.quantize(before, tmp_path / "new").on == "images of noise"
+    for labels in (np.zeros((8, 1)), [0] * 7):
+        with pytest.raises(ValueError, match=r"labels of shape \[.*\] are not \[8\], one class for each input"):
+            sf.deploy.quantize(before, tmp_path / "new", inputs=x, labels=labels)
     made.path.write_text("an earlier one")
     monkeypatch.setattr(quantizing, "_LEAST_AGREEMENT", 1.1)
     with pytest.raises(

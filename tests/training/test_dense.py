@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from spikeformers.cli import main
 from spikeformers.data import load_sets
 from spikeformers.data.dense.labelled import MaskedImages, lookup_of
 from spikeformers.data.eval_shards import NOT_COUNTED, Share, collate
+from spikeformers.data.events.recording import Recording
 from spikeformers.data.settings import Data
 from spikeformers.deploy import DensePredictor, Predictor
 from spikeformers.evaluation.audited import load_to_audit
@@ -160,7 +162,7 @@ def test_class_balance_is_for_masks(dense_recipe):
             prepare(read_recipe(file, {"loss": {"class_balance": 0.5}}))
 
 
-def test_recordings_with_boxes_are_trained_on(dense_recipe, driven, tmp_path, without_drawing):
+def test_recordings_with_boxes_are_trained_on(dense_recipe, driven, tmp_path, without_drawing, monkeypatch):
     data = {"name": str(driven), "workers": 0, "cache": str(tmp_path / "cache"), "window": [0.2, 0.15]}
     model = {**MODELS["boxed"], "image_size": [32, 48], "time_steps": 2}
     augment = {"hflip": 0.5, "scale_jitter": [0.8, 1.25]}
@@ -171,8 +173,12 @@ def test_recordings_with_boxes_are_trained_on(dense_recipe, driven, tmp_path, wi
     run = fit(dense_recipe("boxed", data=data, model=model, augment=augment, batch_size=2, schedule={}, epochs=1)).run
     settings = json.loads((run / "config.json").read_text())
     assert settings["config"]["in_channels"] == 2 and settings["preprocess"]["sensor"] == [240, 304]
-    found = DensePredictor(run, min_score=0)(sorted(map(str, (run / "samples").iterdir())))
-    assert found and all(one.size == (240, 304) for one in found)
+    opened, plain = [], Recording.opened
+    monkeypatch.setattr(Recording, "opened", lambda it: (opened.append(it.path), plain(it))[1])
+    files = [*map(str, (run / "samples").iterdir()), str(driven / "test" / "drive0_td.npz")]
+    found = DensePredictor(run, min_score=0)(files)
+    assert len(found) >= len(files) + 4 and all(one.size == (240, 304) for one in found)
+    assert sorted(opened) == sorted(files)  # each once, whatever its windows
 
 
 # ---- predictions
@@ -183,12 +189,14 @@ def test_predict_draws_and_writes_numbers_in_the_files_own_pixels(done, tmp_path
     run, small = result.run, result.run / "samples" / "2.png"
     monkeypatch.chdir(tmp_path)
     large = Image.open(run / "samples" / "1.png").resize((96, 64), Image.Resampling.NEAREST)
-    large.save(name := f"{'l' * 250}.png")  # of the 255 letters that a name may have
+    Path("two at sea").mkdir()
+    large.save(name := f"two at sea/{'l' * 250}.png")  # of the 255 letters that a name may have
     how = () if kind == "masked" else ("--min-score", 0)
     rows = printed(capsys, "predict", run, name, small, *how, "--json", "--out", "found")
     assert rows == json.loads((tmp_path / "found" / "predictions.json").read_text())
     said = [(row["file"], row["width"], row["height"]) for row in rows]
     assert said == [(name, 96, 64), (str(small), 48, 32)]
+    assert [row["picture"][:6] for row in rows] == ["001-ll", "002-2."]
     assert Image.open(tmp_path / "found" / rows[0]["picture"]).width >= 96
     [found] = DensePredictor(run, min_score=0)([large])
     if kind == "masked":
@@ -231,11 +239,13 @@ def test_predict_refuses_options_that_mean_nothing_here(done, tmp_path, capsys, 
         assert f"{result.run} {finds}: leave out {option}" in capsys.readouterr().err
     assert not [*tmp_path.iterdir()]
     deep = Image.fromarray(np.full((32, 48), 40_000, np.uint16))
-    with pytest.raises(ValueError, match=r"the image of 48 x 32 pixels has more than 8 bits a channel"):
+    with pytest.raises(ValueError, match=r"the image of 48 x 32 pixels has more than 8 bits per channel"):
         DensePredictor(done[2].run)([deep])
     with pytest.raises(ValueError, match="finds boxes or masks: use DensePredictor, or predict, with its run folder"):
         Predictor(done[2].run)
     assert load_to_audit(str(done[2].run))[1].shape == (3, 3, 32, 48)
+    with pytest.raises(ValueError, match=r"names \d classes, but the model has 7: leave out num_classes"):
+        DensePredictor(done[2].run, num_classes=7)
     with pytest.raises(ValueError, match=r"min_score 2 is not in \[0, 1\]"):
         DensePredictor(done[2].run, min_score=2)
 

@@ -57,12 +57,19 @@ def read_masks(
     """The splits of a folder of masks, and the class names: `classes`, or those of its `classes.txt`.
 
     A mask has the stem of its image. `lookup` is `MaskedImages`'s; by default values are class numbers, and 255 and
-    `void` are void. Raises FileNotFoundError for a missing split, mask or `classes.txt`.
+    `void` are void. Raises FileNotFoundError for a missing split, mask or `classes.txt`, and ValueError for one that
+    does not name the classes of a `lookup`.
     """
     layout = layout_of(folder)
     if layout is None:
         raise FileNotFoundError(f"{folder} has no train/images and train/labels: put images and masks there")
-    classes = class_names(folder) or classes
+    named = class_names(folder)
+    if named and classes and lookup is not None and len(named) != len(classes):
+        raise ValueError(
+            f"{folder / 'classes.txt'} names {len(named)} classes, but the masks have {len(classes)}: name these in "
+            "the order of their numbers, or remove the file"
+        )
+    classes = named or classes
     if classes is None:
         raise FileNotFoundError(
             f"{folder} has no classes.txt: write one, with a class in each line, the first for the value 0 of the masks"

@@ -15,6 +15,7 @@ from ..known import SETS, KnownRecordings
 from ..sampling import Augmented
 from ..split import Split, split_in_order, stratified_split
 from .clips import Clips
+from .columns import Events
 from .folder import Recordings, find_splits, list_recordings
 from .frames import Framing
 from .named import find_set
@@ -84,11 +85,17 @@ class EventSets:
         transform = augmenting_clip_transform(**preprocess, **augment)
         return Augmented(self._clips(split, preprocess, settings), transform, seed)
 
-    def picture(self, item: Recording | PreparedFrames) -> Image.Image:
-        """All events of a recording in one picture: brighter in red, darker in blue."""
+    def picture(self, item: Recording | PreparedFrames, events: Events | None = None) -> Image.Image:
+        """All events of a recording in one picture: brighter in red, darker in blue.
+
+        `events` are those of its whole file, if it was read already.
+        """
         with collected():  # logged before
-            prepared = isinstance(item, PreparedFrames)
-            frames = item.opened() if prepared else item.frames(Framing("number", 1, self.sensor))
+            whole = Framing("number", 1, self.sensor)
+            if isinstance(item, PreparedFrames):
+                frames = item.opened()
+            else:
+                frames = item.framed(whole, item.opened() if events is None else events)
         dark, bright = frames.astype(float).sum(0)
         off, on = (np.minimum(1, counts / max(1.0, np.quantile(counts, 0.99))) for counts in (dark, bright))
         pixels = np.stack([1 - off, 1 - np.maximum(off, on), 1 - on], -1)

@@ -79,7 +79,7 @@ class SpikeEngine(nn.Module):
         return self._answers(x, self._made[-1:])[0]
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """The stream behind the last block: `[T, B, D, H / s, W / s]`."""
+        """The stream after the last block: `[T, B, D, H / s, W / s]`."""
         return self._answers(x, self._made[:1])[0]
 
     def forward_pyramid(self, x: Tensor) -> list[Tensor]:
@@ -106,6 +106,7 @@ class SpikeEngine(nn.Module):
         self.seconds = {}
         largest = 1
         for x in batches:
+            check_batch(x)
             self._check(x)
             values = self._given(x)
             for step in self.steps:
@@ -164,6 +165,11 @@ class SpikeEngine(nn.Module):
         return [y if k is None else y.to(torch.float32) * k.unit for y, k in zip(whole, kinds, strict=True)]
 
     def _check(self, x: Tensor) -> None:
+        if not x.is_floating_point():
+            raise ValueError(
+                f"an input of {x.dtype} is no floating-point one: use x.to(torch.float32), scaled like the training "
+                "images (pictures by 1 / 255)"
+            )
         if x.ndim != len(self.shape) or (*x.shape[:-4], *x.shape[-3:]) != (*self.shape[:-4], *self.shape[-3:]):
             wanted = [size if axis != len(self.shape) - 4 else "B" for axis, size in enumerate(self.shape)]
             raise ValueError(
@@ -232,12 +238,21 @@ def spike_engine(
     batches = [batches] if isinstance(batches, Tensor) else list(batches)
     if not batches:
         raise ValueError("there is no batch to plan the engine with: give at least one")
+    check_batch(batches[0])
     graph, constants, neurons, foreign = trace(model, batches[0])
     nodes, given, outputs = nodes_of(graph)
     engine = SpikeEngine(nodes, constants, neurons, (given, *outputs), batches[0].shape, weights, foreign).eval()
     with torch.inference_mode():
         engine.tune(batches)
     return DenseEngine(model, engine).eval() if isinstance(model, DenseTransformer) else engine
+
+
+def check_batch(x: Any) -> None:
+    """Raises ValueError for what is no batch of at least one image."""
+    if not isinstance(x, Tensor):
+        raise ValueError(f"a batch is a {type(x).__name__}, not a tensor: give images alone, without their labels")
+    if x.ndim not in (4, 5) or not x.shape[-4]:
+        raise ValueError(f"a batch of shape {list(x.shape)} is not [B, C, H, W] or [T, B, C, H, W] with an image")
 
 
 def load_engine(path: str | Path) -> SpikeEngine:
@@ -257,17 +272,19 @@ def load_engine(path: str | Path) -> SpikeEngine:
         dtype = {"float32": torch.float32, "int8": torch.int8}[program["dtype"]]
         ends = tuple(program["ends"])
         engine = SpikeEngine(nodes, constants, neurons, ends, program["shape"], dtype, program["foreign"])
-        engine.images_at_once = int(program["images_at_once"])
+        engine.images_at_once = max(1, int(program["images_at_once"]))
+        elsewhere, planned = program["processor"] != processor(), dict(program["ways"])
+        for step in engine.steps if kernels() is not None and not elsewhere else ():
+            way, step.density = planned.get(step.writes[0], (step.way, None))
+            step.way = way if way in step.ways else step.way
     except FileNotFoundError:
         raise
     except (KeyError, TypeError, IndexError, AttributeError, OSError, json.JSONDecodeError, SafetensorError) as error:
         raise ValueError(f"{path} is not an engine's file: make one with spike_engine(...).save") from error
-    if program["processor"] != processor():
+    except ValueError as error:
+        raise ValueError(f"{path} is not an engine's file ({error}): make one with spike_engine(...).save") from error
+    if elsewhere:
         logger.warning("%s was planned on another processor: call its tune(batches) to plan it on this one", path)
-    elif kernels() is not None:
-        for step in engine.steps:
-            way, step.density = program["ways"].get(step.writes[0], (step.way, None))
-            step.way = way if way in step.ways else step.way
     return engine.eval()
 
 

@@ -56,7 +56,7 @@ class ExportedModel:
         try:
             text = self._load(runtime, str(path), threads)
         except Exception as error:  # the errors of these libraries share no class
-            by = f"{self.package} {importlib.metadata.version(self.package)}"
+            by = _with_version(self.package)
             raise ValueError(f"{path} is no {self.kind} file that {by} runs") from error
         if text is None:
             raise ValueError(f"{path} has no settings of spikeformers: export it by spikeformers export")
@@ -132,3 +132,10 @@ def attached(path: str | Path) -> str | None:
             return archive.read(_ATTACHED).decode()
     except (zipfile.BadZipFile, KeyError):
         return None
+
+
+def _with_version(package: str) -> str:
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:  # another package brings the module, such as onnxruntime-gpu
+        return package

@@ -613,6 +613,15 @@ def test_one_more_class_of_cityscapes_is_void(tmp_path):
     assert np.array_equal(masks[1], np.where(masks[0] == 18, 255, masks[0])) and (masks[0] == 18).any()
 
 
+@pytest.mark.parametrize(("layout", "count"), [("ade20k", 150), ("cityscapes", 19)])
+def test_names_that_are_not_those_of_the_masks(tmp_path, layout, count):
+    write_masks(tmp_path / layout, layout, values=(7, 33, 26, 5), names=("a", "b", "c"))
+    with pytest.raises(ValueError, match=rf"classes\.txt names 3 classes, but the masks have {count}: name these"):
+        load(layout, root=str(tmp_path), validation=0)
+    (tmp_path / layout / "classes.txt").write_text("\n".join(f"class {k}" for k in range(count)))
+    assert load(layout, root=str(tmp_path), validation=0).classes[1] == "class 1"
+
+
 def test_boxes_of_recordings_that_are_wrong(tmp_path):
     folder = write_gen1(tmp_path / "set")
     np.save(folder / "val" / "drive0_bbox.npy", np.zeros(3))
