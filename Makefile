@@ -1,4 +1,4 @@
-# make demo    a Spikformer learns handwritten digits, in a few minutes, on any laptop
+# make demo    a Spikformer learns handwritten digits, in about a minute and a half on one core
 # make test    the tests (make lint: style and types; make docs: the tables in the documentation)
 # make site    the documentation as a site, in site/index.html
 PYTHON ?= python3

@@ -14,7 +14,7 @@ NAME, BATCH = "spikformer_4_384_cifar10", 8
 
 
 def kept(model: nn.Module, x: Tensor, bf16: bool) -> float:
-    """MiB an image of tensors that autograd holds after a forward pass, parameters left out."""
+    """MiB per image of tensors that autograd holds after a forward pass, parameters left out."""
     storages = {}
     parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
 
@@ -32,7 +32,7 @@ def kept(model: nn.Module, x: Tensor, bf16: bool) -> float:
 
 
 def main() -> None:
-    print(f"`{NAME}`, batch {BATCH}, MiB an image\n")
+    print(f"`{NAME}`, batch {BATCH}, MiB per image\n")
     print("| T | dtype | plain | share | lean | share | SpikingJelly |\n|--:|---|--:|--:|--:|--:|--:|")
     for time_steps in (4, 8, 16):
         for bf16 in (False, True):

@@ -17,7 +17,7 @@ from spikeformers.analysis import MEMORY, profile
 from spikeformers.analysis.memory_energy import dense_twin, spiking_bill
 from spikeformers.evaluation.subject import set_norms
 
-PUBLISHED = {  # mJ an image at 224 x 224, and the convention of the paper
+PUBLISHED = {  # mJ per image at 224 x 224, and the convention of the paper
     "spikformer_8_384": (7.734, "spikformer"),
     "spikformer_8_512": (11.577, "spikformer"),
     "sdt_8_384": (3.90, "sdt"),

@@ -163,7 +163,7 @@ def main() -> None:
         port = int(found[1])
         print(machine())
         print(f"\n{Path(sys.argv[1]).name}, {resident(server.pid):.0f} MB\n")
-        print("| connections | requests a second | p50, ms | p99, ms | CPU a request, ms |\n|--:|--:|--:|--:|--:|")
+        print("| connections | requests a second | p50, ms | p99, ms | CPU per request, ms |\n|--:|--:|--:|--:|--:|")
         for connections in (1, 8, 32):
             asyncio.run(load(port, server.pid, image, connections))
         asyncio.run(abuse(port, server.pid, image))

@@ -21,7 +21,7 @@ def table(name: str, batch_size: int, ways: list[str], *, bf16: bool, repeats: i
     speeds, products = bench_ways(name, ways, batch_size=batch_size, bf16=bf16, repeats=repeats)
     theirs = next(speed for speed in speeds if speed.way == "spikingjelly")
     print(f"\n`{name}`, batch {batch_size}, {'bf16 autocast' if bf16 else 'fp32'}\n")
-    print("| way | training, s | x | evaluation, s | x | peak, MiB an image | share | first steps, s |")
+    print("| way | training, s | x | evaluation, s | x | peak, MiB per image | share | first steps, s |")
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for s in speeds:
         times = (f"{s.training:.3f}", f"{theirs.training / s.training:.2f}", f"{s.evaluation:.3f}")

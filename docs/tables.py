@@ -3,6 +3,7 @@
 import csv
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -44,7 +45,7 @@ def families() -> list[dict[str, Any]]:
 
 
 def family_table() -> Iterator[str]:
-    """README's: one row a family, its masked autoencoder aside."""
+    """README's: one row per family, its masked autoencoder aside."""
     yield "| family | parameters | ImageNet-1k, % | paper | file |"
     yield "|---|--:|--:|---|---|"
     for says in families():
@@ -79,7 +80,7 @@ def parameter_range(says: dict[str, Any]) -> str:
 
 
 def size_tables() -> Iterator[str]:
-    """docs/models.md's: a section a family, one row a size."""
+    """docs/models.md's: a section per family, one row per size."""
     for says in families():
         yield f"## {says['title']}\n"
         yield f"{says['difference'][0].upper()}{says['difference'][1:]} {', '.join(map(cited, says['papers']))}.\n"
@@ -93,7 +94,7 @@ def size_tables() -> Iterator[str]:
 
 
 def part_catalogue() -> Iterator[str]:
-    """docs/parts.md's: a section a slot, and in it what each part's docstring says."""
+    """docs/parts.md's: a section per slot, and in it what each part's docstring says."""
     for slot in PART_SLOTS:
         module = importlib.import_module("spikeformers.neurons" if slot == "neuron" else f"spikeformers.layers.{slot}")
         names = part_names(slot)
@@ -127,6 +128,7 @@ def command_table() -> Iterator[str]:
     yield "| command | does |"
     yield "|---|---|"
     for name, (takes, says) in COMMANDS.items():
+        says = re.sub(r"\S*<\w+>\S*", r"`\g<0>`", says)  # or Markdown takes it for a tag
         yield f"| `spikeformers {name} {takes}` | {says} |"
 
 
@@ -140,7 +142,7 @@ def public_names(package: str) -> Iterator[str]:
 
 
 def study_table(variants: Path) -> Iterator[str]:
-    """A study's, from what `compare` left: one row a variant."""
+    """A study's, from what `compare` left: one row per variant."""
     yield "| variant | parameters | validation, % | test, % | against the first | energy, µJ | firing | images/s |"
     yield "|---|--:|--:|--:|--:|--:|--:|--:|"
     with variants.open(newline="") as file:
@@ -168,7 +170,7 @@ def declared(part: Any) -> Iterator[str]:
     if levels := getattr(part, "levels", None):
         yield f"emits {', '.join(f'{level:g}' for level in levels)}"
     if getattr(part, "emits", None) == CURRENT and part.__name__ in part_names("stem"):
-        yield "returns current, so use a shortcut that takes current behind it"
+        yield "returns current, so use a shortcut that takes current after it"
 
 
 def cited(paper: str) -> str:

@@ -9,7 +9,7 @@ from PIL import Image
 
 @st.composite
 def damaged(draw, data):
-    """Bytes with a few flipped, some cut off, left out, repeated or put behind; now and then none."""
+    """Bytes with a few flipped, some cut off, left out, repeated or appended; now and then none."""
     data = bytearray(data)
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, max(0, len(data) - 1)))

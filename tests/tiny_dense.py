@@ -1,4 +1,4 @@
-"""Tiny sets with boxes or masks, in the layouts that are read: bright rectangles, a channel a class, on dark noise."""
+"""Tiny sets with boxes or masks, in the layouts that are read: bright rectangles, a channel per class, on noise."""
 
 import json
 

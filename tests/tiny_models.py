@@ -100,7 +100,7 @@ TINY = {
         dict(dims=(32, 64), depths=(2, 1), stem_dim=32, image_size=16, time_steps=2, num_classes=10),
     ),
 }
-FAMILIES = [name for name in TINY if name in _FAMILIES]  # one a family, for what takes seconds
+FAMILIES = [name for name in TINY if name in _FAMILIES]  # one per family, for what takes seconds
 
 
 def build(name, **overrides):

@@ -101,7 +101,7 @@ class Counter(Operations, TorchDispatchMode):
         else:
             self._arrive(output)
         if isinstance(output, tuple) and output and is_neuron(module):
-            output = output[0]  # behind the spikes come the states, in snnTorch and Norse
+            output = output[0]  # after the spikes come the states, in snnTorch and Norse
         if is_neuron(module) and isinstance(output, Tensor):
             self._count_neuron(name, module, output)
             if self.stack:

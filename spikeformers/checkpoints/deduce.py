@@ -205,7 +205,7 @@ def _each(value: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _shallow(config: Config) -> Config:
-    """The config with at most two blocks a stage: more add nothing about the other arguments."""
+    """The config with at most two blocks per stage: more add nothing about the other arguments."""
     return {key: _each(value, lambda leaf: min(leaf, 2)) if key in _DEPTHS else value for key, value in config.items()}
 
 

@@ -12,7 +12,7 @@ from spikeformers.models.registry import Family
 
 _OURS = re.compile(r"stem\.(?!conv\.(?:conv3x3|bn)\.)")  # SGLFormer's released files have a `stem.conv` too
 
-# Our keys that have moved: those of InnerResidualMLP, whose layers stood behind one shortcut in 0.3.0.
+# Our keys that have moved: those of InnerResidualMLP, whose layers shared one shortcut in 0.3.0.
 _MOVED = (
     (r"\.core\.(fc[12])\.", r".\1.core."),
     (r"\.mlp\.neuron\.", r".mlp.fc1.neuron."),

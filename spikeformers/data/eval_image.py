@@ -15,8 +15,8 @@ class EvalImage:
 
     Args:
         image_size: Pixels a side of the result.
-        mean: One number a channel, of pixels in 0..1.
-        std: One number a channel.
+        mean: One number per channel, of pixels in 0..1.
+        std: One number per channel.
         interpolation: nearest, bilinear or bicubic.
         crop_pct: The shorter side is resized to image_size / crop_pct, rounded down, before the crop.
 

@@ -17,7 +17,7 @@ def read_image(image: Any, name: str, mode: str = "RGB", remedy: str = IN_A_SET)
     """An image from a path, open file or Pillow object, converted to `mode` and rotated by its EXIF tag.
 
     An animation's file gives its first frame, a Pillow object its current one. Raises ValueError, with `name` and
-    `remedy`, if the image cannot be decoded or has more than 8 bits a channel, which Pillow would clip to white.
+    `remedy`, if the image cannot be decoded or has more than 8 bits per channel, which Pillow would clip to white.
     """
     try:
         with nullcontext(image) if isinstance(image, Image.Image) else Image.open(image) as opened:
@@ -25,7 +25,7 @@ def read_image(image: Any, name: str, mode: str = "RGB", remedy: str = IN_A_SET)
                 raise _TooDeepError(opened.mode)
             return upright(opened).convert(mode)
     except _TooDeepError as error:
-        raise ValueError(f"{name} has more than 8 bits a channel (mode {error}); save it with 8 bits") from None
+        raise ValueError(f"{name} has more than 8 bits per channel (mode {error}); save it with 8 bits") from None
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} cannot be read as an image (unknown format); {remedy}") from error
     except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, struct.error and more

@@ -34,7 +34,7 @@ class ImageSets:
     classes: tuple[str, ...]
     channels: int  # 3: images of mode RGB, 1: of mode L
     image_size: int | None  # pixels a side; None takes the model's
-    mean: tuple[float, ...]  # of pixels in 0..1, one a channel
+    mean: tuple[float, ...]  # of pixels in 0..1, one per channel
     std: tuple[float, ...]
     interpolation: str
     skipped: tuple[str, ...]  # broken files that were skipped
@@ -45,7 +45,7 @@ class ImageSets:
     def preprocess(self, settings: Mapping[str, Any], *, image_size: int, **_: Any) -> dict[str, Any]:
         """The preprocessing that a recipe's `data:` settings describe, saved with the model's weights.
 
-        Raises ValueError if mean or std do not have one number a channel.
+        Raises ValueError if mean or std do not have one number per channel.
         """
         preprocess = {
             "image_size": image_size,
@@ -58,7 +58,7 @@ class ImageSets:
             if len(preprocess[key]) != self.channels:
                 raise ValueError(
                     f"data.{key} has {len(preprocess[key])} numbers, but {self.name} has {self.channels} channels: "
-                    "give one number a channel"
+                    "give one number per channel"
                 )
         return preprocess
 

@@ -20,7 +20,7 @@ class Traits(NamedTuple):
 
     channels: int  # 3: of mode RGB, 1: of mode L
     image_size: int | None  # pixels a side; None takes the model's
-    mean: tuple[float, ...]  # of pixels in 0..1, one a channel
+    mean: tuple[float, ...]  # of pixels in 0..1, one per channel
     std: tuple[float, ...]
     interpolation: str
 

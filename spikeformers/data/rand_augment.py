@@ -28,7 +28,7 @@ def make_rand_augment(
         config: timm's configuration string, such as `rand-m9-n1`.
         names: Draw only these operations; empty draws all.
         image_size: Pixels a side, for shifts.
-        mean: One number a channel, of pixels in 0..1; fills what a shear or rotation uncovers.
+        mean: One number per channel, of pixels in 0..1; fills what a shear or rotation uncovers.
         interpolation: nearest, bilinear or bicubic.
         in_place: Draw only operations that move no pixel, such as changes of colour.
 

@@ -12,7 +12,7 @@ class Data:
     root: str = "data"  # where known sets are stored and downloaded to
     validation: float = 0.1  # share of every class held out from training to choose the best checkpoint
     test_each_epoch: bool = False  # also evaluate on the test set each epoch, as the papers do; it chooses nothing
-    mean: list[float] | None = None  # of pixels in 0..1, one a channel; null takes the set's own
+    mean: list[float] | None = None  # of pixels in 0..1, one per channel; null takes the set's own
     std: list[float] | None = None  # null takes the set's own
     interpolation: str | None = None  # bilinear or bicubic; null takes the set's own
     crop_pct: float = 1.0  # share of the resized image that evaluation crops

@@ -31,8 +31,8 @@ def train_transform(
 
     Args:
         image_size: Pixels a side of the result.
-        mean: One number a channel, of pixels in 0..1.
-        std: One number a channel.
+        mean: One number per channel, of pixels in 0..1.
+        std: One number per channel.
         interpolation: nearest, bilinear or bicubic.
         hflip: Probability of a horizontal flip.
         crop_scale: Range of the crop's share of the area.
@@ -96,8 +96,8 @@ def eval_transform(
 
     Args:
         image_size: Pixels a side of the result.
-        mean: One number a channel, of pixels in 0..1.
-        std: One number a channel.
+        mean: One number per channel, of pixels in 0..1.
+        std: One number per channel.
         interpolation: nearest, bilinear or bicubic.
         crop_pct: The shorter side is resized to image_size / crop_pct, rounded down, before the crop.
 

@@ -207,7 +207,7 @@ def _described(form: Form, step: Stream | None, inputs: Tensor) -> dict[str, Any
 
 @torch.inference_mode()
 def _checked(model: SpikingTransformer, inputs: Tensor, run: _Run) -> tuple[float, float, float, float]:
-    """Share that agrees, largest difference of the first output, seconds an input alone by `run` and by the model."""
+    """Share that agrees, largest difference of the first output, seconds per input alone by `run` and by the model."""
     axis = 1 if inputs.ndim == 5 else 0
     agreed, compared, largest = 0, 0, 0.0
     for part in inputs.split(_AT_ONCE, axis):

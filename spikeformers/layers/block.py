@@ -10,7 +10,7 @@ from spikeformers.layers.contracts import MakeNeuron, MakeShortcut, declared
 def block(shortcut: MakeShortcut, neuron: MakeNeuron, *, drop_path: float = 0.0, **cores: nn.Module) -> nn.Sequential:
     """`block(SEWShortcut, LIF, attn=SSA(...), mlp=MLP(...))`: `[T, B, C, H, W] stream -> [T, B, C, H, W] stream`.
 
-    A part that is not simply a core behind a shortcut defines `in_block`, which returns it as it stands in a block.
+    A part that is not simply a core inside a shortcut defines `in_block`, which returns it as it stands in a block.
     """
 
     def behind(core: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""A convolution behind a neuron: the unit of necks and of the heads of detectors and segmenters."""
+"""A convolution after a neuron: the unit of necks and of the heads of detectors and segmenters."""
 
 import torch
 from torch import Tensor, nn

@@ -1,9 +1,9 @@
 """MSViT: QKFormer with wider early stages, whose linear attention has a second gate from neighbouring tokens.
 
-Every threshold is 1, as in the released code, whose builder of neurons drops the 0.5 that it is asked for behind the
+Every threshold is 1, as in the released code, whose builder of neurons drops the 0.5 that it is asked for after the
 products; whether the published accuracies are of 0.5 or 1 is not stated. That code also lets the state of SSA's last
 neuron run from one sample of a batch into the next; this does not, and `spikeformers.neurons.batch_leaking_lif` is for
-comparing. It swaps height and width behind SSA, which only square maps survive; here they stay.
+comparing. It swaps height and width after SSA, which only square maps survive; here they stay.
 
 Hua et al., "MSVIT: Improving Spiking Vision Transformer Using Multi-scale Attention Fusion", IJCAI 2025,
 arXiv:2505.14719.

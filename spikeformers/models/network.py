@@ -144,7 +144,7 @@ class SpikingTransformer(nn.Module):
         )
 
     def _forward_ends(self, x: Tensor, stages: Sequence[Stage]) -> list[Tensor]:
-        """The stream at the end of each of the stages, `[T, B, C, H, W]`; blocks behind the last do not run."""
+        """The stream at the end of each of the stages, `[T, B, C, H, W]`; blocks after the last do not run."""
         wanted = [stage.last_block for stage in stages]
         x = self.forward_stem(x)
         ends = {-1: x} if -1 in wanted else {}

@@ -1,4 +1,4 @@
-"""Spike-driven Transformer: SDSA, which only masks and adds, behind membrane shortcuts, on a stem that ends in current.
+"""Spike-driven Transformer: SDSA, which only masks and adds, with membrane shortcuts, on a stem that ends in current.
 
 Yao et al., "Spike-driven Transformer", NeurIPS 2023, arXiv:2307.01694.
 """

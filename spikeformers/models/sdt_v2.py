@@ -1,4 +1,4 @@
-"""Spike-driven Transformer V2, Meta-SpikeFormer: two convolution and two attention stages, behind membrane shortcuts.
+"""Spike-driven Transformer V2, Meta-SpikeFormer: two convolution and two attention stages, with membrane shortcuts.
 
 The first two stages mix with separable convolutions, the last two, both at stride 16, with an SSA whose projections
 are chains of convolutions. It has no position part. Before 25 March 2024 the released code read its first head from the
@@ -139,7 +139,7 @@ def renames(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def conv_stages(dims: Sequence[int], neuron: MakeNeuron, conv_block: Callable[[int], nn.Module]) -> Iterator[nn.Module]:
-    """The convolutional stages, up to and with the down-sampling behind them. Raises ValueError for an odd first dim.
+    """The convolutional stages, up to and with the down-sampling after them. Raises ValueError for an odd first dim.
 
     The stem, at stride 2, and the first block are half as wide as the first stage.
     """

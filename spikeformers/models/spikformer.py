@@ -1,4 +1,4 @@
-"""Spikformer: a flat trunk of SSA and MLP behind SEW shortcuts, on an SPS stem with a convolution for position.
+"""Spikformer: a flat trunk of SSA and MLP with SEW shortcuts, on an SPS stem with a convolution for position.
 
 Zhou et al., "Spikformer: When Spiking Neural Network Meets Transformer", ICLR 2023, arXiv:2209.15425.
 """

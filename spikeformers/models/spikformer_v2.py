@@ -31,7 +31,7 @@ SIZES = {
 
 _published = partial(Published, data="ImageNet-1k", paper="arXiv:2401.02020")
 
-PUBLISHED = {  # the papers have 29.11, 51.55 and 172 million parameters; the last accuracy is behind pre-training
+PUBLISHED = {  # the papers have 29.11, 51.55 and 172 million parameters; the last accuracy is after pre-training
     "spikformer_v2_8_384": _published(29_111_272, top1=78.80),
     "spikformer_v2_8_512": _published(51_545_064, top1=80.38),
     "spikformer_v2_16_768": _published(172_278_760, top1=81.10),

@@ -1,4 +1,4 @@
-"""Spikingformer: Spikformer behind membrane shortcuts, so that convolutions see only spikes at any depth.
+"""Spikingformer: Spikformer with membrane shortcuts, so that convolutions see only spikes at any depth.
 
 The last convolution of the stem, which is Spikformer's position, has no shortcut here: it starts the stream of current.
 The CML sizes differ in their stem alone, which pools before the neuron.
@@ -35,7 +35,8 @@ _EVENTS = dict(in_channels=2, image_size=128, time_steps=16, neuron=partial(LIF,
 _CML_EVENTS = {**_EVENTS, "neuron": partial(LIF, tau=1.75), "stem": CMLSPS}
 
 # Heads: the paper states none. Released are 8 for ImageNet, 12 and 8 for 4-384 on CIFAR-10 and CIFAR-100, and 16 for
-# events. The other CIFAR sizes take those of 4-384 on their set, but 8 for 4-256 on CIFAR-10, which 12 do not divide.
+# events. The other CIFAR sizes take those of 4-384 on their set, but 8 for 4-256 on CIFAR-10, as 256 is not a multiple
+# of 12.
 SIZES = {
     "spikingformer_8_384": dict(dim=384, depth=8, num_heads=8),
     "spikingformer_8_512": dict(dim=512, depth=8, num_heads=8),

@@ -1,4 +1,4 @@
-"""SpikingResformer: three stages of DSSA and GWFFN behind membrane shortcuts, on the stem of a residual network.
+"""SpikingResformer: three stages of DSSA and GWFFN with membrane shortcuts, on the stem of a residual network.
 
 Shi et al., "SpikingResformer: Bridging ResNet and Vision Transformer in Spiking Neural Networks", CVPR 2024,
 arXiv:2403.14302.

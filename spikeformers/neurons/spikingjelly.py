@@ -92,7 +92,7 @@ class SpikingJellyNeuron(nn.Module):
         for kept, begin, made in zip(self.remembers, begins, after, strict=True):
             if not isinstance(begin, float | int) or not isinstance(made, Tensor):
                 raise ValueError(
-                    f"{type(self.node).__name__} keeps {kept}, {begin!r} at first, which is no number a neuron: "
+                    f"{type(self.node).__name__} keeps {kept}, {begin!r} at first, which is not one number per neuron: "
                     "use one of our neurons, such as LIF, in a stream"
                 )
         return tuple(torch.full_like(made, begin) for begin, made in zip(begins, after, strict=True))

@@ -38,7 +38,7 @@ def by_step(part: Any, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
 
 
 def by_sample(numbers: Tensor, x: Tensor) -> Tensor:
-    """A view of one number a sample, `[B]`, that broadcasts against `x`, `[B, ...]`; `[]` for `x` without axes."""
+    """A view of one number per sample, `[B]`, that broadcasts against `x`, `[B, ...]`; `[]` for `x` without axes."""
     return numbers.view(*numbers.shape, *[1] * (x.ndim - numbers.ndim))
 
 

@@ -397,7 +397,7 @@ def test_any_composition_is_the_sum_of_its_steps(seed):
 def test_attention_behind_a_mask(how):
     x = torch.ones(1, 2, 5, 4)
     counted = {layer.name: layer for layer in found(lambda x: F.scaled_dot_product_attention(x, x, x, **how), x)}
-    assert counted["product2"].hits == 2 * 15 * 4  # a softmax leaves no zero but behind the mask
+    assert counted["product2"].hits == 2 * 15 * 4  # a softmax leaves no zero except under the mask
     assert counted["compare1"].left.kind == "real" and counted["product1"].macs == 2 * 25 * 4
     json.dumps(counted["compare1"].describe(), allow_nan=False)
 

@@ -167,7 +167,7 @@ def test_the_report_is_what_the_runs_left(compared):
 
 
 def report_of(compared):
-    """The table in the report's Markdown, a dict a row."""
+    """The table in the report's Markdown, a dict per row."""
     lines = [
         line.strip("| ").split(" | ")
         for line in (compared.folder / "report.md").read_text().split("\n\n")[0].splitlines()

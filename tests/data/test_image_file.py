@@ -73,7 +73,7 @@ def test_deep_objects_are_refused_as_deep_files_are(tmp_path, mode):
     deep.save(tmp_path / "deep.png")
     wide, real = Image.fromarray(np.full((4, 4), 9000, np.int32)), Image.fromarray(np.zeros((4, 4), np.float32))
     for given in (tmp_path / "deep.png", Image.open(tmp_path / "deep.png"), deep, wide, real):
-        with pytest.raises(ValueError, match=r"it has more than 8 bits a channel \(mode .*\); save it with 8 bits"):
+        with pytest.raises(ValueError, match=r"it has more than 8 bits per channel \(mode .*\); save it with 8 bits"):
             read_image(given, "it", mode)
 
 
@@ -129,7 +129,7 @@ def test_what_else_is_found(make_file, tmp_path):
     broken = find_broken(only(make_file("a.png"), text, gone, str(tmp_path / "deep.png")))
     assert list(broken) == [1, 2, 3]
     assert "No such file" in broken[2]
-    assert broken[3] == f"{tmp_path / 'deep.png'} has more than 8 bits a channel (mode I;16); save it with 8 bits"
+    assert broken[3] == f"{tmp_path / 'deep.png'} has more than 8 bits per channel (mode I;16); save it with 8 bits"
     with pytest.raises(ValueError) as told:
         check_images(only(make_file("a.png"), text, gone))
     assert str(told.value).startswith(f"{text} cannot be read as an image (unknown format), and 1 more of 3 ")

@@ -89,7 +89,7 @@ def test_validation_that_would_be_empty_is_refused(make_folder):
 
 @pytest.fixture
 def cifar10(tmp_path, monkeypatch):
-    """CIFAR-10's files with 4 images a batch; only the checksums are waved through."""
+    """CIFAR-10's files with 4 images per batch; only the checksums are waved through."""
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     rng = np.random.RandomState(0)
@@ -223,7 +223,7 @@ def test_deep_images_are_refused_rather_than_clipped_to_white(make_folder):
     folder = make_folder({"train": {"cat": 1}, "test": {"cat": 0}})
     Image.fromarray(np.full((4, 4), 9000, np.uint16)).save(folder / "test" / "cat" / "deep.png")
     sets = load_images(str(folder), validation=0)
-    deep = r"deep\.png has more than 8 bits a channel \(mode I;16\); save it with 8 bits"
+    deep = r"deep\.png has more than 8 bits per channel \(mode I;16\); save it with 8 bits"
     with pytest.raises(ValueError, match=deep):
         sets.test[0]
     with pytest.raises(ValueError, match=deep):

@@ -131,7 +131,7 @@ def test_only_the_listed_ops_are_drawn(mode, numbers, drawn_ops):
     for _ in range(200):
         transform(picture(mode))
     assert set(drawn_ops) == set(SPIKFORMER["rand_augment_ops"])
-    assert len(drawn_ops) == 200  # n1: one an image
+    assert len(drawn_ops) == 200  # n1: one per image
 
 
 def random_augmentations():

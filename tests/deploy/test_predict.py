@@ -163,9 +163,9 @@ def test_sixteen_bits_are_refused_rather_than_clipped(make_checkpoint, tmp_path,
     deep.save(tmp_path / "deep.png")
     predictor = Predictor(make_checkpoint(in_channels=channels))
     for given in (tmp_path / "deep.png", Image.open(tmp_path / "deep.png")):
-        with pytest.raises(ValueError, match=r"deep\.png has more than 8 bits a channel"):
+        with pytest.raises(ValueError, match=r"deep\.png has more than 8 bits per channel"):
             predictor([given])
-    with pytest.raises(ValueError, match=r"the image of 16 x 16 pixels has more than 8 bits a channel"):
+    with pytest.raises(ValueError, match=r"the image of 16 x 16 pixels has more than 8 bits per channel"):
         predictor([deep])
 
 

@@ -17,7 +17,7 @@ from spikeformers.layers.mlp import SpikingSepConv
 from spikeformers.neurons import ILIF, LIF, NILIF, IntegerHalfEven, IntegerHalfUp, TernaryLIF
 
 INTEGER = [IntegerHalfEven, partial(IntegerHalfUp, unit=1.0), ILIF, NILIF]
-# Every family, with its own integer neuron or with one of ours in turn; LIF counts behind SEW shortcuts only.
+# Every family, with its own integer neuron or with one of ours in turn; LIF counts after SEW shortcuts only.
 CASES = [(name, None if "v3" in name else INTEGER[i % 4]) for i, name in enumerate(FAMILIES)]
 # SWformer's products have no layer whose weights could take the unit
 CASES = [case for case in CASES if case[0] not in ("sdt_v2", "qsd", "swformer")]

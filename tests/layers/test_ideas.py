@@ -64,7 +64,7 @@ def test_the_second_neuron_of_inner_residual_sees_the_stream():
 
 
 def test_weights_of_an_inner_residual_of_0_3_0_load(tmp_path):
-    """There its layers stood behind one shortcut."""
+    """There its layers shared one shortcut."""
     tiny = dict(dim=16, depth=1, num_heads=2, mlp_ratio=1, image_size=8, num_classes=3, strides=(2, 1))
     tiny |= dict(mlp="InnerResidualMLP", neuron="PLIF")
     model = sf.create_model("spikformer", **tiny)

@@ -234,7 +234,7 @@ def test_labels_count_from_zero(head):
         outputs = bias.data.view(-1, 2)[:, 1]
     else:
         part, bias = model.head.roi_heads, model.head.roi_heads.box_head[-1].conv.bias
-        outputs = bias.data[2:3]  # behind the background and class 0
+        outputs = bias.data[2:3]  # after the background and class 0
     losses = []
     outputs += 3
     for label in (0, 1):

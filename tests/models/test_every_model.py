@@ -174,7 +174,7 @@ def test_export_after_training(tiny):
     assert torch.equal(program.module()(one), model(one))
 
 
-# Ten seconds a family, and a minute for sdt_v2: those with operations that no other has every time, the rest by hand.
+# Ten seconds per family, and a minute for sdt_v2: those with operations that no other has every time, the rest by hand.
 @pytest.mark.parametrize(
     "tiny",
     [
@@ -196,7 +196,7 @@ def test_onnx(tiny):
     assert torch.allclose(torch.from_numpy(logits), model(x), atol=1e-5)
 
 
-# Ten seconds a family: the flat one and the one with buffers every time, the others by hand.
+# Ten seconds per family: the flat one and the one with buffers every time, the others by hand.
 @pytest.mark.parametrize(
     "tiny",
     [pytest.param(n, marks=() if n in ("spikformer", "spikingresformer") else pytest.mark.slow) for n in FAMILIES],

@@ -154,7 +154,7 @@ def test_a_spike_of_what_is_not_finite_is_what_it_is_eagerly():
     assert grad(lambda u: spike(u, Sigmoid()).sum())(u).isfinite().all()
 
 
-# Seconds a family, of the older exporter: two of them every time, the others by hand.
+# Seconds per family, of the older exporter: two of them every time, the others by hand.
 @pytest.mark.parametrize(
     "tiny",
     [pytest.param(n, marks=() if n in ("spikformer", "sew_resnet") else pytest.mark.slow) for n in FAMILIES],

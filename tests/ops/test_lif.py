@@ -218,7 +218,7 @@ def test_kernels_spikes_equal_on_dyadic_inputs(dyadic, settings):
         "empty batch": lambda x: x[:, :0],
         "channels last": lambda x: x.movedim(2, -1).contiguous().movedim(-1, 2),
         "strided": lambda x: x[..., ::3],
-        "time behind": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
+        "time after": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
         "expanded": lambda x: x[:1].expand(5, -1, -1, -1, -1),
         "many": lambda x: x.repeat(1, 9, 1, 1, 1),
     }.items(),

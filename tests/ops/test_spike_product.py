@@ -140,7 +140,7 @@ def test_neurons_fire_behind_currents_in_any_layout(neuron):
         "rows": dyadic(4, 2, 5, 3, 3, limit=32),
         "channels last": dyadic(4, 2, 3, 3, 5, limit=32).permute(0, 1, 4, 2, 3),
         "the same at every step": dyadic(2, 5, 3, 3, limit=32).expand(4, 2, 5, 3, 3),
-        "time behind the batch": dyadic(2, 4, 5, 3, 3, limit=32).transpose(0, 1),
+        "time after the batch": dyadic(2, 4, 5, 3, 3, limit=32).transpose(0, 1),
         "every other": dyadic(4, 2, 5, 3, 6, limit=32)[..., ::2],
         "one step, one number": dyadic(1, 1),
         "long": dyadic(2, 70_000, limit=32),

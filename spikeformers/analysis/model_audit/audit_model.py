@@ -34,7 +34,7 @@ def audit_model(
 
     Copies of the model run, in float64 where it can, so that rounding is no difference; the model is unchanged. Each
     finding names the module where it begins: one whose inputs are what they should be and whose output is not. A
-    difference is mended there, so that the modules behind it are judged by themselves.
+    difference is mended there, so that the modules after it are judged on their own.
 
     Args:
         model: any module that takes one tensor.

@@ -99,7 +99,7 @@ class Subject:
                     buffer.copy_(value)
 
     def drive(self, event: Event, x: Tensor) -> Tensor | None:
-        """Adds noise to a neuron's input, as much as it takes to fire: a state does not show in zeros.
+        """Adds noise to a neuron's input, as much as it takes to fire: else its state does not show.
 
         Each module is judged by itself, so that its input need not be what the model gives it.
         """

@@ -56,7 +56,7 @@ class Boxes:
 
 
 def _parsed(outline: Any, size: tuple[int, int], number: int) -> list[Any]:
-    """pycocotools is no help: it reads what lies behind the runs of a damaged mask."""
+    """pycocotools is no help: it reads what lies after the runs of a damaged mask."""
     height, width = size
     if isinstance(outline, dict):
         counts: Any = outline.get("counts")

@@ -29,7 +29,7 @@ class PairTransform:
 
     Args:
         image_size: Height and width.
-        mean: Of pixels in 0..1, one a channel; None for frames, which are not normalised.
+        mean: Of pixels in 0..1, one per channel; None for frames, which are not normalised.
         std: As `mean`.
         interpolation: nearest, bilinear or bicubic.
         masks: Whether targets have the inside of each box's outline.

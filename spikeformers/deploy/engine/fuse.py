@@ -170,7 +170,7 @@ def _product_split_in_time(name: str, by_name: dict[str, Node], users: Counter[s
 
 
 def _with_neurons(nodes: list[Node], outputs: list[str]) -> tuple[list[Node], dict[str, str]]:
-    """A neuron behind a product or an attention is fired by it, ahead of the moves between, which then move bytes.
+    """A neuron after a product or an attention is fired by it, ahead of the moves between, which then move bytes.
 
     Also gives the names under which the bytes are found where the neuron is gone.
     """

@@ -37,7 +37,7 @@ class Node:
 
     @property
     def writes(self) -> list[str]:
-        """Names of its value, or of the bytes of a neuron fused behind it, and the current if it is kept."""
+        """Names of its value, or of the bytes of a neuron fused after it, and the current if it is kept."""
         if "fired" not in self.kwargs:
             return [self.name]
         return [self.kwargs["fired"], *([self.name] if self.kwargs["keeps"] else [])]

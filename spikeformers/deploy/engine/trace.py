@@ -61,7 +61,7 @@ def neuron_of(module: nn.Module) -> Neuron | None:
 
 
 class _Outputs(nn.Module):
-    """The stream behind the last block, and the logits at every step."""
+    """The stream after the last block, and the logits at every step."""
 
     def __init__(self, model: SpikingTransformer):
         super().__init__()

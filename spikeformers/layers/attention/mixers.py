@@ -50,7 +50,7 @@ class MaxPoolMixer(IdentityMixer):
     """The largest of neighbouring tokens in place of the stream: `[T, B, C, H, W] stream -> [T, B, C, H, W] stream`.
 
     It replaces the whole sub-block: no neuron, norm or shortcut. kernel_size^2 N C comparisons per step. Max-Former,
-    Fang et al., NeurIPS 2025, arXiv:2505.18608. Reported on CIFAR-100, behind membrane shortcuts: 79.12 %, against
+    Fang et al., NeurIPS 2025, arXiv:2505.18608. Reported on CIFAR-100, with membrane shortcuts: 79.12 %, against
     76.73 % with average pools. Released code: equal, Max-Former's.
     """
 
@@ -67,7 +67,7 @@ class AvgPoolMixer(IdentityMixer):
     """The mean of neighbouring tokens in place of the stream: `[T, B, C, H, W] stream -> [T, B, C, H, W] current`.
 
     A low-pass filter without neuron, norm or shortcut: kernel_size^2 N C additions per step. Padding does not count in
-    the mean. The control for `MaxPoolMixer`, from the same paper. Means of spikes are current, so the blocks behind it
+    the mean. The control for `MaxPoolMixer`, from the same paper. Means of spikes are current, so the blocks after it
     need membrane shortcuts. Released code: equal, Max-Former's.
     """
 

@@ -11,7 +11,7 @@ from spikeformers.layers.neuron_conv import NeuronConv, Readout
 def box_head(
     dim: int, hidden_dim: int, num_classes: int, neuron: MakeNeuron, conv: MakeConv = ConvNorm, size: int = 7
 ) -> OnRegions:
-    """Two fully connected layers and the outputs, each behind a neuron: `[T, R, D, 7, 7] -> [R, 5 (K + 1), 1, 1]`."""
+    """Two fully connected layers and the outputs, each after a neuron: `[T, R, D, 7, 7] -> [R, 5 (K + 1), 1, 1]`."""
     outputs = 5 * (num_classes + 1)
     return OnRegions(
         NeuronConv(dim, hidden_dim, size, neuron, conv, stride=size),

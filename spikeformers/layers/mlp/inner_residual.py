@@ -11,7 +11,7 @@ from spikeformers.ops.arguments import check_whole
 
 
 class InnerResidualMLP(nn.Sequential):
-    """Two layers, each as wide as the stream and behind a shortcut of its own: `[T, B, C, H, W] stream -> stream`.
+    """Two layers, each as wide as the stream and with a shortcut of its own: `[T, B, C, H, W] stream -> stream`.
 
         y = x + fc1(neuron(x))                                 with a membrane shortcut
         return y + fc2(neuron(y))

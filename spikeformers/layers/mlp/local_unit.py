@@ -13,7 +13,7 @@ from spikeformers.ops.notes import added
 
 
 class LocalUnit(nn.Sequential):
-    """A depthwise and a separable convolution behind shortcuts, plus the stream: `[T, B, C, H, W] -> same shape`.
+    """A depthwise and a separable convolution with shortcuts, plus the stream: `[T, B, C, H, W] -> same shape`.
 
         y = x + neuron(near(x))                                with a SEW shortcut
         return x + y + neuron(far(y))

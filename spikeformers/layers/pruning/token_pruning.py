@@ -34,7 +34,7 @@ class TokenPruning(nn.Sequential):
     `ReleasedTokenPruning`.
 
     Raises ValueError for a `keep` outside (0, 1], for a number of them that is not the number of blocks, and for a
-    block that convolves or pools behind its attention, where tokens need their neighbours.
+    block that convolves or pools after its attention, where tokens need their neighbours.
     """
 
     causal = False  # the choice is by all steps

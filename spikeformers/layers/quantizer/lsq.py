@@ -16,7 +16,7 @@ class LSQ(nn.Module):
     The gradient passes to `w` where `low <= w / step <= high`. The gradient of a step is divided by sqrt(n high), where
     n is the number of weights in the layer. Steps begin at `2 mean|w| / sqrt(high)`, one number for all channels. At
     inference the weights are constants, so nothing is added to a product: a weight takes `bits` bits, and the step
-    folds into the norm behind it. Biases and norms stay as they are. Esser et al., ICLR 2020, arXiv:1902.08153; 4 bits
+    folds into the norm after it. Biases and norms stay as they are. Esser et al., ICLR 2020, arXiv:1902.08153; 4 bits
     in QSD-Transformer, Qiu et al., ICLR 2025, arXiv:2501.13492. Released code: equal, to 1e-6 in QSD-Transformer's
     logits. The released code sets the steps in the first training step and leaves them undefined before; here they are
     set from the weights at construction.

@@ -25,7 +25,7 @@ def quantize_weights(model: Model, quantizer: MakeQuantizer) -> Model:
         quantizer: `quantizer(weight)` makes the module that maps the layer's weight, `[C, ...] -> [C, ...]`.
 
     Returns:
-        The same model. Each quantised layer adds keys that have `quantizer` behind its name.
+        The same model. Each quantised layer adds keys with `quantizer` after its name.
     """
     for layer in _layers(model):
         layer.quantize(quantizer)

@@ -21,9 +21,9 @@ class SCS(nn.Module):
 
     One stage per stride and no pools, so all layers but the first see spikes or counts 0 to 2. A stage of width w costs
     (2 + 18 e) w^2 additions per output pixel, e the expansion; at stride 1, 4.5 in place of 2. The Spiking
-    Convolutional Stem of Spikformer V2, Zhou et al., arXiv:2401.02020, of which we could read only the name, that it
-    replaces SPS by convolutions, and the models' parameter counts. Kernels and widths are our choice: the plainest we
-    found that match the counts to within 6,000. So are the residual and the places of neurons. Released code: none.
+    Convolutional Stem of Spikformer V2, Zhou et al., arXiv:2401.02020. We could read only its name, the models'
+    parameter counts, and that convolutions replace SPS. Kernels and widths are the plainest we found that match the
+    counts to within 6,000. They, the residual and the places of neurons are our choice. Released code: none.
 
     Raises ValueError for no strides, strides other than 1 and 2, and a `dim` that the widths do not divide.
     """

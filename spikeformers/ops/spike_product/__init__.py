@@ -1,4 +1,4 @@
-"""Products of spikes with weights that cost what their ones cost, each with its neuron behind it, on a CPU.
+"""Products of spikes with weights that cost what their ones cost, each with its neuron after it, on a CPU.
 
 Spikes and counts are bytes. A map `[T B, C, H, W]` lies with its channels last, so that a pixel's channels are one row.
 Without the kernels, torch computes the same: `kernels()` is None.

@@ -1,4 +1,4 @@
-// Products of sparse spikes with weights, each with its neuron behind it.
+// Products of sparse spikes with weights, each with its neuron after it.
 //
 // Spikes and counts are bytes, channels last. For every pixel that a band of outputs reads, a list says which channels
 // are not zero. A tile of outputs keeps its sums, and over the steps its membrane, in registers; each entry of a list
@@ -359,7 +359,7 @@ extern "C" void sf_conv(const Shape* s, const Neuron* z, const uint8_t* x, const
 #undef GO
 }
 
-// Neurons behind any current: T steps of n numbers, steps `stride` apart (0: the same current at every step).
+// Neurons after any current: T steps of n numbers, steps `stride` apart (0: the same current at every step).
 extern "C" void sf_neuron(const Neuron* neuron, const float* x, int64_t T, int64_t n, int64_t stride, uint8_t* spikes,
                           int threads) {
     const Neuron z = *neuron;
@@ -446,7 +446,7 @@ extern "C" void sf_max_pool(const Shape* shape, const uint8_t* x, uint8_t* y, in
 }
 
 // q (k^T v) of bytes, tokens in rows of M heads side by side, of D channels in q and k and E in v: T, B, N, M, D or E.
-// Whole numbers in 16 bits as long as N D top^3 < 2^16, which the caller checks; out is scale times that, behind a neuron
+// Whole numbers in 16 bits as long as N D top^3 < 2^16, which the caller checks; out is scale times that, after a neuron
 // or not.
 extern "C" void sf_attention(int T, int B, int N, int M, int D, int E, const uint8_t* q, const uint8_t* k, const uint8_t* v,
                              float scale, const Neuron* neuron, uint8_t* spikes, float* current, int threads) {

@@ -118,7 +118,7 @@ def product(
 
 
 def fire(x: Tensor, neuron: tuple[float, ...]) -> Tensor:
-    """Bytes of neurons behind any current `[T, ...]`, which lie as `x` does."""
+    """Bytes of neurons after any current `[T, ...]`, which lie as `x` does."""
     once = x.shape[0] > 1 and x.stride(0) == 0
     step = x[0]
     order = sorted(range(step.ndim), key=step.stride, reverse=True)

@@ -137,7 +137,7 @@ class SpikeProduct:
 
 
 def fire(x: Tensor, neuron: Neuron) -> Tensor:
-    """Neurons behind any current: `[T, ...] -> [T, ...]` bytes, which lie as `x` does."""
+    """Neurons after any current: `[T, ...] -> [T, ...]` bytes, which lie as `x` does."""
     if not have_kernels() or x.dtype != torch.float32 or x.device.type != "cpu" or not x.numel():
         return reference.neuron(x.float(), neuron)
     return operators.fire(x, neuron.numbers)

@@ -11,7 +11,7 @@ from spikeformers.data.settings import Data
 
 @pytest.fixture
 def long_recordings(tmp_path):
-    """10 recordings a class of 7 seconds each, at 100 events a second; nothing happens in the sixth second."""
+    """10 recordings per class of 7 seconds each, at 100 events a second; nothing happens in the sixth second."""
     for name in ("a", "b"):
         (tmp_path / "long" / name).mkdir(parents=True)
         for i in range(10):
