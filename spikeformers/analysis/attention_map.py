@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikeformers.layers.attention import DSSA, MSSA, QKCA, QKTA, SDSA, SSA, PooledSDSA, WideSSA, WindowSSA
+from spikeformers.layers.attention import DSSA, MSSA, QKCA, QKTA, SDSA, SSA, ChannelMSSA, PooledSDSA, WideSSA, WindowSSA
 from spikeformers.layers.attention.heads import split_heads
 from spikeformers.layers.attention.xnor import XNOR
 from spikeformers.layers.contracts import declared
+from spikeformers.layers.pruning import TokenPruning
 from spikeformers.models import SpikingTransformer
 
 
@@ -33,11 +34,17 @@ def attention_maps(model: SpikingTransformer, x: Tensor) -> list[AttentionMap]:
         x: images `[B, C, H, W]` or sequences `[T, B, C, H, W]`.
 
     Returns:
-        One entry per attention part, in order. A part of a user's own has a map if it derives from a part of this
-        library, or has a `q_neuron` and a `k_neuron` with outputs `[T, B, C, H, W]`.
+        One entry per attention part, in order, but none for a block with pruned tokens, whose map has gaps. A part of
+        a user's own has a map if it derives from a part of this library, or has a `q_neuron` and a `k_neuron` with
+        outputs `[T, B, C, H, W]`.
     """
     caught: dict[str, dict[str, Tensor]] = {}
-    parts = {name: module for name, module in model.named_modules() if hasattr(module, "attn_neuron")}
+    pruned = {inside for block in model.modules() if isinstance(block, TokenPruning) for inside in block.modules()}
+    parts = {
+        name: module
+        for name, module in model.named_modules()
+        if hasattr(module, "attn_neuron") and module not in pruned
+    }
     training = [module for module in model.modules() if module.training]
     with ExitStack() as on:
         on.callback(lambda: [setattr(module, "training", True) for module in training])
@@ -106,6 +113,10 @@ def _kept_tokens(part: Any, seen: dict[str, Tensor]) -> Tensor:
     return seen["attn_neuron"].squeeze(3)  # T B M H W
 
 
+def _kept_channels_of_tokens(part: Any, seen: dict[str, Tensor]) -> Tensor:
+    return seen["attn_neuron"].sum(3)  # T B M D H W
+
+
 def _kept_channels(name: str) -> Callable[[Any, dict[str, Tensor]], Tensor]:
     def draw(part: Any, seen: dict[str, Tensor]) -> Tensor:
         kept = seen[name] * seen["attn_neuron"]  # T B C H W
@@ -129,6 +140,7 @@ _MAPS: dict[type[nn.Module], tuple[str, Callable[[Any, dict[str, Tensor]], Tenso
     SSA: (_RECEIVED, _received),
     WideSSA: (_RECEIVED, _received),
     QKTA: (_TOKENS, _kept_tokens),
+    ChannelMSSA: ("for each key token, its channels that the queries keep", _kept_channels_of_tokens),
     MSSA: (_TOKENS, _kept_tokens),
     QKCA: (_CHANNELS, _kept_channels("k_neuron")),
     SDSA: (_CHANNELS, _kept_channels("q_neuron")),

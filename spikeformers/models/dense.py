@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
@@ -102,7 +103,8 @@ class Detector(DenseTransformer):
     the targets' kind, `masks`, best first.
 
     Raises:
-        ValueError: On a call in training, without targets, or for boxes of no area or labels that there are not.
+        ValueError: On a call in training, without targets, or for targets of another form, boxes of no area or labels
+            that there are not.
     """
 
     task = "detection"
@@ -127,12 +129,18 @@ class Detector(DenseTransformer):
     def _check_targets(self, x: Tensor, targets: list[dict[str, Tensor]] | None) -> None:
         if targets is None:
             raise ValueError("a detector in training needs targets: give them, or call model.eval() for detections")
+        if not isinstance(x, Tensor) or x.ndim not in (4, 5):
+            return  # refused by the checks of all models
         if len(targets) != x.shape[-4]:
             raise ValueError(f"{len(targets)} targets do not match {x.shape[-4]} images: give one for each image")
         for number, target in enumerate(targets):
             if missing := [key for key in self.head.learns_from if key not in target]:
                 raise ValueError(f"image {number} has no {' and '.join(missing)} to learn from: add them to its target")
             boxes, labels = target["boxes"], target["labels"]
+            if not isinstance(boxes, Tensor) or not boxes.is_floating_point() or boxes.shape[1:] != (4,):
+                raise ValueError(f"image {number} has boxes {_form(boxes)}, not float [N, 4]: give [0, 4] for none")
+            if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.ndim != 1:
+                raise ValueError(f"image {number} has labels {_form(labels)}, not int64 [N]: give [0] for none")
             if len(boxes) != len(labels):
                 raise ValueError(f"image {number} has {len(boxes)} boxes and {len(labels)} labels: give as many")
             if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
@@ -140,8 +148,22 @@ class Detector(DenseTransformer):
                     f"image {number} has labels {sorted({*labels.tolist()})}, the model has {self.num_classes} classes "
                     f"from 0: build it with num_classes={int(labels.max()) + 1} or more"
                 )
-            if (boxes[:, 2:] <= boxes[:, :2]).any():
+            if not (boxes[:, 2:] > boxes[:, :2]).all():
                 raise ValueError(f"image {number} has a box of no area: leave such boxes out")
+            if not boxes.isfinite().all():
+                raise ValueError(f"image {number} has a box that does not end: leave such boxes out")
+            if "masks" in self.head.learns_from:
+                masks, wanted = target["masks"], (len(boxes), *x.shape[-2:])
+                if not isinstance(masks, Tensor) or masks.shape != wanted:
+                    raise ValueError(
+                        f"image {number} has masks {_form(masks)}, not {list(wanted)}: give one for each box"
+                    )
+
+
+def _form(value: Any) -> str:
+    return (
+        f"{value.dtype} {list(value.shape)}".removeprefix("torch.") if isinstance(value, Tensor) else f"{value!r:.40}"
+    )
 
 
 class Segmenter(DenseTransformer):

@@ -56,7 +56,7 @@ class SpikingTransformer(nn.Module):
         stages: Sequence[Stage] = (),
     ):
         super().__init__()
-        check_whole(why="give 1 or more steps", time_steps=time_steps)
+        self.config: dict[str, Any] = {}
         for side in image_size if isinstance(image_size, tuple) else (image_size,):
             check_whole(image_size=side)
         self.stem = stem
@@ -66,8 +66,19 @@ class SpikingTransformer(nn.Module):
         self.time_steps = time_steps
         self.image_size: Any = image_size  # of a classifier: the side
         self._stages = tuple({stage.reduction: stage for stage in stages}.values())  # the last at each size
-        self.config: dict[str, Any] = {}
         self.run: Callable[[nn.Module, Tensor], Tensor] = run_plain
+
+    @property
+    def time_steps(self) -> int:
+        """How many steps an image is shown for; it can be set to another number."""
+        return self._time_steps
+
+    @time_steps.setter
+    def time_steps(self, steps: int) -> None:
+        check_whole(why="give 1 or more steps", time_steps=steps)
+        self._time_steps = steps
+        if "time_steps" in self.config:
+            self.config["time_steps"] = steps
 
     @property
     def in_channels(self) -> int:

@@ -28,7 +28,8 @@ def pyramid_on(
     stages = list(trunk.stages)
     last = stages[-1].reduction
     shrunk = max(1, 16 // last)
-    finest = stages[0].reduction if len(stages) > 1 else 1
+    flat = len({stage.reduction for stage in stages}) == 1  # its neck makes finer maps
+    finest = 1 if flat else stages[0].reduction
     pyramid = tuple(pyramid or (stride // shrunk for stride in usual if stride // shrunk >= finest))
     if last not in pyramid:
         raise ValueError(f"pyramid {pyramid} lacks {last}, the stride of the trunk's last stage: add it")

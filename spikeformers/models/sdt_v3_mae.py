@@ -180,6 +180,12 @@ def check_masks(mask_ratio: float, image_size: int, num_classes: int) -> None:
         raise ValueError(f"mask_ratio {mask_ratio} is not in (0, 1): some patches are hidden and some are seen")
     if image_size % PATCH:
         raise ValueError(f"image_size {image_size} is not a multiple of {PATCH}, the side of what is hidden at once")
+    patches = (image_size // PATCH) ** 2
+    if not 0 < round((1 - mask_ratio) * patches) < patches:
+        raise ValueError(
+            f"mask_ratio {mask_ratio} hides none or all of {patches} patches: give one nearer to 0.5, or a larger "
+            "image_size"
+        )
     if num_classes:
         raise ValueError(f"num_classes {num_classes} is not 0: a masked autoencoder learns without labels")
 

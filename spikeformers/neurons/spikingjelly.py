@@ -126,6 +126,10 @@ def _arguments(name: str) -> tuple[Callable[..., nn.Module], set[str]]:
     try:
         cls = getattr(importlib.import_module(module or "spikingjelly.activation_based.neuron"), attribute, None)
     except ImportError as error:
+        if module:
+            raise ImportError(
+                f"{name} is not there ({error}): give MODULE:CLASS of a module that Python finds"
+            ) from None
         raise ImportError(f"{name} needs SpikingJelly 2: pip install 'spikeformers[spikingjelly]' ({error})") from error
     if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
         raise ValueError(f"SpikingJelly has no neuron {name!r}: choose a class of spikingjelly.activation_based.neuron")

@@ -35,7 +35,14 @@ def test_every_attention_part_has_a_map(tiny):
 def test_every_attention_of_the_catalogue_has_a_map(attention):
     maps = attention_maps(build("spikformer", depth=1, attention=attention), torch.randn(2, 3, 16, 16))
     assert len(maps) == (not attention.endswith("Mixer"))
-    assert all(drawn.values.shape[:2] == (2, 2) and drawn.values.isfinite().all() for drawn in maps)
+    for drawn in maps:
+        assert drawn.values.ndim == 5 and drawn.values.shape[:2] == (2, 2) and drawn.values.isfinite().all()
+
+
+def test_pruned_tokens_have_no_map():
+    model = build("spikformer", pruning={"part": "TokenPruning", "keep": 0.5})
+    kept = [drawn.name for drawn in attention_maps(model, torch.randn(2, 3, 16, 16))]
+    assert kept == [] and any(hasattr(module, "attn_neuron") for module in model.modules())
 
 
 def test_a_map_of_ssa_is_the_row_sums_of_its_product(lively):

@@ -92,6 +92,15 @@ def test_a_saved_model_without_its_head(tmp_path, model, caplog):
     assert_same(again.blocks, model.blocks)
 
 
+def test_a_number_of_steps_that_was_set_is_saved(tmp_path, model):
+    model.time_steps = 3
+    assert model.config["time_steps"] == 3
+    sf.save_pretrained(model, tmp_path)
+    assert sf.from_pretrained(tmp_path).forward_steps(X).shape[0] == 3
+    with pytest.raises(ValueError, match=r"time_steps 0 is below 1: give 1 or more steps"):
+        model.time_steps = 0
+
+
 def test_overrides_of_a_saved_model(tmp_path, model):
     sf.save_pretrained(model, tmp_path)
     assert sf.from_pretrained(tmp_path, time_steps=5).forward_steps(X).shape[0] == 5

@@ -108,6 +108,11 @@ def test_a_threshold_for_spikingjellys(bad):
         SpikingJellyNeuron("LIFNode", v_threshold=bad)
 
 
+def test_a_module_that_is_not_there_is_not_spikingjelly():
+    with pytest.raises(ImportError, match=r"^none_such:Mine is not there .*: give MODULE:CLASS of a module that Python"):
+        SpikingJellyNeuron("none_such:Mine")
+
+
 def test_a_whole_threshold_for_spikingjellys():
     x = 2 * torch.randn(4, 50)
     assert torch.equal(SpikingJellyNeuron("LIFNode", v_threshold=1)(x), SpikingJellyNeuron("LIFNode")(x))

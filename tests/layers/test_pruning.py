@@ -147,6 +147,10 @@ def test_it_costs_its_share_and_no_operation_is_of_unknown_cost():
         ("spikformer", dict(keep=[0.5, None]), r"keep None is not a finite number"),
         ("spikformer", dict(keep=0.5, kernel_size=2), r"kernel_size 2 is even"),
         ("spikformer", dict(keep=[0.5]), r"keep \[0.5\] is for 1 blocks: give one number, or one for each"),
+        ("spikformer", dict(keep=0.5, attention="STAtten"), "STAtten, which reads the places of tokens: prune blocks"),
+        ("spikformer", dict(keep=0.5, attention="GrayXNOR"), "GrayXNOR, which reads the places of tokens"),
+        ("spikformer", dict(keep=0.5, attention="LogXNOR"), "LogXNOR, which reads the places of tokens"),
+        ("spikformer", dict(keep=0.5, attention="DilatedWindowSSA"), "DilatedWindowSSA, which reads the places of"),
         (
             "sdt_v2",
             dict(keep=0.5),
@@ -157,8 +161,16 @@ def test_it_costs_its_share_and_no_operation_is_of_unknown_cost():
     ],
 )
 def test_what_cannot_be_pruned(family, given, says):
+    others = {"attention": given["attention"]} if "attention" in given else {}
+    pruning = {"part": "TokenPruning", **{key: value for key, value in given.items() if key not in others}}
     with pytest.raises(ValueError, match=says):
-        build(family, pruning={"part": "TokenPruning", **given})
+        build(family, pruning=pruning, **others)
+
+
+def test_an_attention_that_reads_no_places_can_be_pruned():
+    attention = {"part": "STAtten", "scale": 0.125}  # without one, 1 / height
+    model = build("spikformer", pruning="TokenPruning", attention=attention)
+    assert model(torch.randn(2, 3, 16, 16)).isfinite().all()
 
 
 def test_detectors_run_on_fewer_tokens_and_bits():

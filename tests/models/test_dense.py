@@ -458,6 +458,25 @@ def test_wrong_inputs():
         model(x, [{**targets[0], "boxes": torch.tensor([[3.0, 3, 3, 9]])}, targets[1]])
     with pytest.raises(ValueError, match="image 0 has no masks to learn from"):
         build("mask_rcnn")(x, [{key: t[key] for key in ("boxes", "labels")} for t in targets])
+    boxes, labels = targets[0]["boxes"], targets[0]["labels"]
+    for key, value, says in (
+        ("boxes", torch.tensor([]), r"boxes float32 \[0\], not float \[N, 4\]: give \[0, 4\] for none"),
+        ("boxes", boxes.tolist(), r"boxes \[\[.*, not float"),
+        ("boxes", boxes.int(), r"boxes int32 \[\d, 4\], not float"),
+        ("boxes", torch.nn.functional.pad(boxes, (0, 1)), r"boxes float32 \[\d, 5\], not"),
+        ("boxes", boxes.where(boxes > boxes.min(), torch.nan), "a box of no area"),
+        ("boxes", boxes.where(boxes < boxes.max(), torch.inf), "a box that does not end"),
+        ("labels", labels[:, None], r"labels int64 \[\d, 1\], not int64 \[N\]"),
+        ("labels", labels.float(), r"labels float32 \[\d\], not int64"),
+    ):
+        with pytest.raises(ValueError, match=f"^image 0 has {says}"):
+            model(x, [{**targets[0], key: value}, targets[1]])
+    masks = targets[0]["masks"]
+    for other in (masks[:0], masks[:, ::2, ::2], masks.transpose(1, 2), masks[0]):
+        with pytest.raises(ValueError, match=r"^image 0 has masks uint8 .* give one for each box"):
+            build("mask_rcnn")(x, [{**targets[0], "masks": other}, targets[1]])
+    with pytest.raises(ValueError, match=r"an input of shape"):
+        model(x[0], targets[:1])
     for other, says in (
         (x.byte(), "scaled like the training"),
         (x.double(), "use x.to"),
@@ -468,6 +487,18 @@ def test_wrong_inputs():
     model.train()
     with pytest.raises(TypeError, match="forward_steps is for classifiers and this model is for detection"):
         model.forward_steps(x)
+
+
+def test_a_flat_trunk_gets_finer_levels_whatever_its_depth():
+    for head, usual in (
+        ("retinanet", (8, 16, 32, 64, 128)),
+        ("fpn", (4, 8, 16, 32)),
+        ("mask_rcnn", (4, 8, 16, 32, 64)),
+    ):
+        for depth in (1, 2):
+            with torch.device("meta"):
+                model = sf.create_model(f"{head}_spikformer_8_384", depth=depth)
+            assert model.pyramid == usual
 
 
 def test_wrong_pyramids():

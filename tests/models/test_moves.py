@@ -103,6 +103,15 @@ def test_every_head(move, head):
         assert torch.allclose(y, before[name], atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("head", ["retinanet", "mask_rcnn", "fpn"])
+def test_every_head_answers_in_16_bits(head, dtype):
+    small = dict(dims=(32, 32, 64), num_heads=(1, 1, 2), depths=(1, 1, 1), image_size=16, time_steps=2, neck_dim=8)
+    model = sf.create_model(f"{head}_spikingresformer_ti_cifar10", **small, num_classes=2, pyramid=(2, 4, 8)).eval()
+    found = model.to(dtype)(torch.randn(2, 3, 16, 16, dtype=dtype))
+    assert len(found) == 2
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_tensor_of_a_model_has_five_axes(name):
     model = build(name)

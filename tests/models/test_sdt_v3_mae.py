@@ -176,6 +176,8 @@ def test_a_run_is_pre_training_and_the_next_starts_from_it(tmp_path):
     ("changes", "said"),
     [
         (dict(mask_ratio=1.0), r"mask_ratio 1\.0 is not in \(0, 1\)"),
+        (dict(mask_ratio=0.1, image_size=32), r"mask_ratio 0\.1 hides none or all of 4 patches: give one nearer to"),
+        (dict(mask_ratio=0.9, image_size=32), r"mask_ratio 0\.9 hides none or all of 4 patches"),
         (dict(image_size=40), r"image_size 40 is not a multiple of 16"),
         (dict(num_classes=3), r"num_classes 3 is not 0"),
         (dict(decoder_dim=18), r"decoder_dim 18 is not a multiple of 4"),

@@ -27,6 +27,8 @@ class GrayXNOR(XNOR):
     2^(bits / 2) rows or columns.
     """
 
+    places = True
+
     def __init__(
         self,
         dim: int,

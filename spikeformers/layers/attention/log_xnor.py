@@ -23,6 +23,8 @@ class LogXNOR(XNOR):
     `XNORSSA`.
     """
 
+    places = True
+
     def __init__(
         self,
         dim: int,

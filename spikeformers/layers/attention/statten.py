@@ -42,6 +42,7 @@ class STAtten(SSA):
         check_whole(why="give the number of steps that attend to each other", chunk=chunk)
         check_finite(scale=0.0 if scale is None else scale)
         self.chunk, self.given_scale = chunk, scale
+        self.places = scale is None
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
         chunks = zip(q.split(self.chunk), k.split(self.chunk), v.split(self.chunk), strict=True)

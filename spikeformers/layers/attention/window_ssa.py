@@ -22,6 +22,8 @@ class WindowSSA(SSA):
     or width that is not a multiple of `splits`.
     """
 
+    places = True
+
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, splits: int = 2, **ssa: Unpack[SSAArguments]):
         super().__init__(dim, num_heads, neuron, **ssa)
         check_whole(why="give the number of windows along a side", splits=splits)

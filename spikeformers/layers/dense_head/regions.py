@@ -24,8 +24,10 @@ class TimedRoIAlign(MultiScaleRoIAlign):
 
     def forward(self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]) -> Tensor:
         steps = next(iter(x.values())).shape[0]
-        merged = {key: level.transpose(0, 1).flatten(1, 2) for key, level in x.items()}  # B TD H W
-        return super().forward(merged, boxes, image_shapes).unflatten(1, (steps, -1)).transpose(0, 1)
+        kind = boxes[0].dtype  # float32 where the levels have 16 bits; the kernel takes one type
+        merged = {key: level.transpose(0, 1).flatten(1, 2).to(kind) for key, level in x.items()}  # B TD H W
+        cut = super().forward(merged, boxes, image_shapes).to(next(iter(x.values())).dtype)
+        return cut.unflatten(1, (steps, -1)).transpose(0, 1)
 
 
 class OnRegions(nn.Sequential):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, cosine_similarity
 
+from spikeformers.layers.contracts import declared
 from spikeformers.layers.conv import check_odd
 from spikeformers.layers.time import merge_time, split_time
 from spikeformers.ops.arguments import check_finite
@@ -34,7 +35,7 @@ class TokenPruning(nn.Sequential):
     `ReleasedTokenPruning`.
 
     Raises ValueError for a `keep` outside (0, 1], for a number of them that is not the number of blocks, and for a
-    block that convolves or pools after its attention, where tokens need their neighbours.
+    block that convolves or pools after its attention, or whose attention reads places, where tokens need their map.
     """
 
     causal = False  # the choice is by all steps
@@ -102,6 +103,11 @@ def _scaled(score: Tensor) -> Tensor:
 def _check_apart(name: str, part: nn.Module) -> None:
     """Raises ValueError if a part reads a token's neighbours by their places."""
     for inside in part.modules():
+        if declared(inside, "places"):
+            raise ValueError(
+                f"the block's {name} has {type(inside).__name__}, which reads the places of tokens: prune blocks with "
+                "another attention, such as SSA"
+            )
         size: Any = vars(inside).get("kernel_size", 1)
         if isinstance(size, tuple | int) and max(size if isinstance(size, tuple) else (size,)) > 1:
             raise ValueError(
