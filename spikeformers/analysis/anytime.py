@@ -8,7 +8,7 @@ from torch import Tensor
 
 from spikeformers.analysis.energy import HOROWITZ, Convention, Costs
 from spikeformers.analysis.memory_energy import MEMORY, Memory
-from spikeformers.analysis.profile import profile
+from spikeformers.analysis.profile import check_batches, profile
 from spikeformers.models import SpikingTransformer
 
 
@@ -46,9 +46,10 @@ def anytime(
         One entry per step. Energy is measured on runs of the first batch.
 
     Raises:
-        ValueError: the model has parts that look ahead in time, or there is no batch.
+        ValueError: the model has parts that look ahead in time, there is no batch, or `batches` is a tensor.
     """
     check_causal(model)
+    check_batches(batches)
     device = next(model.parameters()).device
     training = [module for module in model.modules() if module.training]
     right, samples = torch.zeros(0), 0

@@ -62,7 +62,7 @@ def count_matmul(ops: Operations, y: Tensor, args: Any, kwargs: Any, biased: int
     if ops.is_weight(left) or ops.is_weight(right):
         x, width = (right, left.shape[-2]) if ops.is_weight(left) else (left, right.shape[-1])
         width *= parts
-        rows = x.numel() // x.shape[-2 if x is right else -1]
+        rows = ops.rows_of(x, x.numel() // x.shape[-2 if x is right else -1])
         macs = x.numel() * width
         weights = (left if ops.is_weight(left) else right).numel()
         ops.with_weights("linear", ops.look(x), macs, macs, lambda a: total(a) * width, rows, weights, biased)

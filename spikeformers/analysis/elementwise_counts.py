@@ -137,10 +137,11 @@ def count_bounded(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | N
     return moved(ops.origins.of(args[0]))
 
 
-def count_sorted(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | None:
-    x, axis = args[0], kwargs.get("dim", -1)
+def count_sorted(ops: Operations, y: Any, args: Any, kwargs: Any, *, at: int) -> Origin | None:
+    """Sorting along an axis, which is argument `at` where it is no keyword."""
+    x, axis = args[0], args[at] if len(args) > at else kwargs.get("dim", -1)
     size = x.shape[axis] if x.ndim else 1
-    _count_function(ops, y, (x,), kwargs, label="compare", op="compare", times=max(ceil(log2(size)), 1))
+    _count_function(ops, y, (x,), kwargs, label="compare", op="compare", times=ceil(log2(max(size, 2))))
     return None
 
 
@@ -212,8 +213,8 @@ ELEMENTWISE: dict[str, Count] = {
     "where": count_select,
     "masked_fill": count_select,
     "relu": count_bounded,
-    "sort": count_sorted,
-    "topk": count_sorted,
+    "sort": partial(count_sorted, at=1),
+    "topk": partial(count_sorted, at=2),
     "_fft_c2c": count_transform,
     "_fft_r2c": count_transform,
     "_fft_c2r": count_transform,

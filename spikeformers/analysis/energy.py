@@ -7,6 +7,7 @@ from spikeformers.analysis.memory_energy import MEMORY, Memory, spiking_bill
 from spikeformers.analysis.operands import Operand
 from spikeformers.analysis.strict_count import strict_count
 from spikeformers.analysis.synaptic_ops import Layer
+from spikeformers.ops.arguments import is_finite
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,10 @@ class Costs:
     ac: float = 0.9
 
     def __post_init__(self) -> None:
-        if self.mac < 0 or self.ac < 0:
-            raise ValueError(f"costs of {self.mac} and {self.ac} pJ include a negative one: give 0 or more for both")
+        if not all(is_finite(cost) and cost >= 0 for cost in (self.mac, self.ac)):
+            raise ValueError(
+                f"costs of {self.mac} and {self.ac} pJ are not both finite and 0 or more: give two such numbers"
+            )
 
     def millijoules(self, ac: float, mac: float) -> float:
         """Energy of this number of operations: `Costs().millijoules(12.514e9, 0.521e9)` is 13.66."""
@@ -115,7 +118,7 @@ def _share(side: Operand) -> float:
 
 
 def _once(layer: Layer) -> float:
-    return layer.macs / layer.passes
+    return layer.macs / layer.passes if layer.repeated else layer.macs
 
 
 def _rates_times_flops(layer: Layer, rate: Callable[[Operand], float], first: float) -> Operations:
@@ -171,7 +174,7 @@ CONVENTIONS = {
         Convention(
             "spikformer",
             "FLOPs x firing rate (the mean input) are additions, even if inputs are counts of spikes; the first "
-            "convolution of an image is counted once, as multiplications, not T times.",
+            "convolution of a still image is counted once, as multiplications, not T times.",
             "arXiv:2209.15425",
             _spikformer,
         ),

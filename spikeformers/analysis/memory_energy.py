@@ -10,6 +10,7 @@ from typing import Any
 from spikeformers.analysis.operands import Operand
 from spikeformers.analysis.strict_count import strict_count
 from spikeformers.analysis.synaptic_ops import Layer
+from spikeformers.ops.arguments import is_finite
 
 _WITH_WEIGHTS = ("convolution", "linear")
 _TWO_SIDED = ("product", "mask")
@@ -45,10 +46,14 @@ class Memory:
 
     def __post_init__(self) -> None:
         for name in (f.name for f in fields(self) if f.name != "buffers"):
-            if not getattr(self, name) >= 0 or (name == "reuse" and self.reuse < 1):
-                least = "1" if name == "reuse" else "0"
-                raise ValueError(f"memory {name} {getattr(self, name)} is below {least}: give {least} or more")
-        if not self.buffers or [*self.buffers] != sorted(self.buffers) or min(map(min, self.buffers)) < 0:
+            value, least = getattr(self, name), 1 if name == "reuse" else 0
+            if not is_finite(value):
+                raise ValueError(f"memory {name} {value} is not a finite number: give {least} or more")
+            if value < least:
+                raise ValueError(f"memory {name} {value} is below {least}: give {least} or more")
+        numbers = [number for buffer in self.buffers for number in buffer]
+        fine = numbers and all(is_finite(number) and number >= 0 for number in numbers)
+        if not fine or [*self.buffers] != sorted(self.buffers):
             raise ValueError(f"memory buffers {self.buffers} are not (bytes, pJ per byte), the smallest first")
 
     @property
@@ -141,7 +146,7 @@ def spiking_bill(layers: Iterable[Layer], samples: int, steps: int, memory: Memo
         elif layer.op == "neuron":
             _move_spikes(bill, layer.left, ceil(log2(layer.levels)), samples, steps, memory)
             membranes = layer.left.elements / samples / layer.passes * memory.membrane_bits / 8
-            bill.add(2 * (layer.passes - 1) * membranes * memory.local, moved=True)
+            bill.add(2 * (layer.passes - 1) * membranes * memory.local if layer.membrane else 0, moved=True)
     return bill
 
 

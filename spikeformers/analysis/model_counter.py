@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from spikeformers.analysis.aten_counts import COUNTED, count_chain, learns
 from spikeformers.analysis.aten_parts import rewrite
 from spikeformers.analysis.elementwise_counts import MOVES, SHAPE_ONLY, count_unknown
-from spikeformers.analysis.neuron_activity import NeuronActivity, is_neuron, multiplications_of, steps_of
+from spikeformers.analysis.neuron_activity import NeuronActivity, has_membrane, is_neuron, multiplications_of, steps_of
 from spikeformers.analysis.operands import Operand
 from spikeformers.analysis.origins import Origin, moved
 from spikeformers.analysis.synaptic_ops import Layer, Operations, Place
@@ -36,6 +36,7 @@ class Counter(Operations, TorchDispatchMode):
         self.model = model
         self.activity: dict[str, NeuronActivity] = {}
         self.samples = 0
+        self.steps: int | None = None
         self._chains = {m: _folded_shape(m) for m in model.modules() if _is_chain(m)}
         self._apart: list[str] = []  # composite operations being counted by their parts
         self._depth = 0  # above 0 inside a module in which nothing is counted
@@ -45,10 +46,14 @@ class Counter(Operations, TorchDispatchMode):
         return False  # nothing is compiled here, and PyTorch's check costs more time than the counting
 
     @contextmanager
-    def batch(self, samples: int) -> Iterator[None]:
-        """Counts one call of the model with this number of samples."""
+    def batch(self, samples: int, steps: int | None = None, repeated: bool = True) -> Iterator[None]:
+        """Counts one call of the model with this number of samples.
+
+        `steps` are those of the input, None where only the model knows; `repeated` says whether they are all the same.
+        """
         self.samples += samples
-        self.begin(samples)
+        self.steps = steps
+        self.begin(samples, repeated)
         for activity in self.activity.values():
             activity.begin()
         with ExitStack() as on:
@@ -73,7 +78,8 @@ class Counter(Operations, TorchDispatchMode):
         ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
             if not self.stack:
                 self._arrive((inputs, named))
-            self.stack.append(Place(name, module))
+            x = inputs[0] if inputs else None
+            self.stack.append(Place(name, module, x.shape if isinstance(x, Tensor) else ()))
             opaque = is_neuron(module) or module in self._chains
             if opaque and not self._depth:
                 for origin in self.origins.among((inputs, named)):
@@ -82,7 +88,6 @@ class Counter(Operations, TorchDispatchMode):
                 if module in self._chains:
                     count_chain(self, inputs[0], *self._chains[module])
             self._depth += self._depth > 0 or opaque
-            x = inputs[0] if inputs else None
             if isinstance(x, Tensor) and x.ndim == 5 and x.shape[0] > 1 and x.stride(0) == 0:
                 return (x.contiguous(), *inputs[1:]), named  # an image repeated at all steps: compute every step
             return None
@@ -96,6 +101,12 @@ class Counter(Operations, TorchDispatchMode):
         self._depth -= 1
         if self._depth:
             return
+        try:
+            self._count_opaque(name, module, output)
+        finally:
+            self.__enter__()  # `batch` ends what is on, whatever happened
+
+    def _count_opaque(self, name: str, module: nn.Module, output: Any) -> None:
         if module in self._chains:
             self.origins.set(output, self.made(name, output.numel(), biased=True))
         else:
@@ -107,7 +118,6 @@ class Counter(Operations, TorchDispatchMode):
             if self.stack:
                 own = name.rpartition(".")[2]
                 self.stack[-1].sources[output.untyped_storage().data_ptr()] = own.removesuffix("_neuron")
-        self.__enter__()
 
     def _arrive(self, tree: Any) -> None:
         """Registers tensors that no counted operation made: the model's input and neuron outputs."""
@@ -187,12 +197,13 @@ class Counter(Operations, TorchDispatchMode):
             "neuron",
             multiplications=multiplications_of(neuron),
             resets=getattr(neuron, "resets", True),
+            membrane=has_membrane(neuron),
             levels=max(len(getattr(neuron, "levels", ())), 2),
         )
         layer = self.layers.setdefault(update.name, update)
         on_regions = any(declared(place.module, "on_regions") for place in self.stack)
         samples = spikes.shape[1] if on_regions else self.in_batch
-        fired = activity.add(spikes, steps_of(neuron, spikes), samples)
+        fired = activity.add(spikes, steps_of(neuron, spikes), samples, self.steps)
         layer.left.add(Operand(spikes.numel(), fired, fired, most=int(fired > 0)))
         layer.macs += spikes.numel()
         layer.dense += spikes.numel()

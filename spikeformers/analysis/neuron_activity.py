@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeformers.layers.contracts import declared
+
 
 @dataclass
 class NeuronActivity:
@@ -28,13 +30,26 @@ class NeuronActivity:
         """Begins a new batch, at step 0."""
         self._step = 0
 
-    def add(self, spikes: Tensor, steps: int, samples: int) -> int:
-        """Adds outputs `[T, B, ...]` of all `steps`, or `[B, ...]` of one step. Returns the number of nonzero ones."""
+    def add(self, spikes: Tensor, steps: int, samples: int, of: int | None = None) -> int:
+        """Adds outputs `[T, B, ...]` of all `steps`, or `[B, ...]` of one step. Returns the number of nonzero ones.
+
+        `of` are the steps of the model, if known. A call that covers them all begins again: a neuron that a model calls
+        in two places counts as one that saw twice the samples.
+
+        Raises ValueError for another number of neurons than before.
+        """
         by_place = _fired(spikes.detach(), steps, samples)  # T neurons
         by_step, by_neuron = by_place.sum(1), by_place.sum(0)
-        first, self._step = self._step, self._step + steps
         if self.by_step is None or self.by_neuron is None:
             self.by_step, self.by_neuron = by_step.new_zeros(0), torch.zeros_like(by_neuron)
+        if by_neuron.numel() != self.neurons:
+            raise ValueError(
+                f"{self.name} is {self.neurons} neurons in one call and {by_neuron.numel()} in another: give inputs of "
+                "one size, and a model that calls it in several places a neuron for each"
+            )
+        covers_all = steps > 1 if of is None else steps >= of * (self.sub_steps or 1)
+        first = 0 if covers_all else self._step
+        self._step = first + steps
         if (missing := self._step - len(self.by_step)) > 0:
             self.by_step = torch.cat([self.by_step, self.by_step.new_zeros(missing)])
         self.by_step[first : self._step] += by_step
@@ -78,7 +93,7 @@ def _fired(spikes: Tensor, steps: int, samples: int) -> Tensor:
     """The number of samples for which each neuron fired at each step: `[T, B, ...] -> [T, neurons]`."""
     fired = spikes if spikes.dtype in (torch.float32, torch.float64) else spikes.float()
     fired = fired.abs().sign()
-    if steps * samples != spikes[..., None].shape[0] * spikes[..., None].shape[1]:
+    if spikes.shape[:2] != (steps, samples):  # the products may be equal: those of one channel, step by step
         return fired.reshape(steps, samples, -1).sum(1).long()
     axes = sorted(range(2, spikes.ndim), key=lambda axis: -spikes.stride(axis))  # in memory order: sums are fast
     by_place = fired.permute(0, 1, *axes).sum(1)
@@ -112,6 +127,15 @@ def steps_of(neuron: nn.Module, spikes: Tensor) -> int:
     """How many steps one call of a neuron covers: the first axis, or 1 for one that runs step by step."""
     single = any(_described(kind) in _SINGLE_STEP for kind in type(neuron).__mro__)
     return 1 if single or getattr(neuron, "step_mode", "m") == "s" else spikes.shape[0]
+
+
+def has_membrane(neuron: nn.Module) -> bool:
+    """Whether a neuron keeps anything from step to step: unless it declares that it remembers nothing.
+
+    One that looks ahead has to keep the steps that it mixes, and an unrolled one sums the current of its sub-steps.
+    """
+    remembers = getattr(neuron, "remembers", None)  # None of foreign neurons, and of our unrolled ones
+    return remembers is None or bool(remembers) or not declared(neuron, "causal")
 
 
 def units_of(model: nn.Module) -> tuple[float, ...]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
+from fractions import Fraction
+from functools import cache
+from math import isfinite, lcm
 from typing import Any
 
 import torch
@@ -52,7 +54,7 @@ class Operand:
         if self.unit is None or other.unit is None:
             self.unit = None
         elif other.most:  # a tensor of zeros fits every unit
-            self.unit = min(self.unit, other.unit) if self.most else other.unit
+            self.unit = base_unit((self.unit, other.unit)) if self.most else other.unit
         self.most = max(self.most, other.most)
         self.negative |= other.negative
         self.example = max((e for e in (self.example, other.example) if e is not None), default=None)
@@ -76,8 +78,8 @@ class Seen:
 
 
 def look(x: Tensor, units: Sequence[float]) -> Seen:
-    """Classifies a tensor. Tries `units` from the largest on, and counts spikes in the smallest unit."""
-    x = x.detach()
+    """Classifies a tensor. Tries `units` from the largest on, and counts spikes in `base_unit(units)`."""
+    x, dtype = x.detach(), x.dtype
     if x.is_complex():
         nonzero = x.ne(0).float()
         example = float(x.abs().max()) if x.numel() else None
@@ -90,24 +92,31 @@ def look(x: Tensor, units: Sequence[float]) -> Seen:
     flat = in_memory_order(x)
     low, high = (float(bound) for bound in flat.aminmax())
     # for numbers in [0, 1] every term of this sum is at least 0, so it is 0 only for numbers 0 and 1
-    binary = low >= 0 and high <= 1 and _whole(flat[:256], 1.0) and float((flat * (1 - flat)).sum()) == 0
+    binary = low >= 0 and high <= 1 and _whole(flat[:256], 1.0, dtype) and float((flat * (1 - flat)).sum()) == 0
     finite = isfinite(low) and isfinite(high)  # -inf in a mask is not a count of spikes
-    operand.unit = 1.0 if binary else next((unit for unit in units if finite and _made_of(flat, unit)), None)
+    operand.unit = 1.0 if binary else next((unit for unit in units if finite and _made_of(flat, unit, dtype)), None)
     nonzero = x if binary else x.abs().sign()
     operand.nonzeros = total(nonzero)
     if operand.unit is None:
-        counts = flat / units[-1]
-        odd = flat[(counts != counts.round()) & counts.isfinite()]
+        odd = flat[~_fits(flat, units[-1], dtype) & flat.isfinite()]
         operand.example = float(odd.max()) if len(odd) else None
         return Seen(operand, nonzero)
-    operand.most, operand.negative = round(max(high, -low) / units[-1]), low < 0
+    times = round(operand.unit / base_unit(tuple(units)))
+    operand.most, operand.negative = round(max(high, -low) / operand.unit) * times, low < 0
     if operand.most <= 1:
         operand.spikes = operand.nonzeros
         return Seen(operand, nonzero)
-    counts = (x / units[-1]).round().abs()
-    counts = counts.double() if operand.most > 256 else counts
+    counts = (x / operand.unit).round().abs()
+    counts = (counts.double() if operand.most > 256 else counts) * times
     operand.spikes = total(counts)
     return Seen(operand, nonzero, counts)
+
+
+@cache
+def base_unit(units: tuple[float, ...]) -> float:
+    """The largest unit of which all `units` are whole multiples: their smallest, or 1 / 12 of 1 / 3 and 1 / 4."""
+    least = min(units)
+    return least / lcm(*(Fraction(unit / least).limit_denominator(256).denominator for unit in units))
 
 
 def total(amount: Tensor) -> int:
@@ -123,10 +132,20 @@ def in_memory_order(x: Tensor) -> Tensor:
     return x.permute(order).reshape(-1)
 
 
-def _made_of(flat: Tensor, unit: float) -> bool:
-    return _whole(flat[:256], unit) and _whole(flat, unit)  # a few numbers usually decide
+def _made_of(flat: Tensor, unit: float, dtype: torch.dtype) -> bool:
+    return _whole(flat[:256], unit, dtype) and _whole(flat, unit, dtype)  # a few numbers usually decide
 
 
-def _whole(x: Tensor, unit: float) -> bool:
+def _whole(x: Tensor, unit: float, dtype: torch.dtype) -> bool:
+    return bool(_fits(x, unit, dtype).all())
+
+
+def _fits(x: Tensor, unit: float, dtype: torch.dtype) -> Tensor:
+    """Where numbers, of `dtype` before they came to float32, are whole multiples of `unit`."""
     counts = x if unit == 1 else x / unit
-    return bool(torch.equal(counts, counts.round()))
+    whole = counts.round()
+    fits = counts == whole
+    if unit != 1 and dtype.is_floating_point and not fits.all():
+        # No format holds a third. A neuron emits the nearest number, which divided by a third is not always whole.
+        fits |= x == (whole * unit).to(dtype).to(x.dtype)
+    return fits

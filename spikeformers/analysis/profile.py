@@ -8,12 +8,14 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Convention, Costs, Energy, find_convention
 from spikeformers.analysis.memory_energy import MEMORY, Memory, Twin, dense_twin
 from spikeformers.analysis.model_counter import Counter
 from spikeformers.analysis.neuron_activity import NeuronActivity
+from spikeformers.analysis.operands import base_unit
 from spikeformers.analysis.synaptic_ops import Layer
 
 
@@ -122,7 +124,8 @@ def profile(
     Args:
         model: a model of this library, or any PyTorch module, also with SpikingJelly's neurons, whose state is reset
             between batches. It runs in eval mode, uncompiled, in its own precision, and stays unchanged.
-        batches: images `[B, ...]` or sequences `[T, B, C, H, W]`, alone or first in a tuple with labels.
+        batches: a list or loader of images `[B, ...]` or sequences `[T, B, C, H, W]`, alone or first in a tuple with
+            labels, all of one size.
         costs: picojoules per operation.
         memory: memories and their costs, for the convention `memory`.
         name: the model's name in the profile; by default the name in its config, or its class.
@@ -132,8 +135,9 @@ def profile(
         The profile, with exact integers.
 
     Raises:
-        ValueError: there is no batch.
+        ValueError: there is no batch, `batches` is a tensor, or inputs differ in size.
     """
+    check_batches(batches)
     model = getattr(model, "_orig_mod", model)  # the module inside torch.compile's wrapper
     counter = Counter(model)
     training = [module for module in model.modules() if module.training]
@@ -144,7 +148,8 @@ def profile(
             x = batch[0] if isinstance(batch, tuple | list) else batch
             x = x if device is None else x.to(device)
             clear_states(model)
-            with counter.batch(samples or (x.shape[1] if x.ndim == 5 else len(x))):
+            count = samples or (x.shape[1] if x.ndim == 5 else len(x))
+            with counter.batch(count, _steps_of(model, x), _is_repeated(x, count)):
                 model(x)
             clear_states(model)
     finally:
@@ -156,7 +161,7 @@ def profile(
     steps = max(
         (len(a.rates) // (a.sub_steps or 1) for a in counter.activity.values()), default=getattr(model, "time_steps", 1)
     )
-    layers = [_settled(layer, steps, counter.units[-1]) for layer in counter.layers.values()]
+    layers = [_settled(layer, steps, base_unit(counter.units)) for layer in counter.layers.values()]
     activity = [*counter.activity.values()]
     for layer in layers:
         if layer.op == "neuron":
@@ -164,14 +169,34 @@ def profile(
     return Profile(label, counter.samples, steps, layers, activity, costs, memory)
 
 
-def _settled(layer: Layer, steps: int, smallest_unit: float) -> Layer:
-    """A layer with spikes counted in its own unit, and `passes` set to the steps or 1."""
+def check_batches(batches: Any) -> None:
+    """Raises ValueError for a tensor, whose first axis would be taken for the batches."""
+    if isinstance(batches, Tensor):
+        raise ValueError(f"batches is a tensor of shape {[*batches.shape]}: give a list of batches, such as [x]")
+
+
+def _steps_of(model: nn.Module, x: Tensor) -> int | None:
+    """The steps of one call, or None for a model that makes them itself and does not say how many."""
+    own = getattr(model, "time_steps", None)
+    return len(x) if x.ndim == 5 and (own or len(x) > 1) else own
+
+
+def _is_repeated(x: Tensor, samples: int) -> bool:
+    """Whether an input is the same at every step, as an image is."""
+    in_time = x.ndim == 5 or (x.ndim > 1 and len(x) != samples == x.shape[1])
+    return not in_time or all(torch.equal(step, x[0]) for step in x[1:])
+
+
+def _settled(layer: Layer, steps: int, base: float) -> Layer:
+    """A layer with spikes counted in its own unit, not in `base`, and `passes` set to the steps or 1."""
     layer = deepcopy(layer)
-    for side, events in ((layer.left, "left_events"), (layer.right, "right_events")):
+    sides = ((layer.left, "left_events"), (layer.right, "right_events"), (layer.keys, ""))
+    for side, events in sides if layer.op != "neuron" else ():  # whose spikes are counted as such
         if side is not None and side.unit is not None:
-            times = round(side.unit / smallest_unit)
+            times = round(side.unit / base)
             side.spikes, side.most = side.spikes // times, side.most // times
-            setattr(layer, events, getattr(layer, events) // times)
+            if events:
+                setattr(layer, events, getattr(layer, events) // times)
     layer.passes = steps if layer.passes % steps == 0 else 1  # on regions 0, for all steps
     return layer
 

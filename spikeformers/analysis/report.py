@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from spikeformers.analysis.attention_map import attention_maps, relevance
 from spikeformers.analysis.energy import HOROWITZ, Costs, find_convention
 from spikeformers.analysis.firing_advice import firing_advice
 from spikeformers.analysis.memory_energy import MEMORY, Memory
-from spikeformers.analysis.profile import profile
+from spikeformers.analysis.profile import check_batches, profile
 from spikeformers.analysis.report_contents import Picture, Report
 from spikeformers.analysis.report_page import page_of
 from spikeformers.analysis.spike_audit import audit
 from spikeformers.models import SpikingTransformer
+from spikeformers.ops.arguments import check_whole
 
 SUMMARY, PAGE, LAYERS, PICTURES = "summary.json", "index.html", "layers.csv", "pictures"
 
@@ -43,11 +45,13 @@ def write_report(
 
     Batches are `([B, C, H, W] or [T, B, C, H, W], [B])`; labels of a detector or segmenter are not read. `convention`
     is used for the energy of each layer, `raster` is the neuron layer whose spikes are drawn, `shown` the number of
-    inputs whose attention is drawn.
+    inputs whose attention is drawn, 0 or more. The model runs in eval mode; its training mode is restored afterwards.
 
     Raises ValueError for an unknown convention or layer, for a folder with other contents, and without batches.
     """
     find_convention(convention)
+    check_whole(0, shown=shown)
+    check_batches(batches)
     given, folder = folder, Path(folder).resolve()
     there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
     if there and SUMMARY not in there:
@@ -75,7 +79,8 @@ def write_report(
     shutil.rmtree(unfinished, ignore_errors=True)
     (unfinished / PICTURES).mkdir(parents=True)
     x, labels = next(iter(batches))
-    pictures = _draw(report, model, x, labels, classes, raster, shown, unfinished / PICTURES)
+    with _in_eval_mode(model):
+        pictures = _draw(report, model, x, labels, classes, raster, shown, unfinished / PICTURES)
     (unfinished / SUMMARY).write_text(json.dumps(report.summary(), indent=2) + "\n", encoding="utf-8")
     (unfinished / LAYERS).write_text(found.to_csv(), encoding="utf-8")
     (unfinished / PAGE).write_text(page_of(report, pictures, unfinished), encoding="utf-8")
@@ -94,14 +99,20 @@ def _why_not_before_the_end(model: SpikingTransformer) -> str:
 
 @torch.no_grad()
 def _top1(model: SpikingTransformer, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    training = [module for module in model.modules() if module.training]
-    try:
-        model.eval()
+    with _in_eval_mode(model):
         right = [(model(x.to(_device(model))).argmax(-1).cpu() == labels.cpu()).float() for x, labels in batches]
+    return 100 * float(torch.cat(right).mean())
+
+
+@contextmanager
+def _in_eval_mode(model: torch.nn.Module) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
     finally:
         for module in training:
             module.training = True
-    return 100 * float(torch.cat(right).mean())
 
 
 def _device(model: torch.nn.Module) -> torch.device:
@@ -175,7 +186,7 @@ def _spikes_of(model: SpikingTransformer, neuron: str, x: Tensor) -> Tensor:
     hook = model.get_submodule(neuron).register_forward_hook(catch)
     try:
         with torch.compiler.set_stance("force_eager"):
-            model.eval()(x)
+            model(x)
     finally:
         hook.remove()
     return caught[0].cpu()

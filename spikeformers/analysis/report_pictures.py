@@ -26,7 +26,7 @@ from spikeformers.analysis.report_kit.figures import (
     style_axis,
 )
 
-_PIXELS = 96  # side of a tile in a mosaic
+_PIXELS = 96  # longer side of a tile in a mosaic
 _GAP = 3
 _DPI = 96  # one pixel of a picture is one pixel of the page
 
@@ -95,8 +95,9 @@ def draw_maps(x: Tensor, maps: Tensor, file: Path, rows: str = "head") -> None:
 
 
 def _picture(frame: Tensor) -> np.ndarray:
-    """One frame `[C, H, W]` as `[P, P, 3]` in 0..1: grey, colour, or events in blue and red on white."""
-    frame = interpolate(frame[None].float(), (_PIXELS, _PIXELS), mode="nearest")[0]
+    """One frame `[C, H, W]` as `[P, Q, 3]` in 0..1: grey, colour, or events in blue and red on white."""
+    size = [max(round(_PIXELS * side / max(frame.shape[1:])), 1) for side in frame.shape[1:]]
+    frame = interpolate(frame[None].float(), size, mode="nearest")[0]
     if frame.shape[0] == 2:
         off, on = (frame / frame.max().clamp(min=1e-9)).sqrt()
         return torch.stack([1 - off, 1 - (off + on).clamp(max=1), 1 - on], -1).clamp(0, 1).numpy()
@@ -115,13 +116,14 @@ def _laid_over(picture: np.ndarray, heat: Tensor) -> np.ndarray:
 def _mosaic(
     tiles: Sequence[Sequence[np.ndarray]], file: Path, rows: str, columns: str, most: float | None = None
 ) -> None:
-    """Tiles `[P, P, 3]` with numbered rows and columns, and a colour scale from 0 to `most`."""
-    side = _PIXELS + _GAP
-    canvas = np.ones((len(tiles) * side - _GAP, len(tiles[0]) * side - _GAP, 4))
+    """Tiles `[P, Q, 3]` with numbered rows and columns, and a colour scale from 0 to `most`."""
+    high, wide = tiles[0][0].shape[:2]
+    below, beside = high + _GAP, wide + _GAP
+    canvas = np.ones((len(tiles) * below - _GAP, len(tiles[0]) * beside - _GAP, 4))
     canvas[..., 3] = 0  # the gaps are transparent
     for i, row in enumerate(tiles):
         for j, picture in enumerate(row):
-            place = canvas[i * side : i * side + _PIXELS, j * side : j * side + _PIXELS]
+            place = canvas[i * below : i * below + high, j * beside : j * beside + wide]
             place[..., :3], place[..., 3] = picture, 1
     height, width = canvas.shape[:2]
     left, above, right = 52 * bool(rows), 20 * bool(columns), 92 * (most is not None)
@@ -137,13 +139,13 @@ def _mosaic(
     axis = place_axis(left, width, height)
     axis.imshow(canvas, aspect="auto", interpolation="none")
     axis.xaxis.tick_top()
-    for which, name, count in ((axis.xaxis, columns, len(tiles[0])), (axis.yaxis, rows, len(tiles))):
+    for which, name, count, size in ((axis.xaxis, columns, len(tiles[0]), wide), (axis.yaxis, rows, len(tiles), high)):
         numbers = range(count) if name else ()
-        which.set_ticks([i * side + _PIXELS / 2 for i in numbers], [f"{name} {i + 1}" for i in numbers])
+        which.set_ticks([i * (size + _GAP) + size / 2 for i in numbers], [f"{name} {i + 1}" for i in numbers])
     if most is not None:
-        ramp = torch.linspace(1, 0, _PIXELS)[:, None].expand(-1, 2)
-        grey = np.full((_PIXELS, 2, 3), 0.5)
-        scale = place_axis(left + width + 12, 12, _PIXELS)
+        ramp = torch.linspace(1, 0, high)[:, None].expand(-1, 2)
+        grey = np.full((high, 2, 3), 0.5)
+        scale = place_axis(left + width + 12, 12, high)
         scale.imshow(_laid_over(grey, ramp), aspect="auto", extent=(0, 1, 0, 1))
         scale.yaxis.tick_right()
         scale.set_xticks([])

@@ -47,6 +47,8 @@ class Layer:
     levels: int = 2  # that a neuron can emit
     multiplications: int = 0  # per update of a neuron
     resets: bool = True  # whether a spike changes the neuron's membrane
+    membrane: bool = True  # whether the neuron keeps anything from step to step
+    repeated: bool = True  # whether a layer before any neuron reads the same numbers at every step
     sides: tuple[str, str] = ("", "")  # the neurons that emit the two sides, if known
 
     def describe(self) -> dict[str, Any]:
@@ -65,6 +67,7 @@ class Place:
 
     name: str
     module: nn.Module
+    shape: Sequence[int] = ()  # of its input
     done: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     sources: dict[int, str] = field(default_factory=dict)
 
@@ -78,6 +81,7 @@ class Operations:
         self.units = units_of(model)
         self.stack: list[Place] = []
         self.in_batch = 0  # samples
+        self.repeated = True  # whether the model's input is the same at every step
         self.fired = False  # whether any neuron was called in this batch
         self.last_product: str | None = None
         self.scores: tuple[Layer, Sequence[int], Operand] | None = None  # the last q k^T: its shape, k
@@ -88,9 +92,9 @@ class Operations:
         self._last: tuple[Tensor, int, Seen] | None = None
         self.bias: tuple[int, Layer, int] | None = None  # the last one: memory address of the sum, layer, size
 
-    def begin(self, samples: int) -> None:
+    def begin(self, samples: int, repeated: bool = True) -> None:
         """Begins a new batch."""
-        self.in_batch, self.fired, self.last_product = samples, False, None
+        self.in_batch, self.repeated, self.fired, self.last_product = samples, repeated, False, None
         self.bias = self._last = self.scores = None
         self._factors.clear()
         self._made.clear()
@@ -158,7 +162,17 @@ class Operations:
         layer.biased += biased
         if not self.fired and (layer.role or not any(known.role for known in self.layers.values())):
             layer.role = "first"
+            layer.repeated &= self.repeated
         self.last_product = layer.name
+
+    def rows_of(self, x: Tensor, rows: int) -> int:
+        """The rows that `passes` counts, of a linear layer with so many: samples alone if its module reads `[B, N, C]`.
+
+        The N tokens are no steps. `[T, B, C]` and `[T B, N, C]` have steps.
+        """
+        shape = self.stack[-1].shape
+        known = len(shape) > 2 and prod(shape) == x.numel()
+        return self.in_batch if known and shape[0] == self.in_batch != shape[1] else rows
 
     def two_sided(
         self, op: str, a: Seen, b: Seen, left: Tensor, right: Tensor, macs: int, meet: Callable[[Tensor, Tensor], int]

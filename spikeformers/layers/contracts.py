@@ -65,7 +65,7 @@ DECLARATIONS = {
     "places": Declaration("bool", False, "attention", "whether it reads the places of tokens or the sides of their map",
         "pruning"),
     "remembers": Declaration("tuple[str, ...]", (), "all", "names of what it keeps from step to step, batch first; "
-        "none where steps are independent", "check, streaming"),
+        "none where steps are independent", "check, streaming, energy"),
     "initial": Declaration("(x) -> tuple", None, "parts with `step`", "what it keeps before the first step, "
         "for one step's input `[B, ...]`", "check, streaming"),
     "step": Declaration("(x, *state) -> (y, *state)", None, "neurons, parts with state", "one pure step on "

@@ -19,6 +19,7 @@ class Integer(nn.Module):
 
     levels: tuple[float, ...]
     causal = True
+    resets, remembers = False, ()
     _sixteen_bits_do = False
 
     def __init__(self, *, v_threshold: float = 1.0, max_count: int = 4, unit: float | None = None):

@@ -10,6 +10,7 @@ from torch import nn
 
 from spikeformers.analysis import CONVENTIONS, Memory, profile
 from spikeformers.analysis.memory_energy import dense_twin, parse_memory, spiking_bill
+from spikeformers.neurons import IELIF, ILIF, LIF, NILIF, PSN, IntegerHalfEven, IntegerHalfUp, SlidingPSN
 
 SMALL = Memory(buffers=((100, 1.0),), dram=10, weight_bits=8, membrane_bits=16)
 
@@ -92,6 +93,26 @@ def test_counts_take_bits_and_one_step_moves_no_membrane():
 
 
 @pytest.mark.parametrize(
+    ("neuron", "membranes"),
+    [
+        (LIF(), 1),
+        (ILIF(), 1),
+        (PSN(time_steps=4), 1),
+        (SlidingPSN(order=2), 1),
+        (SlidingPSN(order=1), 0),
+        *((integer(), 0) for integer in (IntegerHalfEven, IntegerHalfUp, IELIF, NILIF)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
+)
+def test_only_neurons_that_remember_move_membranes(neuron, membranes):
+    found = profile(nn.Sequential(neuron), [3 * torch.rand(4, 1, 2, 8, 8)])
+    alone = Memory(buffers=((1e9, 1.0),), add=0, multiply=0)
+    with_none = spiking_bill(found.layers, 1, 4, replace(alone, membrane_bits=0))
+    moved = spiking_bill(found.layers, 1, 4, alone).moved - with_none.moved
+    assert moved == membranes * 2 * 3 * 128 * 2  # read and written, between steps, neurons, bytes
+
+
+@pytest.mark.parametrize(
     ("levels", "steps", "bits"),
     [((0, 1, 2, 3, 4), 3, 4), ((0, 1, 2, 3, 4), 4, 5), ((0, 1), 3, 2), ((-1, 0, 1), 3, 3), ((-1, 0, 1), 4, 4)],
 )
@@ -136,12 +157,17 @@ def test_of_a_whole_model_layers_add_up_and_nothing_depends_on_the_batch():
         ("dram=much", "--memory dram=much is no setting"),
         ("sram=1", "for dram, weight_bits"),
         ("dram=-1", "memory dram -1.0 is below 0"),
+        ("dram=inf", "memory dram inf is not a finite number: give 0 or more"),
+        ("reuse=inf", "memory reuse inf is not a finite number: give 1 or more"),
         ("reuse=0.5", "memory reuse 0.5 is below 1: give 1 or more"),
     ],
 )
 def test_settings_that_are_none(text, said):
     with pytest.raises(ValueError, match=said):
         parse_memory(text)
-    with pytest.raises(ValueError, match="smallest first"):
-        Memory(buffers=((100, 2.0), (10, 1.0)))
+    for buffers in ((), ((100, 2.0), (10, 1.0)), ((10, float("nan")),), ((10, -1.0),), ((float("inf"), 1.0),)):
+        with pytest.raises(ValueError, match="smallest first"):
+            Memory(buffers=buffers)
+    with pytest.raises(ValueError, match="memory weight_bits nan is not a finite number"):
+        Memory(weight_bits=float("nan"))
     assert parse_memory("dram=325, weight_bits=4") == Memory(dram=325, weight_bits=4) and parse_memory(None) == Memory()

@@ -12,7 +12,7 @@ from tiny_models import FAMILIES, build
 from torch import nn
 
 import spikeformers as sf
-from spikeformers.analysis import CONVENTIONS, Costs, profile
+from spikeformers.analysis import CONVENTIONS, Costs, anytime, profile
 from spikeformers.analysis.energy import Convention
 from spikeformers.ops.spike_attention import spike_attention
 
@@ -180,6 +180,13 @@ def test_spikingformer_takes_queries_last_whatever_is_cheaper(shape, counts, ac)
     assert found.total("spikingformer").mac == 0
 
 
+def test_keys_are_binary_beside_neurons_that_emit_quarters():
+    model, x = QKV(), spiking(4, 3, 16, 32, (2047, 1900, 2018))
+    alone = profile(model, [x]).total("spikingformer")
+    model.other = sf.neurons.IntegerHalfEven(max_count=4)
+    assert profile(model, [x]).total("spikingformer") == alone
+
+
 def test_spikingformer_takes_the_order_that_it_expects_as_it_is():
     T, B, N, D = 2, 1, 32, 4
     found = profile(QKV(), [spiking(T, B, N, D, (64, 32, 16))])
@@ -259,8 +266,13 @@ def test_refusals(model):
         profile(model, [])
     with pytest.raises(ValueError, match="no energy convention 'papers': choose from spikformer, sdt"):
         profile(model, [torch.randn(1, 3, 16, 16)]).total("papers")
-    with pytest.raises(ValueError, match=r"costs of -1 and 0.9 pJ"):
-        Costs(mac=-1)
+    for wrong in (-1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=rf"costs of {wrong} and 0.9 pJ are not both finite and 0 or more: give"):
+            Costs(mac=wrong)
+    x = torch.randn(2, 3, 16, 16)
+    for count in (profile, anytime):
+        with pytest.raises(ValueError, match=r"batches is a tensor of shape \[2, 3, 16, 16\]: give a list of batches"):
+            count(model, x)
 
 
 def test_memory_does_not_grow_with_the_number_of_batches(model):
@@ -308,3 +320,129 @@ def test_neurons_that_run_step_by_step_count_every_step():
             assert (layer.passes, layer.macs) == (same.passes, same.macs), layer.name
     updates = [layer.macs for layer in tim.layers if layer.name.endswith(("past_neuron.update", "mix_neuron.update"))]
     assert updates == [3 * 2 * 4 * 4 * 16] * 2  # all steps but one, samples, tokens, channels
+
+
+@pytest.mark.parametrize(("what", "times"), [("image", 1), ("an image at every step", 1), ("frames", 2)])
+def test_real_frames_that_differ_are_convolved_at_every_step(model, what, times):
+    """Frames of events are real where they were resized."""
+    x = {
+        "image": torch.rand(2, 3, 16, 16),
+        "an image at every step": torch.rand(2, 3, 16, 16).expand(2, 2, 3, 16, 16),
+        "frames": torch.rand(2, 2, 3, 16, 16),
+    }[what]
+    found = profile(model, [x])
+    first = next(layer for layer in found.layers if layer.role == "first")
+    once = first.macs / 2 / 2  # samples, steps
+    for name in ("spikformer", "integer"):
+        assert CONVENTIONS[name].energy([first], 2).mac == times * once
+    assert CONVENTIONS["sdt"].energy([first], 2).mac == 2 * once
+
+
+class Counts(nn.Module):
+    """Integer neurons of several D, a linear layer for each: `[T, B, 8] -> [T, B, 1]`."""
+
+    def __init__(self, *most):
+        super().__init__()
+        self.neurons = nn.ModuleList(sf.neurons.IntegerHalfEven(max_count=count) for count in most)
+        self.layers = nn.ModuleList(nn.Linear(8, 1, bias=False) for _ in most)
+
+    def forward(self, x):
+        return sum(layer(neuron(x)) for neuron, layer in zip(self.neurons, self.layers, strict=True))
+
+
+@pytest.mark.parametrize("most", [(3,), (3, 4), (3, 4, 5), (4, 2), (255, 2)])
+def test_every_layer_counts_spikes_of_its_own_unit(most):
+    x = max(most) * torch.rand(1, 50, 8)
+    model = Counts(*most)
+    found = [layer for layer in profile(model, [x]).layers if layer.op == "linear"]
+    for neuron, layer, count in zip(model.neurons, found, most, strict=True):
+        spikes = int((neuron(x) * count).round().sum())
+        assert (layer.left.unit, layer.left.most, layer.left.spikes) == (1 / count, count, spikes)
+        assert layer.left_events == spikes
+
+
+def test_a_layer_that_reads_two_units_counts_in_one_that_divides_both():
+    class Own(Counts):
+        def forward(self, x):
+            return sum(self.layers[0](neuron(x)) for neuron in self.neurons)
+
+    x = torch.full((1, 1, 8), 2.0)  # two thirds and two quarters
+    layer = next(layer for layer in profile(Own(3, 4), [x]).layers if layer.op == "linear")
+    assert layer.left.unit == pytest.approx(1 / 12)
+    assert (layer.left.most, layer.left.spikes, layer.left_events) == (8, 8 * (8 + 6), 8 * (8 + 6))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize("most", [3, 4, 5, 7])
+def test_spikes_of_any_precision_are_spikes(dtype, most):
+    x = 8 * torch.rand(1, 40, 8)
+    (layer,) = (la for la in profile(Counts(most).to(dtype), [x.to(dtype)]).layers if la.op == "linear")
+    assert (layer.left.kind, layer.left.unit, layer.left.most) == ("integer", 1 / most, most)
+    model = nn.Sequential(Counts(most), nn.Linear(1, 1)).to(dtype)  # the second layer reads real numbers
+    assert [la.left.kind for la in profile(model, [x.to(dtype)]).layers if la.op == "linear"] == ["integer", "real"]
+
+
+class Patches(nn.Module):
+    """Embeds the patches of an image once, for all four steps, and reads out their mean: `[B, N, 12] -> [B, 3]`."""
+
+    def __init__(self, every_step=False):
+        super().__init__()
+        self.embed, self.neuron, self.head = nn.Linear(12, 8), sf.neurons.LIF(), nn.Linear(8, 3)
+        self.every_step = every_step
+
+    def forward(self, x):
+        x = x.expand(4, *x.shape) if self.every_step else x
+        y = self.embed(x)  # B N C, or T B N C
+        y = y if self.every_step else y.expand(4, *y.shape)
+        return self.head(self.neuron(y)).mean((0, 2))
+
+
+@pytest.mark.parametrize(("batch", "tokens"), [(2, 16), (1, 16), (3, 4), (4, 16)])
+def test_tokens_are_no_steps(batch, tokens):
+    x = torch.rand(batch, tokens, 12)
+    for every_step, passes in ((False, 1), (True, 4)):
+        found = profile(Patches(every_step), [x])
+        layer = found.layers[0]
+        assert (layer.name, layer.role, layer.passes) == ("embed", "first", passes)
+        assert CONVENTIONS["spikformer"].energy([layer], batch).mac == tokens * 12 * 8
+        assert next(layer for layer in found.layers if layer.name == "head").passes == 4
+
+
+class Shared(nn.Module):
+    """One neuron behind both of two layers: `[T, B, 8] -> [T, B, 8]`."""
+
+    def __init__(self, width, neuron, by_step=False):
+        super().__init__()
+        self.up, self.down, self.neuron = nn.Linear(8, width), nn.Linear(width, 8), neuron
+        self.by_step = by_step
+
+    def forward(self, x):
+        if self.by_step:
+            return torch.cat([self.both(step[None]) for step in x])
+        return self.both(x)
+
+    def both(self, x):
+        return self.neuron(self.down(self.neuron(self.up(x))))
+
+
+def test_a_neuron_in_two_places_has_as_many_steps_as_the_model():
+    x = torch.rand(4, 2, 8)
+    found = profile(Shared(8, sf.neurons.LIF()), [x, x], samples=2)
+    (activity,) = found.activity
+    assert (found.steps, found.samples, activity.neurons, activity.samples) == (4, 4, 8, 8)
+    assert {layer.passes for layer in found.layers if layer.op in ("linear", "neuron")} == {4}
+    assert max(activity.rates) <= 1
+    one_step = Shared(8, sf.neurons.LIF(), by_step=True)
+    one_step.time_steps = 1
+    assert profile(one_step, [x[:1]], samples=2).steps == 1
+
+
+def test_inputs_of_two_sizes_and_a_neuron_of_two_widths_are_refused_in_one_line(model):
+    said = r"stem\.stages\.0\.neuron is \d+ neurons in one call and \d+ in another: give inputs of one size"
+    with pytest.raises(ValueError, match=said):
+        profile(model, [torch.randn(2, 3, 16, 16), torch.randn(2, 3, 16, 24)])
+    with pytest.raises(ValueError, match=r"neuron is 5 neurons in one call and 8 in another: .* a neuron for each"):
+        profile(Shared(5, sf.neurons.LIF()), [torch.rand(4, 2, 8)], samples=2)
+    assert torch.utils._python_dispatch._get_current_dispatch_mode() is None
+    for broken in (model, Shared(5, sf.neurons.LIF())):
+        assert not any(m._forward_hooks or m._forward_pre_hooks for m in broken.modules())

@@ -128,6 +128,29 @@ def test_tiles_of_attention_say_head_step_and_what_their_colours_mean(tmp_path, 
     assert height / 2 >= 96 and width / 3 >= 96  # pixels a tile
 
 
+@pytest.mark.parametrize("size", [(240, 320), (64, 16), (3, 500)])
+def test_pictures_have_the_proportions_of_their_image(size, tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(report_pictures, "save", lambda figure, *_, **__: figures.append(figure))
+    frames = torch.rand(2, 3, *size)  # T C H W
+    report_pictures.draw_input(frames, tmp_path / "input.png")
+    report_pictures.draw_maps(frames, torch.rand(2, 3, 4, 4), tmp_path / "maps.png")
+    for figure, rows in zip(figures, (1, 3), strict=True):
+        height, width = figure.axes[0].images[0].get_array().shape[:2]
+        tile = (height + 3) / rows - 3, (width + 3) / 2 - 3  # without the gaps
+        assert tile == tuple(max(round(96 * side / max(size)), 1) for side in size)
+
+
+def test_a_report_leaves_the_model_as_it_was(tmp_path):
+    model, batches = build("spikformer").train(), [(torch.randn(2, 3, 16, 16), torch.arange(2))]
+    model.blocks[0].eval()
+    before = {name: module.training for name, module in model.named_modules()}
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    write_report(model, batches, tmp_path / "out", shown=1)
+    assert {name: module.training for name, module in model.named_modules()} == before
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
 def test_a_report_takes_the_place_of_an_older_one_and_of_nothing_else(reported, tmp_path):
     model, batches = build("spikformer"), [(torch.randn(1, 3, 16, 16), torch.zeros(1, dtype=torch.long))]
     (tmp_path / "mine").mkdir()
@@ -136,6 +159,10 @@ def test_a_report_takes_the_place_of_an_older_one_and_of_nothing_else(reported, 
         write_report(model, batches, tmp_path / "mine")
     with pytest.raises(ValueError, match=r"no neuron layer 'blocks.9': choose from stem.stages.0.neuron"):
         write_report(model, batches, tmp_path / "new", raster="blocks.9")
+    with pytest.raises(ValueError, match="shown -1 is below 0: give 0 or more"):
+        write_report(model, batches, tmp_path / "new", shown=-1)
+    with pytest.raises(ValueError, match="batches is a tensor"):
+        write_report(model, batches[0][0], tmp_path / "new")
     with pytest.raises(ValueError, match="no energy convention 'mine': choose from"):
         write_report(model, batches, tmp_path / "new", convention="mine")
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]

@@ -8,7 +8,7 @@ from torch.nn.functional import conv2d, conv_transpose2d
 from spikeformers.analysis import profile
 from spikeformers.layers.attention import DSSA, QKCA, QKTA, SDSA, SSA, WideSSA
 from spikeformers.layers.projection import RepConv, RepLinear
-from spikeformers.neurons import IF, LIF, PSN, SlidingPSN
+from spikeformers.neurons import IELIF, IF, ILIF, LIF, NILIF, PSN, IntegerHalfEven, IntegerHalfUp, SlidingPSN
 
 
 class Says(nn.Module):
@@ -311,7 +311,15 @@ def test_plain_pytorch_with_neurons_of_spikingjelly(step_mode):
 
 @pytest.mark.parametrize(
     ("neuron", "multiplications", "resets"),
-    [(IF(), 0, 1), (LIF(), 1, 1), (PSN(time_steps=3), 3, 0), (SlidingPSN(order=2), 2, 0)],
+    [
+        (IF(), 0, 1),
+        (LIF(), 1, 1),
+        (ILIF(), 1, 1),
+        (PSN(time_steps=3), 3, 0),
+        (SlidingPSN(order=2), 2, 0),
+        *((integer(), 0, 0) for integer in (IntegerHalfEven, IntegerHalfUp, IELIF, NILIF)),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
 )
 def test_an_update_costs_what_its_neuron_says(neuron, multiplications, resets):
     x = 2 * torch.rand(3, 2, 4, 5, 5)
@@ -319,3 +327,19 @@ def test_an_update_costs_what_its_neuron_says(neuron, multiplications, resets):
     numbers, fired = x.numel() / 2, int(neuron(x).count_nonzero()) / 2
     assert found.mac == multiplications * numbers
     assert found.ac == resets * fired + (multiplications == 0) * numbers
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_neurons_that_run_step_by_step_are_told_from_samples(channels):
+    from spikingjelly.activation_based import neuron
+
+    class Loop(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lif = neuron.IFNode(step_mode="s")
+
+        def forward(self, x):
+            return torch.stack([self.lif(step) for step in x])
+
+    (activity,) = profile(Loop(), [torch.ones(3, 5, channels, 4, 4)]).activity
+    assert (activity.neurons, activity.rates, activity.saturated) == (channels * 16, [1, 1, 1], 1)
