@@ -1,15 +1,19 @@
 """Writing files atomically, checking early that they can be written, and locking folders."""
 
+import errno
+import inspect
 import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 logger = logging.getLogger("spikeformers")
 
 LOCK = ".lock"
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # what network disks without locks answer
 
 
 def short_name(text: str, most: int = 200) -> str:
@@ -72,18 +76,22 @@ def check_output(option: str, path: str | Path | None, *, folder: bool = False, 
 
 @contextmanager
 def held(folder: Path, otherwise: str) -> Iterator[None]:
-    """Locks a folder against other processes. A killed process releases its lock.
+    """Locks a folder against other processes. A killed process releases its lock. On a disk without locks, warns.
 
     Raises ValueError with the message `otherwise` if another process holds the lock.
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder / LOCK, timeout=0)
+    hard: dict[str, Any] = {"fallback_to_soft": False}  # a marker file would outlive a killed process
+    known = inspect.signature(FileLock.__init__).parameters
+    lock = FileLock(folder / LOCK, timeout=0, **(hard if hard.keys() <= known.keys() else {}))
     try:
         lock.acquire()
     except Timeout:
         raise ValueError(otherwise) from None
-    except NotImplementedError:  # some network disks have no locks
+    except (NotImplementedError, OSError) as error:  # the former of older versions
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
         logger.warning("%s is on a disk without locks: make sure that no other process uses it", folder)
     try:
         yield

@@ -1,5 +1,7 @@
 """Outputs that are tried before any work, and folders that one process has for itself."""
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -85,3 +87,24 @@ def test_a_folder_is_held_by_one_process_and_given_back_when_that_is_killed(tmp_
         other.wait()
     with held(tmp_path, "taken"):
         assert [entry.name for entry in tmp_path.iterdir()] == [LOCK]
+
+
+@pytest.mark.parametrize("name", ["ENOLCK", "EOPNOTSUPP", "ENOSYS"])
+def test_a_disk_without_locks_is_warned_of(tmp_path, monkeypatch, caplog, name):
+    def refuse(*_):
+        raise OSError(getattr(errno, name), "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    for _ in range(2):
+        with held(tmp_path, "taken"), held(tmp_path, "taken"):  # no marker file stands in for the lock
+            pass
+    assert caplog.messages == [f"{tmp_path} is on a disk without locks: make sure that no other process uses it"] * 4
+
+
+def test_what_else_goes_wrong_with_a_lock_is_told(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EIO, "a broken disk")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OSError, match="a broken disk"), held(tmp_path, "taken"):
+        pass

@@ -223,6 +223,7 @@ def test_neurons_and_scales_do_not_decay():
     assert create("spikformer").no_weight_decay() == set()
     learning = create("spikformer", neuron=sf.neurons.PLIF).no_weight_decay()
     assert learning and all(key.endswith(".w") for key in learning)
+    assert create("spikformer", attention="TIM").no_weight_decay() == set()  # which has a Conv1d
     scaled = create("sdt_v3_large")
     assert scaled.no_weight_decay() <= {key for key, _ in scaled.named_parameters()}
     assert {key.rpartition(".")[2] for key in scaled.no_weight_decay()} == {"scale"}

@@ -1,13 +1,14 @@
 """Save a model: to a file, to a folder with a model card, to the Hugging Face Hub."""
 
 import json
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from spikeformers.checkpoints.card import model_card
 from spikeformers.checkpoints.hub import is_repository, upload
@@ -110,8 +111,7 @@ def _save(model: SpikingTransformer, path: Path, settings: dict[str, Any], repo:
             to = {name: files.enter_context(atomic_path(folder / name)) for name in (path.name, *texts)}  # weights last
             for name, text in texts.items():
                 to[name].write_text(text, "utf-8")
-            weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-            save_file(weights, to[path.name], {METADATA: json.dumps(settings)})
+            save_file(_apart(model.state_dict()), to[path.name], {METADATA: json.dumps(settings)})
     except BaseException:
         if is_new:
             folder.rmdir()
@@ -119,8 +119,23 @@ def _save(model: SpikingTransformer, path: Path, settings: dict[str, Any], repo:
     return path
 
 
+def _apart(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as safetensors takes them: on the CPU, contiguous, and copied where modules share them."""
+    weights, seen = {}, set()
+    for key, value in state.items():
+        value = value.detach().cpu().contiguous()
+        place = value.untyped_storage().data_ptr()
+        weights[key] = value.clone() if place in seen else value
+        seen.add(place)
+    return weights
+
+
 def public(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings without the places of a recipe's data, runs and teacher, which are of one machine and may be private."""
+    """Settings without the places of a recipe's data, runs and teacher, and of files with a user's own parts.
+
+    They are of one machine and may be private.
+    """
+    settings = {**settings, **{key: _bare_files(settings[key]) for key in ("config", "recipe") if key in settings}}
     recipe = settings.get("recipe")
     if not isinstance(recipe, dict):
         return settings
@@ -134,3 +149,13 @@ def public(settings: dict[str, Any]) -> dict[str, Any]:
         if isinstance(name := data.get("name"), str) and name not in SETS and not name.startswith(PREFIX):
             recipe["data"]["name"] = Path(name).name
     return {**settings, "recipe": recipe}
+
+
+def _bare_files(value: Any) -> Any:
+    """A setting with `folder/file.py:Name` as `file.py:Name`."""
+    if isinstance(value, dict):
+        return {key: _bare_files(inside) for key, inside in value.items()}
+    if isinstance(value, list | tuple):
+        return [*map(_bare_files, value)]
+    where, _, name = value.rpartition(":") if isinstance(value, str) else ("", "", "")
+    return f"{Path(where).name}:{name}" if where.endswith(".py") and name.isidentifier() else value

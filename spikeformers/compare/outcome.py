@@ -14,13 +14,14 @@ from spikeformers.checkpoints.load import load_checkpoint
 from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.compare.plan import RESULTS, Run
 from spikeformers.data import load_sets
+from spikeformers.data.inputs import stored_preprocess
 from spikeformers.data.loading import eval_loader
 from spikeformers.files import atomic_write
 from spikeformers.layers.time import time_first
 from spikeformers.models.building import rebuild
 from spikeformers.training.metrics_table import read_metrics
 
-COST = "cost.json"
+COST, TABLE = "cost.json", "metrics.csv"
 _IMAGES = 64  # validation images to count operations on, spread over the split
 
 
@@ -42,23 +43,32 @@ class Outcome:
 
 
 def read_outcome(run: Run) -> Outcome:
-    """The outcome of a finished run. Costs are counted once and cached in its folder."""
+    """The outcome of a finished run. Costs are counted once and cached in its folder.
+
+    Raises ValueError if its table of metrics lacks the epoch that it chose.
+    """
     results = json.loads((run.folder / RESULTS).read_text(encoding="utf-8"))
-    rows = metrics_of(run)
-    chosen = next(row for row in rows if int(row["epoch"]) == results["epoch"])
+    rows, measure = metrics_of(run), run.measure
+    column = f"val_{measure.column}"
+    chosen = next((row for row in rows if int(row["epoch"]) == results["epoch"]), {})
+    if not chosen.get(column):
+        raise ValueError(
+            f"{run.folder / TABLE} has no {column} for epoch {results['epoch']}, which the run chose: delete "
+            f"{run.folder}, so that it is trained again"
+        )
     minutes = sum(float(row["seconds"]) for row in rows) / 60
     file = run.folder / COST
     if not file.is_file():
         atomic_write(file, json.dumps(_cost(run), indent=2) + "\n")
     cost = json.loads(file.read_text(encoding="utf-8"))
-    measure, test = run.measure, results["test"]
-    scores = float(chosen[f"val_{measure.column}"]), test[measure.field], test["images"]
+    test = results["test"]
+    scores = float(chosen[column]), test[measure.field], test["images"]
     return Outcome(run.variant, run.recipe.seed, *scores, results["epoch"], minutes, **cost)
 
 
 def metrics_of(run: Run) -> list[dict[str, str]]:
     """The rows of a run's table so far, one per epoch."""
-    return read_metrics(run.folder / "metrics.csv")
+    return read_metrics(run.folder / TABLE)
 
 
 def _cost(run: Run) -> dict[str, Any]:
@@ -67,7 +77,7 @@ def _cost(run: Run) -> dict[str, Any]:
     model = model.to("cuda" if torch.cuda.is_available() else "cpu")
     data = asdict(run.recipe.data)
     sets = load_sets(data, seed=run.recipe.seed)
-    images = sets.prepared(sets.validation, settings["preprocess"], data)
+    images = sets.prepared(sets.validation, stored_preprocess(settings), data)
     count = len(images)
     chosen = torch.linspace(0, count - 1, min(_IMAGES, count)).long().tolist()
     loader = eval_loader(Subset(images, chosen), run.recipe.batch_size, 0)

@@ -1,6 +1,7 @@
 """A folder as an image set: `train/<class>/<image>`, and the same under `val`, `test` or both."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from .image_dataset import ImageFiles
@@ -57,6 +58,15 @@ def read_folder(folder: Path) -> tuple[dict[str, FolderImages], tuple[str, ...]]
             len(others), folder, others[0], " ".join(EXTENSIONS),
         )  # fmt: skip
     return splits, classes["train"]
+
+
+def warn_of_others(folder: Path, others: Sequence[str]) -> None:
+    """Logs folders beside the splits, which are not read."""
+    if others:
+        logging.getLogger("spikeformers").warning(
+            "%s holds %d folder(s) that are not read, the first is %s: its splits are named train, val and test",
+            folder, len(others), others[0],
+        )  # fmt: skip
 
 
 def _class_names(split: Path) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ def read_hub(name: str, root: str | Path) -> tuple[dict[str, HubImages], tuple[s
     """
     try:
         import datasets
+        from datasets.exceptions import DatasetsError
     except ImportError as error:
         raise ImportError(f'{name} needs the library datasets: pip install "spikeformers[hfds]"') from error
     where = str(Path(name.removeprefix(PREFIX)).expanduser())
@@ -47,9 +48,12 @@ def read_hub(name: str, root: str | Path) -> tuple[dict[str, HubImages], tuple[s
             for ours, split in chosen.items()
             if split
         }
-    except (OSError, ValueError, KeyError, RuntimeError) as error:  # no network, no such set
-        reason = " ".join(str(error).split())
-        raise FileNotFoundError(f"{name} cannot be read ({reason}); check the name and the connection") from error
+    except (OSError, ValueError, KeyError, RuntimeError, DatasetsError) as error:
+        is_folder = Path(where).is_dir()
+        vague = is_folder or isinstance(error, DatasetsError)  # the reason is its cause
+        reason = " ".join(str((vague and error.__cause__) or error).split())
+        remedy = "repair or remove damaged files" if is_folder else "check the name and the connection"
+        raise FileNotFoundError(f"{name} cannot be read ({reason}); {remedy}") from error
     lacking = f"{name} has the splits {', '.join(there)}: it needs train, and validation or test, with labels"
     if "train" not in tables:
         raise FileNotFoundError(lacking)
@@ -85,12 +89,12 @@ def _targets(name: str, tables: dict[str, Any], column: str) -> tuple[dict[str, 
         if all(value is None or value == -1 for value in found):  # how the Hub hides the labels of a test set
             logging.getLogger("spikeformers").warning("the %s split of %s has no labels and is not used", ours, name)
             del values[ours]
-    distinct = {value for found in values.values() for value in found}
-    if len(kinds := {type(value) for value in distinct}) > 1 or not kinds <= {int, str, bool}:
+    if len(kinds := {type(value) for found in values.values() for value in found}) > 1 or not kinds <= {int, str, bool}:
         raise ValueError(
             f"the column {column} of {name} holds {' and '.join(sorted(kind.__name__ for kind in kinds))}: store "
             "labels as classes, integers or strings, one in every row"
         )
+    distinct = {value for found in values.values() for value in found}
     names = getattr(tables["train"].features[column], "names", None)
     order = sorted(distinct) if names is None else range(len(names))
     if strange := distinct - set(order):

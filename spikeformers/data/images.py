@@ -12,7 +12,7 @@ from PIL import Image
 from torch.utils.data import Subset
 
 from . import hugging_face
-from .folders import read_folder
+from .folders import read_folder, warn_of_others
 from .image_dataset import ImageFiles, Kept, check_images, find_broken
 from .known import FOLDER, SETS, KnownImages
 from .sampling import Augmented
@@ -142,7 +142,10 @@ def load_images(
     else:
         folder = _find_folder(name)
         read = read_shards if holds_shards(folder) else read_folder
-        sets = _of_splits(name, *read(folder), skip_broken=skip_broken)
+        splits, classes = read(folder)
+        beside = (entry.name for entry in folder.glob("[!.]*") if entry.is_dir())
+        warn_of_others(folder, sorted(set(beside) - splits.keys()))
+        sets = _of_splits(name, splits, classes, skip_broken=skip_broken)
     if "validation" not in sets:
         sets["train"], sets["validation"] = _cut(sets["train"], validation, seed)
     return ImageSets(**{"name": name, "skipped": (), **sets})

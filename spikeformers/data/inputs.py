@@ -1,7 +1,7 @@
 """Preprocessing single inputs by the settings saved with a model's weights; images without torch."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,15 @@ class ReadsFiles:
         return input_files(self.preprocess, given)
 
 
-def names_of(settings: Mapping[str, Any], count: int, path: str) -> Sequence[str]:
+def stored_preprocess(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The preprocessing in a checkpoint's settings. Raises KeyError or TypeError if there is none."""
+    preprocess = settings["preprocess"]
+    if settings.get("recipe", {}).get("data", {}).get("name") == "cifar10dvs":
+        preprocess = {"transposed": True, **preprocess}  # runs up to 0.3.0 lack the setting
+    return dict(preprocess)
+
+
+def names_of(settings: Mapping[str, Any], count: int, path: str) -> list[str]:
     """The class names in a checkpoint's settings, or numbers. Raises ValueError unless there are `count`."""
     names = settings.get("classes") or [str(k) for k in range(count)]
     if len(names) != count:

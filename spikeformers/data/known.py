@@ -41,12 +41,16 @@ class KnownImages:
 
 @dataclass(frozen=True)
 class KnownRecordings:
-    """A set of recordings. `load` reads its folder, `is_it` recognises that, and `archives` unpack to it."""
+    """A set of recordings. `load` reads its folder, `is_it` recognises that, and `archives` unpack to it.
+
+    A set with fewer than `count` recordings is incomplete.
+    """
 
     load: Callable[[Path], named.Loaded]
     sensor: tuple[int, int]  # height, width in pixels
     is_it: Callable[[Path], bool]
     archives: Sequence[named.Archive]
+    count: int = 0
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,7 @@ SETS: dict[str, KnownImages | KnownRecordings | KnownDense] = {
             (f"{name}.zip", f"https://ndownloader.figshare.com/files/{number}", md5)
             for name, (number, md5) in _CIFAR10DVS.items()
         ],
+        10_000,
     ),
     # Amir et al., CVPR 2017.
     "dvs128_gesture": KnownRecordings(
@@ -172,6 +177,7 @@ SETS: dict[str, KnownImages | KnownRecordings | KnownDense] = {
                 "8a5c71fb11e24e5ca5b11866ca6c00a1",
             )
         ],
+        1_464,
     ),
     # 101 classes, not split. Orchard et al., 2015.
     "n_caltech101": KnownRecordings(
@@ -185,6 +191,7 @@ SETS: dict[str, KnownImages | KnownRecordings | KnownDense] = {
                 "66201824eabb0239c7ab992480b50ba3",
             )
         ],
+        8_709,
     ),
     # 60,000 and 10,000 recordings. Orchard et al., 2015.
     "nmnist": KnownRecordings(
@@ -203,6 +210,7 @@ SETS: dict[str, KnownImages | KnownRecordings | KnownDense] = {
                 "69ca8762b2fe404d9b9bad1103e97832",
             ),
         ],
+        70_000,
     ),
     "coco": KnownDense(COCO, "train2017.zip, val2017.zip and annotations_trainval2017.zip of https://cocodataset.org"),
     "bccd": KnownDense(VOC, "https://github.com/Shenggan/BCCD_Dataset", ("BCCD",)),

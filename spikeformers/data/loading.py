@@ -32,14 +32,12 @@ def check_workers(count: int) -> None:
 
 @contextmanager
 def unwrap_worker_errors() -> Iterator[None]:
-    """Re-raises a worker's ValueError without the traceback that torch puts into its message."""
+    """Re-raises a worker's error about a file or a library without the traceback that torch puts into its message."""
     try:
         yield
-    except ValueError as error:
-        if match := re.match(
-            r"Caught ValueError in DataLoader worker.*^ValueError: (.*)", str(error), re.DOTALL | re.M
-        ):
-            raise ValueError(match[1].strip()) from error
+    except (ValueError, OSError, ImportError) as error:
+        if match := re.match(r"Caught (\w+) in DataLoader worker.*^(?:\w+\.)*\1: (.*)", str(error), re.DOTALL | re.M):
+            raise type(error)(match[2].strip()) from error
         raise
 
 

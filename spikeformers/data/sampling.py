@@ -63,8 +63,8 @@ class Augmented(Dataset):
     """`dataset` with `transform` applied: item (epoch, index) is ([C, H, W] tensor, label), the same on every access.
 
     (epoch, index, copy) augments the same image differently; a plain index means epoch 0. The main process's global
-    random states are restored. An item whose transform fails raises ValueError with its name; in a `Readable` the next
-    item replaces it.
+    random states are restored. An item that cannot be read or transformed raises ValueError with its name; in a
+    `Readable` the next item replaces it.
 
     Args:
         dataset: Items (PIL image or frames, label).
@@ -104,20 +104,26 @@ class Augmented(Dataset):
     def _drawn(self, item: int | tuple[int, ...]) -> tuple[torch.Tensor, Any]:
         epoch, index, *copy = item if isinstance(item, tuple) else (0, item)
 
+        def failed(what: str, at: int, error: Exception) -> ValueError:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            when = f" in epoch {epoch + 1}" if isinstance(item, tuple) else ""  # users count from 1
+            return ValueError(
+                f"{self._name_of(at)} cannot be {what}{when} ({reason}); replace or delete it, or skip such "
+                f"items with {SKIP_BROKEN}"
+            )
+
         def made(at: int) -> tuple[torch.Tensor, Any]:
-            source, label = readable[at]
+            try:
+                source, label = readable[at]
+            except OSError as error:  # its file vanished after the start, or its disk failed
+                raise failed("read", at, error) from error
             _seed_generators(self.seed, epoch, at, *copy)
             try:
                 return self.made(source, label)
             except Exception as error:  # of Pillow, torchvision and timm, whose releases differ
                 if is_shortage(error):  # which is no fault of the item: nothing is skipped for it
                     raise
-                reason = " ".join(str(error).split()) or type(error).__name__
-                when = f" in epoch {epoch + 1}" if isinstance(item, tuple) else ""  # users count from 1
-                raise ValueError(
-                    f"{self._name_of(at)} cannot be prepared{when} ({reason}); replace or delete it, or skip such "
-                    f"items with {SKIP_BROKEN}"
-                ) from error
+                raise failed("prepared", at, error) from error
 
         readable = self.dataset
         if isinstance(readable, Readable):

@@ -13,10 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .dense.labelled import class_names
 from .image_dataset import ImageFiles
 from .image_file import EXTENSIONS
 
 _SPLITS = ("train", "val", "test")
+_TAIL = 1 << 20  # bytes that may follow the last member: two empty blocks, and what fills up a tape's record
 
 
 class _Found(NamedTuple):
@@ -70,13 +72,11 @@ def read_shards(folder: Path) -> tuple[dict[str, ShardImages], tuple[str, ...]]:
             )
     splits = {name: _read_split(found) for name, found in shards.items()}
     count = 1 + max(max(split.targets) for split in splits.values())
-    listed = folder / "classes.txt"
-    classes = tuple(listed.read_text().split("\n")) if listed.is_file() else tuple(map(str, range(count)))
-    classes = classes[:-1] if classes[-1] == "" else classes
+    classes = class_names(folder) or tuple(map(str, range(count)))
     if len(classes) < count:
         raise ValueError(
-            f"{listed} names {len(classes)} classes, but the shards' labels go up to {count - 1}: name every class, "
-            "one a line"
+            f"{folder / 'classes.txt'} names {len(classes)} classes, but the shards' labels go up to {count - 1}: name "
+            "every class, one a line"
         )
     return splits, classes
 
@@ -106,12 +106,16 @@ def _find(shard: Path) -> _Found:
                 key, _, extension = member.name.rpartition(".")
                 if any(part.startswith(".") and part != "." for part in member.name.split("/")):
                     continue  # hidden, such as macOS's "._0001.jpg"
-                if f".{extension.lower()}" in EXTENSIONS:
+                is_image = f".{extension.lower()}" in EXTENSIONS
+                if key in (images if is_image else labels if extension == "cls" else ()):
+                    raise ValueError(f"{member.name} is the second {'image' if is_image else 'label'} of {key}")
+                if is_image:
                     images[key] = member
                 elif extension == "cls" and (file := tar.extractfile(member)):
                     labels[key] = int(file.read())
                     if labels[key] < 0:
                         raise ValueError(f"{member.name} holds {labels[key]}, which is below 0")
+            _check_end(tar)
     except (tarfile.TarError, ValueError) as error:
         raise ValueError(f"{shard} is not a shard of images with integer labels ({error}): make it again") from error
     for key, member in images.items():
@@ -124,3 +128,12 @@ def _find(shard: Path) -> _Found:
         [labels[key] for key in keys],
         sorted(labels.keys() - images.keys()),
     )
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Raises ValueError unless the archive ends where reading stopped: tarfile takes a damaged header for the end."""
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    tail = tar.fileobj.read(_TAIL)
+    if len(tail) < tarfile.BLOCKSIZE or tail.strip(b"\0"):
+        raise ValueError(f"it is cut off, damaged or joined to another at byte {tar.offset}")

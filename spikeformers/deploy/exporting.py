@@ -177,13 +177,12 @@ def _noise(model: SpikingTransformer, settings: dict[str, Any]) -> Tensor:
 
 def _metadata(model: SpikingTransformer, settings: dict[str, Any], time_steps: int) -> dict[str, Any]:
     """What a file carries: it goes to other machines, so places on this one are left out, as in a published model."""
-    told = public(settings)
-    kept = {key: told[key] for key in ("preprocess", "classes", "recipe", "license") if key in told}
+    told = public({**settings, "config": model.config})
+    kept = {key: told[key] for key in ("config", "preprocess", "classes", "recipe", "license") if key in told}
     return {
         **kept,
         "spikeformers": __version__,
         "task": model.task,
-        "config": model.config,
         "in_channels": model.in_channels,
         "num_classes": model.num_classes,
         "time_steps": time_steps,

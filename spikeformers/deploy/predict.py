@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from spikeformers.data.inputs import ReadsFiles, input_reader, names_of
+from spikeformers.data.inputs import ReadsFiles, input_reader, names_of, stored_preprocess
 from spikeformers.deploy.formats import format_of, run_by
 from spikeformers.deploy.threads import free_threads
 
@@ -60,13 +60,11 @@ class Predictor(ReadsFiles):
         if "task" in (settings.get("preprocess") or {}):
             raise ValueError(f"{path} finds boxes or masks: use DensePredictor, or predict, with its run folder")
         try:
-            preprocess = settings["preprocess"]
-            if settings.get("recipe", {}).get("data", {}).get("name") == "cifar10dvs":
-                preprocess = {"transposed": True, **preprocess}  # runs up to 0.3.0 lack the setting
+            preprocess = stored_preprocess(settings)
             if "time_steps" in preprocess:  # recordings become as many frames as the model has steps
                 preprocess = {**preprocess, "time_steps": self.run.time_steps}
             self.read = input_reader(preprocess, self.run.in_channels)
-            self.preprocess: dict[str, Any] = dict(preprocess)
+            self.preprocess: dict[str, Any] = preprocess
         except (KeyError, TypeError) as error:
             raise ValueError(f"{path} has no preprocessing settings: use the checkpoint of a training run") from error
         if not self.run.num_classes:

@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.data import Dataset, Subset
 
 from spikeformers.data import load_sets
+from spikeformers.data.inputs import stored_preprocess
 from spikeformers.data.sets import Sets, known_sets
 from spikeformers.data.settings import Data
 from spikeformers.evaluation.dense import has_masks
@@ -56,7 +57,7 @@ class TestSet:
             self.reading |= plain
         # If the checkpoint stores the sensor, it need not be detected.
         self.reading["sensor"] = (settings.get("preprocess") or {}).get("sensor")
-        if self.reading["cache"] and not Path(self.reading["cache"]).is_dir():  # it was trained elsewhere
+        if self.reading["cache"] and not Path(self.reading["cache"]).expanduser().is_dir():  # it was trained elsewhere
             self.reading["cache"] = Data().cache
         self.sets: Sets = load_sets(self.reading, seed=0, validation=0)
 
@@ -69,7 +70,8 @@ class TestSet:
         Raises ValueError if classes, channels or the kind of data do not suit the model.
         """
         sets, who, settings = self.sets, self.who, self.settings
-        preprocess = settings.get("preprocess") or preprocess_for(sets, self.reading, model)
+        stored = settings.get("preprocess")
+        preprocess = stored_preprocess(settings) if stored else preprocess_for(sets, self.reading, model)
         check_task(sets, model)
         learnt = "recordings" if "frames_by" in preprocess else "images"
         if learnt != sets.kind:

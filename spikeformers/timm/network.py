@@ -135,7 +135,8 @@ class TimmSpikingTransformer(SpikingTransformer):
 
     def no_weight_decay(self) -> set[str]:
         """Parameters outside convolutions, linear layers and norms: those of neurons, and layer scales."""
-        usual = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+        norms = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+        usual = (nn.modules.conv._ConvNd, nn.Linear, *norms)
         others = {name: module for name, module in self.named_modules() if not isinstance(module, usual)}
         return {f"{name}.{key}" for name, module in others.items() for key, _ in module.named_parameters(recurse=False)}
 

@@ -83,6 +83,17 @@ def test_round_trip(tmp_path, lively, target):
     assert {file.name for file in path.parent.iterdir()} == {path.name, *beside}
 
 
+def test_modules_that_share_weights_are_saved_and_loaded(tmp_path, lively):
+    shared = tiny(depth=2)
+    shared.blocks[1] = shared.blocks[0]
+    lively(shared, X)
+    path = sf.save_pretrained(shared, tmp_path / "shared")
+    assert_same(shared, sf.from_pretrained(path))
+    again = tiny(depth=2)
+    again.blocks[1] = again.blocks[0]
+    assert_same(shared, sf.load_checkpoint(again, path))
+
+
 def test_a_saved_model_without_its_head(tmp_path, model, caplog):
     features = sf.from_pretrained(sf.save_pretrained(model, tmp_path), num_classes=0)
     assert torch.equal(features(X), model.forward_head(model.forward_features(X), pre_logits=True))

@@ -187,7 +187,9 @@ def test_any_other_fault_is_one_line(hub, monkeypatch, error):
 def test_a_foreign_part_from_the_hub_is_refused(hub, tmp_path):
     (tmp_path / "own.py").write_text("from spikeformers.layers.attention import SSA\n\nclass Own(SSA): pass\n")
     own = f"{tmp_path / 'own.py'}:Own"
-    sf.push_to_hub(tiny(attention=own), REPO)
-    with pytest.raises(ValueError, match=r"attention '.*own.py:Own' is not a part of .*pass it as attention="):
+    sf.push_to_hub(tiny(attention=own), REPO, recipe={"model": {"attention": {"part": own, "scale": 0.5}}})
+    assert str(tmp_path) not in "".join(file.read_text("utf-8", "replace") for file in (hub.folder / REPO).iterdir())
+    assert read_checkpoint(hub.folder / REPO).settings["recipe"]["model"]["attention"]["part"] == "own.py:Own"
+    with pytest.raises(ValueError, match=r"attention 'own.py:Own' is not a part of .*pass it as attention="):
         sf.from_pretrained(REPO)
     assert sf.from_pretrained(REPO, attention=own).config["attention"] == own

@@ -195,6 +195,14 @@ def test_val_beside_test_is_the_validation_set(make_folder):
     assert (len(sets.train), len(sets.validation), len(sets.test)) == (10, 4, 5)
 
 
+def test_a_folder_beside_the_splits_is_told(make_folder, caplog):
+    folder = make_folder({"train": {"cat": 2}, "val": {"cat": 1}, "testing": {"cat": 3}, ".hidden": {"cat": 1}})
+    assert len(load_images(str(folder), validation=0).test) == 1
+    assert caplog.messages == [
+        f"{folder} holds 1 folder(s) that are not read, the first is testing: its splits are named train, val and test"
+    ]
+
+
 def test_every_extension_in_any_case_and_nothing_else(make_folder, caplog):
     folder = make_folder({"train": {"cat": 0}, "test": {"cat": 1}})
     for name in ("a.jpg", "b.JPEG", "c.Png", "d.bmp", "e.webp", "f.ppm", "g.tif", "h.TIFF", "i.Gif", "j.avif"):

@@ -89,7 +89,7 @@ def test_a_row_adds_a_set_of_recordings(tmp_path, monkeypatch, train_on):
     assert settings["preprocess"]["sensor"] == [10, 10]
     assert result.test.images == 4
     with pytest.raises(FileNotFoundError, match=r"unpack f\.zip from https://f"):
-        monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", _no_network)
+        monkeypatch.setattr("torchvision.datasets.utils.download_url", _no_network)
         load_sets(dataclasses.asdict(Data(name="flashes", root=str(tmp_path))), seed=0)
 
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from spikeformers.data import load_images, load_sets
+from spikeformers.data.loading import eval_loader, unwrap_worker_errors
 
 COLOURS = [(10, 0, 0), (0, 120, 0), (0, 0, 250)]
 
@@ -56,6 +57,57 @@ def test_class_names_are_the_lines_of_a_file(shards):
     (shards / "classes.txt").write_text("red\ngreen\n")
     with pytest.raises(ValueError, match="names 2 classes, but the shards' labels go up to 2"):
         load_images(str(shards))
+
+
+@pytest.mark.parametrize("content", ["\ufeffred\ngreen\nblue\n\n", "red \r\ngreen\r\nblue"])
+def test_class_names_may_end_in_blanks_and_begin_with_a_byte_order_mark(shards, content, caplog):
+    (shards / "classes.txt").write_bytes(content.encode())
+    assert load_images(str(shards), validation=0).classes == ("red", "green", "blue")
+    assert caplog.messages == []
+
+
+def test_class_names_that_cannot_be_read_are_refused_with_the_file(shards):
+    (shards / "classes.txt").write_bytes("café\nthé\nlait\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"classes\.txt is no text in UTF-8"):
+        load_images(str(shards))
+    (shards / "classes.txt").write_text("red\ngreen\nred\n")
+    with pytest.raises(ValueError, match=r"classes\.txt names no class, or one twice"):
+        load_images(str(shards))
+
+
+def broken_header(tar):  # tarfile takes it for the end
+    return tar[:1024] + b"!" + tar[1025:]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [broken_header, lambda tar: tar[:1124], lambda tar: tar[:1024], lambda tar: 2 * tar],
+    ids=["header", "cut in a header", "cut between members", "joined"],
+)
+def test_a_damaged_shard_is_refused_and_not_read_in_part(shards, damaged):
+    shard = shards / "train" / "000.tar"
+    shard.write_bytes(damaged(shard.read_bytes()))
+    with pytest.raises(ValueError, match=r"000\.tar is not a shard .*cut off, damaged or joined .* at byte \d+"):
+        load_images(str(shards))
+
+
+@pytest.mark.parametrize(("name", "what"), [("x.jpg", "image"), ("x.cls", "label")])
+def test_two_of_one_name_are_refused(shards, name, what):
+    write_shard(shards / "train" / "002.tar", [("x.png", png(COLOURS[0])), ("x.cls", b"0"), (name, b"0")])
+    with pytest.raises(ValueError, match=rf"002\.tar is not a shard .*{name} is the second {what} of x\)"):
+        load_images(str(shards))
+
+
+def test_a_shard_that_vanishes_is_named_in_one_line(shards):
+    sets = load_images(str(shards), validation=0)
+    clips = sets.augmented(sets.train, sets.preprocess({}, image_size=4), {}, {}, 0)
+    (shards / "train" / "000.tar").unlink()
+    for workers in (0, 1):
+        with pytest.raises(ValueError) as told, unwrap_worker_errors():
+            next(iter(eval_loader(clips, 4, workers)))
+        said = str(told.value)
+        assert said.startswith(f"{shards / 'train' / '000.tar'}, byte 1536, cannot be read ([Errno 2] No such file")
+        assert "skip_broken" in said and "\n" not in said
 
 
 def test_what_is_wrong_with_shards_is_told(shards):
@@ -194,6 +246,28 @@ def test_labels_that_are_none_are_refused(make_table, kind, labels, said):
 
     name, root = make_table({"train": labels, "test": labels}, datasets.Value(kind))
     with pytest.raises(ValueError, match=said):
+        load_images(name, root=root)
+
+
+def test_labels_that_are_lists_are_refused(make_table):
+    import datasets
+
+    name, root = make_table({"train": [[0, 1], [1]], "test": [[0], [1]]}, [datasets.Value("int64")])
+    with pytest.raises(ValueError, match=r"the column label of .* holds list: store labels as classes"):
+        load_images(name, root=root)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_damaged_table_is_told_with_the_reason(make_table, tmp_path, whole):
+    name, root = make_table({"train": [0, 1], "test": [1, 0]})
+    file = tmp_path / "table" / "data" / "train-00000-of-00001.parquet"
+    if whole:  # and a second part that is not
+        (file.parent / "train-00000-of-00002.parquet").write_bytes(file.read_bytes())
+        file = file.rename(file.parent / "train-00001-of-00002.parquet")
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(
+        FileNotFoundError, match=r"cannot be read \(.*(magic|footer).*\); repair or remove damaged files"
+    ):
         load_images(name, root=root)
 
 

@@ -338,12 +338,14 @@ def test_a_model_learns_evaluates_and_predicts_by_windows(recipe_of, folder, wit
     )
 
 
-def test_runs_of_cifar10dvs_that_do_not_say_so_are_turned(done, tmp_path):
+def test_runs_of_cifar10dvs_that_do_not_say_so_are_turned(done, folder, tmp_path):
     checkpoint = read_checkpoint(done.run)
     np.savez(tmp_path / "a.npz", t=np.arange(90), x=np.arange(90) % 18, y=np.arange(90) % 9, p=np.arange(90) % 2)
     upright = Predictor(checkpoint).read(tmp_path / "a.npz")[0]
     checkpoint.settings["recipe"]["data"]["name"] = "cifar10dvs"
     turned = Predictor(checkpoint).read(tmp_path / "a.npz")[0]
     assert not np.array_equal(turned, upright)
+    test = TestSet(str(done.run), checkpoint.settings, str(folder), workers=0).prepared(Predictor(checkpoint).model)
+    assert np.array_equal(test[0][0], Predictor(checkpoint).read(folder / "test" / "left" / "0.bin")[0])
     checkpoint.settings["preprocess"]["transposed"] = False
     assert np.array_equal(Predictor(checkpoint).read(tmp_path / "a.npz")[0], upright)

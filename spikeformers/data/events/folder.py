@@ -1,13 +1,13 @@
 """A folder of recordings: `<split>/<class>/<recording>`, or `<class>/<recording>` without splits."""
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from torch.utils.data import Dataset
 
+from ..image_file import files_below
 from .prepared import PreparedFrames
 from .recording import EXTENSIONS, Recording, is_recording
 
@@ -44,14 +44,8 @@ def class_folders(split: Path) -> list[Path]:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """All files below a folder, sorted by path, without hidden ones."""
-    found = []
-    for place, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(place, name) for name in files if not name.startswith(".")
-        ]  # macOS writes "._a.bin" beside "a.bin"
-    return sorted(found)
+    """All files below a folder, sorted by path, without hidden ones. Raises what `files_below` raises."""
+    return sorted(map(Path, files_below(folder)))
 
 
 def list_recordings(

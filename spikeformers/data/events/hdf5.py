@@ -51,6 +51,8 @@ def _reader_of(node: Any) -> Callable[[Any], Columns] | None:
         if not found:
             return None
         return lambda group: columns_by_name({name: group[name][()] for name in found.values()}, found.values())
+    if node.shape is None:  # an empty dataset
+        return None
     if names := node.dtype.names:
         return (lambda table: columns_by_name(table[()], names)) if named_columns(names) else None
     if len(node.shape) == 2 and node.shape[1] == 4 and "event" in node.name.rpartition("/")[2]:
@@ -60,4 +62,5 @@ def _reader_of(node: Any) -> Callable[[Any], Columns] | None:
 
 def _is_vector(part: Any) -> bool:
     """Whether a member of a group is a column, [N] or, from MATLAB, [1, N]."""
-    return hasattr(part, "shape") and max(part.shape, default=0) == part.size
+    shape = getattr(part, "shape", None)  # None also for an empty dataset
+    return shape is not None and max(shape, default=0) == part.size

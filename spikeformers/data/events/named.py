@@ -13,6 +13,7 @@ from .recording import Recording
 # A set's splits (train and, if its authors define one, test), and class names.
 Loaded = tuple[dict[str, Recordings], tuple[str, ...]]
 Archive = tuple[str, str, str]  # file name, address, MD5
+_UNFINISHED = ".unfinished"  # a file beside archives while they are unpacked: it stays if that is interrupted
 
 
 def sideways(folder: Path, classes: Sequence[str]) -> Loaded:
@@ -41,9 +42,10 @@ def split(folder: Path) -> Loaded:
 def find_set(root: Path, name: str, is_it: Callable[[Path], bool], archives: Sequence[Archive], download: bool) -> Path:
     """The set's folder: `root/name`, `root`, or the folder that an archive unpacks to inside either of them.
 
-    If it is missing and `download` is set, the archives are downloaded to `root/name` and unpacked there. Raises
-    FileNotFoundError, saying which files to put where, if that fails too.
+    If it is missing, or unpacking it was interrupted, and `download` is set, the archives are downloaded to `root/name`
+    and unpacked there. Raises FileNotFoundError, saying which files to put where, if that fails too.
     """
+    unfinished = root / name / _UNFINISHED
     why = "downloading is off"
     for attempt in (False, True):
         if attempt:
@@ -54,7 +56,7 @@ def find_set(root: Path, name: str, is_it: Callable[[Path], bool], archives: Seq
             except (OSError, RuntimeError) as error:  # no network, or a wrong checksum
                 why = " ".join(str(error).split())
                 break
-        for folder in (root / name, root):
+        for folder in (root,) if unfinished.exists() else (root / name, root):
             inside = (folder / "DvsGesture", folder / "Caltech101", folder / "N-Caltech101")
             if found := next((place for place in (folder, *inside) if place.is_dir() and is_it(place)), None):
                 return found
@@ -64,12 +66,17 @@ def find_set(root: Path, name: str, is_it: Callable[[Path], bool], archives: Seq
         f"{name} is not in {str(root)!r} ({why}): unpack {named}"
         + (f" and {more} more" if more > 0 else "")
         + " there, or name another folder with --data.root"
+        + (f"; unpacking was interrupted, so delete {unfinished} once all is there" if unfinished.exists() else "")
     )
 
 
 def _fetch(folder: Path, archives: Sequence[Archive]) -> None:
-    from torchvision.datasets.utils import download_and_extract_archive
+    from torchvision.datasets.utils import download_url, extract_archive
 
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for results
         for file, address, md5 in archives:
-            download_and_extract_archive(address, str(folder), filename=file, md5=md5)
+            download_url(address, str(folder), file, md5)
+        (folder / _UNFINISHED).touch()
+        for file, _, _ in archives:
+            extract_archive(str(folder / file), str(folder))
+        (folder / _UNFINISHED).unlink()

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
-from spikeformers.data.loading import check_workers
+from spikeformers.data.loading import check_workers, unwrap_worker_errors
 
 
 def each(items: Dataset, what: str, workers: int) -> Iterator[Any]:
@@ -17,7 +17,9 @@ def each(items: Dataset, what: str, workers: int) -> Iterator[Any]:
     check_workers(workers)
     loader = DataLoader(items, batch_size=None, num_workers=workers, collate_fn=_unchanged)
     console = Console(file=sys.stderr)
-    yield from track(loader, what, len(loader), console=console, transient=True, disable=not console.is_terminal)
+    shown = track(loader, what, len(loader), console=console, transient=True, disable=not console.is_terminal)
+    with unwrap_worker_errors():
+        yield from shown
 
 
 def _unchanged(item: Any) -> Any:

@@ -3,7 +3,7 @@
 import inspect
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,12 +11,13 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Subset
 
+from ..folders import warn_of_others
 from ..known import SETS, KnownRecordings
 from ..sampling import Augmented
 from ..split import Split, split_in_order, stratified_split
 from .clips import Clips
 from .columns import Events
-from .folder import Recordings, find_splits, list_recordings
+from .folder import Recordings, class_folders, find_splits, list_recordings
 from .frames import Framing
 from .named import find_set
 from .prepared import PreparedFrames, framing_of, is_prepared
@@ -25,6 +26,8 @@ from .remarks import collected
 from .sensor import measure_sensor
 from .transforms import augmenting_clip_transform, clip_transform
 from .windows import Window, cut_all
+
+_MISNAMED = {"training", "testing", "validation", "valid"}  # what splits are called elsewhere
 
 
 @dataclass(frozen=True)
@@ -113,10 +116,17 @@ class EventSets:
                 f"{self.name} holds frames {self.framed.name}, not {how.name}: set model.time_steps "
                 f"{self.framed.time_steps} and data.frames_by {self.framed.by}, or give the recordings themselves"
             )
+        items = [split[i] for i in range(len(split))]
+        turned = preprocess.get("transposed", False)
+        if turned != self.transposed and not self.framed:  # the model learnt from another set than this one
+            logging.getLogger("spikeformers").warning(
+                "x and y of %s are %sswapped, as in the model's training", self.name, "" if turned else "not "
+            )
+            items = [(replace(item, transposed=turned), label) for item, label in items]
         return Clips(
-            split,
+            Recordings(items),
             how,
-            cache=Path(settings["cache"]) if settings.get("cache") and not self.framed else None,
+            cache=Path(settings["cache"]).expanduser() if settings.get("cache") and not self.framed else None,
             workers=settings.get("workers", 0),
             skip_broken=settings.get("skip_broken", False),
         )
@@ -182,6 +192,11 @@ def load_events(
     if isinstance(known, KnownRecordings):
         folder = find_set(Path(root).expanduser(), name, known.is_it, known.archives, download)
         (parts, classes), size, framed = known.load(folder), known.sensor, None
+        if (count := sum(map(len, parts.values()))) < known.count:
+            logging.getLogger("spikeformers").warning(
+                "%s in %s has %d of its %d recordings: unpack its archives again, unless you left some out",
+                name, folder, count, known.count,
+            )  # fmt: skip
     else:
         parts, classes, framed = _read_folder(Path(name).expanduser())
         size = framed and framed.sensor
@@ -229,6 +244,15 @@ def _read_folder(folder: Path) -> tuple[dict[str, Recordings], tuple[str, ...], 
         )
     kind = PreparedFrames if is_prepared(folder) else Recording
     splits = find_splits(folder)
+    others = [entry.name for entry in class_folders(folder) if entry not in splits.values()]
+    known_by_others = others and {name.lower() for name in others} <= _MISNAMED
+    if (splits.keys() == {"train"} and others) or ("train" not in splits and known_by_others):
+        raise ValueError(
+            f"{folder} holds {', '.join([*(entry.name for entry in splits.values()), *others[:3]])}: call its splits "
+            "train, val and test, and keep nothing else beside them"
+        )
+    if "train" in splits:
+        warn_of_others(folder, others)
     train, classes = list_recordings(splits.get("train", folder), kind=kind)
     parts = {name: list_recordings(splits[name], classes, kind)[0] for name in ("val", "test") if name in splits}
     if "val" in parts and "test" not in parts:

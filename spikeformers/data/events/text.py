@@ -10,6 +10,7 @@ import numpy as np
 from .columns import Columns, columns_by_content, columns_by_name, named_columns
 
 _COMMENTS = ("#", "%", "//")
+_ENCODING = "utf-8-sig"  # with or without a byte order mark
 
 
 class _Head(NamedTuple):
@@ -31,7 +32,8 @@ def holds_events(path: Path) -> bool:
 def read(path: Path) -> Columns:
     """The events of a file. Raises ValueError if it is not a table of numbers with t, x, y and p."""
     head = _head_of(path)
-    table = np.loadtxt(path, delimiter=head.delimiter, skiprows=head.lines, comments=_COMMENTS, ndmin=2)
+    how = {"delimiter": head.delimiter, "skiprows": head.lines, "comments": _COMMENTS, "encoding": _ENCODING}
+    table = np.loadtxt(path, ndmin=2, **how)
     if head.names:
         columns = columns_by_name(dict(zip(head.names, table.T, strict=True)), head.names)
     else:
@@ -42,7 +44,7 @@ def read(path: Path) -> Columns:
 def _head_of(path: Path) -> _Head:
     names: list[str] = []
     sensor = None
-    with path.open(encoding="utf-8-sig") as file:
+    with path.open(encoding=_ENCODING) as file:
         for number, line in enumerate(itertools.islice(file, 1000)):
             delimiter = next((mark for mark in ",;" if mark in line), None)
             words = line.strip().lstrip("#%/").replace('"', "").strip()

@@ -158,8 +158,11 @@ def test_a_clip_damaged_on_disk_is_named(recordings, tmp_path):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_cache_that_cannot_be_written(recordings, tmp_path, workers):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ValueError, match=r"cannot be written .*choose another folder for frames with data\.cache"):
+    with pytest.raises(
+        ValueError, match=r"^\S+ cannot be written .*choose another folder for frames with data\.cache"
+    ) as told:
         Clips(recordings, FRAMING, cache=tmp_path / "file", workers=workers)
+    assert "\n" not in str(told.value)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -1,5 +1,6 @@
 """Every format gives the events that were written, and a broken file its name and the reason."""
 
+import multiprocessing
 import sys
 
 import numpy as np
@@ -171,6 +172,7 @@ def test_plain_tables_show_their_columns(tmp_path, order, ending):
     ("text", "sensor"),
     [
         ("# a comment\n0.000010 3 4 1\n0.000020 9 7 0\n", None),
+        ("\ufeff10 3 4 1\n20 9 7 0\n", None),
         ("240 180\n0.000010 3 4 1\n0.000020 9 7 0\n", (180, 240)),
         ("# t x y p\n10 3 4 1\n20 9 7 0\n", None),
         ("Timestamp; X; Y; Pol; quality\n10; 3; 4; 1; 7\n20; 9; 7; 0; 8\n", None),
@@ -178,7 +180,7 @@ def test_plain_tables_show_their_columns(tmp_path, order, ending):
     ],
 )
 def test_ways_to_write_text(tmp_path, text, sensor):
-    (tmp_path / "a.txt").write_text(text)
+    (tmp_path / "a.txt").write_text(text, "utf-8")
     assert table(read_events(tmp_path / "a.txt")) == [(10, 3, 4, 1), (20, 9, 7, 0)]
     assert read_columns(tmp_path / "a.txt").sensor == sensor
 
@@ -245,6 +247,34 @@ def test_hdf5_that_h5py_cannot_decompress_is_left_to_evlib(write_recording, even
 
     monkeypatch.setattr(h5py.Dataset, "__getitem__", refuse)
     assert table(read_events(file)) == events
+
+
+def test_empty_datasets_in_hdf5_are_passed_over(write_recording, events, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    file = write_recording(tmp_path / "a.h5", events)
+    with h5py.File(file, "a") as opened:
+        opened["events/notes"] = opened["notes"] = h5py.Empty("f")
+    assert table(read_events(file)) == events
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_a_process_that_was_forked_after_reading_reads_too(write_recording, events, tmp_path):
+    pytest.importorskip("evlib")
+    file = write_recording(tmp_path / "a.raw", events)
+    (tmp_path / "b.raw").write_bytes(b"no recording")
+    assert table(read_events(file)) == events
+
+    def read():
+        assert table(read_events(file)) == events and table(read_events(file)) == events
+        with pytest.raises(ValueError, match=r"b\.raw cannot be read as a recording \(") as told:
+            read_events(tmp_path / "b.raw")
+        assert "decodes it ended" not in str(told.value)
+
+    child = multiprocessing.get_context("fork").Process(target=read, daemon=True)  # as a loading process is
+    child.start()
+    child.join(300)
+    child.kill()
+    assert child.exitcode == 0
 
 
 def test_hdf5_without_events(tmp_path):

@@ -1,6 +1,8 @@
 """Event sets by name and by folder: classes, splits and their order."""
 
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,7 +109,14 @@ def test_cifar10dvs_lies_on_its_side_as_in_the_papers(tmp_path, encode, caplog):
     caplog.clear()
     own = load_events(str(tmp_path / "cifar10dvs"), validation=0, test=0.5)  # in a folder of one's own they are upright
     assert [tuple(row) for row in np.stack(own.test[0][0].events(), 1).tolist()] == events
-    assert "transposed" not in own.preprocess(SETTINGS, image_size=128, time_steps=1) and "turned" not in caplog.text
+    upright = own.preprocess(SETTINGS, image_size=128, time_steps=1)
+    assert "transposed" not in upright and "swapped" not in caplog.text
+
+    # A set is read as the model was trained, whatever its own way.
+    assert np.array_equal(own.prepared(own.test, preprocess, {})[0][0], clip)
+    assert f"x and y of {own.name} are swapped, as in the model's training" in caplog.text
+    assert np.array_equal(sets.prepared(sets.test, upright, {})[0][0], input_reader(upright, 2)(recording.path)[0])
+    assert "x and y of cifar10dvs are not swapped, as in the model's training" in caplog.text
 
 
 def test_split_in_order():
@@ -131,12 +140,13 @@ def test_a_seeded_random_split_on_request(make_folder):
     assert all([path.split("/")[0] for path in draw] == ["left", "left", "right", "right"] for draw in draws)
 
 
-def test_n_caltech101(tmp_path, write_recording, events):
+def test_n_caltech101(tmp_path, write_recording, events, caplog):
     for name in ("airplanes", "ant"):
         for i in range(4):
             write_recording(tmp_path / "Caltech101" / name / f"image_{i}.bin", events)
     sets = load_events("n_caltech101", root=tmp_path, validation=0, test=0.25, download=False)
     assert sets.classes == ("airplanes", "ant") and sets.sensor == (180, 240)
+    assert f"n_caltech101 in {tmp_path / 'Caltech101'} has 8 of its 8709 recordings: unpack its" in caplog.text
     assert paths(sets.test) == ["airplanes/image_3.bin", "ant/image_3.bin"]
 
 
@@ -151,18 +161,34 @@ def test_nmnist_has_its_own_split(make_folder):
     assert sets.sensor == (34, 34) and sets.channels == 2
 
 
+def interrupted(archive, folder):
+    with zipfile.ZipFile(archive) as opened:
+        if archive.endswith("Test.zip"):
+            opened.extractall(folder, opened.namelist()[:2])
+            raise KeyboardInterrupt
+        opened.extractall(folder)
+
+
 def test_archives_are_fetched_where_there_is_a_network(make_folder, tmp_path, monkeypatch):
     made = make_folder(parts={"Train": 5, "Test": 2}, classes=("0", "1"))
     fetched = []
 
-    def fetch(address, folder, *, filename, md5):
+    def fetch(address, folder, filename, md5):
         fetched.append((filename, address, md5))
-        with zipfile.ZipFile(tmp_path / filename, "w") as archive:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(Path(folder) / filename, "w") as archive:
             for file in (made / filename.removesuffix(".zip")).rglob("*.bin"):
                 archive.write(file, file.relative_to(made))
-        zipfile.ZipFile(tmp_path / filename).extractall(folder)
 
-    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", fetch)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", fetch)
+    with monkeypatch.context() as stopped:  # in the midst of the second archive, as Ctrl-C would
+        stopped.setattr("torchvision.datasets.utils.extract_archive", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            load_events("nmnist", root=tmp_path / "data", validation=0)
+    marker = tmp_path / "data" / "nmnist" / ".unfinished"
+    with pytest.raises(FileNotFoundError, match=rf"unpacking was interrupted, so delete {marker} once all is there"):
+        load_events("nmnist", root=tmp_path / "data", validation=0, download=False)
+    fetched.clear()
     sets = load_events("nmnist", root=tmp_path / "data", validation=0)
     assert fetched == SETS["nmnist"].archives
     assert len(sets.train) == 10 and "data/nmnist/Train" in sets.train[0][0].path
@@ -173,7 +199,7 @@ def test_without_network_it_is_said_what_to_put_where(name, tmp_path, monkeypatc
     def fetch(*_, **__):
         raise OSError("no network\nhere")
 
-    monkeypatch.setattr("torchvision.datasets.utils.download_and_extract_archive", fetch)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", fetch)
     file, address, _ = SETS[name].archives[0]
     for how in ({}, {"download": False}):
         with pytest.raises(FileNotFoundError) as told:
@@ -262,6 +288,51 @@ def test_a_folder_of_neither_is_told_what_it_holds(tmp_path):
         FileNotFoundError, match=r"own holds neither images \(\.jpg .*\) nor recordings .*2 \.foo, 1 \.txt"
     ):
         kind_of(tmp_path / "own")
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"train": 2, "testing": 1}, "own holds train, testing: call its splits train, val and test"),
+        ({"training": 2, "testing": 1}, "own holds testing, training: call its splits"),
+        ({"training": 2, "test": 1}, "own holds test, training: call its splits"),
+    ],
+)
+def test_splits_of_other_names_are_refused(make_folder, parts, said):
+    with pytest.raises(ValueError, match=said):
+        load_events(str(make_folder(parts=parts)))
+
+
+def test_a_folder_beside_the_splits_is_told(make_folder, caplog):
+    folder = make_folder(parts={"train": 4, "val": 1, "testing": 1})
+    assert len(load_events(str(folder), sensor=(8, 10), validation=0).test) == 2
+    assert caplog.messages == [
+        f"{folder} holds 1 folder(s) that are not read, the first is testing: its splits are named train, val and test"
+    ]
+
+
+def test_a_folder_that_cannot_be_opened_is_no_empty_one(make_folder, monkeypatch):
+    folder = make_folder()
+    person = folder / "train" / "left" / "person"
+    person.mkdir()
+    scandir = os.scandir
+
+    def refuse(place):
+        if Path(place) == person:
+            raise PermissionError(13, "Permission denied", str(place))
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError, match="left/person"):
+        load_events(str(folder))
+
+
+def test_a_place_for_frames_may_begin_with_the_home(make_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    sets = load_events(str(make_folder()), validation=0)
+    sets.prepared(sets.test, sets.preprocess(SETTINGS, image_size=8, time_steps=2), {"cache": "~/frames"})
+    assert (tmp_path / "home" / "frames").is_dir() and not (tmp_path / "~").exists()
 
 
 def test_a_class_without_recordings_is_told_what_it_holds(make_folder):
