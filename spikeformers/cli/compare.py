@@ -57,14 +57,15 @@ def run(words: list[str]) -> None:
     if len(limits) + any(word.partition("=")[0] == "--epochs" for word in rest) > 1:
         raise ValueError("--epochs, --minutes and --flops exclude each other: give one of them as the budget")
     seeds = own.get("--seeds", ["3"])[-1]
-    jobs = _whole(own, "--jobs") if "--jobs" in own else devices()
+    base = base_recipe(name, rest)
+    jobs = _whole(own, "--jobs") if "--jobs" in own else devices(base)
     console = console_of(sys.stderr)
 
     def say(line: str) -> None:
         console.print(printable(line), style="dim")
 
     plan = plan_comparison(
-        base_recipe(name, rest),
+        base,
         swaps,
         seeds=[_seed(seed) for seed in seeds.split(",")] if "," in seeds else _seed(seeds),
         budget=limits[0] if limits else Budget(),

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from spikeformers.analysis.bench import Loss, bench, plain_loss
 from spikeformers.compare.base import with_total_epochs
@@ -19,8 +19,9 @@ from spikeformers.files import atomic_write
 from spikeformers.layers.time import time_first
 from spikeformers.models.own_code import user_code_errors
 from spikeformers.ops.spike_product.build import without_kernels
+from spikeformers.training.loaders import limited
 from spikeformers.training.optim import total_epochs
-from spikeformers.training.precision import precision_here
+from spikeformers.training.precision import on_cpu, precision_here
 from spikeformers.training.prepare import Prepared
 from spikeformers.training.provenance import digests
 from spikeformers.training.recipe import Recipe
@@ -75,7 +76,8 @@ def _settings(prepared: Prepared) -> dict[str, Any]:
     """Everything that a price depends on, except the machine."""
     recipe = prepared.loaders.recipe
     of = {
-        "counted": "dense",  # FLOPs; before, those of kernels were left out
+        "counted": "grouped",  # FLOPs; before, gradients of grouped convolutions counted as those of dense ones
+        "accelerator": recipe.trainer.get("accelerator", "auto"),
         "model": prepared.model.config,
         "files": digests(recipe.model),
         "precision": precision_here(recipe),
@@ -87,7 +89,8 @@ def _settings(prepared: Prepared) -> dict[str, Any]:
 
 
 def _measured(ready: Mapping[str, Prepared], jobs: int, repeats: int) -> dict[str, Price]:
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    recipe = next(iter(ready.values())).loaders.recipe
+    device = torch.device("cuda" if torch.cuda.is_available() and not on_cpu(recipe) else "cpu")
     models, inputs, losses, flops = {}, {}, {}, {}
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, threads // jobs))
@@ -102,7 +105,7 @@ def _measured(ready: Mapping[str, Prepared], jobs: int, repeats: int) -> dict[st
                     flops[name] = training_flops(models[name], inputs[name], losses[name])
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
-        bf16 = precision_here(next(iter(ready.values())).loaders.recipe) != "32-true"
+        bf16 = precision_here(recipe) != "32-true"
         with user_code_errors([prepared.loaders.recipe.model for prepared in ready.values()]):
             speeds = bench(models, inputs, bf16=bf16, repeats=repeats, losses=losses)
     finally:
@@ -124,10 +127,21 @@ def training_flops(model: nn.Module, x: Tensor, loss: Loss = plain_loss) -> floa
 
     All are the dense ones: what a kernel computes would not be seen, so here torch computes everything.
     """
-    with without_kernels(), torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
+    ours = {torch.ops.aten.convolution_backward: _convolution_backward}
+    counter = FlopCounterMode(display=False, custom_mapping=ours)
+    with without_kernels(), torch.compiler.set_stance("force_eager"), counter:
         loss(model.train(), x).backward()
     model.zero_grad()
     return counter.get_total_flops()
+
+
+def _convolution_backward(outputs: Any, x: Any, weight: Any, *settings: Any, **_: Any) -> int:
+    """FLOPs of a convolution's gradients, from shapes. Each takes as many as the outputs did.
+
+    torch's own formula takes the gradient of a grouped convolution's weights for that of a dense one.
+    """
+    transposed, wanted = settings[4], settings[7]  # wanted: the gradients of the input, the weight and the bias
+    return conv_flop_count(x, weight, outputs, transposed=transposed) * sum(wanted[:2])
 
 
 def spent(recipe: Recipe, budget: Budget, price: Price, batches: int) -> Recipe:
@@ -153,10 +167,8 @@ def spent(recipe: Recipe, budget: Budget, price: Price, batches: int) -> Recipe:
 
 
 def batches_of(recipe: Recipe, images: int) -> int:
-    """Training steps in an epoch, before any budget."""
-    full = images // recipe.batch_size
-    limit = recipe.trainer.get("limit_train_batches", 1.0)
-    return max(1, min(full, limit) if isinstance(limit, int) else int(full * limit))
+    """Training steps in an epoch, before any budget. Raises ValueError if there are none."""
+    return limited(images // recipe.batch_size, recipe.trainer.get("limit_train_batches"), recipe)
 
 
 def steps_of(recipe: Recipe, images: int) -> int:

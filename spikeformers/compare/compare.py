@@ -170,8 +170,8 @@ def plan_comparison(
     chosen = [*range(base.seed, base.seed + seeds)] if isinstance(seeds, int) else [*seeds]
     if not chosen or len({*chosen}) < len(chosen):
         raise ValueError(f"seeds {seeds} must be a number above 0, such as 3, or a list without repetition")
-    _check_devices(base)
-    if (jobs := devices() if jobs is None else jobs) < 1:
+    _check_trainer(base)
+    if (jobs := devices(base) if jobs is None else jobs) < 1:
         raise ValueError(f"jobs {jobs} is below 1: give at least 1")
     check_processes("jobs", jobs, base.oversubscribe)
     folder = Path(base.out) / (name or f"compare-{base.run}")
@@ -187,6 +187,7 @@ def plan_comparison(
         ends = {"num_classes": len(sets.classes), "in_channels": sets.channels}
         variants = evened(variants, even, ends)
     ready = {v.name: _tried(v, recipe_of(base, v.model, folder, v.name, chosen[0]), sets) for v in variants}
+    batches_of(base, images)  # raises now for a limit that leaves none
 
     say("measuring speed and memory, in turns")
     prices = measured_prices(ready, folder / COMPARISON, jobs)
@@ -202,18 +203,32 @@ def plan_comparison(
     return Comparison(folder, runs, ready, prices, even, images, jobs)
 
 
-def _check_devices(base: Recipe) -> None:
-    """Raises ValueError for runs of several processes, which `jobs` and the measured prices know nothing of."""
+def _check_trainer(base: Recipe) -> None:
+    """Raises ValueError for runs of several processes or on named devices, which `jobs` and the measured prices know
+    nothing of, and for limits that leave no validation or that a budget cannot replace."""
     for key in ("devices", "num_nodes"):
-        asked = base.trainer.get(key, 1)
-        if str(asked) != "1" and not (isinstance(asked, list) and len(asked) == 1):  # a list names devices
+        if str(asked := base.trainer.get(key, 1)) != "1":
             raise ValueError(
-                f"trainer.{key} {asked}: a comparison trains each run on one device; leave it out, and set --jobs"
+                f"trainer.{key} {asked}: a comparison trains each run on one device; leave it out, and set --jobs, or "
+                "CUDA_VISIBLE_DEVICES to choose devices"
             )
+    if base.trainer.get("overfit_batches"):
+        raise ValueError(
+            f"trainer.overfit_batches {base.trainer['overfit_batches']}: a comparison counts steps of whole epochs; "
+            "set trainer.limit_train_batches instead"
+        )
+    if base.trainer.get("limit_val_batches") == 0:
+        raise ValueError("trainer.limit_val_batches 0: a comparison selects epochs by validation; leave it out")
 
 
 def _check_schedule(variant: Variant, recipe: Recipe, images: int) -> None:
-    """Raises ValueError if the epochs that a budget leaves are too few for the schedule."""
+    """Raises ValueError if the epochs that a budget leaves are too few for the schedule or for a validation."""
+    every = recipe.trainer.get("check_val_every_n_epoch", 1)
+    if every is None or every > total_epochs(recipe):
+        raise ValueError(
+            f"{variant.name}: trainer.check_val_every_n_epoch {'null' if every is None else every} may leave "
+            f"{total_epochs(recipe)} epochs without validation, by which a comparison selects epochs: leave it out"
+        )
     try:
         check_schedule(recipe, math.ceil(batches_of(recipe, images) / recipe.accumulate))
     except ValueError as error:

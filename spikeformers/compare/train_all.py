@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from spikeformers.compare.plan import Run
 from spikeformers.memory import shortages_told
 from spikeformers.models.own_code import user_code_errors
 from spikeformers.training.fit import fit
+from spikeformers.training.precision import on_cpu
 from spikeformers.training.recipe import Recipe
 
 OnEnd = Callable[[Run, str | None], None]  # called with a run that ended, and the reason if it failed
@@ -47,13 +48,18 @@ def train_all(runs: Sequence[Run], jobs: int, on_end: OnEnd) -> dict[str, str]:
     return failed
 
 
-def devices() -> int:
-    """How many runs can train at a time: one per GPU, or one on the CPU."""
-    return max(1, torch.cuda.device_count())
+def devices(recipe: Recipe) -> int:
+    """How many runs of a recipe can train at a time: one per GPU, or one on the CPU."""
+    return max(1, _gpus(recipe))
+
+
+def _gpus(recipe: Recipe) -> int:
+    return 0 if on_cpu(recipe) else torch.cuda.device_count()
 
 
 def _train(recipe: Recipe) -> str | None:
-    """Trains a run. Returns the reason in one line if it fails; an error in a user's part also writes its traceback."""
+    """Trains a run. Returns the reason in one line if it fails; an error that this library did not expect, such as one
+    in a user's part, also writes its traceback."""
     try:
         with (
             _naming(recipe),
@@ -61,11 +67,14 @@ def _train(recipe: Recipe) -> str | None:
             shortages_told(lambda: "lower batch_size, or compare smaller models"),
         ):
             fit(recipe, resume=True)
-    except (ValueError, OSError) as error:
-        if error.__cause__ is not None:
+    except Exception as error:  # whatever it is, the other runs go on
+        told = isinstance(error, ValueError | OSError)
+        if error.__cause__ is not None or not told:
             file = Path(recipe.out) / f"{recipe.run}-error.txt"
-            file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
-        return " ".join(str(error).split())
+            with suppress(OSError):  # a full disk, which the reason may be
+                file.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        said = " ".join(str(error).split())
+        return said if told and said else f"{type(error).__name__}: {said}"
     return None
 
 
@@ -91,7 +100,7 @@ def _in_processes(waiting: Sequence[Run], jobs: int, ended: OnEnd) -> None:
     for slot in range(jobs):
         slots.put(slot)
     terminated = _ended_by_sigterm()
-    pool = ProcessPoolExecutor(jobs, context, _enter, (slots, jobs, torch.cuda.device_count()))
+    pool = ProcessPoolExecutor(jobs, context, _enter, (slots, jobs, _gpus(waiting[0].recipe)))
     left = deque(waiting)
     futures: dict[Future, Run] = {}
     try:

@@ -86,11 +86,9 @@ class BoxMeter(nn.Module):
 
     def update(self, model: nn.Module, x: Tensor, targets: Sequence[Any]) -> None:
         """Adds a batch. Images whose target is no dict are not counted."""
-        pairs = [(found, target) for found, target in zip(model(x), targets, strict=True) if isinstance(target, dict)]
-        if pairs:
-            self.images += len(pairs)
-            plain = [self._plain(*pair) for pair in pairs]
-            self.metric.update([found for found, _ in plain], [target for _, target in plain])
+        self.images += sum(isinstance(target, dict) for target in targets)
+        plain = [self._plain(*pair) for pair in zip(model(x), targets, strict=True)]
+        self.metric.update([found for found, _ in plain], [target for _, target in plain])
 
     def compute(self) -> dict[str, float]:
         """The scores in percent, by name."""
@@ -105,12 +103,19 @@ class BoxMeter(nn.Module):
         self.metric.reset()
         self.images = 0
 
-    def _plain(self, found: dict[str, Tensor], target: dict[str, Tensor]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _plain(self, found: dict[str, Tensor], target: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         ours = {key: found[key].detach() for key in ("boxes", "labels", "scores")}
         if self.masks:
             ours["masks"] = found["masks"].flatten(1, -3).bool() if found["masks"].ndim == 4 else found["masks"].bool()
+        if not isinstance(target, dict):
+            # An image with nothing in it and nothing found changes no score. It stays in the lists all the same:
+            # torchmetrics gathers them image by image, so they must be as long in every process.
+            ours = {key: value[:0] for key, value in ours.items()}
+            kinds = {"boxes": torch.float32, "labels": torch.int64, "masks": torch.bool}  # as data sets have them
+            target = {key: value.to(kinds[key]) for key, value in ours.items() if key in kinds}
+        elif self.masks:
             target = {**target, "masks": target["masks"].bool()}
-        return ours, target
+        return ours, {"iscrowd": torch.zeros_like(target["labels"], dtype=torch.bool), **target}
 
     def scores(self, classes: Sequence[str], kind: str) -> BoxScores:
         """What was collected, as `BoxScores`."""

@@ -5,10 +5,12 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -30,6 +32,7 @@ class FiringRateLog(Callback):
 
     def __init__(self, every: int = 10):
         self.every = every
+        self.uncompiled = ExitStack()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.rates = FiringRates(pl_module.get_submodule("model"))
@@ -43,12 +46,20 @@ class FiringRateLog(Callback):
     ) -> None:
         if batch_idx % self.every == 0 or self.first:
             self.first = False
+            module: Any = pl_module
+            if module.recipe.compile:
+                # Measured blocks run uncompiled, and `memory: lean` must recompute them so: compiled ones save other
+                # tensors.
+                self.uncompiled.enter_context(torch.compiler.set_stance("force_eager"))
             self.rates.__enter__()
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Any) -> None:
         if self.rates.running:
             self.rates.__exit__()  # before blocks are recomputed, which would count them twice
             pl_module.log("firing", self.rates.overall(), prog_bar=True, on_step=True, on_epoch=False)
+
+    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.uncompiled.close()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for block, rate in self.rates.by_block().items():
@@ -135,10 +146,15 @@ class EpochLines(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.began = self.printed = self.epoch_began = time.monotonic()  # a resumed run may begin within an epoch
         self.steps = 0
+        self.evaluated = False
 
     @rank_zero_only
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.epoch_began = time.monotonic()
+        self.evaluated = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.evaluated = True
 
     @rank_zero_only
     def on_train_batch_end(
@@ -151,7 +167,9 @@ class EpochLines(Callback):
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        names = ("loss", "acc", "val_loss", *(f"{split}_{name}" for split in ("val", "test") for name in _SCORES))
+        names = ["loss", "acc"]
+        if self.evaluated:  # else Lightning still holds the numbers of an earlier epoch
+            names += ["val_loss", *(f"{split}_{name}" for split in ("val", "test") for name in _SCORES)]
         self._print(trainer, 0, {name: trainer.callback_metrics.get(name) for name in names})
 
     def _print(self, trainer: pl.Trainer, step: int, metrics: dict[str, Any]) -> None:

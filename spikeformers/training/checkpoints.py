@@ -16,9 +16,10 @@ logger = logging.getLogger("spikeformers")
 class Checkpoints(Checkpoint):
     """Writes `last.ckpt`, to resume from, and `best.ckpt` whenever the objective's score, as `val_acc`, has a new high.
 
-    `last.ckpt` is written after each epoch, and within an epoch every `minutes`. The `keep` files before it stay, as
-    `last-1.ckpt` and so on. The lower `val_loss` breaks ties in accuracy, which are common with small validation sets.
-    If a file cannot be written, earlier ones stay; `stop` raises OSError, without it training goes on with a warning.
+    `last.ckpt` is written after each epoch, and within an epoch every `minutes` and when `trainer.max_time` is over; an
+    epoch that this cuts short has no score. The `keep` files before it stay, as `last-1.ckpt` and so on. The lower
+    `val_loss` breaks ties in accuracy, which are common with small validation sets. If a file cannot be written,
+    earlier ones stay; `stop` raises OSError, without it training goes on with a warning.
 
     Lightning's ModelCheckpoint writes `last` only when it writes `best`, and forgets the best score of a run whose
     folder was moved.
@@ -35,12 +36,16 @@ class Checkpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if between_updates(trainer, batch_idx) and agreed(
-            trainer, time.monotonic() - self.saved_at >= 60 * self.minutes
-        ):
-            self.save_last(trainer)
+        stops = trainer.should_stop and trainer.fit_loop._can_stop_early  # alike in all processes
+        if between_updates(trainer, batch_idx):
+            if agreed(trainer, stops or time.monotonic() - self.saved_at >= 60 * self.minutes):
+                self.save_last(trainer)
+        elif not trainer.is_last_batch:
+            trainer.should_stop = False  # the Timer asks again after the next step
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.is_last_batch:  # stopped within the epoch, where the checkpoint must go on
+            return
         metrics = trainer.callback_metrics
         module: Any = pl_module
         best = f"val_{module.objective.measure.best}"

@@ -18,18 +18,19 @@ class FiringPenalty:
         self.neurons: list[Any] = [module for module in model.modules() if hasattr(module, "levels")]
         self.rate, self.weight = rate, weight
         self._rates: dict[int, Tensor] = {}
-        self._hooks: list[Any] = []
+        self._inside = self._hooked = False
 
     def __enter__(self) -> "FiringPenalty":
         self._rates.clear()
-        if self.weight:
-            self._hooks = [neuron.register_forward_hook(self._read) for neuron in self.neurons]
+        self._inside = True
+        if self.weight and not self._hooked:
+            self._hooked = True
+            for neuron in self.neurons:  # by a function, which copies of the model do not copy
+                neuron.register_forward_hook(lambda *call: self._read(*call))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks.clear()
+        self._inside = False
 
     def __call__(self) -> Tensor | float:
         """The penalty of the forward passes in the block."""
@@ -38,6 +39,11 @@ class FiringPenalty:
         return self.weight * (torch.stack([*self._rates.values()]) - self.rate).square().mean()
 
     def _read(self, neuron: Any, _inputs: tuple, spikes: Tensor) -> None:
-        # Each neuron is read once: recomputed blocks call it again in the backward pass.
+        if not (self._inside or torch.is_grad_enabled()):
+            return
         spikes = spikes.float().abs() if min(neuron.levels) < 0 else spikes.float()
-        self._rates.setdefault(id(neuron), spikes.mean() / max(neuron.levels))
+        rate = spikes.mean() / max(neuron.levels)
+        # Each neuron is read once. Recomputed blocks call it again in the backward pass, outside the `with` block, and
+        # must then save for backward what they saved before: so the hooks stay, and the rate is computed in any case.
+        if self._inside:
+            self._rates.setdefault(id(neuron), rate)

@@ -23,7 +23,7 @@ from spikeformers.models.own_code import user_code_errors
 from spikeformers.training.checkpoint_file import LAST, newest_whole, set_aside_newer
 from spikeformers.training.idle_settings import tell_idle_settings
 from spikeformers.training.interruption import Terminated
-from spikeformers.training.optim import total_epochs
+from spikeformers.training.optim import tell_low_rate, total_epochs
 from spikeformers.training.precision import tell_precision
 from spikeformers.training.prepare import Prepared, prepare
 from spikeformers.training.provenance import note_start
@@ -71,6 +71,7 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
             if rank_zero_only.rank == 0:
                 tell_precision(recipe)
                 tell_idle_settings(recipe, ready.loaders.sets)
+                tell_low_rate(recipe, processes_of(trainer))
             if (cooling := recipe.schedule.cooldown_epochs) and rank_zero_only.rank == 0:
                 logger.warning(
                     "%d epochs and %d of cool-down, %d in all; --schedule.cooldown_epochs 0 skips the cool-down",

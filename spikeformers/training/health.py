@@ -35,7 +35,8 @@ class Health(Callback):
         if not on_cpu and batch_idx % self.every:  # reading the loss waits for an accelerator
             return
         share = 1 / self.every if on_cpu else 0.5
-        loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning divided by it
+        module: Any = pl_module
+        loss = float(outputs["loss"]) * module.steps_of_update(batch_idx)  # it is this step's share of the update's
         self.mean = loss if math.isinf(self.mean) else (1 - share) * self.mean + share * loss
         self.lowest = min(self.lowest, self.mean)
         model: Any = pl_module.model

@@ -60,7 +60,7 @@ class Loaders(pl.LightningDataModule):
         return list(self.evaluated)
 
     def steps_per_epoch(self) -> int:
-        """Batches that one process draws in an epoch. Raises ValueError if its share is less than one batch."""
+        """Batches that one process draws in an epoch. Raises ValueError if its share, or a limit, leaves none."""
         trainer: Any = self.trainer
         share = math.ceil(len(self.train) / trainer.world_size)
         batches = share // self.recipe.batch_size
@@ -69,8 +69,7 @@ class Loaders(pl.LightningDataModule):
                 f"{self.sets.name} has {share} training {self.sets.kind} for each of {trainer.world_size} processes, "
                 f"fewer than batch_size {self.recipe.batch_size}: lower batch_size"
             )
-        limit = trainer.limit_train_batches
-        return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        return limited(batches, trainer.limit_train_batches, self.recipe)
 
     def train_dataloader(self) -> DataLoader:
         recipe = self.recipe
@@ -84,9 +83,9 @@ class Loaders(pl.LightningDataModule):
         )
         # Lightning sets the sampler's epoch only after the first batches of a resumed run are drawn.
         sampler.set_epoch(trainer.fit_loop.epoch_progress.current.processed)
-        # A run resumed in the middle of an epoch goes on with the next batch.
-        trained = trainer.fit_loop.epoch_loop.batch_progress.current.processed % self.steps_per_epoch()
-        sampler.skip = trained * recipe.batch_size
+        epoch = trainer.fit_loop.epoch_progress.current
+        if epoch.started > epoch.processed:  # a run resumed in the middle of an epoch goes on with the next batch
+            sampler.skip = trainer.fit_loop.epoch_loop.batch_progress.current.processed * recipe.batch_size
         return DataLoader(
             self.train,
             recipe.batch_size,
@@ -113,6 +112,17 @@ class Loaders(pl.LightningDataModule):
     def eval_loader(self, split: Dataset) -> DataLoader:
         """Every item of a split once, in order."""
         return eval_loader(split, self.recipe.batch_size, self.recipe.data.workers)
+
+
+def limited(batches: int, limit: float | None, recipe: Recipe) -> int:
+    """Batches of an epoch that the Trainer's `limit_train_batches`, a number or a share, leaves of `batches`.
+
+    Raises ValueError if it leaves none.
+    """
+    left = min(batches, limit) if isinstance(limit, int) else int(batches * (1.0 if limit is None else limit))
+    if left < 1:
+        raise ValueError(f"trainer {recipe.trainer} leaves no step of training: raise what limits it")
+    return left
 
 
 def _check_kind(sets: Sets, augment: Augment) -> None:

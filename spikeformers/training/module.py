@@ -143,7 +143,14 @@ class TrainingModule(pl.LightningModule):
             seen = {"acc": percent_right(seen, labels)}
         for name, value in (seen or {}).items():
             self.log(name, value, prog_bar=name == "acc", on_step=True, on_epoch=True, batch_size=len(x))
-        return loss
+        return loss * (self.recipe.accumulate / self.steps_of_update(batch_idx))  # Lightning divides by `accumulate`
+
+    def steps_of_update(self, batch_idx: int) -> int:
+        """How many steps the update of a batch has: `accumulate`, or fewer at the end of an epoch."""
+        accumulate = self.recipe.accumulate
+        if accumulate == 1:
+            return 1
+        return min(accumulate, int(self.trainer.num_training_batches) - batch_idx // accumulate * accumulate)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)

@@ -1,8 +1,9 @@
 """Building a recipe's optimizer and schedule with timm."""
 
+import logging
 from typing import Any
 
-from timm.optim import create_optimizer_v2, list_optimizers  # pyright: ignore[reportPrivateImportUsage]
+import timm.optim
 from timm.scheduler import create_scheduler_v2  # pyright: ignore[reportPrivateImportUsage]
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
@@ -11,6 +12,9 @@ from torch.optim import Optimizer
 from spikeformers.models.network import SpikingTransformer
 from spikeformers.training.recipe import Recipe, Schedule
 
+logger = logging.getLogger("spikeformers")
+
+_timm: Any = timm.optim  # it does not declare what it exports
 _SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly")  # timm's plateau needs a metric
 _STEPPED = {"step": "decay_epochs", "multistep": "milestones"}  # by when they fall; timm gives them no least rate
 
@@ -21,13 +25,20 @@ def make_optimizer(recipe: Recipe, model: nn.Module, processes: int = 1) -> Opti
     With `lr_batch`, the rate scales with the images of an update over all `processes`. With a layer decay, parameter
     groups have timm's `lr_scale`, as with a `head_factor`.
 
-    Raises ValueError if timm has no such optimizer, or the optimizer does not take `args`.
+    Raises ValueError if timm has no such optimizer, the optimizer does not take `args`, or needs second derivatives.
     """
     settings = recipe.optimizer
-    if settings.name not in list_optimizers():
-        raise ValueError(f"timm has no optimizer.name {settings.name!r}: choose one of {_some(list_optimizers())}")
+    if settings.name not in _timm.list_optimizers():
+        raise ValueError(
+            f"timm has no optimizer.name {settings.name!r}: choose one of {_some(_timm.list_optimizers())}"
+        )
+    if _timm.get_optimizer_info(settings.name).second_order:
+        raise ValueError(
+            f"optimizer.name {settings.name} needs second derivatives, which training does not compute: choose one of "
+            f"{_some(_timm.list_optimizers())}"
+        )
     try:
-        return create_optimizer_v2(
+        return _timm.create_optimizer_v2(
             _groups(recipe, model),
             opt=settings.name,
             lr=learning_rate(recipe, processes),
@@ -45,6 +56,18 @@ def learning_rate(recipe: Recipe, processes: int = 1) -> float:
     if settings.lr_batch is None:
         return settings.lr
     return settings.lr * recipe.batch_size * recipe.accumulate * processes / settings.lr_batch
+
+
+def tell_low_rate(recipe: Recipe, processes: int = 1) -> None:
+    """Logs a line for each end of a schedule that lies above its peak: the rate would rise to it, or fall from it."""
+    settings, rate = recipe.schedule, learning_rate(recipe, processes)
+    warms_up = settings.warmup_epochs > 0 or settings.warmup_updates > 0
+    for field, applies in (("min_lr", settings.name not in _STEPPED), ("warmup_lr", warms_up)):
+        if applies and rate < (end := getattr(settings, field)):
+            logger.warning(
+                "the learning rate of %.3g is below schedule.%s %.3g: lower that, as in --schedule.%s %.3g",
+                rate, field, end, field, rate / 100,
+            )  # fmt: skip
 
 
 def find_layers(model: SpikingTransformer) -> dict[str, int]:

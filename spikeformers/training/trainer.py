@@ -31,6 +31,7 @@ from spikeformers.training.recipe import Recipe
 # Arguments of the Trainer that a recipe may not set: those with a field of their own, and those that a run fixes.
 _TAKEN = {
     "max_epochs": "epochs",
+    "max_steps": "epochs and trainer.limit_train_batches",  # with it, Lightning resumes no run at an epoch's end
     "precision": "precision",
     "accumulate_grad_batches": "accumulate",
     "gradient_clip_val": "clip_grad_norm",

@@ -101,10 +101,10 @@ def runs_fail(monkeypatch):
     """Has the runs whose names begin so fail with an error; the others train."""
     fit = train_all.fit
 
-    def runs_fail(beginning, said):
+    def runs_fail(beginning, said, kind=ValueError):
         def failing(recipe, **how):
             if recipe.run.startswith(beginning):
-                raise ValueError(said)
+                raise kind(said)
             return fit(recipe, **how)
 
         monkeypatch.setattr(train_all, "fit", failing)
@@ -298,6 +298,14 @@ def test_a_run_that_fails_does_not_stop_the_others(tiny, runs_fail, tmp_path):
     assert "the loss is nan" in (tmp_path / "tiny" / "index.html").read_text()
 
 
+def test_a_run_that_fails_unforeseen_does_not_stop_the_others_either(tiny, runs_fail, tmp_path):
+    runs_fail("SSA-seed0", "DataLoader worker (pid 7)\nis killed", RuntimeError)
+    report = tiny()
+    assert report.failed == {"SSA-seed0": "RuntimeError: DataLoader worker (pid 7) is killed"}
+    assert [row.variant for row in report.rows] == ["FrozenSSA"]
+    assert "Traceback" in (tmp_path / "tiny" / "SSA-seed0-error.txt").read_text()
+
+
 def test_a_file_that_has_changed_is_not_gone_on_with(tiny, ideas, tmp_path):
     file = shutil.copy(ideas, tmp_path / "mine.py")
     tiny(("SSA", f"{file}:MyAttention"))
@@ -462,6 +470,11 @@ def test_a_part_that_breaks_its_contract_is_named_with_it(tiny, ideas, tmp_path,
         ({"jobs": 0}, "jobs 0 is below 1"),
         ({"words": ["--data.validation", "0"]}, "no validation images to select epochs by"),
         ({"words": ["--batch_size", "500"]}, "SSA: .* fewer than batch_size 500"),
+        ({"words": ["--trainer.limit_train_batches", "0.01"]}, "leaves no step of training: raise what limits it"),
+        (
+            {"words": ["--trainer.check_val_every_n_epoch", "2"]},
+            r"SSA: trainer\.check_val_every_n_epoch 2 may leave 1 epochs without validation, .*: leave it out",
+        ),
         ({"attention": ["SSA", "IdentityMixer"], "even": "num_heads"}, "num_heads does not change the parameters of"),
         ({"even": "attention"}, "attention of FrozenSSA is 'FrozenSSA': give --even a number|attention is swapped"),
     ],

@@ -27,9 +27,10 @@ from spikeformers.compare.budget import (
 from spikeformers.compare.effects import effects_in_words
 from spikeformers.compare.even import count_parameters, evened
 from spikeformers.compare.front import differences, find_front, find_gains, why_in_front
-from spikeformers.compare.outcome import Outcome
+from spikeformers.compare.outcome import Outcome, read_outcome
 from spikeformers.compare.paired import Paired, holm
 from spikeformers.compare.plan import Run, combinations, read_swap
+from spikeformers.compare.train_all import devices
 from spikeformers.ops.spike_product.build import OFF
 from spikeformers.training import Recipe
 from spikeformers.training.optim import total_epochs
@@ -145,6 +146,10 @@ def test_limits_of_the_trainer_count_in_an_epoch():
     assert batches_of(dataclasses.replace(recipe, trainer={"limit_train_batches": 7}), 500) == 7
     assert batches_of(dataclasses.replace(recipe, trainer={"limit_train_batches": 0.5}), 500) == 25
     assert steps_of(recipe, 509) == 150
+    assert batches_of(dataclasses.replace(recipe, trainer={"limit_train_batches": None}), 500) == 50
+    for limit in (0, 0.001):
+        with pytest.raises(ValueError, match="leaves no step of training: raise what limits it"):
+            batches_of(dataclasses.replace(recipe, trainer={"limit_train_batches": limit}), 500)
 
 
 def test_the_cool_down_is_part_of_all_epochs():
@@ -202,6 +207,7 @@ def test_several_devices_a_run_are_refused():
         ({"devices": -1}, "devices -1"),
         ({"devices": "auto"}, "devices auto"),
         ({"devices": [0, 1]}, r"devices \[0, 1\]"),
+        ({"devices": [1]}, r"devices \[1\]"),  # each run sees a device of its own, with the number 0
         ({"devices": 1, "num_nodes": 2}, "num_nodes 2"),
     ):
         recipe = Recipe(model=MODEL, trainer=trainer, run="own")
@@ -209,6 +215,47 @@ def test_several_devices_a_run_are_refused():
             ValueError, match=rf"^trainer\.{said}: a comparison trains each run on one device; leave it"
         ):
             plan_comparison(recipe, {"neuron": ["LIF", "PLIF"]})
+
+
+@pytest.mark.parametrize(
+    ("trainer", "said"),
+    [
+        ({"limit_val_batches": 0}, "limit_val_batches 0: a comparison selects epochs by validation; leave it out"),
+        ({"limit_val_batches": 0.0}, "limit_val_batches 0: a comparison selects epochs by validation; leave it out"),
+        ({"overfit_batches": 4}, "overfit_batches 4: .*; set trainer.limit_train_batches instead"),
+    ],
+)
+def test_limits_that_a_comparison_cannot_keep_to_are_refused(trainer, said):
+    with pytest.raises(ValueError, match=f"^trainer.{said}$"):
+        plan_comparison(Recipe(model=MODEL, trainer=trainer, run="own"), {"neuron": ["LIF", "PLIF"]})
+
+
+def test_runs_on_the_processor_are_priced_and_counted_there(recipe_file, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    base = base_recipe(recipe_file, ["--out", str(tmp_path), "--trainer.accelerator", "cpu"])
+    assert (devices(base), devices(base_recipe(recipe_file))) == (1, 4)
+    plan = plan_comparison(base, {"attention": ["SSA", "SDSA"]})
+    assert plan.jobs == 1 and next(plan.ready["SSA"].model.parameters()).device.type == "cpu"
+
+
+def test_a_run_without_its_score_is_named(tmp_path):
+    run = Run("A", Recipe(model=MODEL, out=str(tmp_path), run="a"))
+    run.folder.mkdir()
+    (run.folder / "results.json").write_text('{"epoch": 2, "test": {}}')
+    for row in ("1,50", "2,"):
+        (run.folder / "metrics.csv").write_text(f"epoch,val_acc\n{row}\n")
+        with pytest.raises(ValueError, match=r"a/metrics\.csv has no val_acc for epoch 2, .*: delete .*/a, so that it"):
+            read_outcome(run)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_flops_of_grouped_convolutions_are_those_of_their_groups(groups, kind):
+    """Forward, and as many for the gradient of each weight and of each input but the first."""
+    convs = nn.Sequential(*(kind(8, 8, 3, padding=1, groups=groups) for _ in range(2)), nn.Flatten())
+    assert training_flops(convs, torch.randn(2, 8, 5, 5)) == (2 + 3) * 2 * 2 * 25 * 9 * 8 * 8 / groups
 
 
 def test_flops_of_a_step_are_those_of_its_products():

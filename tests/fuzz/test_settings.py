@@ -105,7 +105,7 @@ def recipe(tmp_path):
             "epochs": 1,
             "batch_size": 4,
             "profile_every": 0,
-            "trainer": {"max_steps": 1},
+            "trainer": {"limit_train_batches": 1},
         }
 
     return recipe
@@ -113,8 +113,9 @@ def recipe(tmp_path):
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
-    """One core, so that nothing is started beside the test."""
+    """One core, so that nothing is started beside the test, and one epoch, whatever is asked for."""
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr("spikeformers.training.trainer.total_epochs", lambda _: 1)
 
 
 @pytest.fixture

@@ -370,6 +370,7 @@ def test_mean_average_precision_of_a_case_done_by_hand():
     meter.update(Answers(), [found, found], [truth, NOT_COUNTED])  # the second is no image
     expected = pytest.approx(100 * (51 * 1 + 50 * 2 / 3) / 101, abs=0.01)  # COCO's 101 points of recall
     assert meter.images == 1 and meter.compute() == {"map": expected, "map50": expected}
+    assert len(meter.metric.detection_box) == 2  # as in the other processes, which wait for each other at each entry
 
 
 def test_mean_intersection_over_union_of_a_case_done_by_hand():

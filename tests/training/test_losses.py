@@ -1,5 +1,7 @@
 """Losses against their formulas, teachers, firing rates, starting weights, layer decay, rates by batch, repeats."""
 
+import copy
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -11,6 +13,7 @@ import spikeformers as sf
 from spikeformers.analysis import FiringRates
 from spikeformers.checkpoints.save import save_pretrained
 from spikeformers.data import Augmented, EpochSampler
+from spikeformers.models import recompute_blocks
 from spikeformers.training import module as module_file
 from spikeformers.training import read_recipe
 from spikeformers.training.losses import (
@@ -162,6 +165,27 @@ def test_recomputed_blocks_fire_as_often_as_others(train, rows_of):
     plain, lean = (rows_of(train(memory, epochs=1, memory=memory).run)[0] for memory in ("plain", "lean"))
     fired = {key: value for key, value in plain.items() if key.startswith("firing/")}
     assert len(fired) > 2 and fired == {key: lean[key] for key in fired}
+
+
+@pytest.mark.parametrize("neuron", ["LIF", "TernaryLIF", "TernaryIF"])
+def test_a_penalty_reaches_recomputed_blocks(neuron):
+    """Its gradients are those of blocks that keep what they compute."""
+    x, grads = torch.randn(2, 3, 16, 16), []
+    for wrap in (nn.Identity(), recompute_blocks):
+        torch.manual_seed(0)
+        model = wrap(build("spikformer", neuron=neuron)).train()
+        penalty = FiringPenalty(model, 0.1, 3.0)
+        for _ in range(2):
+            model.zero_grad()
+            with penalty:
+                steps = model.forward_steps(x)
+            (steps.square().mean() + penalty()).backward()
+            before = penalty()
+            copy.deepcopy(model).eval()(x)  # outside, it reads nothing
+            assert penalty() == before
+        grads.append([parameter.grad for parameter in model.parameters()])
+    for plain, lean in zip(*grads, strict=True):
+        torch.testing.assert_close(lean, plain, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("memory", ["plain", "lean"])

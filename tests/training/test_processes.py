@@ -93,6 +93,56 @@ def test_two_processes_train_as_one_at_the_same_global_batch(train_on_two, train
     assert len(list(run.rglob("*tfevents*"))) == 1
 
 
+SCORING = """
+    import json, sys
+    import torch
+    import torch.distributed as dist
+    from types import SimpleNamespace
+    from spikeformers.data.eval_shards import Share, collate
+    from spikeformers.evaluation.dense import BoxMeter
+
+    rank, place, parts = int(sys.argv[1]), sys.argv[2], sys.argv[3].split()
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{place}", rank=rank, world_size=2)
+
+    def image(i):
+        box, masks = torch.tensor([[0.0, 0.0, 8.0, 4.0 + i]]), torch.zeros(1, 16, 16, dtype=torch.uint8)
+        masks[:, : 4 + i, :8] = 1
+        target = {"boxes": box, "labels": torch.tensor([0]), "iscrowd": torch.tensor([False]), "masks": masks}
+        return torch.tensor(i), {key: target[key] for key in (*parts, "iscrowd")}
+
+    class Finds(torch.nn.Module):  # the truth of each image but the second, of which it finds nothing
+        head = SimpleNamespace(learns_from=parts)
+
+        def forward(self, x):
+            found = [{**image(int(i))[1], "scores": torch.tensor([0.9])} for i in x]
+            return [{key: value[: int(i != 1)] for key, value in one.items()} for i, one in zip(x, found)]
+
+    meter, share = BoxMeter(Finds()), Share([image(i) for i in range(5)], rank, 2)
+    for first in (0, 2):  # batches of two: the last of the second process is padding alone
+        x, targets = collate([share[i] for i in range(first, min(first + 2, len(share)))])
+        meter.update(Finds(), x, targets)
+    print(json.dumps([meter.images, *meter.compute().values()]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parts", ["boxes labels", "boxes labels masks"])
+def test_two_processes_score_a_detector_on_every_image_once(parts, tmp_path):
+    words = [sys.executable, "-c", textwrap.dedent(SCORING)]
+    both = [
+        subprocess.Popen([*words, rank, str(tmp_path / "meet"), parts], stdout=subprocess.PIPE, text=True)
+        for rank in "01"
+    ]
+    try:
+        said = [json.loads(one.communicate(timeout=200)[0]) for one in both]
+    finally:
+        for one in both:
+            one.kill()
+    assert [images for images, *_ in said] == [3, 2]
+    assert said[0][1:] == said[1][1:] == pytest.approx([80] * len(said[0][1:]), abs=1)  # four of five, in 101 points
+
+
 def test_one_that_is_told_to_stop_stops_both(train_on_two):
     run, codes = train_on_two(told=(1, 0, 1), epochs=2)
     assert codes == [143, 143]

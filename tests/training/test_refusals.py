@@ -70,7 +70,9 @@ def refused(train, tmp_path):
         ({"trainer.detect_anomaly": -2}, "trainer.detect_anomaly must be true or false, not -2"),
         ({"trainer.log_every_n_steps": {}}, "trainer.log_every_n_steps must be int or null, not {}"),
         ({"trainer.max_time": {}}, "leaves no step of training: raise what limits it"),
-        ({"trainer.max_steps": 0}, "leaves no step of training: raise what limits it"),
+        ({"trainer.limit_train_batches": 0}, "leaves no step of training: raise what limits it"),
+        ({"trainer.limit_train_batches": 0.01}, "leaves no step of training: raise what limits it"),
+        ({"trainer.max_steps": 9}, "cannot set trainer.max_steps: set epochs and trainer.limit_train_batches instead"),
         ({"trainer.num_nodes": 2}, "trainer.num_nodes 2 waits for other machines, which nothing here names"),
         ({"trainer.max_time": date(2000, 1, 1)}, "which a settings file cannot store"),
         ({"optimizer.args": {"foreach": b"x"}}, "optimizer.args has b'x' in it, which a settings file cannot store"),
@@ -117,7 +119,7 @@ def test_memory_that_runs_short_is_no_fault_of_an_image(refused, monkeypatch, ca
 
 def test_a_folder_made_for_a_run_that_never_began_goes_with_it(train, tmp_path):
     with pytest.raises(ValueError, match="leaves no step of training"):
-        train(out=str(tmp_path / "new" / "runs"), **{"trainer.max_steps": 0})
+        train(out=str(tmp_path / "new" / "runs"), **{"trainer.max_time": "00:00:00:00"})
     assert not (tmp_path / "new").exists()
 
 

@@ -167,6 +167,25 @@ def test_ctrl_c_in_the_last_validation_leaves_the_test_to_do(train, whole, at_st
     check_same_run(whole, tmp_path / "late")
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_run_whose_time_is_over_within_an_epoch_goes_on_to_the_bit(
+    train, at_step, rows_of, tmp_path, monkeypatch, accumulate
+):
+    """The epoch that was cut short is trained to its end, and the rate follows."""
+    settings = {**LIVELY, "accumulate": accumulate}
+    whole, passed = train("whole", **settings).run, []
+    monkeypatch.setattr(pl.callbacks.Timer, "time_elapsed", lambda *_: 60.0 * len(passed))
+    at_step(1, 0, lambda: passed.append(1))
+    train("cut", **settings, **{"trainer.max_time": "00:00:01:00"})
+    assert state_of(tmp_path / "cut")["global_step"] == 4 // accumulate + 1  # the steps of an update go together
+    assert state_of(tmp_path / "cut", "best")["global_step"] == 4 // accumulate  # of a whole epoch
+    steps = at_step(9, 9, crash)
+    train("cut", **settings, resume=True)
+    assert trained(steps)[0] == (1, accumulate)
+    check_same_run(whole, tmp_path / "cut")
+    check_same_rows(rows_of(whole), rows_of(tmp_path / "cut"), halved=1)
+
+
 def test_ctrl_c_where_an_epoch_is_one_step(train, at_step, tmp_path):
     at_step(1, 0, ctrl_c)
     short = {"epochs": 3, "trainer": {"limit_train_batches": 1}}

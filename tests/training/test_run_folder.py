@@ -312,6 +312,11 @@ def test_long_epochs_are_told_of_meanwhile(train, capsys, monkeypatch):
     assert [place[0] for place in places] == [(e, s) for e in "12" for s in ("1", "2", "3", "")]
 
 
+def test_a_line_has_no_scores_of_an_earlier_epoch(train, capsys):
+    train(epochs=3, trainer={"check_val_every_n_epoch": 2})
+    assert ["val_acc" in line for line in capsys.readouterr().out.splitlines()] == [False, True, False]
+
+
 def test_what_is_left_is_by_the_steps_so_far():
     lines, said = EpochLines(), []
     trainer = SimpleNamespace(max_epochs=10, num_training_batches=100.0, current_epoch=3, callbacks=[])

@@ -1,6 +1,7 @@
 """What an update is: groups, accumulation, clipping, averaging, mixing, smoothing, schedules."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -12,8 +13,9 @@ from spikeformers.layers.time import time_first
 from spikeformers.models.recompute import recomputed
 from spikeformers.training import module as module_file
 from spikeformers.training import read_recipe
+from spikeformers.training.health import Health
 from spikeformers.training.module import TrainingModule
-from spikeformers.training.optim import make_optimizer, make_schedule
+from spikeformers.training.optim import make_optimizer, make_schedule, tell_low_rate
 
 # A model without norms and neurons, on which sums over a batch are exact enough to compare.
 LINEAR = """
@@ -95,6 +97,10 @@ def test_the_arguments_of_an_optimizer_reach_it():
     ("changes", "said"),
     [
         ({"optimizer.name": "adamww"}, r"timm has no optimizer\.name 'adamww': choose one of adamw, lamb, sgd"),
+        (
+            {"optimizer.name": "adahessian"},
+            r"optimizer\.name adahessian needs second derivatives.*: choose one of adamw",
+        ),
         ({"optimizer.args": {"beta": 1}}, r"optimizer\.args \{'beta': 1\} do not suit adamw"),
         ({"schedule.name": "cosin"}, r"schedule\.name 'cosin' is not one of cosine, tanh"),
         (
@@ -119,6 +125,21 @@ def test_accumulated_batches_are_the_larger_batch(train_linear):
     assert distance(whole, halves) < 1e-5
     _, unlike, _ = train_linear("unlike", batch_size=6)
     assert distance(whole, unlike) > 0.01
+
+
+def test_the_last_update_of_an_epoch_is_the_mean_of_its_steps(train_linear, monkeypatch):
+    watched = []
+    on_train_batch_end = Health.on_train_batch_end
+
+    def watch(self, *given):
+        on_train_batch_end(self, *given)
+        watched.append(self.mean)
+
+    monkeypatch.setattr(Health, "on_train_batch_end", watch)
+    _, whole, _ = train_linear("whole", trainer={"limit_train_batches": 1})
+    _, short, _ = train_linear("short", trainer={"limit_train_batches": 1}, accumulate=2)
+    assert distance(whole, short) < 1e-6
+    assert watched[0] == pytest.approx(watched[1])
 
 
 def test_clipping_bounds_an_update(train_linear):
@@ -149,6 +170,25 @@ def test_an_average_that_warms_up_forgets_the_random_start(train_linear):
         way = last[f"model.{key}"] - before[key]
         share[warmup] = float(((kept[key] - before[key]) * way).sum() / way.square().sum())
     assert share[False] < 0.3 < 0.5 < share[True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"optimizer.lr": 2e-6}, ["2e-06 is below schedule.min_lr 1e-05: lower that, as in --schedule.min_lr 2e-08"]),
+        (
+            {"optimizer.lr": 2e-6, "schedule.min_lr": 0.0, "schedule.warmup_epochs": 1},
+            ["below schedule.warmup_lr 0.0001"],
+        ),
+        ({"optimizer.lr": 2e-6, "schedule": {"name": "step", "decay_epochs": 1}}, []),
+        ({"optimizer.lr": 2e-5, "optimizer.lr_batch": 1024}, ["below schedule.min_lr"]),
+        ({"optimizer.lr": 2e-5}, []),
+    ],
+)
+def test_a_rate_below_the_ends_of_its_schedule_is_told(changes, said, caplog):
+    tell_low_rate(read_recipe("digits", {"schedule.warmup_epochs": 0, "batch_size": 64, **changes}))
+    assert len(caplog.messages) == len(said)
+    assert all(words in line for words, line in zip(said, caplog.messages, strict=True))
 
 
 def test_a_schedule_by_update_ends_with_the_last_update(train_linear, rows_of):
@@ -252,3 +292,15 @@ def test_lean_and_compiled_are_switches_of_a_recipe(monkeypatch):
     assert plain.model.run is not recomputed and compiled == [model]
     with pytest.raises(ValueError, match="memory must be one of 'plain', 'lean', not 'thin'"):
         read_recipe("digits", {"memory": "thin"})
+
+
+def test_lean_and_compiled_train_together(train, monkeypatch):
+    """Firing rates are measured uncompiled, and such blocks are recomputed uncompiled."""
+    monkeypatch.setattr("spikeformers.training.module.compile", partial(sf.compile, backend="aot_eager"))
+    changes = {"optimizer": {"name": "sgd", "lr": 0.01}, "trainer": {"limit_train_batches": 2}, "data.validation": 0}
+    plain, both = (
+        load_file(train(run, memory=memory, compile=memory == "lean", **changes).weights)
+        for run, memory in (("plain", "plain"), ("both", "lean"))
+    )
+    for name, weight in plain.items():
+        torch.testing.assert_close(both[name], weight, rtol=1e-3, atol=1e-4)
