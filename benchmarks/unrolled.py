@@ -64,7 +64,7 @@ def main() -> None:
 
     one = x[:BATCH]
     seconds = medians({"integer": lambda: model(one), "unrolled": lambda: binary(one)})
-    print("\n" + ", ".join(f"{way} {BATCH / time:.0f} images a second" for way, time in seconds.items()), flush=True)
+    print("\n" + ", ".join(f"{way} {len(one) / time:.0f} images a second" for way, time in seconds.items()), flush=True)
 
     exact = x[:EXACT].double()
     wide = copy.deepcopy(model).double()  # before norms are folded, which rounds
