@@ -116,15 +116,15 @@ class EventSets:
                 f"{self.name} holds frames {self.framed.name}, not {how.name}: set model.time_steps "
                 f"{self.framed.time_steps} and data.frames_by {self.framed.by}, or give the recordings themselves"
             )
-        items = [split[i] for i in range(len(split))]
         turned = preprocess.get("transposed", False)
         if turned != self.transposed and not self.framed:  # the model learnt from another set than this one
             logging.getLogger("spikeformers").warning(
                 "x and y of %s are %sswapped, as in the model's training", self.name, "" if turned else "not "
             )
-            items = [(replace(item, transposed=turned), label) for item, label in items]
+            items = (split[i] for i in range(len(split)))
+            split = Recordings([(replace(item, transposed=turned), label) for item, label in items])
         return Clips(
-            Recordings(items),
+            split,
             how,
             cache=Path(settings["cache"]).expanduser() if settings.get("cache") and not self.framed else None,
             workers=settings.get("workers", 0),
