@@ -21,7 +21,7 @@ from spikeformers.models import SpikingTransformer
 
 if TYPE_CHECKING:
     from spikeformers.deploy.engine import SpikeEngine
-    from spikeformers.deploy.engine.engine import DenseEngine
+    from spikeformers.deploy.engine.making import DenseEngine
 
 _PLANNED = 16  # images to plan an engine with
 

@@ -140,7 +140,7 @@ def test_saved_and_read_again(small, weights, tmp_path):
 def test_read_on_another_processor_it_is_planned_anew(small, tmp_path, monkeypatch, caplog):
     x = images(small)
     path = spike_engine(small, x).save(tmp_path / "small.safetensors")
-    monkeypatch.setattr("spikeformers.deploy.engine.engine.processor", lambda: "an abacus")
+    monkeypatch.setattr("spikeformers.deploy.engine.loading.processor", lambda: "an abacus")
     engine = load_engine(path)
     said = [record.message for record in caplog.records if record.name == "spikeformers"]
     assert said == [f"{path} was planned on another processor: call its tune(batches) to plan it on this one"]

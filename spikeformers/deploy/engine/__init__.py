@@ -1,5 +1,7 @@
 """Inference on a CPU that costs what the ones among the spikes cost."""
 
-from spikeformers.deploy.engine.engine import PlanRow, SpikeEngine, load_engine, spike_engine
+from spikeformers.deploy.engine.engine import PlanRow, SpikeEngine
+from spikeformers.deploy.engine.loading import load_engine
+from spikeformers.deploy.engine.making import spike_engine
 
 __all__ = ["PlanRow", "SpikeEngine", "load_engine", "spike_engine"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,22 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from spikeformers.deploy.engine.fuse import fused
-from spikeformers.deploy.engine.graph import Node, decode, encode, nodes_of
+from spikeformers.deploy.engine.graph import Node, encode
 from spikeformers.deploy.engine.plan import make_steps
-from spikeformers.deploy.engine.trace import trace
 from spikeformers.files import atomic_path
-from spikeformers.models import SpikingTransformer
-from spikeformers.models.dense import DenseTransformer
-from spikeformers.models.folding import fold
-from spikeformers.ops.spike_product import Neuron, kernels
+from spikeformers.ops.spike_product import Neuron
 from spikeformers.ops.spike_product.build import processor
-
-logger = logging.getLogger("spikeformers")
 
 _CACHE = 1 << 20  # bytes of the largest value: what a core's own cache holds
 _TRIALS = 3  # of each way of a product, of which the fastest counts
@@ -194,98 +186,12 @@ class SpikeEngine(nn.Module):
         return values
 
 
-class DenseEngine(nn.Module):
-    """A detector or segmenter for inference on a CPU: it returns what the model returns.
-
-    `engine` is its trunk and neck; `foreign` names what torch computes, the head and neurons that the kernels do not
-    know. `spike_engine` makes one; it is not written to a file.
-    """
-
-    def __init__(self, model: DenseTransformer, engine: SpikeEngine):
-        super().__init__()
-        self.model, self.engine = fold(model).cpu().float(), engine
-        self.foreign = (*engine.foreign, f"head ({type(model.head).__name__})")
-        self.plan, self.num_classes, self.task = engine.plan, model.num_classes, model.task
-
-    @property
-    def head(self) -> nn.Module:
-        return self.model.head
-
-    @torch.inference_mode()
-    def forward(self, x: Tensor) -> Any:
-        """As the model in eval mode: `[B, C, H, W]` or `[T, B, C, H, W]` -> detections, or logits `[B, K, H, W]`."""
-        return self.model.read_out(self.engine.forward_pyramid(x), x.cpu().float())
-
-
-def spike_engine(
-    model: SpikingTransformer, batches: Iterable[Tensor] | Tensor, *, weights: torch.dtype = torch.float32
-) -> SpikeEngine | DenseEngine:
-    """Makes a trained model fast on a CPU: products with spikes cost what their ones cost.
-
-        engine = sf.deploy.spike_engine(model, images)
-        engine(images)                                  [B, K], as the model in eval mode
-
-    Norms are folded, spikes are bytes, a product and its neuron are one pass. Whether a product is sparse or dense is
-    measured, layer by layer, on `batches` (images the model will see: `[B, C, H, W]` or `[T, B, C, H, W]`, one tensor
-    or several). `weights` int8 rounds the weights of sparse products to 8 bits, one scale an output channel. What the
-    kernels do not know is computed by torch; without a compiler all is. Of a detector or segmenter trunk and neck are
-    an engine, and torch computes the head.
-
-    Raises ValueError for other weights, without a batch, and what the model raises for inputs of another shape.
-    """
-    if weights not in (torch.float32, torch.int8):
-        raise ValueError(f"weights {weights} are not for an engine: give torch.float32 or torch.int8")
-    batches = [batches] if isinstance(batches, Tensor) else list(batches)
-    if not batches:
-        raise ValueError("there is no batch to plan the engine with: give at least one")
-    check_batch(batches[0])
-    graph, constants, neurons, foreign = trace(model, batches[0])
-    nodes, given, outputs = nodes_of(graph)
-    engine = SpikeEngine(nodes, constants, neurons, (given, *outputs), batches[0].shape, weights, foreign).eval()
-    with torch.inference_mode():
-        engine.tune(batches)
-    return DenseEngine(model, engine).eval() if isinstance(model, DenseTransformer) else engine
-
-
 def check_batch(x: Any) -> None:
     """Raises ValueError for what is no batch of at least one image."""
     if not isinstance(x, Tensor):
         raise ValueError(f"a batch is a {type(x).__name__}, not a tensor: give images alone, without their labels")
     if x.ndim not in (4, 5) or not x.shape[-4]:
         raise ValueError(f"a batch of shape {list(x.shape)} is not [B, C, H, W] or [T, B, C, H, W] with an image")
-
-
-def load_engine(path: str | Path) -> SpikeEngine:
-    """Reads what `SpikeEngine.save` wrote. On another processor all products with a kernel are sparse, as a line says.
-
-    Raises ValueError for any other file.
-    """
-    try:
-        with safe_open(path, "pt") as file:
-            program = json.loads((file.metadata() or {})["engine"])
-            constants = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-        nodes = [
-            Node(name, op, tuple(decode(args)), decode(kwargs), tuple(shape))
-            for name, op, args, kwargs, shape in program["nodes"]
-        ]
-        neurons = [Neuron(**neuron) for neuron in program["neurons"]]
-        dtype = {"float32": torch.float32, "int8": torch.int8}[program["dtype"]]
-        ends = tuple(program["ends"])
-        engine = SpikeEngine(nodes, constants, neurons, ends, program["shape"], dtype, program["foreign"])
-        engine.images_at_once = max(1, int(program["images_at_once"]))
-        elsewhere, planned = program["processor"] != processor(), dict(program["ways"])
-        for step in engine.steps if kernels() is not None and not elsewhere else ():
-            way, step.density = planned.get(step.writes[0], (step.way, None))
-            step.way = way if way in step.ways else step.way
-    except FileNotFoundError:
-        raise
-    except (KeyError, TypeError, IndexError, AttributeError, OSError, json.JSONDecodeError, SafetensorError) as error:
-        raise ValueError(f"{path} is not an engine's file: make one with spike_engine(...).save") from error
-    except ValueError as error:
-        raise ValueError(f"{path} is not an engine's file ({error}): make one with spike_engine(...).save") from error
-    if elsewhere:
-        logger.warning("%s was planned on another processor: call its tune(batches) to plan it on this one", path)
-    return engine.eval()
 
 
 def _timed(run: Any, values: dict[str, Any]) -> float:
