@@ -36,7 +36,7 @@ class Speed:
         way: its name.
         training: seconds per step, median; None for a way that only evaluates.
         evaluation: seconds per step, median.
-        peak: MiB that a training step holds at most, beyond the model itself; None for a way that only evaluates.
+        peak: peak memory of a training step in MiB, besides the model itself; None for a way that only evaluates.
         first: seconds of the first training and evaluation steps together, including compilation.
     """
 
@@ -64,7 +64,7 @@ def bench(
         bf16: whether to run under bf16 autocast.
         repeats: timed steps per model.
         after: called with the model after each step, outside the timing; SpikingJelly's models need a reset.
-        losses: what is trained, by name: from a model and its input to a number; without one, `plain_loss`.
+        losses: loss functions by name, called with a model and its input; a model without one gets `plain_loss`.
 
     Returns:
         Speed and memory of each model, in the order of `ways`.

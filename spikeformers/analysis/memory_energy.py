@@ -26,11 +26,11 @@ class Memory:
 
     Attributes:
         buffers: sizes in bytes and picojoules per byte, the smallest first.
-        dram: picojoules per byte of what no buffer holds, and of the weights, which come in once per input.
-        weight_bits: bits of a weight, of both networks, in layers whose quantizer does not say its own.
+        dram: picojoules per byte for what fits into no buffer, and for the weights, which are read once per input.
+        weight_bits: bits of a weight in both networks, in layers whose quantizer declares none.
         membrane_bits: bits of a membrane.
         real_bits: bits of an activation that is not spikes, such as the image.
-        multiply: picojoules of a multiplication of 8 by 8 bits; others are in proportion to the bits of both sides.
+        multiply: picojoules of a multiplication of 8 by 8 bits; others cost in proportion to the product of the bits.
         add: picojoules of an addition.
         reuse: multiplications of the dense network that share one read of a weight.
     """
@@ -102,15 +102,14 @@ class Twin:
     """The quantised dense network: activations of `bits` in place of neurons, one pass, every product computed.
 
     Attributes:
-        bits: of an activation, enough for the counts of spikes of all steps: log2(T D + 1), rounded up; a ternary
-            neuron has D = 2. Of a network
-            without neurons, `Memory.real_bits`.
+        bits: bits of an activation, enough for the spike count over all steps: log2(T D + 1), rounded up; a ternary
+            neuron has D = 2. In a network without neurons they are `Memory.real_bits`.
         macs: multiply-accumulates of one input.
         millijoules: its energy for one input, arithmetic and memory.
         moved: the part of it that is memory, in mJ.
         rate: mean firing rate of the spiking network: the share of its products with spikes that happen.
-        break_even: the rate at which both cost the same if all layers fire in proportion, or None if the spiking
-            network costs more without a single spike.
+        break_even: the rate at which both cost the same if all layers' rates change in proportion, or None if the
+            spiking network costs more even without a spike.
     """
 
     bits: float
@@ -225,6 +224,6 @@ def parse_memory(text: str | None) -> Memory:
             settings[name] = float("nan")
         if name not in known or settings[name] != settings[name]:
             raise ValueError(
-                f"--memory {word.strip()} is no setting: give numbers, as dram=325, for {', '.join(known)}"
+                f"--memory {word.strip()} is not a setting: give numbers, such as dram=325, for {', '.join(known)}"
             )
     return replace(MEMORY, **settings)

@@ -148,6 +148,8 @@ def _draw(
     if len(report.answers) > 1:
         path = add("anytime", "anytime.svg", "Accuracy and energy after each step", "accuracy and energy by step")
         draw.draw_anytime(report.answers, path)
+    if not shown:
+        return pictures
     first = x[:, :shown]
     maps = attention_maps(model, first)
     classifies = model.task == "classification"

@@ -92,9 +92,9 @@ def _sentences(every: list[Finding]) -> Iterator[str]:
         yield f"{_products(counts)} of spike counts up to {most}: a count c costs c additions, or one multiplication."
         yield "Counts come from shortcuts that add spikes (SEW) and from integer neurons."
     if real := [finding for finding in within if finding.verdict == "multiplications"]:
-        yield f"{_products(real)} of real numbers, there {_in_words(real[0].layer.left)}: full multiplications."
+        yield f"{_products(real)} of real numbers (input: {_in_words(real[0].layer.left)}): full multiplications."
     if functions:
-        yield f"{_products(functions, 'function')} of {_in_words(functions[0].layer.left)}: at least multiplications."
+        yield f"{_products(functions, 'function')} of {_in_words(functions[0].layer.left)}: one multiplication or more."
     if unknown:
         yield f"{_products(unknown, 'operation')} not counted: the cost is unknown."
     if last := [finding for finding in broken if finding.layer.role == "classifier"]:

@@ -75,7 +75,7 @@ def _facts(model: SpikingTransformer, settings: Mapping[str, Any]) -> dict[str, 
         "parts": ", ".join(f"{key} `{part}`" for key, part in parts.items()),
         f"{measure.name}, measured": _measured(settings, measure),
         "accuracy, published": f"{published.top1:.2f} % on {published.data}" if published else "",
-        "energy an image": f"{settings['energy_mj']:.3g} mJ, estimated" if settings.get("energy_mj") else "",
+        "energy per image": f"{settings['energy_mj']:.3g} mJ, estimated" if settings.get("energy_mj") else "",
         "licence": str(settings.get("license") or ""),
     }
 
@@ -138,11 +138,11 @@ def _use(model: SpikingTransformer, place: str) -> str:
     foreign = {key: value for key, value in model.config.items() if slot_of(key) and _is_foreign(value)}
     bring = "".join(f", {key}={_spelt(key, value)}" for key, value in foreign.items())
     load = f'model = sf.from_pretrained("{place}"{bring})'
-    note = f"{', '.join(f'`{key}`' for key in foreign)} is not a part of spikeformers: bring it.\n\n" if foreign else ""
+    note = f"{', '.join(f'`{key}`' for key in foreign)} is not part of spikeformers: import it.\n\n" if foreign else ""
     if ":" in builder:
         file = PurePath(builder.rpartition(":")[0]).name
         note = (
-            f"Its builder, in `{file}`, is not a part of spikeformers: bring it, and the `config` in `config.json`.\n\n"
+            f"Its builder, in `{file}`, is not part of spikeformers: get that file; `config` is in `config.json`.\n\n"
         )
         load = f'model = sf.create_model(**config, pretrained="{place}").eval()'
     elif not builder:

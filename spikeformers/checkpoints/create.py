@@ -14,12 +14,12 @@ def create_model(name: str, pretrained: str | bool | None = None, **overrides: A
         create_model("spikformer_8_512", num_classes=37, time_steps=8, neuron=PLIF)
 
     Args:
-        name: A registered size, a family (whose required numbers are then overrides), a model whose weights come with
-            the package (`spikeformers list` marks it), or your own `file.py:builder`.
+        name: A registered size, a family (give its required numbers as overrides), a model whose weights come with the
+            package (`spikeformers list` marks it), or your own `file.py:builder`.
         pretrained: True for the weights that come with the package, or the path of others, for `load_checkpoint`. None
             or False keeps the initial weights.
-        **overrides: Arguments of the builder. A part is a class, a name, or a mapping as in a settings file. Besides,
-            every model takes a `quantizer` of its weights and a `pruning` of its tokens.
+        **overrides: Arguments of the builder. A part is a class, a name, or a mapping as in a settings file. Every
+            model also takes `quantizer`, for its weights, and `pruning`, for its tokens.
 
     Returns:
         The model, in training mode.
@@ -36,6 +36,6 @@ def create_model(name: str, pretrained: str | bool | None = None, **overrides: A
         model = build(name, overrides)
     weights = own if pretrained is True else pretrained or None
     if pretrained is True and not own:
-        named = f", or of {', '.join(shipped())}, which has some" if shipped() else ""
-        raise ValueError(f"{name} comes without weights: give a file of them, pretrained=PATH{named}")
+        named = f", or build {' or '.join(shipped())}, which has weights" if shipped() else ""
+        raise ValueError(f"{name} comes without weights: give a weight file, pretrained=PATH{named}")
     return model if weights is None else load_checkpoint(model, weights)

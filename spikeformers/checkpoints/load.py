@@ -28,10 +28,10 @@ def load_checkpoint(
 ) -> SpikingTransformer:
     """Loads weights into a model, in place.
 
-    If the file has other `num_classes`, the model keeps its new head; with other `in_channels`, its new first
-    convolution; if it is a classifier's and the model a detector or segmenter, its new neck and head. A model with
-    quantised weights starts its quantizers from those of a file without. All other keys must match. A log line names
-    every part that stays new or is left out.
+    The model keeps its new head if the file has other `num_classes`, its new first convolution if the file has other
+    `in_channels`, and its new neck and head if the file holds a classifier and the model is a detector or segmenter. If
+    the model has quantised weights and the file has not, the quantizers start from the file's weights. All other keys
+    must match. A log line names every part that stays new or is left out.
 
     Args:
         model: The model.
@@ -57,7 +57,7 @@ def load_checkpoint(
         weights = translate(weights, family, model.config, ours)
     if trunk_only and (unused := [key for key in weights if key not in ours]):
         weights = {key: value for key, value in weights.items() if key in ours}
-        logger.warning("%s has %s besides: left out", path, _parts(unused))
+        logger.warning("%s also has %s, which the model lacks: left out", path, _parts(unused))
     may_be_new = {key for what in new for key in _KEYS_OF[what](model)}
     new_ends = _new_ends(model, weights, checkpoint)
     quantizers = {key for key in ours if ".quantizer." in key}
@@ -75,7 +75,7 @@ def load_checkpoint(
     for _, what in new_ends:
         logger.warning("%s %s", checkpoint.path, what)
     if lacking:
-        logger.warning("%s has no weights for %s: they are new", path, _parts(lacking))
+        logger.warning("%s has no weights for %s: they keep their initial values", path, _parts(lacking))
     model.load_state_dict({**ours, **weights})
     if unquantized:
         requantized(model)
@@ -111,7 +111,7 @@ def build_from(checkpoint: Checkpoint, *, trusted: bool = False, **overrides: An
     """`from_pretrained` for a checkpoint in memory; a `trusted` one may name user-defined parts."""
     if not checkpoint.config:
         raise ValueError(
-            f"{checkpoint.path} does not say which model it holds: name it, by --model or create_model(...); "
+            f"{checkpoint.path} does not say which model it holds: name it with --model or create_model(...); "
             f"`spikeformers identify {checkpoint.path}` says what it looks like"
         )
     given = {key: find_part(slot, value) if (slot := slot_of(key)) else value for key, value in overrides.items()}
@@ -130,7 +130,7 @@ def _new_ends(
     config = checkpoint.config
     if model.task != "classification" and not any(key.startswith("neck.") for key in weights):
         theirs = {key for key in weights if key.startswith("head.")}
-        ends.append((_head(model) | theirs, "is of a classifier: a new neck and head"))
+        ends.append((_head(model) | theirs, "holds a classifier: neck and head are new"))
     headless = model.num_classes == 0 != config.get("num_classes")
     if headless and (keys := {key for key in weights if key.startswith("head.") and key not in ours}):
         ends.append((keys, "has a head: it is left out, for 0 classes"))

@@ -24,7 +24,7 @@ def settings_of(path: Path) -> dict[str, Any]:
 
 def or_a_shipped_name() -> str:
     """The end of a remedy: the names that stand for weights."""
-    return f", or a name with weights of its own: {', '.join(shipped())}" if shipped() else ""
+    return f", or a name that comes with weights: {', '.join(shipped())}" if shipped() else ""
 
 
 def describe_shipped(name: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Page:
         try:
             self.server = _Server(("127.0.0.1", port), Handler)
         except OSError as error:
-            raise OSError(f"port {port} is taken: give another by --port, 0 for a free one, or --no-page") from error
+            raise OSError(f"port {port} is taken: try another --port, --port 0 for a free one, or --no-page") from error
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         self.address = f"http://127.0.0.1:{self.port}"

@@ -23,9 +23,9 @@ def run(words: list[str]) -> None:
     parser.add_argument("--convention", default="strict", help="convention for the energy of each layer (strict)")
     parser.add_argument("--mac", type=float, default=4.6, help="picojoules per multiply-accumulate (4.6)")
     parser.add_argument("--ac", type=float, default=0.9, help="picojoules per accumulate (0.9)")
-    parser.add_argument("--memory", help="costs and bits for memory and the dense twin, as dram=325,weight_bits=4")
-    parser.add_argument("--raster", help="neuron layer to draw the spikes of")
-    parser.add_argument("--shown", type=int, default=2, help="images to draw the attention of (2)")
+    parser.add_argument("--memory", help="costs and bits for memory and the dense twin, such as dram=325,weight_bits=4")
+    parser.add_argument("--raster", help="neuron layer whose spikes are drawn")
+    parser.add_argument("--shown", type=int, default=2, help="number of images whose attention is drawn (2)")
     parser.add_argument("--json", action="store_true", help="print summary.json")
     asked = parser.parse_args(words)
     from spikeformers.files import check_output

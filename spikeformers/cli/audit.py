@@ -12,8 +12,8 @@ _SHOWN = 5  # findings of a check on the terminal
 def run(words: list[str]) -> int:
     parser = make_parser(
         "audit MODEL|CHECKPOINT|FILE.py:build",
-        "Looks for leaks between samples, calls and time steps, products that are not of spikes, gradients that stop, "
-        "and spikes that flip under autocast, in any PyTorch model. Exits with 1 if it finds any.",
+        "Looks for leaks between samples, calls and time steps, products without spikes, gradients that stop, and "
+        "spikes that flip under autocast, in any PyTorch model. Exits with 1 if it finds any.",
         "spikeformers audit my_model.py:build --shape 3,32,32 --out audit",
     )
     parser.add_argument("model", help="a name, a run folder, a file of weights, or file.py:build, a function that "
@@ -24,7 +24,7 @@ def run(words: list[str]) -> int:
     parser.add_argument("--batch-size", type=int, default=3, help="samples, at least 2 (3)")
     parser.add_argument("--data", help="a known set or a folder, for inputs of its test images")
     parser.add_argument("--root", help="folder of known sets (data/)")
-    parser.add_argument("--reset", action="store_true", help="reset states between calls, as SpikingJelly needs it")
+    parser.add_argument("--reset", action="store_true", help="reset states between calls, as SpikingJelly needs")
     parser.add_argument("--training", action="store_true", help="training mode, where batch norms leak by design")
     parser.add_argument("--skip", default="", help="checks to leave out, such as spike-driven,autocast")
     parser.add_argument("--out", help="folder for index.html and audit.json")
@@ -32,7 +32,7 @@ def run(words: list[str]) -> int:
     asked = parser.parse_args(words)
     shape = _shape_of(asked.shape)
     if asked.data and shape:
-        raise ValueError("--shape is for inputs of noise, and --data gives test images: leave out one of them")
+        raise ValueError("--shape asks for noise as input, and --data for test images: leave out one of them")
     if asked.root and not asked.data:
         raise ValueError("--root is the folder of the set that --data names: give --data too, or leave out --root")
     if asked.steps is not None and asked.steps < 1:
@@ -82,5 +82,5 @@ def _shape_of(text: str | None) -> tuple[int, ...] | None:
         return None
     words = text.replace("x", ",").split(",")
     if not all(word.strip().isdecimal() and int(word) for word in words):
-        raise ValueError(f"--shape {text} is no shape: give whole numbers, as 3,32,32")
+        raise ValueError(f"--shape {text} is not a shape: give whole numbers, such as 3,32,32")
     return tuple(map(int, words))

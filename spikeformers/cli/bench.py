@@ -17,8 +17,9 @@ def run(words: list[str]) -> None:
     parser.add_argument("--bf16", action="store_true", help="use bf16 autocast")
     parser.add_argument(
         "--ways",
-        help="plain, lean, compiled, spikingjelly, spikingjelly-compiled (plain,lean, and spikingjelly if it can); "
-        "for inference engine, engine-int8, onnxruntime, onnxruntime-int8, openvino, openvino-int8",
+        help="plain, lean, compiled, spikingjelly, spikingjelly-compiled (plain,lean, and spikingjelly if it is "
+        "installed and has the model); for inference only: engine, engine-int8, onnxruntime, onnxruntime-int8, "
+        "openvino, openvino-int8",
     )
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--repeats", type=int, default=5, help="timed steps per way (5)")
@@ -40,7 +41,7 @@ def run(words: list[str]) -> None:
         products = {"training": training, "evaluation": evaluation}
         print(json.dumps({**vars(asked), "ways": [vars(speed) for speed in speeds], "products": products}, indent=2))
         return
-    table = make_table("way", "training", "evaluation", "peak of a step", "first steps", right=(1, 2, 3, 4))
+    table = make_table("way", "training", "evaluation", "peak memory", "first steps", right=(1, 2, 3, 4))
 
     def images(seconds: float | None) -> str:
         return "" if seconds is None else f"{asked.batch_size / seconds:.1f} images/s"

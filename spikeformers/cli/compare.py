@@ -11,11 +11,11 @@ compared with the first. Started again, it resumes interrupted runs and skips fi
 
   --swap SLOT=A,B     an argument of the model and its values: attention=SSA,my_ideas.py:MyAttention; several that
                       change together: neuron+neck_neuron=LIF,torch.nn:ReLU
-  --seeds N           number of seeds, from the recipe's seed on (3), or a list of seeds, such as 0,1,5
+  --seeds N           number of seeds, counting up from the recipe's (3), or a list of seeds, such as 0,1,5
   --epochs N          the budget: epochs, or
   --minutes M         minutes of training steps, at the speed measured here before training, or
   --flops F           FLOPs of training steps, such as 1e15
-  --even ARGUMENT     even out parameters by adjusting a number of the model, such as mlp_ratio
+  --even ARGUMENT     adjust this argument, such as mlp_ratio, until all models have about as many parameters
   --jobs N            runs at the same time (one per GPU, or 1)
   --name NAME         the report's folder in runs/ (or in --out FOLDER)
   --dry-run           check everything and print what would be trained, and for how long; write nothing
@@ -27,7 +27,7 @@ compared with the first. Started again, it resumes interrupted runs and skips fi
 """
 
 _OWN = ("--swap", "--seeds", "--minutes", "--flops", "--even", "--jobs", "--name")
-_ON_THE_PAGE = ("AC + MAC, M", "MiB a step", "steps")  # columns left out of the table in the terminal
+_ON_THE_PAGE = ("AC + MAC, M", "MiB per step", "steps")  # columns left out of the table in the terminal
 
 
 def run(words: list[str]) -> None:
@@ -55,7 +55,7 @@ def run(words: list[str]) -> None:
         raise ValueError("compare has nothing to swap: give --swap slot=A,B, as in --swap attention=SSA,SDSA")
     limits = [Budget(kind, _number(own, f"--{kind}")) for kind in ("flops", "minutes") if f"--{kind}" in own]
     if len(limits) + any(word.partition("=")[0] == "--epochs" for word in rest) > 1:
-        raise ValueError("--epochs, --minutes and --flops exclude each other: give one of them as the budget")
+        raise ValueError("--epochs, --minutes and --flops cannot be combined: give one of them as the budget")
     seeds = own.get("--seeds", ["3"])[-1]
     base = base_recipe(name, rest)
     jobs = _whole(own, "--jobs") if "--jobs" in own else devices(base)

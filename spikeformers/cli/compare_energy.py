@@ -29,7 +29,7 @@ def run(words: list[str]) -> None:
     parser.add_argument("--batch-size", type=int, default=32, help="images per batch (32)")
     parser.add_argument("--mac", type=float, default=4.6, help="picojoules per multiply-accumulate (4.6)")
     parser.add_argument("--ac", type=float, default=0.9, help="picojoules per accumulate (0.9)")
-    parser.add_argument("--memory", help="costs and bits for memory and the dense twin, as dram=325,weight_bits=4")
+    parser.add_argument("--memory", help="costs and bits for memory and the dense twin, such as dram=325,weight_bits=4")
     parser.add_argument("--csv", help="file to write the table to")
     parser.add_argument("--json", action="store_true", help="print JSON")
     asked = parser.parse_args(words)

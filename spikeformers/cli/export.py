@@ -18,7 +18,10 @@ def run(words: list[str]) -> None:
     parser.add_argument("checkpoint", help="a run folder, a .safetensors or .ckpt, or a released file")
     parser.add_argument("--to", choices=FORMATS, default="onnx", help="the format (onnx)")
     parser.add_argument(
-        "--form", choices=("whole", "step", "scan"), default="whole", help="all steps, one, or any number (whole)"
+        "--form",
+        choices=("whole", "step", "scan"),
+        default="whole",
+        help="whole runs all steps, step runs one, scan runs any number (whole)",
     )
     parser.add_argument("--int8", action="store_true", help="8-bit weights, and counts of spikes as integers (onnx)")
     parser.add_argument("--out", help="the folder to write to (the run's own, or exported/)")
@@ -57,7 +60,7 @@ def run(words: list[str]) -> None:
         count = len(test_set.sets.test)
         chosen = torch.linspace(0, count - 1, min(checked, count)).long().tolist()  # it may be sorted by class
         test: Any = test_set.prepared(model, chosen)
-        pairs = [pair for pair in (test[i] for i in range(len(chosen))) if pair[1] is not NOT_COUNTED]
+        pairs = [pair for pair in (test[i] for i in range(len(test))) if pair[1] is not NOT_COUNTED]
         inputs = time_first(torch.stack([sample for sample, _ in pairs]))
         labels = [label for _, label in pairs]
     settings = dict(checkpoint.settings)

@@ -29,5 +29,5 @@ def run(words: list[str]) -> None:
             say(f"  it cannot be loaded: it is {candidate.refusal}")
         if candidate.untold:
             values = (f"{k} {'must be given' if v is None else spell(v)}" for k, v in candidate.untold.items())
-            say(f"  keys and shapes do not tell: {', '.join(values)}")
+            say(f"  keys and shapes do not determine: {', '.join(values)}")
         say("")

@@ -31,6 +31,6 @@ def run(words: list[str]) -> None:
     ends = {
         "classification": "head T B K, model B K",
         "segmentation": "head and model B K H W",
-        "detection": "pyramids' finest level, model as before boxes are chosen; parts on regions of an image have none",
+        "detection": "pyramids at their finest level, model before it chooses boxes; parts on regions have none",
     }
     say(f"shapes: parts T B C H W, {ends[model.task]}; a line such as blocks 0-7 stands for several equal parts")

@@ -26,9 +26,9 @@ def run(words: list[str]) -> None:
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="images or folders of images; recordings if trained on recordings"
     )
-    parser.add_argument("--top", type=int, help="classes to name (5)")
+    parser.add_argument("--top", type=int, help="number of classes to name (5)")
     parser.add_argument("--out", help="folder for pictures with boxes or masks (predictions)")
-    parser.add_argument("--min-score", type=float, help="least score of a box (0.5)")
+    parser.add_argument("--min-score", type=float, help="lowest score of a box to show (0.5)")
     parser.add_argument("--skip-broken", action="store_true", help="skip and count files that cannot be read")
     parser.add_argument("--engine", action="store_true", help="run on sf.deploy.spike_engine, on a CPU")
     parser.add_argument("--int8", action="store_true", help="with --engine: 8-bit weights")
@@ -126,7 +126,8 @@ def _refuse(asked: Any, does: str, *options: str) -> None:
     """Raises ValueError if an option is given that means nothing for a model that `does` this."""
     for option in options:
         if getattr(asked, option) is not None:
-            raise ValueError(f"{asked.checkpoint} {does}: leave out --{option.replace('_', '-')}")
+            name = option.replace("_", "-")
+            raise ValueError(f"--{name} does not apply to {asked.checkpoint}, which {does}: leave it out")
 
 
 def _say_broken(asked: Any, broken: list[str], files: int) -> None:

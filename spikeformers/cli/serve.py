@@ -17,11 +17,11 @@ def run(words: list[str]) -> None:
     parser.add_argument(
         "checkpoint", help="a run folder, a weight file, an exported file, or a name that `list` has weights for"
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8000, help="port; 0 takes a free one (8000)")
-    parser.add_argument("--max-mb", type=float, default=16, help="megabytes of a request (16)")
-    parser.add_argument("--max-mp", type=float, default=25, help="megapixels of an image (25)")
-    parser.add_argument("--timeout", type=float, default=30, help="seconds for a request (30)")
+    parser.add_argument("--max-mb", type=float, default=16, help="largest request, in megabytes (16)")
+    parser.add_argument("--max-mp", type=float, default=25, help="largest image, in megapixels (25)")
+    parser.add_argument("--timeout", type=float, default=30, help="longest time for a request, in seconds (30)")
     parser.add_argument("--batch", type=int, default=32, help="requests that go through the model together (32)")
     parser.add_argument("--engine", action="store_true", help="run on sf.deploy.spike_engine, on a CPU")
     parser.add_argument("--int8", action="store_true", help="with --engine: 8-bit weights")
@@ -30,9 +30,9 @@ def run(words: list[str]) -> None:
     check_threads(asked.threads)
     for option in ("max_mb", "max_mp", "timeout", "batch"):
         if (value := getattr(asked, option)) is not None and not value > 0:
-            raise ValueError(f"--{option.replace('_', '-')} {value:g} is not above 0: give more")
+            raise ValueError(f"--{option.replace('_', '-')} {value:g} is not above 0: give a number that is")
     if not 0 <= asked.port < 65536:
-        raise ValueError(f"--port {asked.port} is no port: give one of 0 to 65535")
+        raise ValueError(f"--port {asked.port} is not a port: give one from 0 to 65535")
     try:
         import uvicorn
     except ImportError:
@@ -74,7 +74,7 @@ def _listen(host: str, port: int) -> Any:
     try:
         listening = socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        taken = "is not free" if port else "cannot be listened at"
+        taken = "is not free" if port else "cannot be opened"
         raise ValueError(f"{host}:{port} {taken} ({error.strerror}): give another --port or --host") from error
     # Sockets that it accepts inherit this, which asyncio sets on others only: else each answer takes 40 ms more.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

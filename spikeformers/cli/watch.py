@@ -31,19 +31,19 @@ def run(words: list[str]) -> None:
         "Plays a recording, images or a camera through a model in real time: what comes in, what fires, the answer.",
         "spikeformers watch hand_wave.aedat4 --model runs/gesture",
     )
-    parser.add_argument("source", help="a recording or an image, a folder of them, or the number of a camera, as 0")
+    parser.add_argument("source", help="a recording, an image, a folder of them, or a camera's number, such as 0")
     parser.add_argument("--model", required=True, help="a run folder, a weight file, or a name with weights")
     parser.add_argument("--fps", type=float, help="frames a second (a recording's own, else 10)")
-    parser.add_argument("--loops", type=int, default=1, help="how often to play the source, 0 for without end (1)")
+    parser.add_argument("--loops", type=int, default=1, help="times to play the source; 0 repeats it forever (1)")
     parser.add_argument("--port", type=int, help="port of the page on this machine (8007)")
     parser.add_argument("--no-page", action="store_true", help="in the terminal only")
     asked = parser.parse_args(words)
     if asked.fps is not None and not 0.01 <= asked.fps <= 1000:
         raise ValueError(f"--fps {asked.fps} is not in 0.01 to 1000: give a number such as 10")
     if asked.loops < 0:
-        raise ValueError(f"--loops {asked.loops} is below 0: give a number, 0 for without end")
+        raise ValueError(f"--loops {asked.loops} is below 0: give 1 or more, or 0 to repeat forever")
     if asked.no_page and asked.port is not None:
-        raise ValueError("--port is that of the page, and --no-page shows none: leave out one of them")
+        raise ValueError("--port sets the page's port, but --no-page turns the page off: leave out one of them")
     port = _PORT if asked.port is None else asked.port
     if not 0 <= port < 65536:
         raise ValueError(f"--port {port} is not a port: give one of 1024 to 65535, or 0 for a free one")
@@ -56,7 +56,7 @@ def run(words: list[str]) -> None:
     from spikeformers.deploy.threads import free_threads
 
     if format_of(asked.model):
-        raise ValueError(f"{asked.model} shows nothing of its neurons: give the run that it was exported from")
+        raise ValueError(f"{asked.model} is an exported file, which hides its neurons: give the run it came from")
     torch.set_num_threads(free_threads())
     predictor = Predictor(asked.model, trusted=made_here(asked.model))
     watcher = Watcher(predictor.model, predictor.classes)
@@ -96,7 +96,7 @@ def _sequences(predictor: Any, source: str, fps: float | None) -> Callable[[], I
     steps, events = predictor.model.time_steps, "frames_by" in predictor.preprocess
     if source.isdigit() and not Path(source).exists():
         if events:
-            raise ValueError(f"camera {source} gives images, and the model takes recordings: give a recording")
+            raise ValueError(f"camera {source} gives images, but the model takes recordings: give a recording")
         return lambda: _of_camera(predictor, int(source), steps, fps or 10.0)
     files = predictor.files(source)
     if not Path(files[0]).is_file():
@@ -136,7 +136,7 @@ def _of_camera(predictor: Any, number: int, steps: int, fps: float) -> Iterator[
     camera = cv2.VideoCapture(number)
     try:
         if not camera.isOpened():
-            raise ValueError(f"camera {number} does not open: give the number of another, or a file")
+            raise ValueError(f"camera {number} cannot be opened: give another camera's number, or a file")
         while (first := _grabbed(camera, cv2)) is not None:
             rest = (picture for _ in range(steps - 1) if (picture := _grabbed(camera, cv2)) is not None)
             pictures = itertools.chain([first], rest)
@@ -184,7 +184,7 @@ class _Terminal:
 
 def _taken(moment: Any, cost: tuple[float, float] | None) -> str:
     rate = sum(moment.firing.values()) / max(1, len(moment.firing))
-    said = f"{moment.milliseconds:.1f} ms a step, firing {rate:.1%}"
+    said = f"{moment.milliseconds:.1f} ms per step, firing {rate:.1%}"
     if cost:
-        said += f", {cost[0] / 1e6:.2f} M additions and {cost[1] / 1e6:.2f} M multiplications a step"
+        said += f", {cost[0] / 1e6:.2f} M additions and {cost[1] / 1e6:.2f} M multiplications per step"
     return said

@@ -17,8 +17,8 @@ logger = logging.getLogger("spikeformers")
 def base_recipe(name: str, words: Sequence[str] = ()) -> Recipe:
     """A recipe by name or file, or the recipe to train a model by.
 
-    Warm-up, cool-down, the falls of the rate and the end of mixup keep their share of the epochs, unless `words` set
-    them.
+    The warm-up, the cool-down, the epochs at which the rate falls and the epoch at which mixup ends are scaled with the
+    number of epochs, except those that `words` set.
 
     Args:
         name: The name of a recipe, a YAML file, or the name of a model.
@@ -85,8 +85,8 @@ def _for_model(model: str, words: Sequence[str]) -> tuple[Recipe, Recipe]:
             find_family(model)
         except ValueError as error:
             close = ", ".join(difflib.get_close_matches(model, list_recipes(), n=2))
-            meant = f"no recipe either (did you mean {close}?)" if close else "no recipe either"
-            raise ValueError(f"{model!r} is {meant}: {error}") from error
+            meant = f" (did you mean {close}?)" if close else ""
+            raise ValueError(f"{model!r} is not a recipe either{meant}: {error}") from error
     plain = {"model": {"name": model}}
     data = make_recipe(plain, words).data.name
     nearest = sorted(list_recipes(), key=lambda name: _strangeness(recipe_sizes(name), model))

@@ -29,7 +29,7 @@ from spikeformers.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Budget:
-    """The budget of each run for training steps. Epochs are those of the recipe, and need no amount."""
+    """The training budget of each run. A budget of epochs takes the recipe's number and needs no `amount`."""
 
     of: Literal["epochs", "flops", "minutes"] = "epochs"
     amount: float = 0.0

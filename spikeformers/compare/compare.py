@@ -103,7 +103,7 @@ class Comparison:
             "epochs": str(total_epochs(runs[0].recipe)),
             "steps": f"{steps:,}",
             "FLOPs": f"{steps * price.flops:.3g}",
-            "MiB a step": f"{price.peak:.0f}",
+            "MiB per step": f"{price.peak:.0f}",
             "minutes": f"{steps * price.seconds / 60:.1f}",
             "seeds": str(len(runs)),
         }
@@ -152,11 +152,11 @@ def plan_comparison(
     Args:
         base: The recipe that all combinations share.
         swaps: For each argument of the model, the values to try. The others are compared with the first combination.
-        seeds: The number of seeds, counted from the recipe's, or the seeds themselves.
-        budget: What each run may cost; None takes the recipe's epochs.
+        seeds: The number of seeds, counting up from the recipe's, or the seeds themselves.
+        budget: What each run may cost; None means the recipe's epochs.
         even: A number among the model's arguments, adjusted until all combinations have about as many parameters as
             the first.
-        jobs: How many runs train at once; None is one a GPU.
+        jobs: How many runs train at once; None means one per GPU, or one without a GPU.
         name: The comparison's folder inside `base.out`; None takes `compare-` and the recipe's name.
         say: Called with lines on what is being done.
 

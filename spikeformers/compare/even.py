@@ -56,7 +56,7 @@ def _moved(variant: Variant, argument: str, wanted: int, ends: Mapping[str, Any]
     found = count(best) if best else None
     if not best or not found or abs(found - wanted) > _APART * wanted:
         raise ValueError(
-            f"{variant.name} cannot get about {wanted:,} parameters by {argument} (nearest: {found or 0:,}): give "
+            f"{variant.name} cannot reach {wanted:,} parameters by {argument} (nearest: {found or 0:,}): give "
             "--even another argument"
         )
     return dataclasses.replace(variant, model={**variant.model, argument: best * step})

@@ -104,9 +104,9 @@ class Paired:
         """The result in a sentence. `corrected` is p after Holm's correction."""
         way = "above" if self.mean > 0 else "below"
         if self.seeds < 2:
-            return f"One seed has no spread: nothing can be said of {name} against {other}. Give --seeds 3 or more."
+            return f"One seed cannot tell whether {name} differs from {other} by chance: give --seeds 3 or more."
         if not any(self.differences):
-            return f"{name} and {other} are alike in each of {self.seeds} seeds."
+            return f"{name} and {other} score the same with each of {self.seeds} seeds."
         if abs(self.mean) < 2 * self.grain:
             return f"{name} and {other} differ by less than two test images, on average over {self.seeds} seeds."
         if self.shows(corrected):
@@ -115,11 +115,11 @@ class Paired:
                 f"{name} is {abs(self.mean):.2f} points {way} {other} over {self.seeds} seeds (95 % interval "
                 f"{low:+.2f} to {high:+.2f}): more than chance gives."
             )
-        enough = f"about {self.needed} would" if self.needed else f"more than {_MOST_SEEDS} would be needed"
-        starts = f"starts at {self.visible:.1f} points" if self.visible < math.inf else "is no difference at all"
+        enough = f"about {self.needed} could" if self.needed else f"more than {_MOST_SEEDS} would be needed"
+        least = f"{self.visible:.1f} points or more" if self.visible < math.inf else "no difference at all"
         return (
-            f"{self.seeds} seeds cannot see a difference of {abs(self.mean):.2f} points here; {enough}. "
-            f"({name}, {way} {other}; what {self.seeds} seeds would see {starts}.)"
+            f"{self.seeds} seeds cannot detect a difference of {abs(self.mean):.2f} points here; {enough}. "
+            f"({name} is {way} {other}; {self.seeds} seeds can detect {least}.)"
         )
 
 

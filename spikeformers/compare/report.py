@@ -80,9 +80,9 @@ class Report:
     def marks(self) -> str:
         """What the marks in the table mean."""
         return (
-            f"! is a difference in test {self.measure} that is more than chance gives; * is better than another "
-            f"variant in test {self.measure} or energy by more than chance, and no other is better than it in one "
-            "without being worse in the other."
+            f"! marks a difference in test {self.measure} that is more than chance; * marks a variant that beats "
+            f"another in test {self.measure} or energy by more than chance, and that no other beats in one without "
+            "being worse in the other."
         )
 
     def describe(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class Report:
             "firing": "-" if math.isnan(row.firing) else f"{row.firing:.3f}",
             "training, images/s": f"{row.train_images_per_second:,.0f}",
             "evaluation, images/s": f"{row.eval_images_per_second:,.0f}",
-            "MiB a step": f"{row.peak_mib:.0f}",
+            "MiB per step": f"{row.peak_mib:.0f}",
             "steps": f"{row.steps:,}",
             "seeds": str(row.seeds),
         }
@@ -157,9 +157,9 @@ def make_report(
     notes = [paired.in_words(name, first, corrected[name]) for name, paired in against.items()]
     notes += [why_in_front(name, gains[name]) for name in front] + effects_in_words(runs, outcomes, grain)
     if first not in names:
-        notes.append(f"{first}, the first, failed in all its seeds: nothing can be compared with it.")
+        notes.append(f"{first}, the first variant, failed with all its seeds: nothing can be compared with it.")
     if max(row.validation for row in rows) < 1.5 * measure.guessing(models[first]["num_classes"]):
-        notes.append("No variant does much better than guessing: train longer before taking anything from this.")
+        notes.append("No variant does much better than guessing: train longer before you draw conclusions.")
     if any(paired.seeds > 1 for paired in against.values()):
         notes.append(_how(len(against), measure.name))
     del shared["out"]
@@ -218,10 +218,10 @@ def _points(difference: float) -> str:
 def _how(comparisons: int, measure: str) -> str:
     several = f", corrected by Holm for {comparisons} comparisons" if comparisons > 1 else ""
     return (
-        f"Differences are in test {measure}, taken seed by seed, as all variants of a seed share split, order and "
-        f"augmentation (paired t-test, 5 %{several}); the seeds that would be needed are for seeing the difference "
-        "four times in five. The spread of so few seeds is itself a rough guess, and another test set would add its "
-        "own."
+        f"Differences in test {measure} are paired by seed, because all variants of a seed share split, order and "
+        f"augmentation (t-test, 5 %{several}). The number of seeds needed is the one that detects the difference four "
+        "times in five. A spread over so few seeds is itself a rough estimate, and another test set would add a "
+        "spread of its own."
     )
 
 

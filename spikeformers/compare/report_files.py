@@ -16,10 +16,10 @@ JSON, TEXT, RUNS, VARIANTS, PICTURE = "report.json", "report.md", "runs.csv", "v
 def _caption(report: Report) -> str:
     return (
         f"Scores ({report.measure}) and energy are means over seeds with their standard deviation. The first variant "
-        f"stands first, the others by validation {report.measure}; validation {report.chosen_by} chose each run's "
-        "epoch; the test set was read once, when a run had ended. Operations and energy are for one image, counted on "
-        "validation images by the strict convention; images a second and the memory of a training step were measured "
-        "before training, with one run's share of the processor. "
+        f"comes first, the others follow by validation {report.measure}. Validation {report.chosen_by} chose each "
+        "run's epoch; the test set was read once, at the end of each run. Operations and energy are per image, counted "
+        "on validation images by the strict convention. Images per second and the memory of a training step were "
+        "measured before training, with one run's share of the processor. "
     ) + report.marks
 
 

@@ -162,7 +162,7 @@ def _find_folder(name: str) -> Path:
     if not folder.is_dir():
         close = difflib.get_close_matches(name.lower(), known_image_sets())
         raise FileNotFoundError(
-            f"{name!r} is no folder and no known image set"
+            f"{name!r} is neither a folder nor a known image set"
             + (f"; did you mean {' or '.join(close)}?" if close else f"; known are {', '.join(known_image_sets())}")
         )
     return folder

@@ -56,7 +56,7 @@ def load_sets(settings: Mapping[str, Any], *, seed: int, validation: float | Non
     if name not in known_sets() and not folder.is_dir() and not name.startswith(PREFIX):
         close = difflib.get_close_matches(name.lower(), known_sets())
         remedy = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(known_sets())}"
-        raise FileNotFoundError(f"{name!r} is no folder and no known set; {remedy}")
+        raise FileNotFoundError(f"{name!r} is neither a folder nor a known set; {remedy}")
     if name in known_dense_sets() or (name not in known_sets() and dense_layout(folder)):
         warn_of_folder(name, known_dense_sets())
         return load_dense(name, settings, seed=seed, validation=how["validation"])

@@ -30,7 +30,7 @@ def train_transform(
     """The training transform: random resized crop, shift, flip, RandAugment, normalisation, random erasing.
 
     Args:
-        image_size: Pixels a side of the result.
+        image_size: Side of the result, in pixels.
         mean: One number per channel, of pixels in 0..1.
         std: One number per channel.
         interpolation: nearest, bilinear or bicubic.
@@ -95,7 +95,7 @@ def eval_transform(
     """The evaluation transform: resize, centre crop, normalisation.
 
     Args:
-        image_size: Pixels a side of the result.
+        image_size: Side of the result, in pixels.
         mean: One number per channel, of pixels in 0..1.
         std: One number per channel.
         interpolation: nearest, bilinear or bicubic.

@@ -81,9 +81,9 @@ class DensePredictor(ReadsFiles):
 
     Args:
         checkpoint: A run folder, a weight file, or a `Checkpoint` in memory.
-        min_score: The least score of a box.
-        weights: float32 or int8: a `spike_engine`, made of the first inputs, answers in the model's place.
-        threads: How many threads compute; None takes torch's setting.
+        min_score: The lowest score of a box that is returned.
+        weights: float32 or int8 to run a `spike_engine`, planned on the first inputs, instead of the model; else None.
+        threads: How many threads compute; None means torch's setting.
         **overrides: Arguments for `create_model`, as in `from_pretrained`.
 
     Raises:
@@ -105,7 +105,7 @@ class DensePredictor(ReadsFiles):
         if not isinstance(checkpoint, Checkpoint):
             checkpoint = read_checkpoint(checkpoint)
         if not is_dense(checkpoint.settings):
-            raise ValueError(f"{checkpoint.path} is no detector or segmenter from a training run: use Predictor")
+            raise ValueError(f"{checkpoint.path} is not a detector or segmenter from a training run: use Predictor")
         self.preprocess: dict[str, Any] = dict(checkpoint.settings["preprocess"])
         self.min_score, self.weights, self.threads = min_score, weights, threads
         self.engine: Any = None
@@ -149,7 +149,7 @@ class DensePredictor(ReadsFiles):
         Raises:
             FileNotFoundError: There is no such file.
             TypeError: `inputs` is not a sequence.
-            ValueError: An input, which is named, cannot be read, or the answer is not finite.
+            ValueError: An input cannot be read (the message names it), or the answer is not finite.
         """
         if isinstance(inputs, str | Path | Image.Image):
             raise TypeError(f"inputs is a single {type(inputs).__name__}: put it in a list")

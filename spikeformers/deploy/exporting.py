@@ -79,10 +79,10 @@ def export(
         sf.deploy.Predictor("digits/model.onnx")(["7.png"])   # without torch
 
     Norms are folded into convolutions, where that makes the model no larger. Preprocessing, class names and the model's
-    arguments go into the file's metadata. Any batch size fits the file, but litert and executorch take one input at a
-    time; `Predictor` gives them those of a batch in turn. The file has the outputs of the model's `forward_outputs`: of
-    a detector these are `scores` and `boxes` at all anchors, from which the caller chooses by score and non-maximum
-    suppression; of Mask R-CNN the heads on regions are left out.
+    arguments go into the file's metadata. The file takes any batch size, except that litert and executorch take one
+    input at a time; `Predictor` feeds them a batch one by one. The file has the outputs of the model's
+    `forward_outputs`. For a detector these are `scores` and `boxes` at all anchors, from which the caller chooses by
+    score and non-maximum suppression; for Mask R-CNN the heads on regions are left out.
 
     Args:
         model: A model, a run folder, a weight file or a `Checkpoint`.
@@ -97,7 +97,7 @@ def export(
         settings: Settings to keep in place of the checkpoint's, with keys `preprocess` and `classes`.
 
     Returns:
-        The file, with its agreement and speed; printed, one line.
+        The file, with its agreement and speed; `print` shows them in one line.
 
     Raises:
         ImportError: The format's library is missing.
@@ -155,7 +155,7 @@ def _check_format(to: str, form: str) -> None:
         raise ValueError(f"form {form!r} is unknown: choose {', '.join(get_args(Form))}")
     if form not in FORMATS[to].forms:
         others = " or ".join(name for name, one in FORMATS.items() if form in one.forms)
-        raise ValueError(f"form {form} is not written to {to}: choose {others}, or form whole")
+        raise ValueError(f"{to} has no form {form}: choose {others}, or form whole")
     if missing := [package for package in FORMATS[to].needs if importlib.util.find_spec(package) is None]:
         raise ImportError(f"export to {to} needs {missing[0]}: pip install 'spikeformers[{FORMATS[to].extra}]'")
 

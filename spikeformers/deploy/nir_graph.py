@@ -52,21 +52,21 @@ def to_nir(model: SpikingTransformer, *, dt: float = 1e-4) -> nir.NIRGraph:
     `dv/dt = r I` with `r = 1 / dt`. NIR fires above the threshold and we at it, so the graph has the next smaller
     float32. Signals that meet at a node are added, as in both residual shortcuts.
 
-    Norms are folded. Convolutions in groups become dense ones with zeros, which NIR's types and its readers need, and a
-    mean over space an average pool. Nodes have the names of the model's modules. Pedersen et al., Nature Communications
-    2024, arXiv:2311.14641.
+    Norms are folded. Grouped convolutions become dense ones with zeros, as NIR's types and its readers require; a mean
+    over space becomes an average pool. Nodes have the names of the model's modules. Pedersen et al., Nature
+    Communications 2024, arXiv:2311.14641.
 
     Args:
         model: A classifier of ours. It is unchanged.
-        dt: Seconds a step, as the reader has it: 1e-4 for SpikingJelly and snnTorch, 1e-3 for Norse.
+        dt: The reader's seconds per step: 1e-4 for SpikingJelly and snnTorch, 1e-3 for Norse.
 
     Returns:
         The graph, for frames of the model's image size; its metadata has `dt`.
 
     Raises:
         ImportError: nir is not installed.
-        ValueError: NIR cannot express some parts: all are named, each with the nearest that it can. Or the model is no
-            classifier, or `dt` is not above 0.
+        ValueError: NIR cannot express some parts (the message names all, each with the nearest one that it can), the
+            model is not a classifier, or `dt` is not above 0.
     """
     if importlib.util.find_spec("nir") is None:
         raise ImportError("to_nir needs nir: pip install 'spikeformers[nir]'")

@@ -30,8 +30,8 @@ class Predictor(ReadsFiles):
     Args:
         checkpoint: A run folder, a weight file, a `Checkpoint` in memory, or a file of `sf.deploy.export`:
             `.onnx`, `.tflite`, `.pte` or `.xml`.
-        weights: float32 or int8: a `spike_engine`, made of the first inputs, answers in the model's place.
-        threads: How many threads compute; None takes torch's setting, and for an exported file the cores that are free.
+        weights: float32 or int8 to run a `spike_engine`, planned on the first inputs, instead of the model; else None.
+        threads: How many threads compute; None means torch's setting, or, for an exported file, one per free core.
         **overrides: Arguments for `create_model`, as in `from_pretrained`.
 
     Raises:
@@ -50,7 +50,7 @@ class Predictor(ReadsFiles):
         if isinstance(checkpoint, str | Path) and (exported := format_of(checkpoint)):
             if weights is not None or overrides:
                 options = ", ".join(overrides) or "weights (--engine)"
-                raise ValueError(f"{checkpoint} runs as it was exported: leave out {options}")
+                raise ValueError(f"{checkpoint} is an exported file, which cannot be changed: leave out {options}")
             self.run: Any = run_by(exported, checkpoint, threads or free_threads())
         else:
             from spikeformers.deploy.torch_model import TorchModel
@@ -90,7 +90,7 @@ class Predictor(ReadsFiles):
         Raises:
             FileNotFoundError: There is no such file.
             TypeError: `inputs` is not a sequence.
-            ValueError: An input, which is named, cannot be read, or the answer is not finite.
+            ValueError: An input cannot be read (the message names it), or the answer is not finite.
         """
         if isinstance(inputs, str | Path | Image.Image):
             raise TypeError(f"inputs is a single {type(inputs).__name__}: put it in a list")

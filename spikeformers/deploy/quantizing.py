@@ -63,7 +63,7 @@ def quantize(
         sf.deploy.Predictor("digits/model-int8.onnx")(["7.png"])
 
     Weights get a scale for each output channel. Where the graph shows that a tensor holds spikes or counts, it becomes
-    uint8 without loss, with a spike's worth as its scale, and its product with weights runs in integers. Membranes,
+    uint8 without loss, scaled by the value of one spike, and its product with weights runs in integers. Membranes,
     sums that are no counts, depthwise convolutions and the image's own convolution stay float32. Nothing is calibrated,
     and as counts are small no sum saturates on processors without VNNI: `reduce_range` is not needed.
 
@@ -75,7 +75,7 @@ def quantize(
         settings: As for `export`.
 
     Returns:
-        The file, with its agreement, accuracy, speed and size; printed, one line.
+        The file, with its agreement, accuracy, speed and size; `print` shows them in one line.
 
     Raises:
         ImportError: `onnx` or `onnxruntime` is missing.
@@ -117,7 +117,7 @@ def _check_labels(inputs: Any, labels: Any) -> None:
     if labels is None:
         return
     if inputs is None:
-        raise ValueError("labels are of inputs, and there are none: give both")
+        raise ValueError("labels were given without inputs: give both")
     shape = tuple(np.shape(inputs))
     wanted = shape[1 if len(shape) == 5 else 0 :][:1]
     if tuple(np.shape(labels)) != wanted:
@@ -126,7 +126,7 @@ def _check_labels(inputs: Any, labels: Any) -> None:
 
 def _check_task(task: str) -> None:
     if task != "classification":
-        raise ValueError(f"8 bits are for classifiers, and this model is for {task}: export it without int8")
+        raise ValueError(f"int8 export is for classifiers, but this model is for {task}: export it without int8")
 
 
 def _check(found: Quantized) -> None:
@@ -140,8 +140,8 @@ def _check(found: Quantized) -> None:
     chance = 2 * math.sqrt((1 - found.agreement) / found.images)
     if found.accuracy_before - found.accuracy > _MOST_LOST + chance:
         raise ValueError(
-            f"with int8 weights {found.accuracy:.2%} of {found.images} inputs are right in place of "
-            f"{found.accuracy_before:.2%}, so it was not written: export without int8"
+            f"the int8 file was not written: on {found.images} inputs its accuracy is {found.accuracy:.2%}, and "
+            f"{found.accuracy_before:.2%} in float32; export without int8"
         )
 
 

@@ -31,15 +31,15 @@ class Limits:
     """What a server takes.
 
     Attributes:
-        megabytes: of a request's body; an `.npz` may unpack to 8 times as much, and all bodies held may have 32 times.
-        megapixels: of an image.
-        windows: of a recording, for a model that answers by windows of time or of events.
-        seconds: for a request, from its first byte to the answer.
-        waiting: requests that may wait for the model; more are told to come back.
-        batch: requests, or windows of recordings, that go through the model together.
+        megabytes: largest body of a request. An `.npz` may unpack to 8 times that; all bodies held at once, 32 times.
+        megapixels: largest image.
+        windows: most windows of a recording, for a model that cuts recordings into windows of time or of events.
+        seconds: longest time for a request, from its first byte to the answer.
+        waiting: most requests that may wait for the model; further ones are told to try again later.
+        batch: most requests, or windows of recordings, that go through the model together.
 
     Raises:
-        ValueError: A limit is no finite number above 0, or, of what is counted, no whole number.
+        ValueError: A limit is not above 0 and finite, or `windows`, `waiting` or `batch` is not a whole number.
     """
 
     megabytes: float = 16
@@ -52,10 +52,10 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("megabytes", "megapixels", "seconds"):
             if not 0 < (value := getattr(self, name)) < math.inf:
-                raise ValueError(f"{name} {value:g} is not above 0 and finite: give another number")
+                raise ValueError(f"{name} {value:g} is not above 0 and finite: give a number that is")
         for name in ("windows", "waiting", "batch"):
             if not isinstance(value := getattr(self, name), int) or value < 1:
-                raise ValueError(f"{name} {value} is no whole number of at least 1: give one")
+                raise ValueError(f"{name} {value} is not a whole number of at least 1: give one")
 
 
 class Bodies:
@@ -116,8 +116,8 @@ def read_image_body(predictor: Predictor, body: bytearray, name: str, limits: Li
 def read_recording_body(predictor: Predictor, body: bytearray, name: str, limits: Limits) -> list[np.ndarray]:
     ending = Path(name).suffix.lower()
     if ending not in RECORDINGS:
-        given = f"the name {name[:80]!r} ends" if name else "the recording has no name, which ends"
-        raise HTTPException(400, f"{given} with none of {' '.join(RECORDINGS)}: give one, as in ?name=seven.bin")
+        given = f"the name {name[:80]!r} does not end" if name else "the recording has no name that ends"
+        raise HTTPException(400, f"{given} in one of {' '.join(RECORDINGS)}: give one, as in ?name=seven.bin")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"recording{ending}"
         path.write_bytes(body)

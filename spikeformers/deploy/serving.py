@@ -105,7 +105,7 @@ def application(predictor: Predictor, limits: Limits | None = None) -> FastAPI:
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         given = str(first.get("input"))[:40]
-        return refused(400, f"{first['loc'][-1]} {given!r} is no whole number of at least 1: give one, as in ?top=5")
+        return refused(400, f"{first['loc'][-1]} {given!r} is not a whole number of at least 1: give one, as in ?top=5")
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> JSONResponse:

@@ -36,7 +36,7 @@ def streaming(model: SpikingTransformer) -> "Stream":
         The step, in eval mode, without gradients.
 
     Raises:
-        ValueError: A part, which is named, looks ahead in time, or mixes steps and has no `step`.
+        ValueError: A part looks ahead in time, or mixes steps and has no `step`; the message names it.
     """
     if not isinstance(model, SpikingTransformer):
         raise ValueError(f"a {type(model).__name__} cannot run step by step: give a model of sf.create_model")

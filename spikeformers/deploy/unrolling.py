@@ -25,10 +25,10 @@ def unroll(model: Model) -> Model:
     every step of the other; a sum of counts after a SEW shortcut has the steps of all of them. Where a part does
     something else with counts, such as subtracting them from 1, it gets the counts.
 
-    Energy by the convention `integer` stays what it is, for there a count of n costs n additions at each synapse. Other
-    conventions take a count for one spike (`sdt`), for its value (`spikformer`) or for a multiplication
-    (`spikingformer`), and change. A product of counts n and m is n m additions of 1, not n of m; and a neuron compares
-    at each of the D steps (`strict`).
+    Energy by the convention `integer` stays what it is, because a count of n costs n additions at each synapse there.
+    Other conventions change, because they take a count for one spike (`sdt`), for its value (`spikformer`) or for a
+    multiplication (`spikingformer`). A product of counts n and m is n m additions of 1, not n of m; and a neuron
+    compares at each of the D steps (`strict`).
 
     SDT V3, Yao et al., TPAMI 2025, arXiv:2411.16061; SpikeYOLO, Luo et al., ECCV 2024, arXiv:2407.20708.
 

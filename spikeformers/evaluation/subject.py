@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from spikeformers.checkpoints.load import build_from
 from spikeformers.checkpoints.made_here import made_here
 from spikeformers.checkpoints.read import find_weights, read_checkpoint
+from spikeformers.data.eval_shards import NOT_COUNTED
 from spikeformers.data.loading import eval_loader
 from spikeformers.evaluation.test_set import TestSet
 from spikeformers.layers.time import time_first
@@ -42,7 +43,20 @@ class Batches:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Any]]:
-        return ((time_first(x), labels) for x, labels in self.loader)
+        return ((time_first(x), labels) for x, labels in map(_counted, self.loader) if len(x))
+
+
+def _counted(batch: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
+    """A batch without what stands in for unreadable files. Among masks it stays, as a mask of void."""
+    x, labels = batch
+    kept = [i for i, label in enumerate(labels) if not _stands_in(label)]
+    if len(kept) == len(labels):
+        return batch
+    return x[kept], labels[kept] if isinstance(labels, Tensor) else [labels[i] for i in kept]
+
+
+def _stands_in(label: Any) -> bool:
+    return isinstance(label, int) or (isinstance(label, Tensor) and label.ndim == 0 and int(label) == NOT_COUNTED)
 
 
 def load_for_analysis(

@@ -13,7 +13,7 @@ from spikeformers.layers.stepping import Stepping
 SHAPE = "returns the shape that its slot asks for"
 STATE = "keeps no state between calls"
 CAUSAL = "looks ahead in time only where it declares causal = False"
-SAMPLES = "computes each sample of a batch for itself"
+SAMPLES = "computes each sample of a batch independently of the others"
 STEPS = "gives at each step what it gives for all steps at once"
 LEVELS = "declares levels, and emits only those"
 
@@ -49,7 +49,7 @@ def check_part(name: str, part: nn.Module, x: Tensor) -> None:
     part.eval()
     alone = part(x[:, :1])
     if alone.shape[1:] == y[:, :1].shape[1:] and not _same(alone, y[:, :1]):
-        raise breach(name, part, SAMPLES, "an image alone gave another answer than in a batch")
+        raise breach(name, part, SAMPLES, "an image gave one answer alone and another in a batch")
     if _may_not_look_ahead(part):
         for t in range(1, len(x)):
             changed = torch.cat([x[:t], x[t:].flip(1) + 1])

@@ -6,6 +6,7 @@ from torch.nn.functional import conv1d
 from spikeformers.layers.contracts import MakeNeuron, MakeQuantizer
 from spikeformers.layers.linear import Linear
 from spikeformers.layers.norm import batch_norm
+from spikeformers.layers.synchronised import spans_processes, variance_across
 from spikeformers.ops.arguments import check_whole
 from spikeformers.ops.steps import check_horizon
 
@@ -147,7 +148,9 @@ class SpatioTemporalHead(_LinearHead):
         if not self.norm.training:
             return batch_norm(self.norm, steps).flatten(2)
         whole = steps.mean(0, keepdim=True)
-        scale = self.norm.weight * (whole.var((0, 1, 3, 4), correction=0) + self.norm.eps).rsqrt()
+        shared = spans_processes(self.norm)
+        variance = variance_across(whole) if shared else whole.var((0, 1, 3, 4), correction=0)
+        scale = self.norm.weight * (variance + self.norm.eps).rsqrt()
         return (batch_norm(self.norm, whole) + (steps - whole) * scale.view(-1, 1, 1)).flatten(2)
 
     def read(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Batch norm with statistics over the batches of all processes."""
+"""Statistics over the batches of all processes: batch norm, means and variances."""
 
 from typing import Any, TypeVar
 
@@ -11,7 +11,8 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def synchronise(model: Module) -> Module:
-    """Makes a model's norms share statistics between all processes of a run; returns the model.
+    """Makes a model's norms, and parts with a `synchronised` of their own, share statistics between all processes of a
+    run; returns the model.
 
     Several processes then compute what one does on all their batches, on any backend: torch's SyncBatchNorm needs GPUs.
     A single process, evaluation and keys are unaffected.
@@ -31,17 +32,30 @@ def synchronise(model: Module) -> Module:
             raise ValueError(
                 f"{name} is a {type(module).__name__}, which cannot synchronise: use BatchNorm2d with a momentum"
             )
-    norms: Any = (module for module in model.modules() if type(module) is nn.BatchNorm2d)
-    for norm in norms:
-        norm.synchronised = True
+    sharing: Any = (m for m in model.modules() if type(m) is nn.BatchNorm2d or hasattr(m, "synchronised"))
+    for module in sharing:
+        module.synchronised = True
     return model
 
 
-def spans_processes(norm: Any) -> bool:
-    """Whether a norm must use the statistics of several processes."""
-    if not (norm.training and getattr(norm, "synchronised", False)):
+def spans_processes(part: Any) -> bool:
+    """Whether a norm, or a part with statistics of its own, must use those of several processes."""
+    if not (part.training and getattr(part, "synchronised", False)):
         return False
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def mean_across(mean: Tensor, count: int) -> Tensor:
+    """The mean over all processes of means over `count` numbers each, with its gradient: any shape, kept."""
+    sums: Any = _SumAcross.apply(torch.cat([mean.flatten() * count, mean.new_tensor([count])]))
+    return (sums[:-1] / sums[-1]).view_as(mean)
+
+
+def variance_across(x: Tensor) -> Tensor:
+    """The variance of each channel over all processes, with its gradient: `[..., C, H, W] -> [C]`."""
+    x = x.transpose(0, -3).flatten(1)  # C N
+    mean = mean_across(x.mean(1), x.shape[1])
+    return mean_across((x - mean[:, None]).square().mean(1), x.shape[1])
 
 
 def norm_across(norm: Any, x: Tensor, repeats: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -66,6 +80,21 @@ def norm_across(norm: Any, x: Tensor, repeats: int) -> tuple[Tensor, Tensor, Ten
         norm.num_batches_tracked.add_(1)
     y: Any = _NormAcross.apply(x, norm.weight, norm.bias, mean, variance, total, norm.eps)
     return y, mean, (variance + norm.eps).rsqrt()
+
+
+class _SumAcross(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return _SumAcross.forward(ctx, grads[0])
 
 
 class _NormAcross(torch.autograd.Function):

@@ -27,9 +27,9 @@ def build(name: str, overrides: Mapping[str, Any], *, allow_foreign: bool = True
 
     Args:
         name: A size, a family or `file.py:builder`.
-        overrides: Arguments of the builder. Besides, every model takes a `quantizer` of its weights and a `pruning` of
-            its tokens, and `folded=True`, from the config of a folded model, folds it.
-        allow_foreign: Whether parts may be named that are not ours, which runs their code.
+        overrides: Arguments of the builder. Every model also takes `quantizer`, for its weights, `pruning`, for its
+            tokens, and `folded`; `folded=True`, from the config of a folded model, folds it.
+        allow_foreign: Whether `overrides` may name user-defined parts, whose code then runs.
 
     Returns:
         The model.
@@ -159,7 +159,7 @@ def _checked(what: str, value: Any, hint: Any) -> Any:
         if option not in (float, int, bool, str, types.NoneType) and typing.get_origin(option) is not tuple:
             return value
     if any(typing.get_origin(option) is tuple for option in options) and not isinstance(value, list | tuple):
-        raise ValueError(f"{what} {value!r} is no list: write [{value}]")
+        raise ValueError(f"{what} {value!r} is not a list: write [{value}]")
     wanted = getattr(hint, "__name__", None) if typing.get_origin(hint) is None else None
     raise ValueError(f"{what} must be {wanted or hint}, not {value!r}")
 

@@ -97,14 +97,14 @@ class DenseTransformer(SpikingTransformer):
 class Detector(DenseTransformer):
     """Boxes, and masks where the head has them: images `[B, C, H, W]` or `[T, B, C, H, W]`.
 
-    In training, `model(images, targets)` returns a dict of named losses, `[]` each. Targets are B dicts of `boxes`,
+    In training, `model(images, targets)` returns a dict of losses by name, each `[]`. Targets are B dicts of `boxes`,
     float `[N, 4]`, left, top, right and bottom in pixels; `labels`, int64 `[N]`, from 0; and `masks`, uint8
-    `[N, H, W]`, for Mask R-CNN. In evaluation `model(images)` returns B dicts of `boxes`, `labels`, `scores` and, of
-    the targets' kind, `masks`, best first.
+    `[N, H, W]`, for Mask R-CNN. In evaluation `model(images)` returns B dicts in the same form, with `scores`, best
+    first; only Mask R-CNN gives `masks`.
 
     Raises:
-        ValueError: On a call in training, without targets, or for targets of another form, boxes of no area or labels
-            that there are not.
+        ValueError: On a call in training, if targets are missing or malformed, a box has no area, or a label is not
+            one of the classes.
     """
 
     task = "detection"
@@ -142,7 +142,7 @@ class Detector(DenseTransformer):
             if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.ndim != 1:
                 raise ValueError(f"image {number} has labels {_form(labels)}, not int64 [N]: give [0] for none")
             if len(boxes) != len(labels):
-                raise ValueError(f"image {number} has {len(boxes)} boxes and {len(labels)} labels: give as many")
+                raise ValueError(f"image {number} has {len(boxes)} boxes but {len(labels)} labels: give one per box")
             if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
                 raise ValueError(
                     f"image {number} has labels {sorted({*labels.tolist()})}, the model has {self.num_classes} classes "
@@ -151,7 +151,7 @@ class Detector(DenseTransformer):
             if not (boxes[:, 2:] > boxes[:, :2]).all():
                 raise ValueError(f"image {number} has a box of no area: leave such boxes out")
             if not boxes.isfinite().all():
-                raise ValueError(f"image {number} has a box that does not end: leave such boxes out")
+                raise ValueError(f"image {number} has a box with an infinite corner: leave such boxes out")
             if "masks" in self.head.learns_from:
                 masks, wanted = target["masks"], (len(boxes), *x.shape[-2:])
                 if not isinstance(masks, Tensor) or masks.shape != wanted:

@@ -100,8 +100,8 @@ def maxformer(
     """
     if not len(dims) == len(depths) == len(kernel_sizes) + 1:
         raise ValueError(
-            f"dims {dims}, depths {depths} and kernel_sizes {kernel_sizes} do not say the same number of stages: "
-            "give one of each a stage, and no kernel size for the last"
+            f"dims {dims}, depths {depths} and kernel_sizes {kernel_sizes} do not give the same number of stages: "
+            "give one of each per stage, but no kernel size for the last"
         )
 
     def mixer(stage: int) -> dict[str, nn.Module]:

@@ -86,7 +86,7 @@ def _find_named(slot: str, name: str, allow_foreign: bool) -> Any:
         return part
     if name not in (names := part_names(slot)):
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
-        raise ValueError(f"there is no {slot} {name!r}: did you mean {', '.join(close)}? Yours is file.py:Name")
+        raise ValueError(f"there is no {slot} {name!r}: did you mean {', '.join(close)}? Give your own as file.py:Name")
     return getattr(importlib.import_module(_SLOTS[slot]), name)
 
 

@@ -120,7 +120,7 @@ def qkformer(
     """
     if len(dims) != len(depths) or not dims:
         raise ValueError(
-            f"dims {dims} and depths {depths} do not say the same number of stages: give one of each a stage"
+            f"dims {dims} and depths {depths} do not give the same number of stages: give one of each per stage"
         )
     rates, blocks, stages = iter(spread(drop_path, sum(depths))), [], []
     for stage, (dim, depth) in enumerate(zip(dims, depths, strict=True)):

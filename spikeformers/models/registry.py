@@ -159,7 +159,7 @@ def find_family(name: str) -> Family:
     known = [*(size for task in TASKS for size in list_models(task=task)), *_FAMILIES]
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(close)}?" if close else "`spikeformers list` shows them all."
-    raise ValueError(f"there is no model {name!r}: {hint} Your own is file.py:builder")
+    raise ValueError(f"there is no model {name!r}: {hint} Give your own as file.py:builder")
 
 
 def describe_model(name: str) -> dict[str, Any]:

@@ -117,7 +117,9 @@ def grid_position(dim: int, side: int) -> Tensor:
     Raises ValueError for a `dim` that four does not divide.
     """
     if dim % 4:
-        raise ValueError(f"decoder_dim {dim} is not a multiple of 4: sine and cosine of both coordinates")
+        raise ValueError(
+            f"decoder_dim {dim} is not a multiple of 4, for sine and cosine of both coordinates: give a multiple"
+        )
     rates = 10000 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
     angles = torch.arange(side, dtype=torch.float64)[:, None] * rates  # side, dim / 4
     one = torch.cat([angles.sin(), angles.cos()], 1)
@@ -187,7 +189,7 @@ def check_masks(mask_ratio: float, image_size: int, num_classes: int) -> None:
             "image_size"
         )
     if num_classes:
-        raise ValueError(f"num_classes {num_classes} is not 0: a masked autoencoder learns without labels")
+        raise ValueError(f"num_classes {num_classes} is not 0, but a masked autoencoder has no labels: leave it out")
 
 
 def masked_autoencoder(

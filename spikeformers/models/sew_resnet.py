@@ -76,7 +76,7 @@ def sew_resnet(
     Raises ValueError where `dims` and `depths` are not equally many, or a stage has no block.
     """
     if len(dims) != len(depths):
-        raise ValueError(f"dims {dims} and depths {depths} are not equally many: give one of each for every stage")
+        raise ValueError(f"dims {dims} and depths {depths} differ in length: give one of each per stage")
     if 0 in depths:
         raise ValueError(f"depths {depths} leave a stage without the block that shrinks the map: give 1 or more")
     rates, blocks, stages, in_dim = iter(spread(drop_path, sum(depths))), [], [], stem_dim

@@ -18,8 +18,8 @@ class CLIF(nn.Module):
         v = h - s (v_threshold + sigmoid(m))         a soft reset, deeper the more it has fired
 
     No parameters; about twice the element-wise operations of `LIF`. Gradients flow through the reset, which is what m
-    is for. Huang et al., ICML 2024, arXiv:2402.04663. With a rectangular surrogate in the paper; ours defaults to the
-    sigmoid. Independent runs: Spikformer on CIFAR-10 95.79 to 95.49 %. Released code: equal, to 1e-14.
+    is for. Huang et al., ICML 2024, arXiv:2402.04663. The paper uses a rectangular surrogate; ours is the sigmoid by
+    default. Independent runs: Spikformer on CIFAR-10 95.79 to 95.49 %. Released code: equal, to 1e-14.
 
     Raises ValueError if `tau` is below 1 or the threshold is not above 0.
     """

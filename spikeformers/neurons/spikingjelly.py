@@ -128,7 +128,7 @@ def _arguments(name: str) -> tuple[Callable[..., nn.Module], set[str]]:
     except ImportError as error:
         if module:
             raise ImportError(
-                f"{name} is not there ({error}): give MODULE:CLASS of a module that Python finds"
+                f"{name} cannot be imported ({error}): give MODULE:CLASS of a module that Python finds"
             ) from None
         raise ImportError(f"{name} needs SpikingJelly 2: pip install 'spikeformers[spikingjelly]' ({error})") from error
     if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):

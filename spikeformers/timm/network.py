@@ -166,10 +166,15 @@ class TimmSpikingTransformer(SpikingTransformer):
 
     def _take(self, indices: Indices) -> list[int]:
         count = len(self.stages)
-        indices = count if indices is None else indices
+        kept = [i for i, stage in enumerate(self.stages) if stage.last_block < len(self.blocks)]
+        if indices is None:
+            return kept
         wanted = range(-indices, 0) if isinstance(indices, int) else indices
         if not wanted or not all(-count <= i < count for i in wanted):
             raise ValueError(
                 f"out_indices {indices} are not among the {count} stages: count from 0, or from -1 at the end"
             )
-        return [i % count for i in wanted]
+        taken = [i % count for i in wanted]
+        if not {*taken} <= {*kept}:
+            raise ValueError(f"out_indices {indices} name pruned stages: {len(kept)} are left, counted from 0")
+        return taken

@@ -32,7 +32,7 @@ class FiringRateLog(Callback):
 
     def __init__(self, every: int = 10):
         self.every = every
-        self.uncompiled = ExitStack()
+        self.measuring, self.uncompiled = ExitStack(), ExitStack()
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.rates = FiringRates(pl_module.get_submodule("model"))
@@ -51,15 +51,19 @@ class FiringRateLog(Callback):
                 # Measured blocks run uncompiled, and `memory: lean` must recompute them so: compiled ones save other
                 # tensors.
                 self.uncompiled.enter_context(torch.compiler.set_stance("force_eager"))
-            self.rates.__enter__()
+            self.measuring.enter_context(self.rates)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Any) -> None:
         if self.rates.running:
-            self.rates.__exit__()  # before blocks are recomputed, which would count them twice
+            self.measuring.close()  # before blocks are recomputed, which would count them twice
             pl_module.log("firing", self.rates.overall(), prog_bar=True, on_step=True, on_epoch=False)
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.uncompiled.close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        self.measuring.close()
+        self.uncompiled.close()  # the stance is the whole process's, and its later runs may compile
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for block, rate in self.rates.by_block().items():

@@ -25,7 +25,8 @@ class DenseObjective:
     def __init__(self, recipe: Recipe, model: Any, teacher: Any = None):
         for name, is_set in (
             ("distill.teacher", teacher is not None),
-            ("augment.mixup and cutmix", recipe.augment.mixup > 0 or recipe.augment.cutmix > 0),
+            ("augment.mixup", recipe.augment.mixup > 0),
+            ("augment.cutmix", model.task == "detection" and recipe.augment.cutmix > 0),
             ("loss.name tet", recipe.loss.name == "tet"),
             ("label_smoothing", model.task == "detection" and recipe.label_smoothing > 0),
         ):

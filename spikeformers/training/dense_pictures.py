@@ -57,6 +57,8 @@ def draw_beside(loaders: Loaders, model: Any, split: Any, places: Sequence[int],
     sets, size = loaders.sets, loaders.preprocess["image_size"]
     read = [(split[place], split.source(place)) for place in places]
     read = [(made, source) for made, source in read if made[1] is not NOT_COUNTED]
+    if not read:
+        return []
     x, _ = collate([made for made, _ in read])
     with torch.inference_mode():
         answers = _answers(model, x.to(next(model.parameters()).device).split(loaders.recipe.batch_size))

@@ -126,7 +126,7 @@ def _finish(trainer: pl.Trainer, ready: Prepared, folder: Path) -> Result:
         text = str(error) if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {error}"
         text = " ".join(text.split())
         raise ValueError(
-            f"{text}; {folder} is trained but has no results yet: solve this first, {_saved(last)}"
+            f"{text}; {folder} is trained but has no results yet: fix this first; {_saved(last)}"
         ) from error
 
 

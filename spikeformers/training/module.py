@@ -15,7 +15,7 @@ from spikeformers.layers.synchronised import synchronise
 from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer, compile, recompute_blocks
 from spikeformers.training.losses import make_objective
-from spikeformers.training.mixup import Mixup
+from spikeformers.training.mixup import make_mix
 from spikeformers.training.optim import make_optimizer, make_schedule
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.teacher import Teacher, load_teacher
@@ -52,17 +52,7 @@ class TrainingModule(pl.LightningModule):
         self.objective = make_objective(recipe, model, self._load_teacher())
         self.meters = nn.ModuleDict({split: self.objective.meter(model) for split in ("val", "test")})
         self.metered: set[str] = set()  # the splits that were evaluated in this epoch
-        augment = recipe.augment
-        self.mix: Mixup | None = None
-        if augment.mixup > 0 or augment.cutmix > 0:
-            self.mix = Mixup(
-                mixup_alpha=augment.mixup,
-                cutmix_alpha=augment.cutmix,
-                prob=augment.mix_prob,
-                switch_prob=augment.mix_switch_prob,
-                label_smoothing=recipe.label_smoothing,
-                num_classes=model.num_classes,
-            )
+        self.mix = make_mix(recipe, model.task, model.num_classes)
 
     @property
     def evaluated(self) -> SpikingTransformer:
@@ -133,14 +123,14 @@ class TrainingModule(pl.LightningModule):
         targets, off = labels, self.recipe.augment.mix_off_epoch
         if self.mix is not None and (off is None or self.current_epoch < off):
             x, targets = self.mix(x, labels)
-            labels = targets.argmax(-1)  # the label of the image with the larger weight
         loss, seen = self.objective(self.model, time_first(x), targets)
         # Reading the loss waits for the device: on an accelerator, only every 20 steps.
         if (loss.device.type == "cpu" or batch_idx % 20 == 0) and not torch.isfinite(loss):
             raise _not_finite(f"the loss is {loss.item()}", f"at epoch {self.current_epoch + 1}, step {batch_idx + 1}")
         self.log("loss", loss.detach(), prog_bar=True, on_step=True, on_epoch=True, batch_size=len(x))
         if isinstance(seen, Tensor):  # logits
-            seen = {"acc": percent_right(seen, labels)}
+            # Of mixed images the label of the one with the larger weight counts.
+            seen = {"acc": percent_right(seen, labels if targets is labels else targets.argmax(-1))}
         for name, value in (seen or {}).items():
             self.log(name, value, prog_bar=name == "acc", on_step=True, on_epoch=True, batch_size=len(x))
         return loss * (self.recipe.accumulate / self.steps_of_update(batch_idx))  # Lightning divides by `accumulate`

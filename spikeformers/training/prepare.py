@@ -67,7 +67,8 @@ def prepare(recipe: Recipe, sets: Sets | None = None, *, starts: bool = True) ->
     with user_code_errors(recipe.model), argument_errors(recipe.model):
         _try_out(recipe, model)
     if (teacher := module.objective.teacher) is not None:
-        _try_teacher(recipe, teacher, model)
+        steps = (model.time_steps,) if sets.kind == "recordings" else ()
+        _try_teacher(recipe, teacher, (*steps, 1, *model.image_shape), model.num_classes)
     return Prepared(model, loaders, module, settings)
 
 
@@ -91,13 +92,17 @@ def _try_out(recipe: Recipe, model: SpikingTransformer) -> None:
         twin.forward_outputs(torch.empty(1, *model.image_shape))
 
 
-def _try_teacher(recipe: Recipe, teacher: Teacher, model: SpikingTransformer) -> None:
-    """Raises ValueError for a teacher that does not take the student's images."""
+def _try_teacher(recipe: Recipe, teacher: Teacher, shape: tuple[int, ...], classes: int) -> None:
+    """Raises ValueError for a teacher that does not classify the student's inputs, of this shape with a batch of 1."""
+    given = "recordings" if len(shape) == 5 else "images"
+    named = f"distill.teacher {recipe.distill.teacher}"
     try:
-        teacher(torch.zeros(1, *model.image_shape))
+        logits: Any = teacher(torch.zeros(shape))
     except Exception as error:  # of any model of timm
         said = " ".join(f"{type(error).__name__}: {error}".split())
+        size = [*shape[:-4], *shape[-3:]]
         raise ValueError(
-            f"distill.teacher {recipe.distill.teacher} cannot take images of {list(model.image_shape)} ({said}): give "
-            "another teacher, or its size as model.image_size"
+            f"{named} cannot take {given} of {size} ({said}): give another teacher, or its size as model.image_size"
         ) from error
+    if not isinstance(logits, torch.Tensor) or logits.shape != (1, classes):
+        raise ValueError(f"{named} does not classify {given}: give a classifier")

@@ -88,6 +88,9 @@ def like(run: str | Path, overrides: Mapping[str, Any] | Sequence[str] = ()) -> 
             recipe.trainer.pop("enable_progress_bar", None)  # a comparison turns it off for its own table
     if then := last_start(folder):
         now = describe_start(recipe)
+        if recipe.model == began.model:  # of a part named package.module:Name, a file that is not imported yet
+            there = (file for file in then.get("files", {}) if Path(file).is_file())
+            now["files"] = {file: digest_of_file(Path(file)) for file in there} | now["files"]
         for what, was, is_now in _differences(then, now):
             logger.warning("%s was %s then and is %s now", what, was, is_now)
     return recipe

@@ -33,7 +33,7 @@ class Augment:
     erase: float = 0.0  # probability of random erasing
     erase_mode: Literal["const", "rand", "pixel"] = "const"
     mixup: float = 0.0  # alpha of the beta distribution; 0 is off; clips are mixed frame by frame
-    cutmix: float = 0.0  # alpha of the beta distribution; 0 is off; all frames get the same box
+    cutmix: float = 0.0  # alpha of the beta distribution; 0 is off; all frames get one box; also for masks
     mix_prob: float = 1.0  # probability of mixing a batch
     mix_switch_prob: float = 0.5  # probability of cutmix rather than mixup if both are on
     mix_off_epoch: int | None = None  # mixing stops after this many epochs
@@ -148,12 +148,12 @@ class Recipe:
         if not isinstance(name := self.model["name"], str):
             raise ValueError(f"model.name is {'null' if name is None else name}: give the name of a model")
         if self.sync_norm and self.compile:
-            raise ValueError("sync_norm and compile exclude each other, as synchronised norms do not compile: drop one")
+            raise ValueError("sync_norm and compile cannot be combined, as synchronised norms do not compile: drop one")
         mixing = self.augment.mixup > 0 or self.augment.cutmix > 0
         if mixing and self.batch_size % 2:
             raise ValueError(f"batch_size {self.batch_size} is odd, and mixup pairs images: use an even one")
         if self.loss.firing_weight and self.compile:
-            raise ValueError("loss.firing_weight and compile exclude each other, as it reads every neuron: drop one")
+            raise ValueError("loss.firing_weight and compile cannot be combined, as it reads every neuron: drop one")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON types, which `read_recipe` reads."""

@@ -41,7 +41,7 @@ def find_recipe(name: str) -> Traversable:
     if name in list_recipes():
         return files("spikeformers") / "recipes" / f"{name}.yaml"
     close = difflib.get_close_matches(name, list_recipes(), n=3, cutoff=0.4) or list_recipes()
-    raise ValueError(f"there is no recipe {name!r}: did you mean {', '.join(close)}? Your own is a file, mine.yaml")
+    raise ValueError(f"there is no recipe {name!r}: did you mean {', '.join(close)}? Give your own as mine.yaml")
 
 
 def recipe_head(name: str) -> str:

@@ -107,7 +107,10 @@ def _show_predictions(
     """
     chosen = of_every_class(loaders.test.labels(), min(max(_DRAWN, len(classes)), 4 * _DRAWN))
     read = [(loaders.test[i], *loaders.test.source(i)) for i in chosen]
-    x, items, truths = zip(*((x, item, k) for (x, _), item, k in read if k != NOT_COUNTED), strict=True)
+    shown = [(x, item, k) for (x, label), item, k in read if NOT_COUNTED not in (label, k)]
+    if not shown:
+        return
+    x, items, truths = zip(*shown, strict=True)
     batches = torch.stack(x).to(next(model.parameters()).device).split(loaders.recipe.batch_size)
     with torch.inference_mode():
         best = [model(time_first(batch)).softmax(-1).max(-1) for batch in batches]

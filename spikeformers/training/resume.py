@@ -68,7 +68,7 @@ def check_processes_alike(checkpoint: Path, then: int, now: int) -> None:
     """Raises ValueError for another number of processes: an epoch would have other updates."""
     if then != now:
         raise ValueError(
-            f"{checkpoint} is of a run of {then} process(es), and would go on with {now}: set trainer.devices and "
+            f"{checkpoint} is from a run with {then} process(es), but this one has {now}: set trainer.devices and "
             f"num_nodes as they were, or start another run from it with --start_from {checkpoint} --run NAME"
         )
 

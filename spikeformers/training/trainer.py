@@ -122,8 +122,8 @@ def make_trainer(recipe: Recipe, folder: Path) -> pl.Trainer:
     place = getattr(trainer.strategy, "cluster_environment", None)
     if trainer.num_nodes > 1 and isinstance(place, LightningEnvironment) and "MASTER_ADDR" not in os.environ:
         raise ValueError(
-            f"trainer.num_nodes {trainer.num_nodes} waits for other machines, which nothing here names: start it "
-            "by torchrun or SLURM, as docs/scaling.md shows, or set MASTER_ADDR and NODE_RANK on each"
+            f"trainer.num_nodes {trainer.num_nodes} needs other machines, but their addresses are not set: start it "
+            "with torchrun or SLURM, as docs/scaling.md shows, or set MASTER_ADDR and NODE_RANK on each"
         )
     return trainer
 

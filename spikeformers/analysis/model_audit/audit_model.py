@@ -32,9 +32,9 @@ def audit_model(
 
         sf.analysis.audit_model(model, torch.randn(4, 3, 32, 32)).clean
 
-    Copies of the model run, in float64 where it can, so that rounding is no difference; the model is unchanged. Each
-    finding names the module where it begins: one whose inputs are what they should be and whose output is not. A
-    difference is mended there, so that the modules after it are judged on their own.
+    It runs copies of the model, in float64 where possible, so that rounding makes no difference; the model is
+    unchanged. Each finding names the module where it begins: its inputs are right and its output is wrong. The
+    difference is corrected there, so that the modules after it are judged on their own.
 
     Args:
         model: any module that takes one tensor.
@@ -98,13 +98,13 @@ def _about(subject: Subject, training: bool) -> dict[str, str]:
         "neuron layers": f"{len(subject.neurons)}",
     }
     if subject.chooses:
-        about["of a detector"] = "what it computes before it chooses boxes, without heads on regions"
+        about["audited"] = "the detector's outputs before it chooses boxes, without heads on regions"
     if silent:
         about["silent on these inputs"] = (
-            f"{len(silent)}, the first {silent[0]}; all are driven by noise where leaks are looked for"
+            f"{len(silent)}, the first {silent[0]}; the checks for leaks drive all neurons with noise"
         )
     if subject.norms_set:
-        about["norms"] = f"{subject.norms_set} had seen nothing, and were set to these inputs"
+        about["norms"] = f"{subject.norms_set} had seen no data, and took their statistics from these inputs"
     if subject.stopped:
         about["not in float64"] = str(subject.stopped)
     return about

@@ -98,7 +98,7 @@ def _found(subject: Subject, model: nn.Module, watch: _Watch) -> Iterator[Found]
         yield Found(name, kind_of(subject, name), count, f"{count} numbers of its output are not finite")
     lost = {**watch.detached, **(watch.cut if without else {})}  # an input's own encoding has no gradient to lose
     for name, (what, size) in lost.items():
-        says = f"{what} carries no gradient, though one should pass; {_of(without)} of the model get none"
+        says = f"{what} carries no gradient, but should; {_of(without)} of the model get none"
         yield Found(name, kind_of(subject, name), size, says)
     idle: dict[str, list[str]] = {}
     for name in without:
@@ -112,14 +112,15 @@ def _found(subject: Subject, model: nn.Module, watch: _Watch) -> Iterator[Found]
     begins = [*watch.begins(lambda finite, alive: finite)]
     owners = begins or list(dict.fromkeys(name.rpartition(".")[0] or ROOT for name in bad))
     for name in owners:
-        yield Found(name, kind_of(subject, name), len(bad), f"gradients cease to be finite here; {_of(bad)} get such")
+        says = f"gradients stop being finite here; {_of(bad)} get gradients that are not finite"
+        yield Found(name, kind_of(subject, name), len(bad), says)
     dead = [name for name, p in learnt.items() if p.grad is not None and p.ndim > 1 and not bool(p.grad.any())]
     if dead:
         modules = dict(model.named_modules())
         for name in watch.begins(lambda finite, alive: alive):
             own = [*modules.get(name, model).parameters()] if name != ROOT else []
             if not any(not bool(p.any()) for p in own):  # weights that begin at 0 stop a gradient once
-                says = f"the gradient of its output is there, that of its input all 0; so is that of {_of(dead)}"
+                says = f"its output gets a gradient, but its input's is all 0, and so is that of {_of(dead)}"
                 yield Found(name, kind_of(subject, name), len(dead), says)
 
 

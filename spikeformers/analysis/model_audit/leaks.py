@@ -69,7 +69,7 @@ def check_batch(subject: Subject, excused: frozenset[str]) -> Check:
     """Each of up to four samples alone, and the whole batch in reverse order."""
     chosen = [*range(subject.samples)] if subject.samples <= 4 else [0, 1, subject.samples // 2, subject.samples - 1]
     if not subject.places:
-        note = "the model does not run in the same way with one sample less"
+        note = "the model takes another path with one sample fewer"
         return Check("batch leak", note=note, checked=False)
     blames: dict[str, Blame] = {}
     lost, failed = "", ()
@@ -183,11 +183,11 @@ def _at_the_end(subject: Subject, sample: int, x: Tensor) -> float:
 
 
 def _lost(run: Following) -> str:
-    return f"the run took another way at {run.lost}, and was not followed further" if run.lost else ""
+    return f"the run took another path at {run.lost} and was not followed beyond it" if run.lost else ""
 
 
 def _about(excused: frozenset[str]) -> str:
-    return f"not judged, since random: {', '.join(sorted(excused))}" if excused else ""
+    return f"not judged, because random: {', '.join(sorted(excused))}" if excused else ""
 
 
 def _notes(*notes: str) -> str:

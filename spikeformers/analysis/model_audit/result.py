@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 CHECKS = {  # name: what it asks
-    "batch leak": "does a sample give in a batch what it gives alone, and in any order?",
-    "state leak": "does the same input give the same output again, also after another input?",
-    "time leak": "does a change at one step leave the steps before it as they were?",
+    "batch leak": "does a sample give the same output alone as in a batch, in any order?",
+    "state leak": "does the same input give the same output again, even after another input?",
+    "time leak": "does a change at one step leave the steps before it unchanged?",
     "determinism": "do equal runs give equal numbers, whatever the random seed?",
     "spike-driven": "do all products only add, because one side is spikes?",
     "gradients": "does every parameter get a finite gradient?",
-    "autocast": "do neurons emit under autocast the spikes that a float32 membrane gives?",
+    "autocast": "do neurons emit the same spikes under autocast as with a float32 membrane?",
 }
 
 
@@ -32,7 +32,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of one check: `clean`, `finding` or `not checked`. `note` says what is good to know about it."""
+    """The outcome of one check: `clean`, `finding` or `not checked`. `note` adds what a reader should know."""
 
     name: str
     found: tuple[Found, ...] = ()

@@ -29,7 +29,7 @@ def check_spikes(subject: Subject) -> Check:
             each = one.layer.hits / counted.samples
             left, right = one.operands
             what = f"{one.layer.op} of {left}" + (f" by {right}" if right else "")
-            found.append(Found(module, kind_of(subject, module), each, f"{what}, {each:,.0f} an input"))
+            found.append(Found(module, kind_of(subject, module), each, f"{what}, {each:,.0f} per input"))
     if not subject.neurons:
         return Check("spike-driven", note="no module emits spikes", found=tuple(found))
     return Check("spike-driven", tuple(found), verdict(findings))

@@ -69,7 +69,7 @@ def _parsed(outline: Any, size: tuple[int, int], number: int) -> list[Any]:
     for polygon in polygons:
         numbers = [as_number(n) for n in polygon] if isinstance(polygon, list) else []
         if len(numbers) < 6 or len(numbers) % 2 or not all(abs(n) < _FAR for n in numbers):
-            raise ValueError(f"outline {number} has a polygon that is no list of three or more x, y in pixels")
+            raise ValueError(f"outline {number} has a polygon that is not a list of three or more x, y in pixels")
     return polygons
 
 

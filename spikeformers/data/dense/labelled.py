@@ -137,7 +137,7 @@ def text_of(file: Path) -> str:
     try:
         return file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is no text in UTF-8 ({error}): save it in that encoding") from error
+        raise ValueError(f"{file} is not UTF-8 text ({error}): save it in that encoding") from error
 
 
 def class_names(folder: Path) -> tuple[str, ...] | None:

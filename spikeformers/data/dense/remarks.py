@@ -19,8 +19,8 @@ def say_turned(name: str, split: Any) -> None:
     places = [item_at(split, i) for i in range(len(split))]
     if turned := [images.paths[i] for images, i in places if i in getattr(images, "turned", ())]:
         _logger.warning(
-            "%d of %d images of %s are turned by their EXIF tag, and their boxes or masks are taken to be of the "
-            "picture as a viewer shows it; the first is %s: remove the tag from the files if they are not",
+            "%d of %d images of %s are rotated by their EXIF tag, and their boxes or masks are assumed to fit the "
+            "image as a viewer shows it; the first is %s: if they do not, remove the tag from the files",
             len(turned), len(places), name, turned[0],
         )  # fmt: skip
 

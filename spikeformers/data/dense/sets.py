@@ -131,7 +131,7 @@ class DenseSets:
         return Clips(
             split,
             framing(preprocess),
-            cache=Path(settings["cache"]) if settings.get("cache") else None,
+            cache=Path(settings["cache"]).expanduser() if settings.get("cache") else None,
             workers=settings.get("workers", 0),
             skip_broken=settings.get("skip_broken", False),
         )

@@ -58,7 +58,7 @@ def columns_by_name(table: Mapping[str, Any] | np.ndarray, names: Iterable[str])
     names = list(names)
     found = named_columns(names)
     if not found:
-        raise ValueError(f"it has no t, x, y and p but {', '.join(names[:8]) or 'nothing'}: save those four by name")
+        raise ValueError(f"it has {', '.join(names[:8]) or 'nothing'}, not t, x, y and p: save those four by name")
     t, x, y, p = (np.asarray(table[found[column]]).ravel() for column in "txyp")
     return Columns(t, x, y, p)
 

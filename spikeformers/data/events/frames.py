@@ -47,8 +47,8 @@ class Framing:
         if outside := int((~self.holds(x, y)).sum()):
             raise ValueError(
                 f"{outside} of its {len(x)} events lie outside the {height} x {width} pixels of the sensor, up to "
-                f"x = {x.max()}, y = {y.max()}: remove it if it is from another camera, or train with its height and "
-                "width as data.sensor"
+                f"x = {x.max()}, y = {y.max()}: remove the recording if another camera made it, or set data.sensor "
+                "to the camera's height and width"
             )
         step = self._steps(t)
         place = ((step * 2 + p) * height + y) * width + x

@@ -28,4 +28,4 @@ def _columns_in(variables: dict[str, Any]) -> Columns:
             return columns_by_name(value, value)
         if isinstance(value, np.ndarray) and value.ndim == 2 and value.shape[1] == 4:
             return columns_by_content(value)
-    raise ValueError(f"it has no t, x, y and p but {', '.join(variables) or 'nothing'}: save those four by name")
+    raise ValueError(f"it has {', '.join(variables) or 'nothing'}, not t, x, y and p: save those four by name")

@@ -60,7 +60,7 @@ def window_of(settings: Mapping[str, Any]) -> Window | None:
     """
     in_seconds, in_events = settings.get("window"), settings.get("window_events")
     if in_seconds and in_events:
-        raise ValueError("data.window and data.window_events exclude each other: leave one out")
+        raise ValueError("data.window and data.window_events cannot be combined: leave one out")
     if not (in_seconds or in_events):
         return None
     asked: Any = in_seconds or in_events

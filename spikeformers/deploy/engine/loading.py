@@ -16,7 +16,7 @@ logger = logging.getLogger("spikeformers")
 
 
 def load_engine(path: str | Path) -> SpikeEngine:
-    """Reads what `SpikeEngine.save` wrote. On another processor all products with a kernel are sparse, as a line says.
+    """Reads what `SpikeEngine.save` wrote. On another processor all products with a kernel run sparse, which is logged.
 
     Raises ValueError for any other file.
     """

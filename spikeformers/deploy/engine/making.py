@@ -47,9 +47,9 @@ def spike_engine(
 
     Norms are folded, spikes are bytes, a product and its neuron are one pass. Whether a product is sparse or dense is
     measured, layer by layer, on `batches` (images the model will see: `[B, C, H, W]` or `[T, B, C, H, W]`, one tensor
-    or several). `weights` int8 rounds the weights of sparse products to 8 bits, one scale an output channel. What the
-    kernels do not know is computed by torch; without a compiler all is. Of a detector or segmenter trunk and neck are
-    an engine, and torch computes the head.
+    or several). `weights` int8 rounds the weights of sparse products to 8 bits, one scale per output channel. torch
+    computes what the kernels do not know, and everything if there is no compiler. For a detector or segmenter, the
+    engine runs trunk and neck, and torch computes the head.
 
     Raises ValueError for other weights, without a batch, and what the model raises for inputs of another shape.
     """

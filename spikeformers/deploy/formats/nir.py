@@ -38,7 +38,7 @@ def graph_of(model: "SpikingTransformer", inputs: "Tensor") -> Any:
 
     if inputs.shape[-3:] != model.image_shape:
         size, given = (" x ".join(map(str, shape)) for shape in (model.image_shape, inputs.shape[-3:]))
-        raise ValueError(f"NIR's neurons are for frames of {size}, the model's, and not of {given}: resize them")
+        raise ValueError(f"the NIR graph is for frames of {size}, the model's size, not of {given}: resize them")
     return to_nir(model)
 
 

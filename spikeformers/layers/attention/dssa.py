@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from spikeformers.layers.attention.heads import check_heads, merge_heads, split_heads
 from spikeformers.layers.contracts import MakeNeuron
 from spikeformers.layers.conv import ConvNorm
+from spikeformers.layers.synchronised import mean_across, spans_processes
 from spikeformers.ops.arguments import check_whole
 
 _RATES = ("x_rate", "attn_rate")
@@ -35,6 +36,7 @@ class DSSA(nn.Module):
 
     x_rate: Tensor
     attn_rate: Tensor
+    synchronised = False  # whether the rates are those of all processes
 
     def __init__(self, dim: int, num_heads: int, neuron: MakeNeuron, *, bias: bool = False, patch_size: int = 1):
         super().__init__()
@@ -57,10 +59,19 @@ class DSSA(nn.Module):
             )
         k, v = split_heads(self.kv(x), self.num_heads).chunk(2, -1)  # T B M n D; each head's channels are k, then v
         q = split_heads(x, self.num_heads)  # T B M N D
-        k = k * _scale(_updated(self.x_rate, q, self.training), k.shape[-1])
+        k = k * _scale(self._updated(self.x_rate, q), k.shape[-1])
         attn = self.attn_neuron(q @ k.transpose(-2, -1))  # T B M N n
-        v = v * _scale(_updated(self.attn_rate, attn, self.training), v.shape[-2])
+        v = v * _scale(self._updated(self.attn_rate, attn), v.shape[-2])
         return self.proj(self.out_neuron(merge_heads(attn @ v, x)))
+
+    def _updated(self, rate: Tensor, spikes: Tensor) -> Tensor:
+        """The running rate, in training updated first; a head's first batch with spikes sets it."""
+        if self.training:
+            new = spikes.detach().square().mean((0, 1, 3, 4), dtype=rate.dtype).view(-1, 1, 1)
+            if spans_processes(self):
+                new = mean_across(new, spikes.numel() // len(new))
+            rate.copy_(torch.where(rate == 0, new, torch.lerp(rate, new, 0.001)))
+        return torch.where(rate == 0, 1, rate)
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -75,14 +86,6 @@ class DSSA(nn.Module):
 
     def extra_repr(self) -> str:
         return f"num_heads={self.num_heads}, patch_size={self.patch_size}"
-
-
-def _updated(rate: Tensor, spikes: Tensor, training: bool) -> Tensor:
-    """The running rate, in training updated first; a head's first batch with spikes sets it."""
-    if training:
-        new = spikes.detach().square().mean((0, 1, 3, 4), dtype=rate.dtype).view(-1, 1, 1)
-        rate.copy_(torch.where(rate == 0, new, torch.lerp(rate, new, 0.001)))
-    return torch.where(rate == 0, 1, rate)
 
 
 def _scale(rate: Tensor, count: int) -> Tensor:

@@ -42,7 +42,7 @@ class GrayXNOR(XNOR):
         super().__init__(dim, num_heads, neuron, scale=scale, **ssa)
         check_whole(bits=bits)
         if bits % 2:
-            raise ValueError(f"bits {bits} are not as many for the row as for the column: give an even number")
+            raise ValueError(f"bits {bits} is odd, but rows and columns get half of them each: give an even number")
         self.bits = bits
 
     def agreement(self, q: Tensor, k: Tensor, height: int, width: int) -> Tensor:

@@ -93,9 +93,9 @@ def product(
     current: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Bytes and current of a convolution; `tensors` are weights, scales and biases of each group."""
-    x = x.contiguous(memory_format=torch.channels_last)
     threads = torch.get_num_threads()
     sizes, shape, band = _geometry(x.shape, steps, window, packed, threads)
+    x = x.contiguous(memory_format=torch.channels_last)
     spikes = channels_last(shape, torch.uint8) if neuron else None
     flow = channels_last(shape, torch.float32) if current else None
     if residual is not None:
