@@ -24,6 +24,7 @@ from PIL import Image
 import spikeformers as sf
 from spikeformers import cli
 from spikeformers.cli import COMMANDS, _terminal
+from spikeformers.cli.predict import _together
 from spikeformers.models import list_models
 from spikeformers.training import list_recipes
 
@@ -252,6 +253,20 @@ def test_eval_on_another_folder(trained, tmp_path):
     assert json.loads(spikeformers("eval", trained.run, "--data", folder, "--json").out)["images"] == 7
 
 
+def test_predict_reads_no_more_recordings_than_a_batch_holds():
+    """Each may have hundreds of windows."""
+    read = []
+
+    def recordings():
+        for name in "abcde":
+            read.append(name)
+            yield name, [0] * 20
+
+    groups = _together(recordings())
+    assert [name for name, _ in next(groups)] == read == ["a", "b"]
+    assert [[name for name, _ in group] for group in groups] == [["c", "d"], ["e"]]
+
+
 def test_predict(trained):
     samples = sorted((trained.run / "samples").iterdir())
     ran = spikeformers("predict", trained.run, *samples, "--json")
@@ -271,7 +286,7 @@ def test_predict(trained):
 def test_options_of_detectors_are_refused_by_a_classifier(trained, option, value):
     sample = next((trained.run / "samples").iterdir())
     said = refused(spikeformers("predict", trained.run, sample, option, value))
-    assert said == f"{trained.run} classifies: leave out {option}"
+    assert said == f"{option} does not apply to {trained.run}, which classifies: leave it out"
 
 
 def test_predict_past_files_that_are_no_images(trained, tmp_path):
@@ -366,7 +381,7 @@ def test_settings_of_a_run_are_a_recipe(trained, tmp_path):
         ),
         (["train", "digits", "--model.in_channels", "3"], "model.in_channels is 3, but digits has 1"),
         (["train", "digits", "--model.neuron", "LIFF"], "there is no neuron 'LIFF': did you mean LIF"),
-        (["train", "digits", "--data", "digit"], "'digit' is no folder and no known set; did you mean digits?"),
+        (["train", "digits", "--data", "digit"], "'digit' is neither a folder nor a known set; did you mean digits?"),
         (["train", "digits", "--batch_size", "2000"], "digits has 1295 training images, fewer than batch_size 2000"),
         (
             ["train", "digits", "--precision", "16-mixed", "--trainer.accelerator", "cpu"],
@@ -505,7 +520,7 @@ def test_identify_prints_what_to_build_and_what_no_key_tells(trained, tmp_path):
     torch.save({"state_dict": model.state_dict()}, tmp_path / "cml_2_384.pth")
     ran = spikeformers("identify", tmp_path / "cml_2_384.pth")
     assert ran.status == 0
-    assert "  keys and shapes do not tell: num_heads 12, strides (1, 1, 2, 2), image_size 32" in ran.out
+    assert "  keys and shapes do not determine: num_heads 12, strides (1, 1, 2, 2), image_size 32" in ran.out
     rows = json.loads(spikeformers("identify", tmp_path / "cml_2_384.pth", "--json").out)
     assert rows[0]["call"] == 'create_model("spikformer_2_384_cifar10", num_classes=7)'
     assert (rows[0]["num_classes"], rows[0]["heads"], rows[0]["fit"]["missing"]) == (7, 1, [])
@@ -860,7 +875,7 @@ def test_audit_of_a_model_by_name_and_of_a_run(trained):
     ("words", "said"),
     [
         (["own.py:leaking"], "does not say what it takes: give the shape of one sample, as --shape 3,32,32"),
-        (["own.py:leaking", "--shape", "3,x"], "--shape 3,x is no shape: give whole numbers"),
+        (["own.py:leaking", "--shape", "3,x"], "--shape 3,x is not a shape: give whole numbers"),
         (["own.py:leaking", "--shape", "7"], "does not run on inputs of shape [3, 7]: RuntimeError"),
         (["own.py:leaking", "--shape", "6", "--batch-size", "1"], "a batch of 1 has nothing to compare"),
         (["own.py:leaking", "--shape", "6", "--layout", "TB"], "give their number with --steps"),

@@ -3,15 +3,18 @@
 import re
 import runpy
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 from PIL import Image
 
 import spikeformers as sf
 from spikeformers.analysis import CONVENTIONS
 from spikeformers.cli import COMMANDS
+from spikeformers.compare import base_recipe
 from spikeformers.data.known import SETS
 from spikeformers.deploy.formats import FORMATS
 from spikeformers.models import list_families, list_models
@@ -48,18 +51,45 @@ def test_excerpts_are_what_the_files_say():
     assert found > 10
 
 
+class Parsed(Exception):
+    """A command understood its words."""
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    """Runs a command of `spikeformers` up to where its own parser has taken all its words."""
+
+    def stopped(function):
+        def run(*given, **named):
+            function(*given, **named)
+            raise Parsed
+
+        return run
+
+    monkeypatch.setattr(ArgumentParser, "parse_args", stopped(ArgumentParser.parse_args))
+    monkeypatch.setattr("spikeformers.compare.base_recipe", stopped(base_recipe))
+
+    def parse(command, words):
+        if command == "train":
+            name, *words = [word for word in words if word != "--resume"]
+            read_recipe(name, words)
+            return
+        with pytest.raises(Parsed):
+            import_module(f"spikeformers.cli.{command.replace('-', '_')}").run(words)
+
+    return parse
+
+
 @pytest.mark.parametrize("document", [d for d in DOCUMENTS if blocks(d, "bash")], ids=lambda d: d.name)
-def test_commands_exist_and_their_recipes_parse(document):
+def test_commands_take_their_words(document, parse):
     for line in "".join(blocks(document, "bash")).replace("\\\n", "").splitlines():
-        program, command, *words = [*shlex.split(line), ""]
+        program, command, *words = shlex.split(line, comments=True)
         assert program in ("make", "spikeformers"), line
         if program == "make":
             assert f"\n{command}:" in (ROOT / "Makefile").read_text(), line
-        elif command == "train":
-            name, *words = [word for word in words if word not in ("", "--resume")]
-            read_recipe(name, words)
         else:
             assert command in COMMANDS, line
+            parse(command, words)
 
 
 def test_the_candidates_of_the_study_have_its_parameters():

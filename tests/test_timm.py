@@ -170,6 +170,19 @@ def test_intermediates_come_with_what_the_head_reads(name, lively):
     assert [len(model.forward_intermediates(x, n, intermediates_only=True)) for n in (1, 2)] == [1, 2]
 
 
+def test_a_pruned_model_has_the_stages_that_are_left(lively):
+    model = create("qkformer")
+    x = images(model)
+    lively(model, x)
+    maps = model.forward_intermediates(x, intermediates_only=True)
+    assert model.prune_intermediate_layers([0]) == [0]
+    (left,) = model.forward_intermediates(x, intermediates_only=True)
+    (steps,) = model.forward_stages(x)
+    assert len(maps) == 2 and torch.equal(left, maps[0]) and torch.equal(steps.mean(0), left)
+    with pytest.raises(ValueError, match=r"out_indices 1 name pruned stages: choose from \[0\]"):
+        model.forward_intermediates(x, 1)
+
+
 @every_tiny
 def test_another_head(name, tmp_path):
     model = create(name)

@@ -70,7 +70,7 @@ def test_each_image_is_shown_for_the_models_steps(of_images, capsys):
     assert len(lines) == 3
     for line, file in zip(lines, sorted(images.rglob("*.png")), strict=True):
         assert line.startswith(f"{file.name}, step 2: {answer(checkpoint, file)}, ")
-        assert " ms a step, firing " in line and " M additions and " in line
+        assert " ms per step, firing " in line and " M additions and " in line
 
 
 def test_a_recording_stands_in_for_a_camera(of_events, capsys):
@@ -170,7 +170,7 @@ def test_the_page_follows_and_is_for_this_machine_only():
         assert page.server.server_address[0] == "127.0.0.1"
         assert b"<title>A model at work</title>" in asked(page, "/").read()
         assert (asked(page, "/none").status, asked(page, "/", "evil.example").status) == (404, 403)
-        with pytest.raises(OSError, match=rf"port {page.port} is taken: give another by --port, 0 for a free one"):
+        with pytest.raises(OSError, match=rf"port {page.port} is taken: try another --port, --port 0 for a free one"):
             Page(page.port)
         page.show(SEQUENCE, MOMENT, (2.5e6, 900.0))
         steps = asked(page, "/steps")
@@ -223,9 +223,12 @@ def test_the_page_in_a_browser(tmp_path):
     ("words", "says"),
     [
         (("--fps", "0"), "--fps 0.0 is not in 0.01 to 1000: give a number such as 10"),
-        (("--loops", "-1"), "--loops -1 is below 0: give a number, 0 for without end"),
+        (("--loops", "-1"), "--loops -1 is below 0: give 1 or more, or 0 to repeat forever"),
         (("--port", "70000"), "--port 70000 is not a port"),
-        (("--port", "0", "--no-page"), "--port is that of the page, and --no-page shows none: leave out one of them"),
+        (
+            ("--port", "0", "--no-page"),
+            "--port sets the page's port, but --no-page turns the page off: leave out one of them",
+        ),
     ],
 )
 def test_numbers_that_do_not_fit(of_events, capsys, words, says):
@@ -239,8 +242,8 @@ def test_refusals(of_events, of_images, capsys, tmp_path, monkeypatch, lively):
     monkeypatch.chdir(tmp_path)
     for source, model, says in (
         ("none.bin", checkpoint, "there is no none.bin: give a recording, an image, a folder, or a camera's number"),
-        ("0", checkpoint, "camera 0 gives images, and the model takes recordings: give a recording"),
-        (recording, "model.onnx", "model.onnx shows nothing of its neurons: give the run that it was exported from"),
+        ("0", checkpoint, "camera 0 gives images, but the model takes recordings: give a recording"),
+        (recording, "model.onnx", "model.onnx is an exported file, which hides its neurons: give the run it came from"),
         (recording, of_images[0], "wave.bin"),
         (recording, saved(tmp_path, lively, CLIPS, 2, neuron="PSN"), "looks ahead in time"),
     ):

@@ -1,6 +1,5 @@
 """`spikeformers predict`: a model's predictions for files."""
 
-import itertools
 import json
 import re
 import sys
@@ -9,7 +8,7 @@ from typing import Any
 
 from spikeformers.cli._terminal import check_threads, engine_weights, make_parser, make_table, say, show
 
-_TOGETHER = 32  # files in a batch
+_TOGETHER = 32  # inputs in a batch
 _WINDOW = re.compile(r" at [\d.]+ s$")  # the end of the name of a window of a recording
 _TOP, _OUT, _MIN_SCORE = 5, "predictions", 0.5
 
@@ -59,8 +58,7 @@ def run(words: list[str]) -> None:
     files = [file for given in asked.files for file in predictor.files(given)]
     broken: list[str] = []
     predictions: dict[str, list[tuple[str, float]]] = {}
-    readable = _read(predictor, files, broken)
-    while some := list(itertools.islice(readable, _TOGETHER)):
+    for some in _together(_read(predictor, files, broken)):
         names, samples = zip(*some, strict=True)
         predictions.update(zip(names, predictor.classify(samples, top=top), strict=True))
     if broken and not (predictions or asked.skip_broken):
@@ -135,6 +133,18 @@ def _say_broken(asked: Any, broken: list[str], files: int) -> None:
         say(f"skipped {len(broken)} of {files} files, the first: {broken[0]}", file=sys.stderr)
     elif broken:
         raise ValueError(f"{broken[0]} ({len(broken)} of {files} files have no prediction)")
+
+
+def _together(readable: Iterator[tuple[str, Any]]) -> Iterator[list[tuple[str, Any]]]:
+    """Files in groups of as many inputs as go through a model at a time: a recording may have hundreds of windows."""
+    group: list[tuple[str, Any]] = []
+    for name, inputs in readable:
+        group.append((name, inputs))
+        if sum(len(inputs) for _, inputs in group) >= _TOGETHER:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def _read(predictor: Any, files: list[str], broken: list[str]) -> Iterator[tuple[str, Any]]:

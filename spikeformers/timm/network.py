@@ -176,5 +176,5 @@ class TimmSpikingTransformer(SpikingTransformer):
             )
         taken = [i % count for i in wanted]
         if not {*taken} <= {*kept}:
-            raise ValueError(f"out_indices {indices} name pruned stages: {len(kept)} are left, counted from 0")
+            raise ValueError(f"out_indices {indices} name pruned stages: choose from {kept}")
         return taken

@@ -10,7 +10,7 @@ from torch import nn
 
 import spikeformers as sf
 from spikeformers.analysis import anytime, attention_maps, profile, relevance
-from spikeformers.analysis.attention_map import _agreed, _received, _received_in_window
+from spikeformers.analysis.attention_map import _agreed, _patches, _received, _received_in_window
 from spikeformers.analysis.memory_energy import Memory
 from spikeformers.layers.attention import WindowSSA
 from spikeformers.models.parts import part_names
@@ -57,6 +57,44 @@ def test_a_map_of_ssa_is_the_row_sums_of_its_product(lively):
     scores = torch.einsum("tbmdn,tbmdo->tbmno", q, k)  # queries by keys
     assert scores.sum() > 0
     assert torch.equal(drawn.flatten(-2), scores.sum(-2))
+
+
+@pytest.fixture
+def masked(lively):
+    """The map of a part that masks half of its keys or queries, with what its keys are and what its projection gets."""
+
+    def masked(attention):
+        x = torch.randn(2, 3, 16, 16)
+        model = lively(build("spikformer", depth=1, attention=attention), x)
+        core, seen = model.blocks[0].attn.core, []
+        core.k_neuron.register_forward_hook(lambda module, inputs, keys: seen.append(keys))
+        core.attn_neuron.register_forward_hook(lambda module, inputs, mask: (torch.rand_like(mask) < 0.5).float())
+        core.proj.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        (drawn,) = attention_maps(model, x)
+        return drawn.values, *(of.unflatten(2, (drawn.values.shape[2], -1)).sum(3) for of in seen)
+
+    return masked
+
+
+@pytest.mark.parametrize("attention", ["QKCA", "SDSA"])
+def test_a_map_of_kept_channels_is_what_the_part_projects(attention, masked):
+    drawn, _, projected = masked(attention)
+    assert projected.sum() > 0 and torch.equal(drawn, projected)
+
+
+@pytest.mark.parametrize("attention", ["QKTA", "MSSA"])
+def test_a_map_of_kept_tokens_says_which_keys_the_part_projects(attention, masked):
+    drawn, keys, projected = masked(attention)
+    assert 0 < projected.sum() < keys.sum() and {*drawn.unique().tolist()} == {0, 1}
+    assert torch.equal(drawn * keys, projected)
+
+
+def test_a_map_of_patches_counts_the_tokens_that_fire_there():
+    fires = (torch.rand(1, 1, 2, 24, 6) < 0.5).float()  # of 4 x 6 tokens, in patches of 2 x 2
+    found = _patches(SimpleNamespace(patch_size=2), {"x": torch.zeros(1, 1, 8, 4, 6), "attn_neuron": fires})
+    assert found.shape == (1, 1, 2, 2, 3)
+    for row, column in itertools.product(range(2), range(3)):
+        assert torch.equal(found[..., row, column], fires[..., 3 * row + column].sum(-1))
 
 
 def test_relevance_is_where_the_evidence_is():

@@ -3,7 +3,9 @@
 import copy
 import importlib.util
 import itertools
+import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +17,6 @@ from spikeformers.analysis import FiringRates, bare_products, bench, inference_w
 from spikeformers.analysis.bench import _Products, _step
 from spikeformers.analysis.bench_models import bench_ways, random_input
 from spikeformers.analysis.inference_ways import inference_way
-from spikeformers.evaluation.subject import set_norms
 
 
 def tiny(depth=2):
@@ -132,25 +133,36 @@ def test_ways_for_inference():
         bench_ways("spikformer_4_384_cifar10", ["engine"], bf16=True, **size)
 
 
-@pytest.mark.parametrize("way", ["onnxruntime", "onnxruntime-int8", "openvino"])
-def test_other_libraries_answer_as_the_model(way):
-    pytest.importorskip(way.removesuffix("-int8"))
+@pytest.fixture(scope="module")
+def exported(lively, tmp_path_factory):
+    """A model, its input and its ONNX file, made once: exporting takes as long as all else."""
+    pytest.importorskip("onnxscript")
     torch.manual_seed(0)
     model, x = tiny(depth=1), torch.randn(3, 3, 16, 16)
-    set_norms(model, x)
-    made = inference_way(way, model, x)(x)
-    assert made.shape == (3, 10)
-    if way == "onnxruntime":
-        torch.testing.assert_close(made, model(x), rtol=1e-3, atol=1e-3)
+    lively(model, x)
+    nn.init.normal_(model.head.linear.weight, std=3.0)  # else the bias, of the head alone, is most of the answer
+    return model, x, inference_ways._exported(model, x, tmp_path_factory.mktemp("exported"))
+
+
+# int8 flips some spikes of a network that was not trained.
+@pytest.mark.parametrize(
+    ("way", "most"), [("onnxruntime", 1e-4), ("onnxruntime-int8", 0.3), ("openvino", 1e-4), ("openvino-int8", 0.3)]
+)
+def test_other_libraries_answer_as_the_model(way, most, exported, monkeypatch):
+    pytest.importorskip(way.removesuffix("-int8"))
+    model, x, file = exported
+    monkeypatch.setattr(inference_ways, "_exported", lambda model, x, folder: Path(shutil.copy(file, folder)))
+    expected = model(x)
+    assert (inference_way(way, model, x)(x) - expected).norm() < most * expected.norm()
 
 
 @pytest.mark.parametrize("vnni", [True, False])
-def test_weights_get_7_bits_where_sums_of_8_bits_saturate(vnni, monkeypatch, tmp_path):
+def test_weights_get_7_bits_where_sums_of_8_bits_saturate(vnni, exported, monkeypatch, tmp_path):
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(inference_ways, "_has_vnni", lambda: vnni)
-    model, x = tiny(depth=1), torch.randn(3, 3, 16, 16)
-    graph = onnx.load(inference_ways._quantised(inference_ways._exported(model, x, tmp_path), x)).graph
+    _, x, file = exported
+    graph = onnx.load(inference_ways._quantised(Path(shutil.copy(file, tmp_path)), x)).graph
     weights = [onnx.numpy_helper.to_array(one) for one in graph.initializer if one.data_type == onnx.TensorProto.INT8]
     largest = max(abs(numbers.astype(int)).max() for numbers in weights)
     assert 100 < largest <= 127 if vnni else 50 < largest <= 64

@@ -119,7 +119,7 @@ def test_nothing_leaks_and_gradients_reach_all_that_is_not_of_regions(model):
     outcome = audit_model(model, x, skip=("spike-driven", "determinism"))
     assert [check.name for check in outcome.checks if not check.checked] == ["time leak"]  # of one step
     assert [found for check in outcome.checks for found in check.found] == []
-    assert ("of a detector" in outcome.about) == (model.task == "detection")
+    assert ("audited" in outcome.about) == (model.task == "detection")
     assert "forward" not in vars(model) and all(p.requires_grad for p in model.parameters())
 
 
@@ -142,3 +142,12 @@ def test_report(model, tmp_path):
     assert "accuracy on these inputs" not in page
     assert f"a model for {model.task} has no class to read out" in page
     assert (tmp_path / "report" / "pictures" / "raster.svg").is_file()
+
+
+@pytest.mark.parametrize("model", ["retinanet"], indirect=True)
+def test_a_report_may_show_no_input(model, tmp_path):
+    """A detector cannot run on a batch without images."""
+    model, x = model
+    write_report(model, [(x, None)], tmp_path / "report", shown=0)
+    pictures = {path.name for path in (tmp_path / "report" / "pictures").iterdir()}
+    assert pictures == {"depth.svg", "raster.svg"}

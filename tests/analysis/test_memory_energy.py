@@ -153,8 +153,8 @@ def test_of_a_whole_model_layers_add_up_and_nothing_depends_on_the_batch():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("dram", "--memory dram is no setting: give numbers, as dram=325"),
-        ("dram=much", "--memory dram=much is no setting"),
+        ("dram", "--memory dram is not a setting: give numbers, such as dram=325"),
+        ("dram=much", "--memory dram=much is not a setting"),
         ("sram=1", "for dram, weight_bits"),
         ("dram=-1", "memory dram -1.0 is below 0"),
         ("dram=inf", "memory dram inf is not a finite number: give 0 or more"),

@@ -15,6 +15,9 @@ import spikeformers as sf
 from spikeformers.analysis import CONVENTIONS, report_pictures
 from spikeformers.analysis.report import write_report
 from spikeformers.analysis.report_page import block_of
+from spikeformers.data.eval_shards import NOT_COUNTED
+from spikeformers.data.loading import eval_loader
+from spikeformers.evaluation.subject import Batches
 
 
 class Looks(HTMLParser):
@@ -173,6 +176,16 @@ def test_a_report_takes_the_place_of_an_older_one_and_of_nothing_else(reported, 
         write_report(model, batches, tmp_path / "new")
     (tmp_path / "new" / "notes.md").unlink()
     assert len(list((tmp_path / "new" / "pictures").iterdir())) == 3 + 4
+
+
+def test_what_stands_in_for_an_unreadable_file_is_left_out():
+    """Counted, it would be a wrong answer."""
+    images, cat, dog = torch.rand(5, 3, 4, 4), {"boxes": torch.zeros(0, 4)}, {"boxes": torch.ones(1, 4)}
+    for first, last in ((2, 1), (cat, dog)):
+        labels = [first, NOT_COUNTED, NOT_COUNTED, NOT_COUNTED, last]
+        loader = eval_loader(list(zip(images, labels, strict=True)), batch_size=2, workers=0)
+        left = [(x.tolist(), list(labels)) for x, labels in Batches(loader)]
+        assert left == [(images[:1].tolist(), [first]), (images[4:].tolist(), [last])]
 
 
 def test_events_and_parts_that_look_ahead(tmp_path):

@@ -58,7 +58,7 @@ def test_all_that_is_known(card):
     assert "attention `SSA`" in rows["parts"]
     assert rows["accuracy, measured"] == "93.21 % of 10,000 test images of cifar10"
     assert rows["accuracy, published"] == "95.19 % on CIFAR-10"
-    assert rows["energy an image"] == "1.23 mJ, estimated"
+    assert rows["energy per image"] == "1.23 mJ, estimated"
     assert rows["licence"] == "apache-2.0"
     assert "# spikformer_4_384_cifar10\n\nSpikformer: a flat trunk of SSA and MLP with SEW shortcuts" in text
     assert "(https://arxiv.org/abs/2209.15425), ICLR 2023" in text

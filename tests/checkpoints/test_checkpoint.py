@@ -378,26 +378,50 @@ def test_nothing_there(tmp_path, untouched):
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "says"),
     [
-        '{"preprocess": 3}',
-        '{"recipe": []}',
-        '{"recipe": {"data": 3}}',
-        '{"classes": "ab"}',
-        '{"classes": [1]}',
-        "[]",
-        '{"config": []}',
-        '{"config": {"dim": 16}}',
-        '{"config": 3}',
-        '{"config": {"name": ["x"]}}',
-        "{",
+        ({"config": []}, "config must be a mapping"),
+        ({"config": 3}, "config must be a mapping"),
+        ({"preprocess": 3}, "preprocess must be a mapping"),
+        ({"preprocess": {"image_size": 1e6}}, "preprocess.image_size must be a number of ordinary size"),
+        ({"preprocess": {"mean": [0.5, -1e6, 0.5]}}, "preprocess.mean must be a number of ordinary size"),
+        ({"preprocess": {"window_events": [1e12, 1]}}, "preprocess.window_events must be a number of ordinary size"),
+        ({"recipe": []}, "recipe must be a mapping"),
+        ({"recipe": {"data": 3}}, "recipe.data must be a mapping"),
+        ({"recipe": {"data": {"workers": "two"}}}, "recipe.data.workers must be another kind of value"),
+        ({"classes": "ab"}, "classes must be a list of names"),
+        ({"classes": [1]}, "classes must be a list of names"),
+    ],
+    ids=str,
+)
+def test_settings_that_make_no_sense_are_named(tmp_path, model, settings, says):
+    path = tmp_path / "odd.safetensors"
+    save_file(model.state_dict(), path, {"spikeformers": json.dumps({"config": model.config, **settings})})
+    with pytest.raises(ValueError, match=rf"odd\.safetensors is damaged: its setting {says}, not "):
+        sf.from_pretrained(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("{", "is not a readable safetensors file"),
+        ("[]", "does not say which model it holds"),
+        ('{"config": {"dim": 16}}', "does not say which model it holds"),
+        ('{"config": {"name": ["x"]}}', "does not say which model it holds"),
     ],
 )
-def test_settings_that_make_no_sense(tmp_path, settings):
+def test_settings_without_a_model(tmp_path, settings, says):
     path = tmp_path / "odd.safetensors"
     save_file({"w": torch.ones(1)}, path, {"spikeformers": settings})
-    with pytest.raises(ValueError, match=r"odd.safetensors"):
+    with pytest.raises(ValueError, match=rf"odd\.safetensors {says}"):
         sf.from_pretrained(path)
+
+
+def test_windows_of_millions_of_events_can_be_saved(tmp_path, model):
+    """A large camera sends as many in a fraction of a second."""
+    preprocess = {"window_events": [5_000_000, 2_500_000]}
+    path = sf.save_pretrained(model, tmp_path, preprocess=preprocess)
+    assert read_checkpoint(path).settings["preprocess"] == preprocess
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,10 @@ CASES = {}  # one file a family; `built_as` is what makes our model of the case
 for file in sorted((Path(__file__).parent / "released").glob("*.json")):
     CASES |= json.loads(file.read_text())
 TRAINING = ("train_loss", "grad_norm", "grad_norms")
+SLIPPED = [name for name, figures in CASES.items() if "logits_one_sample_at_a_time" in figures]
+# Training is ill-conditioned in the last, and in the others it was run with the slip alone.
+WITHOUT_TRAINING = {"qkformer_cifar_small", "qkformer_imagenet_small", "qkformer_dvs_small", "sdt_v2_small_t1"}
+WITHOUT_GRADIENTS = {"sdt_v3_large_small_d8_nokd"}  # they are ill-conditioned
 
 
 def drawn(key: str, shape: list[int], siblings: dict) -> torch.Tensor:
@@ -58,7 +62,7 @@ def drawn(key: str, shape: list[int], siblings: dict) -> torch.Tensor:
 @pytest.fixture(params=CASES)
 def case(request, tmp_path):
     """A model with a released file's weights, loaded through `load_checkpoint`, its input, and the figures."""
-    figures = dict(CASES[request.param])
+    figures = {"case": request.param, **CASES[request.param]}
     released = {key: drawn(key, shape, figures["state_dict"]) for key, shape in figures["state_dict"].items()}
     path = tmp_path / "released.pth.tar"
     torch.save({"state_dict": {f"module.{key}": value for key, value in released.items()}, "epoch": 3}, path)
@@ -81,12 +85,11 @@ def test_released_logits(case):
         assert logits.sum().item() == pytest.approx(figures["logits_sum"], abs=1e-6)
 
 
+@pytest.mark.parametrize("case", sorted(CASES.keys() - WITHOUT_TRAINING), indirect=True)
 def test_released_training_loss_and_gradients(case):
     model, x, figures = case
-    figures |= {key: figures[f"{key}_without_slip"] for key in TRAINING if f"{key}_without_slip" in figures}
-    slipped = "logits_one_sample_at_a_time" in figures and "train_loss_without_slip" not in figures
-    if "train_loss" not in figures or slipped:
-        return  # ill-conditioned, or the released slip's own: the case has no figures to hold ours against
+    if figures["case"] in SLIPPED:
+        figures |= {key: figures[f"{key}_without_slip"] for key in TRAINING}
     assert_training(model, x, figures)
 
 
@@ -98,8 +101,8 @@ def assert_training(model, x, figures):
     gradients = {name: p.grad for name, p in model.named_parameters()}
     norm = torch.stack([g.square().sum() for g in gradients.values()]).sum().sqrt().item()
     assert loss.item() == pytest.approx(figures["train_loss"], rel=tolerance)
-    if "grad_norm" not in figures:
-        return  # its gradients are ill-conditioned
+    if figures["case"] in WITHOUT_GRADIENTS:
+        return
     assert norm == pytest.approx(figures["grad_norm"], rel=tolerance)
     family = find_family(figures["built_as"]["name"])
     for key, expected in figures["grad_norms"].items():
@@ -107,10 +110,9 @@ def assert_training(model, x, figures):
         assert gradients[ours].norm().item() == pytest.approx(expected, rel=tolerance), key
 
 
+@pytest.mark.parametrize("case", SLIPPED, indirect=True)
 def test_the_released_slip_by_its_part(case):
     model, x, figures = case
-    if "logits_one_sample_at_a_time" not in figures:
-        return  # released without it
     for block in (b for b in model.blocks if hasattr(b, "attn") and type(b.attn.core) is SSA):
         block.attn.neuron = BatchLeakingLIF()
     if figures["built_as"]["name"] == "sglformer_8_512":

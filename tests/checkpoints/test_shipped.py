@@ -55,11 +55,11 @@ def test_names_without_weights_say_so(own):
     with pytest.raises(ValueError) as refused:
         sf.create_model("spikformer_8_512", pretrained=True, dim=64, depth=1)
     assert str(refused.value) == (
-        "spikformer_8_512 comes without weights: give a file of them, pretrained=PATH, or of tiny_evening, "
-        "which has some"
+        "spikformer_8_512 comes without weights: give a weight file, pretrained=PATH, or build tiny_evening, "
+        "which has weights"
     )
     with pytest.raises(
-        FileNotFoundError, match=r"^there is no checkpoint nowhere: .* or a name with weights of its own: tiny_evening$"
+        FileNotFoundError, match=r"^there is no checkpoint nowhere: .* or a name that comes with weights: tiny_evening$"
     ):
         read_checkpoint("nowhere")
 

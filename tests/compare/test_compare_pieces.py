@@ -332,13 +332,13 @@ def test_in_a_newcomers_words():
     unseen = Paired((0.9, 0.4, -0.1))
     words = unseen.in_words("PLIF", "LIF", unseen.p)
     assert words.startswith(
-        f"3 seeds cannot see a difference of 0.40 points here; about {unseen.needed} would. (PLIF, "
+        f"3 seeds cannot detect a difference of 0.40 points here; about {unseen.needed} could. (PLIF is "
     )
     assert unseen.needed == 15  # as docs/comparing.md has it
     seen = Paired((-2.0, -2.1, -1.9)).in_words("IF", "LIF", 0.001)
     assert "IF is 2.00 points below LIF over 3 seeds (95 % interval -2.25 to -1.75): more than chance" in seen
-    assert "nothing can be said" in Paired((0.7,)).in_words("A", "B", 1.0)
-    assert "alike in each of 2 seeds" in Paired((0.0, 0.0)).in_words("A", "B", 1.0)
+    assert "One seed cannot tell" in Paired((0.7,)).in_words("A", "B", 1.0)
+    assert "score the same with each of 2 seeds" in Paired((0.0, 0.0)).in_words("A", "B", 1.0)
     assert "more than 1000 would be needed" in Paired((5.0, -5.0, 0.001)).in_words("A", "B", 1.0)
     assert "less than two test images" in Paired((5.0, -5.0), grain=0.1).in_words("A", "B", 1.0)
 
@@ -357,7 +357,7 @@ def test_seeds_that_coincide_spread_by_a_test_image_at_least():
 def test_where_so_few_seeds_would_see_nothing_that_is_said():
     paired = Paired((40.0, -30.0), tests=20)
     assert paired.visible == math.inf
-    assert "what 2 seeds would see is no difference at all" in paired.in_words("B", "A", 1.0)
+    assert "2 seeds can detect no difference at all" in paired.in_words("B", "A", 1.0)
 
 
 def outcome(variant, seed, test, energy=1.0):

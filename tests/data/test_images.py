@@ -249,7 +249,7 @@ def test_deep_images_are_refused_rather_than_clipped_to_white(make_folder):
 def test_neither_set_nor_folder(name, remedy):
     with pytest.raises(FileNotFoundError) as caught:
         load_images(name)
-    assert str(caught.value) == f"{name!r} is no folder and no known image set; {remedy}"
+    assert str(caught.value) == f"{name!r} is neither a folder nor a known image set; {remedy}"
 
 
 @pytest.mark.parametrize(

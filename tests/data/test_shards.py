@@ -68,7 +68,7 @@ def test_class_names_may_end_in_blanks_and_begin_with_a_byte_order_mark(shards, 
 
 def test_class_names_that_cannot_be_read_are_refused_with_the_file(shards):
     (shards / "classes.txt").write_bytes("café\nthé\nlait\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=r"classes\.txt is no text in UTF-8"):
+    with pytest.raises(ValueError, match=r"classes\.txt is not UTF-8 text"):
         load_images(str(shards))
     (shards / "classes.txt").write_text("red\ngreen\nred\n")
     with pytest.raises(ValueError, match=r"classes\.txt names no class, or one twice"):

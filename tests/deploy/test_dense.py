@@ -22,8 +22,10 @@ def made(head, **overrides):
     return model.eval(), x
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("head", "to"), [("retinanet", "torch"), *((head, "onnx") for head in HEADS)])
+@pytest.mark.parametrize(
+    ("head", "to"),
+    [("retinanet", "torch"), *(pytest.param(head, "onnx", marks=pytest.mark.slow) for head in HEADS)],
+)
 def test_export(head, to, tmp_path):
     model, x = made(head)
     exported = sf.deploy.export(model, tmp_path, to, inputs=x)
@@ -72,7 +74,7 @@ def test_an_engine_names_the_neurons_that_torch_computes():
 
 def test_what_needs_a_class_refuses_a_detector_and_leaves_no_folder(tmp_path):
     model, x = made("retinanet")
-    with pytest.raises(ValueError, match="8 bits are for classifiers, and this model is for detection: export it"):
+    with pytest.raises(ValueError, match="int8 export is for classifiers, but this model is for detection: export it"):
         sf.deploy.quantize(model, tmp_path / "new", inputs=x)
     with pytest.raises(ValueError, match="a model for detection has no running answer: give a classifier"):
         sf.deploy.export(model, tmp_path / "new", form="step", inputs=x)

@@ -1,5 +1,7 @@
 """Exported files: what they answer, what they carry, and when they are refused."""
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
@@ -9,6 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import tiny_recordings
 import torch
 from PIL import Image
 from tiny_models import FAMILIES
@@ -50,14 +53,20 @@ def trained(tmp_path_factory, lively):
 
 
 @pytest.fixture(scope="module")
-def onnx_file(trained, tmp_path_factory):
-    file, _ = trained
+def exported(trained, tmp_path_factory):
+    """The file that the command writes, and what it prints."""
+    file, images = trained
     out = tmp_path_factory.mktemp("exported")
-    with pytest.raises(SystemExit) as left:
-        main(["export", str(file), "--out", str(out)])
+    with pytest.raises(SystemExit) as left, contextlib.redirect_stdout(io.StringIO()) as printed:
+        main(["export", str(file), "--out", str(out), "--data", str(images)])
     assert left.value.code == 0
     assert [path.name for path in out.iterdir()] == ["model.onnx"]
-    return out / "model.onnx"
+    return out / "model.onnx", printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def onnx_file(exported):
+    return exported[0]
 
 
 @pytest.fixture(scope="module")
@@ -184,15 +193,10 @@ def test_predicting_with_an_onnx_file_imports_no_torch(trained, onnx_file):
     assert {top["label"] for row in rows for top in row["top"]} == {"left", "right", "top"}
 
 
-def test_the_report_gives_agreement_speed_and_size(trained, tmp_path, capsys):
-    checkpoint, images = trained
-    with pytest.raises(SystemExit) as left:
-        main(["export", str(checkpoint), "--to", "torch", "--out", str(tmp_path), "--data", str(images)])
-    assert left.value.code == 0
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(
-        f"{tmp_path / 'model.pt2'}: 100.00% of 12 inputs get the model's class, logits differ by at "
-    )
+def test_the_report_gives_agreement_speed_and_size(exported):
+    file, printed = exported
+    (line,) = printed.splitlines()
+    assert line.startswith(f"{file}: 100.00% of 12 inputs get the model's class, logits differ by at ")
     assert line.endswith(" MB")
 
 
@@ -215,34 +219,75 @@ def test_the_check_sees_all_classes_and_no_broken_file(trained, tmp_path, monkey
     assert seen["labels"] == [0, 2, 1, 1, 1, 1, 1] and len(seen["inputs"]) == 7
 
 
-def test_a_file_says_how_many_steps_it_has_and_no_places_of_this_machine(tmp_path):
+def test_the_check_leaves_out_a_broken_recording(tmp_path, monkeypatch):
+    """A broken image is replaced by another; of recordings there are fewer then."""
+    for name in ("train/left/0", "train/right/0", "test/left/0", "test/left/1", "test/right/0"):
+        tiny_recordings.write(tmp_path / "set" / f"{name}.npz", tiny_recordings.EVENTS)
+    (tmp_path / "set" / "test" / "left" / "1.npz").write_bytes(b"broken")
+    recipe = {"data": {"name": str(tmp_path / "set"), "skip_broken": True, "workers": 0}}
+    checkpoint = sf.save_pretrained(
+        sf.create_model("spikformer", **{**TINY, "in_channels": 2, "num_classes": 2}),
+        tmp_path / "weights.safetensors",
+        preprocess={"image_size": 16, "time_steps": 2, "frames_by": "number", "sensor": [8, 10], "channels": 2},
+        classes=["left", "right"],
+        recipe=recipe,
+    )
+    seen = {}
+    monkeypatch.setattr("spikeformers.deploy.quantizing.quantize", lambda model, folder, **given: seen.update(given))
+    with pytest.raises(SystemExit) as left:
+        main(["export", str(checkpoint), "--int8", "--out", str(tmp_path)])
+    assert left.value.code == 0
+    assert seen["labels"] == [0, 1] and seen["inputs"].shape == (2, 2, 2, 16, 16)
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """A model of recordings, the program that its exported file holds, and the settings there."""
+    torch.manual_seed(0)
     model = sf.create_model("sdt", **{**TINY, "in_channels": 2}).eval()
     recipe = {"out": "/home/me/runs", "start_from": "/home/me/first", "distill": {"teacher": "/home/me/large"}}
     recipe |= {"data": {"name": "/home/me/cats", "root": "/home/me", "cache": "/home/me/cache"}}
-    clips = torch.rand(3, 2, 2, 16, 16)
-    made = sf.deploy.export(model, tmp_path, "torch", inputs=clips, settings={"recipe": recipe})
-    carried = {METADATA: ""}
-    torch.export.load(made.path, extra_files=carried)
-    settings = json.loads(carried[METADATA])
-    assert settings["time_steps"] == 3 != model.time_steps
-    wanted = {"start_from": "first", "distill": {"teacher": "large"}, "data": {"name": "cats"}}
-    assert settings["recipe"] == wanted and "/home" not in carried[METADATA]
-
-
-def test_a_program_of_recordings_takes_any_batch(tmp_path):
-    torch.manual_seed(0)
-    model = sf.create_model("sdt", **{**TINY, "in_channels": 2}).eval()
-    made = sf.deploy.export(model, tmp_path / "new" / "folder", "torch", inputs=torch.rand(2, 3, 2, 16, 16))
-    assert made.images == 3
+    folder, clips = tmp_path_factory.mktemp("program") / "new" / "folder", torch.rand(3, 4, 2, 16, 16)
+    made = sf.deploy.export(model, folder, "torch", inputs=clips, settings={"recipe": recipe})
+    assert made.images == 4
     carried = {METADATA: ""}
     again = torch.export.load(made.path, extra_files=carried).module()
-    assert json.loads(carried[METADATA])["config"] == {**model.config, "folded": True}
+    return model, again, json.loads(carried[METADATA])
+
+
+def test_a_file_says_how_many_steps_it_has_and_no_places_of_this_machine(program):
+    model, _, settings = program
+    assert settings["time_steps"] == 3 != model.time_steps
+    assert settings["config"] == {**model.config, "folded": True}
+    wanted = {"start_from": "first", "distill": {"teacher": "large"}, "data": {"name": "cats"}}
+    assert settings["recipe"] == wanted and "/home" not in json.dumps(settings)
+
+
+def test_a_program_of_recordings_takes_any_batch(program):
+    model, again, _ = program
     for batch in (1, 5):
-        x = torch.rand(2, batch, 2, 16, 16)
+        x = torch.rand(3, batch, 2, 16, 16)
         torch.testing.assert_close(again(x), model(x), rtol=1e-4, atol=1e-4)
 
 
-def test_a_check_takes_few_inputs_at_a_time(tmp_path, monkeypatch):
+@pytest.fixture
+def run_by(monkeypatch):
+    """Has an object run what is exported, and nothing traced, which takes seconds."""
+
+    def write(graph, folder, text):
+        file = folder / "model.pt2"
+        file.write_text("a program")
+        return file
+
+    def run_by(runner):
+        monkeypatch.setattr(exporting, "whole_graph", lambda *_: SimpleNamespace(outputs=["logits"]))
+        monkeypatch.setattr(exporting, "module_of", lambda name: SimpleNamespace(write=write))
+        monkeypatch.setattr(exporting, "run_by", lambda *_: runner)
+
+    return run_by
+
+
+def test_a_check_takes_few_inputs_at_a_time(tmp_path, run_by, monkeypatch):
     model, x, sizes = sf.create_model("spikformer", **TINY).eval(), torch.randn(8, 3, 16, 16), []
 
     class Off:  # by the logits of the last input
@@ -255,30 +300,30 @@ def test_a_check_takes_few_inputs_at_a_time(tmp_path, monkeypatch):
                 y[1] += 0.25
             return [y]
 
-    monkeypatch.setattr(exporting, "run_by", lambda *_: Off())
+    run_by(Off())
     monkeypatch.setattr(exporting, "_AT_ONCE", 3)
     exported = sf.deploy.export(model, tmp_path, "torch", inputs=x)
     assert sizes[:3] == [3, 3, 2] and {*sizes[3:]} == {1}
     assert exported.agreement == 1 and exported.largest == pytest.approx(0.25) and exported.images == 8
 
 
-def test_too_little_memory_is_no_fault_of_the_format(tmp_path, monkeypatch):
+def test_too_little_memory_is_no_fault_of_the_format(tmp_path, run_by):
     class Greedy:
         def outputs(self, x):
             raise MemoryError
 
-    monkeypatch.setattr(exporting, "run_by", lambda *_: Greedy())
+    run_by(Greedy())
     with pytest.raises(MemoryError):
         sf.deploy.export(sf.create_model("spikformer", **TINY).eval(), tmp_path / "new", "torch")
     assert not (tmp_path / "new").exists()
 
 
-def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
+def test_a_file_that_disagrees_is_not_written(tmp_path, run_by):
     class Wrong:
         def outputs(self, x):
             return [np.eye(3, dtype=np.float32)[:1].repeat(len(x), 0)]
 
-    monkeypatch.setattr(exporting, "run_by", lambda *_: Wrong())
+    run_by(Wrong())
     model = sf.create_model("spikformer", **TINY).eval()
     with torch.no_grad():
         model.head.linear.bias.copy_(torch.tensor([0.0, 9.0, 0.0]))
@@ -306,14 +351,14 @@ def test_a_model_that_a_format_cannot_express(to, form, remedy, tmp_path, monkey
     assert not (tmp_path / "new").exists()
 
 
-def test_a_file_that_does_not_run_is_not_written(tmp_path, monkeypatch):
+def test_a_file_that_does_not_run_is_not_written(tmp_path, run_by):
     """As of a format that traced the batch of its example, and takes no other."""
 
     class Fixed:
         def outputs(self, x):
             raise RuntimeError("Target sizes: [2].\n  Tensor sizes: [16]")
 
-    monkeypatch.setattr(exporting, "run_by", lambda *_: Fixed())
+    run_by(Fixed())
     line = r"torch cannot express this model \(RuntimeError: Target .* \[16\]\): take --to onnx$"
     with pytest.raises(ValueError, match=line):
         sf.deploy.export(sf.create_model("spikformer", **TINY).eval(), tmp_path / "new", "torch")
@@ -326,7 +371,7 @@ def test_refusals(tmp_path, monkeypatch, onnx_file):
         sf.deploy.export(model, tmp_path, "tflite")
     with pytest.raises(ValueError, match="form 'steps' is unknown: choose whole, step, scan"):
         sf.deploy.export(model, tmp_path, form="steps")
-    with pytest.raises(ValueError, match="form scan is not written to torch: choose onnx, or form whole"):
+    with pytest.raises(ValueError, match="torch has no form scan: choose onnx, or form whole"):
         sf.deploy.export(model, tmp_path, "torch", form="scan")
     with pytest.raises(ValueError, match=r"PSN \(.*neuron\) looks ahead in time, .* such as neuron=SlidingPSN"):
         sf.deploy.export(sf.create_model("spikformer", **TINY, neuron="PSN"), tmp_path, form="step")
@@ -349,7 +394,7 @@ def test_refusals(tmp_path, monkeypatch, onnx_file):
         ValueError, match=r"others\.onnx has no settings of spikeformers: export it by spikeformers export"
     ):
         sf.deploy.Predictor(tmp_path / "others.onnx")
-    with pytest.raises(ValueError, match=r"runs as it was exported: leave out time_steps"):
+    with pytest.raises(ValueError, match=r"is an exported file, which cannot be changed: leave out time_steps"):
         sf.deploy.Predictor(onnx_file, time_steps=2)
 
 

@@ -320,6 +320,8 @@ def test_a_refused_export_writes_nothing(tmp_path, capsys):
     assert left.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "NIR cannot express 4 parts" in line and not (tmp_path / "out").exists()
-    with pytest.raises(ValueError, match="neurons are for frames of 2 x 16 x 16, the model's, and not of 2 x 8 x 8"):
+    with pytest.raises(
+        ValueError, match="the NIR graph is for frames of 2 x 16 x 16, the model's size, not of 2 x 8 x 8"
+    ):
         small = sf.create_model("spikformer", **SMALL)
         sf.deploy.export(small, tmp_path / "out", "nir", inputs=torch.zeros(2, 1, 2, 8, 8))

@@ -189,7 +189,7 @@ def test_from_a_checkpoint_to_a_prediction(trained, tmp_path, capsys):
     files = sorted(images.rglob("*.png"))
     expected, said = (sf.deploy.Predictor(file)(files) for file in (checkpoint, tmp_path / "model-int8.onnx"))
     for one, other in zip(expected, said, strict=True):
-        assert dict(one) == pytest.approx(dict(other), abs=0.02)
+        assert dict(one) == pytest.approx(dict(other), abs=1e-3)  # pictures differ by ten times that
     sf.deploy.Predictor(tmp_path / "model-int8.onnx")([Image.open(files[0])])  # a batch of one
 
 
@@ -213,7 +213,7 @@ def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(quantizing, "_LEAST_AGREEMENT", 0.0)
     monkeypatch.setattr(quantizing, "_MOST_LOST", -2.0)
     with pytest.raises(
-        ValueError, match=r"with int8 weights .* of 8 inputs are right in place of .*, so it was not wr"
+        ValueError, match=r"the int8 file was not written: on 8 inputs its accuracy is .*, and .* in float32"
     ):
         sf.deploy.quantize(before, tmp_path / "new", inputs=x, labels=[0] * 8)
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["model-int8.onnx"]

@@ -117,8 +117,8 @@ def noise(kind="PNG"):
         (post(b"P6 60000 10 255\n"), 413, "60000 x 10 pixels, more than"),
         (post(bytes(200_000)), 413, r"the body has more than 0\.1 MB: send a smaller file, or .* --max-mb"),
         (post(bytes(50_000) for _ in range(9)), 413, "the body has more than"),  # no length is stated
-        (post(picture(), "/predict?top=0"), 400, r"top '0' is no whole number of at least 1: give one, as in \?top=5"),
-        (post(picture(), "/predict?top=many"), 400, "top 'many' is no whole number"),
+        (post(picture(), "/predict?top=0"), 400, r"top '0' is not a whole number of at least 1: give one"),
+        (post(picture(), "/predict?top=many"), 400, "top 'many' is not a whole number"),
         (("POST", "/predict", {"files": {"file": picture()}}), 415, "the body is a form: send the file itself"),
         (("GET", "/predict", {}), 405, "/predict takes no GET: POST /predict, GET /health and GET /metrics exist"),
         (("GET", "/docs", {}), 404, "there is no /docs: send files to POST /predict"),
@@ -166,8 +166,8 @@ def test_recordings(of_recordings):
         assert {entry["label"] for entry in answer.json()["top"]} == {"early", "late"}
     said = [(answer.status_code, answer.json()["error"]) for answer in wrong]
     assert said[0] == (400, said[0][1])
-    assert said[0][1].startswith("the recording has no name, which ends with none of .bin .aedat")
-    assert said[1][1].startswith("the name '../../etc/passwd' ends with none of")
+    assert said[0][1].startswith("the recording has no name that ends in one of .bin .aedat")
+    assert said[1][1].startswith("the name '../../etc/passwd' does not end in one of")
     assert said[2][1].startswith("the recording cannot be read as a recording (")
     assert said[3][1].startswith("the recording cannot be read as a recording (")
     assert said[4] == (413, "the recording unpacks to 20 MB: send it in parts")
@@ -245,11 +245,11 @@ def test_requests_that_were_given_up_wait_no_longer():
 @pytest.mark.parametrize(
     ("limit", "says"),
     [
-        ({"batch": 0}, "batch 0 is no whole number of at least 1: give one"),
-        ({"batch": 2.5}, "batch 2.5 is no whole number of at least 1: give one"),
-        ({"waiting": 0}, "waiting 0 is no whole number"),
-        ({"windows": -1}, "windows -1 is no whole number"),
-        ({"megabytes": float("inf")}, "megabytes inf is not above 0 and finite: give another number"),
+        ({"batch": 0}, "batch 0 is not a whole number of at least 1: give one"),
+        ({"batch": 2.5}, "batch 2.5 is not a whole number of at least 1: give one"),
+        ({"waiting": 0}, "waiting 0 is not a whole number"),
+        ({"windows": -1}, "windows -1 is not a whole number"),
+        ({"megabytes": float("inf")}, "megabytes inf is not above 0 and finite: give a number that is"),
         ({"megapixels": float("nan")}, "megapixels nan is not above 0"),
         ({"seconds": 0}, "seconds 0 is not above 0"),
     ],
@@ -349,9 +349,9 @@ def test_answers_do_not_wait_for_more_to_send():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--port", "99999"], "--port 99999 is no port: give one of 0 to 65535"),
-        (["--max-mb", "0"], "--max-mb 0 is not above 0: give more"),
-        (["--host", "192.0.2.1", "--port", "0"], "192.0.2.1:0 cannot be listened at"),
+        (["--port", "99999"], "--port 99999 is not a port: give one from 0 to 65535"),
+        (["--max-mb", "0"], "--max-mb 0 is not above 0: give a number that is"),
+        (["--host", "192.0.2.1", "--port", "0"], "192.0.2.1:0 cannot be opened"),
     ],
 )
 def test_wrong_options(of_images, options, says, capsys):

@@ -19,6 +19,8 @@ CASES = {
     "sequence": ("spikformer_events", {}),
     "chains": ("sdt_v3", {}),
     "chains of RepConv": ("sdt_v2", {}),
+    "rates of attention": ("spikingresformer", {}),
+    "deviations of a head's steps": ("sglformer", {}),
 }
 
 

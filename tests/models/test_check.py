@@ -166,7 +166,7 @@ SPEDS_BETWEEN = {"part": "SPEDS", "lead": 0, "narrow": 1}
             dict(attention=Backwards),
             r"Backwards .*looks ahead in time only where it declares causal = False: .* step 1",
         ),
-        (dict(attention=Mingling), "Mingling .*computes each sample of a batch for itself"),
+        (dict(attention=Mingling), "Mingling .*computes each sample of a batch independently of the others"),
         (
             dict(neuron=Halves),
             r"Halves \(stem.stages.0.neuron\) .*emits only those: it emits 0.5, and its levels are \(0.0, 1",

@@ -421,7 +421,7 @@ def test_a_file_of_a_classifier_fills_the_trunk(tmp_path, caplog):
     ours = model.state_dict()
     assert all(torch.equal(ours[key], value) for key, value in trunk.state_dict().items() if key.startswith("blocks."))
     assert all(torch.equal(ours[key], value) for key, value in head.items())
-    assert "is of a classifier: a new neck and head" in caplog.text
+    assert "holds a classifier: neck and head are new" in caplog.text
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -465,7 +465,7 @@ def test_wrong_inputs():
         ("boxes", boxes.int(), r"boxes int32 \[\d, 4\], not float"),
         ("boxes", torch.nn.functional.pad(boxes, (0, 1)), r"boxes float32 \[\d, 5\], not"),
         ("boxes", boxes.where(boxes > boxes.min(), torch.nan), "a box of no area"),
-        ("boxes", boxes.where(boxes < boxes.max(), torch.inf), "a box that does not end"),
+        ("boxes", boxes.where(boxes < boxes.max(), torch.inf), "a box with an infinite corner"),
         ("labels", labels[:, None], r"labels int64 \[\d, 1\], not int64 \[N\]"),
         ("labels", labels.float(), r"labels float32 \[\d\], not int64"),
     ):

@@ -163,7 +163,14 @@ def test_wrong_inputs(name):
         build(name, time_steps=0)
 
 
-@every_family
+def some_of_every_family(*often):
+    """Tiny models of these families in every run, of the others by hand."""
+    marked = [pytest.param(name, marks=() if name in often else pytest.mark.slow) for name in FAMILIES]
+    return pytest.mark.parametrize("tiny", marked, indirect=True)
+
+
+# Seven seconds per family, and tests/deploy/test_engine.py exports them all: those with operations of their own.
+@some_of_every_family("spikformer", "spikingresformer", "sdt_v3", "msvit", "swformer")
 def test_export_after_training(tiny):
     model, x = tiny
     model.train()(x).sum().backward()
@@ -174,17 +181,8 @@ def test_export_after_training(tiny):
     assert torch.equal(program.module()(one), model(one))
 
 
-# Ten seconds per family, and a minute for sdt_v2: those with operations that no other has every time, the rest by hand.
-@pytest.mark.parametrize(
-    "tiny",
-    [
-        pytest.param(
-            n, marks=() if n in ("spikformer", "spikingresformer", "sdt_v3", "msvit", "swformer") else pytest.mark.slow
-        )
-        for n in FAMILIES
-    ],
-    indirect=True,
-)
+# Ten seconds per family, and a minute for sdt_v2: those with operations of their own. tests/deploy has spikformer.
+@some_of_every_family("spikingresformer", "sdt_v3", "msvit", "swformer")
 def test_onnx(tiny):
     import onnxruntime
 
@@ -196,12 +194,8 @@ def test_onnx(tiny):
     assert torch.allclose(torch.from_numpy(logits), model(x), atol=1e-5)
 
 
-# Ten seconds per family: the flat one and the one with buffers every time, the others by hand.
-@pytest.mark.parametrize(
-    "tiny",
-    [pytest.param(n, marks=() if n in ("spikformer", "spikingresformer") else pytest.mark.slow) for n in FAMILIES],
-    indirect=True,
-)
+# Ten seconds per family: the one with buffers of its own.
+@some_of_every_family("spikingresformer")
 def test_compile(tiny):
     model, x = tiny
     results = []

@@ -76,7 +76,7 @@ def test_pretrained_may_be_said_to_be_none():
     tiny = dict(dim=8, depth=1, num_heads=1, image_size=16)
     for nothing in (None, False):
         assert sf.create_model("spikformer", pretrained=nothing, **tiny).num_classes == 1000
-    with pytest.raises(ValueError, match="comes without weights: give a file of them, pretrained=PATH"):
+    with pytest.raises(ValueError, match="comes without weights: give a weight file, pretrained=PATH"):
         sf.create_model("spikformer", pretrained=True, **tiny)
 
 

@@ -11,12 +11,12 @@ TINY = dict(dims=(16, 32), depths=(1, 1), num_heads=2, strides=(1, 1), image_siz
 @pytest.mark.parametrize("name", ["qkformer", "maxformer"])
 def test_numbers_of_stages_that_disagree(name):
     own = {"kernel_sizes": (3,)} if name == "maxformer" else {}
-    with pytest.raises(ValueError, match=r"depths \(1,\).* do not say the same number of stages: give one of each"):
+    with pytest.raises(ValueError, match=r"depths \(1,\).* do not give the same number of stages: give one of each"):
         sf.create_model(name, **{**TINY, **own, "depths": (1,)})
 
 
 def test_a_kernel_size_for_every_stage_but_the_last():
-    with pytest.raises(ValueError, match=r"kernel_sizes .* do not say the same number of stages"):
+    with pytest.raises(ValueError, match=r"kernel_sizes .* do not give the same number of stages"):
         sf.create_model("maxformer", **TINY, kernel_sizes=(3, 3))
 
 

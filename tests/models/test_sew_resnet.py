@@ -61,7 +61,7 @@ def test_logits_and_gradients(name, neurons, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (dict(depths=(2, 2)), r"depths \(2, 2\) are not equally many: give one of each"),
+        (dict(depths=(2, 2)), r"depths \(2, 2\) differ in length: give one of each"),
         (dict(kernel_sizes=(1, 1)), r"kernel_sizes \(1, 1\) are all 1 and see no neighbours: give at least"),
         (dict(strides=(2,)), r"strides \(2,\) are not two: give one for the convolution, one for the pool"),
     ],

@@ -1,4 +1,4 @@
-"""The slip does what it says. That it is the released one, tests/models/test_qkformer.py has."""
+"""The slip does what it says. That it is the released one, tests/checkpoints/test_released.py shows."""
 
 import torch
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from torch import nn
 
 from spikeformers.checkpoints.read import read_checkpoint
 from spikeformers.cli import main
@@ -16,8 +17,11 @@ from spikeformers.deploy import Predictor
 from spikeformers.evaluation.evaluate import evaluate_checkpoint
 from spikeformers.evaluation.subject import load_for_analysis
 from spikeformers.evaluation.test_set import TestSet, _is_same_set
-from spikeformers.training import fit, results
+from spikeformers.training import fit, read_recipe, results
+from spikeformers.training import module as module_file
 from spikeformers.training.mixup import Mixup
+from spikeformers.training.prepare import prepare
+from spikeformers.training.teacher import Teacher
 
 MODEL = {
     "name": "spikformer", "dim": 16, "depth": 1, "num_heads": 2, "strides": [2, 2, 1, 1], "mlp_ratio": 2,
@@ -157,6 +161,17 @@ def test_frames_by_time_and_three_channels(recipe_of, without_pictures):
     settings = read_checkpoint(result.run).settings
     assert settings["config"]["in_channels"] == 3
     assert (settings["preprocess"]["frames_by"], settings["preprocess"]["channels"]) == ("time", 3)
+
+
+def test_a_teacher_takes_recordings_or_is_refused_before_the_run(recipe_of, done, monkeypatch):
+    def prepared(**data):
+        return prepare(read_recipe(recipe_of(**data), {"distill.teacher": str(done.run), "augment": {"clip_ops": {}}}))
+
+    assert prepared().module.objective.teacher is not None
+    of_images = nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    monkeypatch.setattr(module_file, "load_teacher", lambda *_: Teacher(of_images, torch.ones(1), torch.zeros(1)))
+    with pytest.raises(ValueError, match=r"distill\.teacher .* cannot take recordings of \[3, 3, 16, 16\] \(Runtime"):
+        prepared(channels=3)
 
 
 def test_a_broken_recording_is_named_or_left_out(recipe_of, folder, tmp_path, without_pictures):

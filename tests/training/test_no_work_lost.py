@@ -170,7 +170,7 @@ def test_a_full_disk_at_the_end_is_one_line_and_loses_nothing(train, at_step, tm
     else:
         at_step(0, 3, lambda: unfinished.symlink_to("/dev/full"))
     with pytest.raises(
-        ValueError, match=r"is trained but has no results yet: solve this first, .* continue with --resume"
+        ValueError, match=r"is trained but has no results yet: fix this first; .* continue with --resume"
     ) as e:
         train()
     assert "\n" not in str(e.value)

@@ -1,5 +1,6 @@
 """What a run says of how it was made, and running it again."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -8,11 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from spikeformers import cli
-from spikeformers.training import fit
-from spikeformers.training.provenance import COMPARISON, describe_start, like
+from spikeformers.training import fit, read_recipe
+from spikeformers.training.provenance import COMPARISON, describe_start, like, note_start
 
 
 def test_a_run_folder_says_how_it_was_made(finished):
@@ -95,6 +97,23 @@ def test_files_of_a_readers_own_are_told_apart(train, tmp_path, caplog):
         text.write("# and another\n")
     like(run)
     assert f"{file} was " in caplog.text
+
+
+def test_a_changed_file_is_told_before_it_is_imported(recipe_file, tmp_path, caplog, monkeypatch):
+    """Only an import tells where the module of a part named `package.module:Name` lies, but the run's record does."""
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "my_attentions.py"
+    file.write_text("from spikeformers.layers.attention import SSA\n\n\nclass Mine(SSA):\n    pass\n")
+    recipe = read_recipe(recipe_file, {"model.attention": "my_attentions:Mine"})
+    (tmp_path / "settings.yaml").write_text(yaml.safe_dump(recipe.to_dict()))
+    importlib.import_module("my_attentions")
+    note_start(tmp_path, recipe, "the digest of its data")
+    del sys.modules["my_attentions"]  # as in the next process
+    like(tmp_path)
+    assert "my_attentions" not in caplog.text
+    file.write_text("# another thought\n")
+    like(tmp_path)
+    assert f"{file} was " in caplog.text and "my_attentions" not in sys.modules
 
 
 def test_a_run_of_a_comparison_again_goes_beside_it(train, tmp_path):

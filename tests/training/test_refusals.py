@@ -11,7 +11,7 @@ from PIL import Image
 
 from spikeformers.compare import plan_comparison
 from spikeformers.data import load_images
-from spikeformers.training import fit, read_recipe
+from spikeformers.training import fit, read_recipe, results
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.resume import check_same_settings
 from spikeformers.training.trainer import check_trainer
@@ -73,7 +73,7 @@ def refused(train, tmp_path):
         ({"trainer.limit_train_batches": 0}, "leaves no step of training: raise what limits it"),
         ({"trainer.limit_train_batches": 0.01}, "leaves no step of training: raise what limits it"),
         ({"trainer.max_steps": 9}, "cannot set trainer.max_steps: set epochs and trainer.limit_train_batches instead"),
-        ({"trainer.num_nodes": 2}, "trainer.num_nodes 2 waits for other machines, which nothing here names"),
+        ({"trainer.num_nodes": 2}, "trainer.num_nodes 2 needs other machines, but their addresses are not set"),
         ({"trainer.max_time": date(2000, 1, 1)}, "which a settings file cannot store"),
         ({"optimizer.args": {"foreach": b"x"}}, "optimizer.args has b'x' in it, which a settings file cannot store"),
         ({"optimizer.args": {"betas": []}}, "optimizer.args {'betas': []} do not suit adamw: IndexError"),
@@ -163,7 +163,7 @@ def test_a_file_in_the_way(train, tmp_path, where):
 
 
 def test_a_folder_that_is_not_there(refused):
-    assert "'nowhere' is no folder and no known set" in refused(FileNotFoundError, **{"data.name": "nowhere"})
+    assert "'nowhere' is neither a folder nor a known set" in refused(FileNotFoundError, **{"data.name": "nowhere"})
 
 
 def test_an_empty_folder(refused, tmp_path):
@@ -322,6 +322,23 @@ def test_a_file_that_breaks_or_vanishes_while_a_run_goes_on(train, make_images, 
     assert result.test.images == (12 if split == "train" else 11)
     (line,) = [line for line in caplog.messages if "skipped, number" in line]
     assert f"skipped, number 1 of {60 if split == 'train' else 12}: {file} cannot be read as an image" in line
+
+
+def test_no_picture_is_drawn_of_images_that_all_broke(train, make_images, monkeypatch):
+    """The first test image of each class is drawn, which was whole when the run began."""
+    folder = make_images()
+    training_step = TrainingModule.training_step
+
+    def step(self, batch, batch_idx):
+        if batch_idx == 0:
+            for file in folder.glob("test/*/0.png"):
+                cut_in_the_body(file)
+        return training_step(self, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", step)
+    monkeypatch.setattr(results, "_DRAWN", 1)
+    result = train(data={"name": str(folder), "skip_broken": True})
+    assert result.test.images == 9 and not (result.run / "samples").exists()
 
 
 def test_a_run_that_died_of_an_image_may_go_on_without_it(tmp_path):

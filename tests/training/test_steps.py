@@ -7,13 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch._dynamo.backends.debugging import aot_eager
 
 import spikeformers as sf
 from spikeformers.layers.time import time_first
 from spikeformers.models.recompute import recomputed
-from spikeformers.training import module as module_file
 from spikeformers.training import read_recipe
 from spikeformers.training.health import Health
+from spikeformers.training.mixup import Mixup
 from spikeformers.training.module import TrainingModule
 from spikeformers.training.optim import make_optimizer, make_schedule, tell_low_rate
 
@@ -217,7 +218,7 @@ def test_the_rate_in_the_table_is_the_one_trained_with(train_linear, rows_of):
 class Fixed(nn.Module):
     """Logits that do not depend on the image."""
 
-    num_classes = 4
+    num_classes, task = 4, "classification"
 
     def __init__(self):
         super().__init__()
@@ -259,8 +260,8 @@ def test_mixed_labels_weigh_the_loss(monkeypatch):
 
 def test_mixing_stops_at_its_epoch(train, monkeypatch):
     mixed = []
-    mix = module_file.Mixup.__call__
-    monkeypatch.setattr(module_file.Mixup, "__call__", lambda self, x, y: mixed.append(len(x)) or mix(self, x, y))
+    mix = Mixup.__call__
+    monkeypatch.setattr(Mixup, "__call__", lambda self, x, y: mixed.append(len(x)) or mix(self, x, y))
     train(augment={"mixup": 0.5, "mix_off_epoch": 2}, epochs=3)
     assert mixed == [12] * 8  # two epochs of four batches
 
@@ -294,9 +295,24 @@ def test_lean_and_compiled_are_switches_of_a_recipe(monkeypatch):
         read_recipe("digits", {"memory": "thin"})
 
 
+def compiles():
+    """Whether what torch.compile made is compiled at its call, as it is unless somebody turned that off."""
+    torch._dynamo.reset()
+    graphs = []
+    torch.compile(torch.neg, backend=lambda graph, inputs: graphs.append(graph) or graph)(torch.ones(1))
+    return bool(graphs)
+
+
 def test_lean_and_compiled_train_together(train, monkeypatch):
-    """Firing rates are measured uncompiled, and such blocks are recomputed uncompiled."""
-    monkeypatch.setattr("spikeformers.training.module.compile", partial(sf.compile, backend="aot_eager"))
+    """Firing rates are measured uncompiled, and such blocks are recomputed uncompiled; other steps are compiled."""
+    torch._dynamo.reset()  # code that earlier tests compiled too often is not compiled again
+    trained = []
+
+    def backend(graph, inputs):
+        trained.append(any(x.requires_grad for x in inputs))
+        return aot_eager(graph, inputs)
+
+    monkeypatch.setattr("spikeformers.training.module.compile", partial(sf.compile, backend=backend))
     changes = {"optimizer": {"name": "sgd", "lr": 0.01}, "trainer": {"limit_train_batches": 2}, "data.validation": 0}
     plain, both = (
         load_file(train(run, memory=memory, compile=memory == "lean", **changes).weights)
@@ -304,3 +320,17 @@ def test_lean_and_compiled_train_together(train, monkeypatch):
     )
     for name, weight in plain.items():
         torch.testing.assert_close(both[name], weight, rtol=1e-3, atol=1e-4)
+    assert any(trained) and compiles()
+
+
+def test_a_step_that_fails_leaves_compiling_on(train, monkeypatch):
+    """The first step is measured, and so uncompiled; a notebook's next run is compiled again."""
+
+    def too_much(self, batch, batch_idx):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr("spikeformers.training.module.compile", lambda model: model)
+    monkeypatch.setattr(TrainingModule, "training_step", too_much)
+    with pytest.raises(ValueError, match="there is not enough memory"):
+        train(compile=True)
+    assert compiles()

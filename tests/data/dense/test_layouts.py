@@ -378,9 +378,9 @@ FILES = [
     ("coco", lambda f: (f / "annotations" / "instances_val2017.json").write_text("{}"), "has no list of images"),
     ("masks", unlink("val", "labels", "013.png"), r"images/013\.png has no mask of the same name in .*val/labels"),
     ("masks", unlink("classes.txt"), r"has no classes\.txt: write one, with a class in each line"),
-    ("masks", write("classes.txt", "r\u00f6t", "latin-1"), r"classes\.txt is no text in UTF-8 \("),
+    ("masks", write("classes.txt", "r\u00f6t", "latin-1"), r"classes\.txt is not UTF-8 text \("),
     ("masks", write("classes.txt", "\n".join(map(str, range(256)))), r"has 256 classes, more than a mask of 8 bits"),
-    ("voc", write("ImageSets/Main/val.txt", "012\n", "utf-16"), r"Main/val\.txt is no text in UTF-8"),
+    ("voc", write("ImageSets/Main/val.txt", "012\n", "utf-16"), r"Main/val\.txt is not UTF-8 text"),
     (
         "voc",
         write("Annotations/004.xml", '<?xml version="1.0" encoding="x-none"?><a/>'),
@@ -393,7 +393,7 @@ FILES = [
     ),
     ("voc", write("Annotations/004.xml", "<a><size><width>-48</width></size></a>"), r"a size of -48 x 0 pixels"),
     ("voc", write("Annotations/004.xml", voc_xml([[1, 1, 9, 9]], [""])), r"004\.xml: box 1, .* is of the class ''"),
-    ("coco", write("annotations/instances_val2017.json", "{}", "utf-16"), r"val2017\.json is no text in UTF-8"),
+    ("coco", write("annotations/instances_val2017.json", "{}", "utf-16"), r"val2017\.json is not UTF-8 text"),
     (
         "coco",
         write("annotations/instances_val2017.json", "[" * 99_999),
@@ -546,7 +546,7 @@ def test_tables_of_boxes_of_other_types_are_refused(driven, tmp_path, fault):
         load(folder)
 
 
-TIME = r"drive0_bbox\.npy: box 2 has the time (nan|9.*e\+18), which is no whole number"
+TIME = r"drive0_bbox\.npy: box 2 has the time (nan|9.*e\+18), which is not a whole number"
 
 
 def test_a_void_that_no_mask_can_have(masks):

@@ -340,7 +340,7 @@ def test_arrays_that_are_no_events(tmp_path):
     np.savez(tmp_path / "ragged.npz", t=[1, 2], x=[1], y=[1], p=[1])
     for name, said in (
         ("plain.npy", r"plain array \[5, 3\]: save \[N, 4\]"),
-        ("short.npz", "it has no t, x, y and p but t, x, y"),
+        ("short.npz", "it has t, x, y, not t, x, y and p"),
         ("ragged.npz", "differ in shape"),
         ("frames.npz", "it holds frames, not events: put files of frames into a folder frames_number_<T>_split_by_"),
     ):

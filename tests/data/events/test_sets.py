@@ -327,11 +327,14 @@ def test_a_folder_that_cannot_be_opened_is_no_empty_one(make_folder, monkeypatch
         load_events(str(folder))
 
 
-def test_a_place_for_frames_may_begin_with_the_home(make_folder, tmp_path, monkeypatch):
+@pytest.mark.parametrize("labels", ["classes", "boxes"])
+def test_a_place_for_frames_may_begin_with_the_home(labels, make_folder, driven, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    sets = load_events(str(make_folder()), validation=0)
-    sets.prepared(sets.test, sets.preprocess(SETTINGS, image_size=8, time_steps=2), {"cache": "~/frames"})
+    folder = make_folder() if labels == "classes" else driven
+    settings = {**vars(Data()), "name": str(folder), "frames_by": "time", "cache": "~/frames", "workers": 0}
+    sets = load_sets(settings, seed=0)
+    sets.prepared(sets.test, sets.preprocess(settings, image_size=(32, 48), time_steps=2), settings)
     assert (tmp_path / "home" / "frames").is_dir() and not (tmp_path / "~").exists()
 
 
@@ -355,7 +358,7 @@ def test_the_sensor_is_looked_for_and_told(make_folder, caplog, tmp_path):
 
 def test_names_of_both_kinds_are_suggested():
     for wrong, right in (("nmnits", "nmnist"), ("cifar10-dvs", "cifar10dvs"), ("digit", "digits")):
-        with pytest.raises(FileNotFoundError, match=f"no known set; did you mean .*{right}"):
+        with pytest.raises(FileNotFoundError, match=f"nor a known set; did you mean .*{right}"):
             load_sets({**vars(Data()), "name": wrong}, seed=0)
 
 

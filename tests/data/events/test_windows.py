@@ -129,7 +129,7 @@ def test_settings(long_recordings):
         0.5,
     ]
     assert len(load_sets({**settings, "window_events": (100, 100)}, seed=0).test) == 2 * 6
-    with pytest.raises(ValueError, match=r"data\.window and data\.window_events exclude each other: leave one out"):
+    with pytest.raises(ValueError, match=r"data\.window and data\.window_events cannot be combined: leave one out"):
         window_of({"window": (1, 1), "window_events": (1, 1)})
     for wrong in ({"window": (0, 1)}, {"window": (1, -1)}, {"window_events": (10, 0)}):
         with pytest.raises(ValueError, match=r"data\.window\w* \[.*\] is not \[length, stride\], both above 0"):
