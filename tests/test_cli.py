@@ -563,7 +563,7 @@ def test_weights_of_another_model(trained, tmp_path):
     save_file(weights, tmp_path / "bare.safetensors")
     said = refused(spikeformers("eval", tmp_path / "bare.safetensors", "--data", trained.data))
     assert f"`spikeformers identify {tmp_path / 'bare.safetensors'}` says what it looks like" in said
-    assert "does not say which model it holds: name it, by --model" in said
+    assert "does not say which model it holds: name it with --model" in said
     words = ("eval", tmp_path / "bare.safetensors", "--data", trained.data, "--model")
     assert "does not fit spikformer_4_256_cifar10" in refused(spikeformers(*words, "spikformer_4_256_cifar10"))
     assert "there is no model 'spikformer_4_25'" in refused(spikeformers(*words, "spikformer_4_25"))
@@ -758,7 +758,7 @@ def test_compare_energy(trained, images, tmp_path):
     assert f"{rows[0]['twin_millijoules']:.4g} mJ" in ran.out and "breaks even at" in ran.out
     dear = json.loads(spikeformers(*words, "--memory", "dram=325", "--json").out)
     assert dear[0]["mj_memory"] > rows[0]["mj_memory"] and dear[0]["mj_strict"] == rows[0]["mj_strict"]
-    assert "dram=much is no setting" in refused(spikeformers(*words, "--memory", "dram=much"))
+    assert "dram=much is not a setting" in refused(spikeformers(*words, "--memory", "dram=much"))
 
 
 def test_compare_energy_of_models_of_other_classes(trained, tmp_path):
@@ -882,7 +882,7 @@ def test_audit_of_a_model_by_name_and_of_a_run(trained):
         (["own.py:leaking", "--shape", "6", "--layout", "X"], "there is no layout 'X': choose from B, TB, BT"),
         (["own.py:leaking", "--shape", "6", "--skip", "leaks"], "there is no check 'leaks': choose from batch leak"),
         (["own.py:leaking", "--shape", "6", "--steps", "0"], "--steps 0 is below 1"),
-        (["own.py:leaking", "--shape", "6", "--data", "digits"], "--data gives test images: leave out one of them"),
+        (["own.py:leaking", "--shape", "6", "--data", "digits"], "--data for test images: leave out one of them"),
         (["own.py:leaking", "--shape", "6", "--root", "sets"], "give --data too, or leave out --root"),
         (["own.py:sized", "--shape", "6"], "own.py:sized needs size: name a function that needs no arguments"),
         (["own.py:nothing"], "own.py:nothing returns NoneType: return a module"),

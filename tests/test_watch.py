@@ -127,7 +127,7 @@ def test_a_camera(of_images, monkeypatch, capsys, tmp_path):
     steps = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()]
     assert steps == ["camera 0, step 2", "camera 0, step 2", "camera 0, step 1"]  # five frames, two steps
     assert command("1", *how) == 2
-    assert "camera 1 does not open: give the number of another, or a file" in capsys.readouterr().err
+    assert "camera 1 cannot be opened: give another camera's number, or a file" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "cv2", None)
     assert command("0", *how) == 2
     assert "a camera needs OpenCV: pip install 'spikeformers[camera]'" in capsys.readouterr().err

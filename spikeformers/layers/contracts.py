@@ -62,6 +62,8 @@ DECLARATIONS = {
     "attn_neuron": Declaration("nn.Module", None, "attention", "the neuron after the products; q_neuron, k_neuron and "
         "v_neuron are those of the operands", "attention maps, operations"),
     "num_heads": Declaration("int", 1, "attention", "heads", "attention maps"),
+    "synchronised": Declaration("bool", False, "parts with statistics of a batch", "whether they span all processes, "
+        "by `spans_processes` and `mean_across`; `sync_norm` sets it", "sync_norm"),
     "places": Declaration("bool", False, "attention", "whether it reads the places of tokens or the sides of their map",
         "pruning"),
     "remembers": Declaration("tuple[str, ...]", (), "all", "names of what it keeps from step to step, batch first; "

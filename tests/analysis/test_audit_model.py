@@ -228,7 +228,7 @@ def test_a_membrane_in_low_precision_flips_spikes():
 
 
 def test_faults_behind_one_another_are_all_found():
-    """A difference is mended where it begins, so that what comes after it is judged on its own."""
+    """A difference is corrected where it begins, so that what comes after it is judged on its own."""
 
     class Deep(nn.Module):
         def __init__(self):

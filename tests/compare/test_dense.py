@@ -58,7 +58,7 @@ def test_no_page_speaks_of_accuracy(compared):
     for file in ("index.html", "report.md", "pareto.svg", "report.json"):
         text = (report.folder / file).read_text()
         assert name in text and "accurac" not in text.lower(), file
-    assert f"validation {chooser} chose each run's epoch" in (report.folder / "report.md").read_text()
+    assert f"Validation {chooser} chose each run's epoch" in (report.folder / "report.md").read_text()
 
 
 def test_relu_costs_multiplications_and_has_no_firing_rate(compared):

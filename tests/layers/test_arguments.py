@@ -109,7 +109,7 @@ def test_a_threshold_for_spikingjellys(bad):
 
 
 def test_a_module_that_is_not_there_is_not_spikingjelly():
-    with pytest.raises(ImportError, match=r"^none_such:Mine is not there .*: give MODULE:CLASS of a module"):
+    with pytest.raises(ImportError, match=r"^none_such:Mine cannot be imported .*: give MODULE:CLASS of a module"):
         SpikingJellyNeuron("none_such:Mine")
 
 

@@ -88,7 +88,7 @@ def test_gray_codes_bring_tokens_of_one_row_together():
         assert GrayXNOR(2, 1, LIF).agreement(Q, K, *map_of_two)[0, 0, 0].tolist() == [[12, 10], [10, 10]]
     with pytest.raises(ValueError, match="a map of 5 x 4 has more places than 4 bits: set bits=6"):
         GrayXNOR(2, 1, LIF, bits=4).attend(*(torch.zeros(1, 1, 1, 20, 2) for _ in range(3)), 5, 4)
-    with pytest.raises(ValueError, match=r"bits 9 are not .* even"):
+    with pytest.raises(ValueError, match=r"bits 9 is odd, .* even"):
         GrayXNOR(2, 1, LIF, bits=9)
 
 

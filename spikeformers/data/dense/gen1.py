@@ -92,7 +92,7 @@ def _samples(
     samples, last = [], -stride
     whole = (np.abs(t) < _LAST) & (t == np.floor(t))
     flaws.broken += [
-        f"{file}: box {i + 1} has the time {t[i]}, which is no whole number" for i in np.flatnonzero(~whole)
+        f"{file}: box {i + 1} has the time {t[i]}, which is not a whole number" for i in np.flatnonzero(~whole)
     ]
     for end in map(int, np.unique(t[whole & (t >= length)])):
         if end - last < stride:
