@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from spikeformers.files import atomic_path
 
+from ..image_file import SKIP_BROKEN
 from .frames import Framing
 from .prepared import PreparedFrames, read_frames
 from .progress import each
@@ -50,7 +51,7 @@ class Clips(Dataset):
                 reason = next(iter(broken.values()))
                 raise ValueError(
                     f"{reason}; {len(broken)} of {len(self.items)} recordings are broken: replace or delete them, or "
-                    "skip them with skip_broken=True (train: --data.skip_broken true; eval: --skip-broken)"
+                    f"skip them with {SKIP_BROKEN}"
                 )
             self.items = [item for item in self.items if item[0] not in broken]
             self.skipped = tuple(recording.path for recording in broken)
