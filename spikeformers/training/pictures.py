@@ -46,7 +46,8 @@ def draw_curves(metrics: Path, file: Path, title: str, recipe: Recipe) -> None:
         shade = 0.15 + 0.7 * i / max(len(blocks) - 1, 1)
         firing.plot(*curve(column), label=column.removeprefix("firing/"), color=(0.1, shade, 0.65))
     if blocks:
-        firing.legend(frameon=False, ncols=1 + len(blocks) // 7)
+        wide = 1 + (len(blocks) - 1) // 16
+        firing.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, ncols=wide)
     firing.set_ylim(bottom=0)
     loss = "cross-entropy" if "acc" in columns else "loss"
     for axis, name in ((losses, loss), (accuracies, _SCORES[scored]), (firing, "firing rate")):

@@ -159,6 +159,17 @@ def test_curves_say_what_training_is_measured_on(finished, recipe_file, tmp_path
         assert [[*line.get_xdata()] for line in axis.lines] == [[1, 2, 3]] * 3
 
 
+def test_no_legend_covers_a_curve(finished, recipe_file, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(pictures, "save", lambda figure, *_, **__: drawn.append(figure))
+    pictures.draw_curves(finished.run / "metrics.csv", tmp_path / "curves.png", "title", read_recipe(recipe_file))
+    (figure,) = drawn
+    figure.canvas.draw()
+    assert len(figure.axes[2].lines) == len(figure.axes[2].get_legend().get_texts()) >= 2  # firing rates
+    for axis in figure.axes:
+        assert not axis.get_legend().get_window_extent().overlaps(axis.get_window_extent())
+
+
 def test_predictions_show_every_class_in_turn():
     assert of_every_class([0] * 9 + [1] * 2 + [2] * 5, 6) == [0, 9, 11, 1, 10, 12]
     assert of_every_class([0, 0, 1], 32) == [0, 2, 1]
