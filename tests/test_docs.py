@@ -69,10 +69,15 @@ def parse(monkeypatch):
     monkeypatch.setattr(ArgumentParser, "parse_args", stopped(ArgumentParser.parse_args))
     monkeypatch.setattr("spikeformers.compare.base_recipe", stopped(base_recipe))
 
+    trained = {}  # by run folder: the words of the command that the document has for it
+
     def parse(command, words):
         if command == "train":
             name, *words = [word for word in words if word != "--resume"]
-            read_recipe(name, words)
+            if name == "--like":
+                name, *words = trained[words[0]] + words[1:]
+            recipe = read_recipe(name, words)
+            trained[f"runs/{recipe.run or name}"] = [name, *words]
             return
         with pytest.raises(Parsed):
             import_module(f"spikeformers.cli.{command.replace('-', '_')}").run(words)
