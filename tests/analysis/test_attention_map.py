@@ -45,9 +45,10 @@ def test_pruned_tokens_have_no_map():
     assert kept == [] and any(hasattr(module, "attn_neuron") for module in model.modules())
 
 
-def test_a_map_of_ssa_is_the_row_sums_of_its_product(lively):
+@pytest.mark.parametrize("attention", ["SSA", "WideSSA"])
+def test_a_map_of_a_product_is_its_row_sums(attention, lively):
     x = torch.randn(2, 3, 16, 16)
-    model = lively(build("spikformer"), x)
+    model = lively(build("spikformer", attention=attention), x)
     caught = {}
     core = model.blocks[0].attn.core
     for name in ("q", "k"):
@@ -63,10 +64,11 @@ def test_a_map_of_ssa_is_the_row_sums_of_its_product(lively):
 def masked(lively):
     """The map of a part that masks half of its keys or queries, with what its keys are and what its projection gets."""
 
-    def masked(attention):
+    def masked(attention, change=lambda core: None):
         x = torch.randn(2, 3, 16, 16)
         model = lively(build("spikformer", depth=1, attention=attention), x)
         core, seen = model.blocks[0].attn.core, []
+        change(core)
         core.k_neuron.register_forward_hook(lambda module, inputs, keys: seen.append(keys))
         core.attn_neuron.register_forward_hook(lambda module, inputs, mask: (torch.rand_like(mask) < 0.5).float())
         core.proj.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
@@ -87,6 +89,19 @@ def test_a_map_of_kept_tokens_says_which_keys_the_part_projects(attention, maske
     drawn, keys, projected = masked(attention)
     assert 0 < projected.sum() < keys.sum() and {*drawn.unique().tolist()} == {0, 1}
     assert torch.equal(drawn * keys, projected)
+
+
+def test_a_map_of_kept_channels_of_tokens_is_what_the_part_projects_of_keys_that_all_fire(masked):
+    def all_fire(core):
+        core.k_neuron.register_forward_hook(lambda module, inputs, keys: torch.ones_like(keys))
+
+    drawn, keys, projected = masked("ChannelMSSA", all_fire)
+    assert keys.unique().numel() == 1 and 0 < drawn.sum() < keys.sum() and torch.equal(drawn, projected)
+
+
+def test_a_map_before_the_last_pooling_is_what_the_part_projects_without_pooling(masked):
+    drawn, _, projected = masked("PooledSDSA", lambda core: setattr(core, "pool", nn.Identity()))
+    assert len(projected.unique()) > 2 and torch.equal(drawn, projected)
 
 
 def test_a_map_of_patches_counts_the_tokens_that_fire_there():
