@@ -5,6 +5,7 @@ import os
 
 import pytest
 import torch
+import torch.distributed as dist
 from tiny_models import build
 from torch import nn
 
@@ -78,3 +79,39 @@ def tiny(request, lively):
     images = torch.tensor([0.3, 1.0, 3.0]).view(3, 1, 1, 1) * torch.randn(3, model.in_channels, size, size)
     x = clips if model.in_channels == 2 else images
     return lively(model, x), x
+
+
+@pytest.fixture
+def in_two_processes(tmp_path):
+    """Calls `function(rank, *arguments)` in two forked processes of a gloo group, and returns what each returns: no
+    tensors, which would be shared. Neither a crash nor a hang of one holds up the tests."""
+    context = torch.multiprocessing.get_context("fork")  # no imports anew
+
+    def call(rank, sender, function, arguments):
+        torch.set_num_threads(1)
+        dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=rank, world_size=2)
+        sender.send(function(rank, *arguments))
+        dist.barrier()
+        dist.destroy_process_group()
+
+    def run(function, *arguments):
+        pipes = [context.Pipe(duplex=False) for _ in range(2)]
+        both = [
+            context.Process(target=call, args=(rank, sender, function, arguments))
+            for rank, (_, sender) in enumerate(pipes)
+        ]
+        for one in both:
+            one.start()
+        try:
+            for receiver, _ in pipes:
+                assert receiver.poll(60), "a process has no answer after 60 s"
+            answers = [receiver.recv() for receiver, _ in pipes]
+            for one in both:
+                one.join(30)
+            assert [one.exitcode for one in both] == [0, 0]
+        finally:
+            for one in both:
+                one.kill()
+        return answers
+
+    return run

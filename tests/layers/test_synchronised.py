@@ -1,12 +1,10 @@
 """Norms across processes: two processes by gloo compute what one does on both their batches, in float64."""
 
 import copy
-import socket
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 from tiny_models import build
 from torch import nn
 
@@ -43,10 +41,8 @@ def case(name):
     return model, x, torch.randn(5, model.num_classes, dtype=torch.float64)
 
 
-def process(rank, port, name, make_lean, queue):
+def trained(rank, name, make_lean):
     """Three of five samples, or two: unequal shares."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     model, x, weights = case(name)
     model = synchronise(model)
     model = sf.recompute_blocks(model) if make_lean else model
@@ -55,46 +51,22 @@ def process(rank, port, name, make_lean, queue):
     weighted(model, mine, weights[share]).backward()
     for gradient in gradients(model):
         dist.all_reduce(gradient)
-    if rank == 0:
-        state = {key: value.numpy() for key, value in model.state_dict().items()}
-        queue.put((state, [g.numpy() for g in gradients(model)]))
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def on_two(*arguments):
-    context = torch.multiprocessing.get_context("fork")  # no imports anew
-    queue = context.SimpleQueue()
-    port = free_port()
-    processes = [context.Process(target=process, args=(rank, port, *arguments, queue)) for rank in range(2)]
-    for p in processes:
-        p.start()
-    state, grads = queue.get()
-    for p in processes:
-        p.join(30)
-        assert p.exitcode == 0
-    return {key: torch.from_numpy(v) for key, v in state.items()}, [torch.from_numpy(g) for g in grads]
+    return {key: value.numpy() for key, value in model.state_dict().items()}, [g.numpy() for g in gradients(model)]
 
 
 @pytest.mark.parametrize(
     ("name", "make_lean"), [*((name, False) for name in CASES), ("static image", True), ("chains of RepConv", True)]
 )
-def test_two_processes_are_one(name, make_lean):
-    state, grads = on_two(name, make_lean)
+def test_two_processes_are_one(name, make_lean, in_two_processes):
+    (state, grads), _ = in_two_processes(trained, name, make_lean)
     model, x, weights = case(name)
     weighted(model, x, weights).backward()
     assert state.keys() == model.state_dict().keys()
     for key, value in model.state_dict().items():
-        assert torch.allclose(state[key], value, rtol=1e-9, atol=1e-11), key
+        assert torch.allclose(torch.from_numpy(state[key]), value, rtol=1e-9, atol=1e-11), key
     largest = max(gradient.abs().max().item() for gradient in gradients(model))  # a bias before a norm has none
     for (key, p), gradient in zip(model.named_parameters(), grads, strict=True):
-        assert torch.allclose(p.grad, gradient, rtol=1e-7, atol=1e-12 * largest), key
+        assert torch.allclose(p.grad, torch.from_numpy(gradient), rtol=1e-7, atol=1e-12 * largest), key
 
 
 def test_without_it_they_are_not():
@@ -125,8 +97,8 @@ def test_norms_of_another_kind_are_named():
         synchronise(part)
 
 
-def test_statistics_of_bfloat16_are_float32():
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{free_port()}", rank=0, world_size=1)
+def test_statistics_of_bfloat16_are_float32(tmp_path):
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=0, world_size=1)
     try:
         norm, x = nn.BatchNorm2d(4), (torch.randn(3, 4, 5, 5) + 2).bfloat16().requires_grad_()
         y, mean, _ = norm_across(norm, x, 1)

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing
 
 from spikeformers.checkpoints.load import from_pretrained
 from spikeformers.checkpoints.read import read_checkpoint
@@ -99,10 +98,8 @@ def test_two_processes_train_as_one_at_the_same_global_batch(train_on_two, train
     assert len(list(run.rglob("*tfevents*"))) == 1
 
 
-def score(rank, place, parts, queue):
+def score(rank, parts):
     """Scores two or three of five images."""
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{place}", rank=rank, world_size=2)
 
     def image(i):
         box, masks = torch.tensor([[0.0, 0.0, 8.0, 4.0 + i]]), torch.zeros(1, 16, 16, dtype=torch.uint8)
@@ -121,27 +118,14 @@ def score(rank, place, parts, queue):
     for first in (0, 2):  # batches of two: the last of the second process is padding alone
         x, targets = collate([share[i] for i in range(first, min(first + 2, len(share)))])
         meter.update(Finds(), x, targets)
-    queue.put((rank, meter.images, *meter.compute().values()))
-    dist.destroy_process_group()
+    return meter.images, *meter.compute().values()
 
 
 @pytest.mark.parametrize("parts", [("boxes", "labels"), ("boxes", "labels", "masks")], ids=["boxes", "masks"])
-def test_two_processes_score_a_detector_on_every_image_once(parts, tmp_path):
-    context = torch.multiprocessing.get_context("fork")  # no imports anew
-    queue = context.SimpleQueue()
-    both = [context.Process(target=score, args=(rank, tmp_path / "meet", parts, queue)) for rank in range(2)]
-    for one in both:
-        one.start()
-    try:
-        for one in both:
-            one.join(60)
-        assert [one.exitcode for one in both] == [0, 0]
-    finally:
-        for one in both:
-            one.kill()
-    said = sorted(queue.get() for _ in both)
-    assert [images for _, images, *_ in said] == [3, 2]
-    assert said[0][2:] == said[1][2:] == pytest.approx([80] * len(said[0][2:]), abs=1)  # four of five, in 101 points
+def test_two_processes_score_a_detector_on_every_image_once(parts, in_two_processes):
+    (images, *scores), (others, *same) = in_two_processes(score, parts)
+    assert [images, others] == [3, 2]
+    assert scores == same == pytest.approx([80] * len(scores), abs=1)  # four of five, in 101 points
 
 
 def test_one_that_is_told_to_stop_stops_both(train_on_two):
