@@ -15,8 +15,8 @@ from torch import Tensor
 from spikeformers.analysis.elementwise_counts import ELEMENTWISE, Count, real_parts
 from spikeformers.analysis.fan_out import conv_fan_out, meetings, spread
 from spikeformers.analysis.operands import look, total
+from spikeformers.analysis.operations import Operations
 from spikeformers.analysis.origins import Origin, moved
-from spikeformers.analysis.synaptic_ops import Operations
 
 # ---- products
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeformers.analysis.synaptic_ops import Operations
+from spikeformers.analysis.operations import Operations
 
 
 def _attention(

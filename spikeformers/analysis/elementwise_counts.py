@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_leaves
 
 from spikeformers.analysis.fan_out import coincidences
 from spikeformers.analysis.operands import Operand, look, total
+from spikeformers.analysis.operations import Operations
 from spikeformers.analysis.origins import Origin, moved
-from spikeformers.analysis.synaptic_ops import Operations
 
 Count = Callable[[Operations, Any, Any, Any], Origin | None]
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from spikeformers.analysis.counted_layer import Layer
 from spikeformers.analysis.memory_energy import MEMORY, Memory, spiking_bill
 from spikeformers.analysis.operands import Operand
 from spikeformers.analysis.strict_count import strict_count
-from spikeformers.analysis.synaptic_ops import Layer
 from spikeformers.ops.arguments import is_finite
 
 

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from math import ceil, log2
 from typing import Any
 
+from spikeformers.analysis.counted_layer import Layer
 from spikeformers.analysis.operands import Operand
 from spikeformers.analysis.strict_count import strict_count
-from spikeformers.analysis.synaptic_ops import Layer
 from spikeformers.ops.arguments import is_finite
 
 _WITH_WEIGHTS = ("convolution", "linear")

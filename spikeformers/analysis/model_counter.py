@@ -15,11 +15,12 @@ from torch.utils._pytree import tree_leaves
 
 from spikeformers.analysis.aten_counts import COUNTED, count_chain, learns
 from spikeformers.analysis.aten_parts import rewrite
+from spikeformers.analysis.counted_layer import Layer
 from spikeformers.analysis.elementwise_counts import MOVES, SHAPE_ONLY, count_unknown
 from spikeformers.analysis.neuron_activity import NeuronActivity, has_membrane, is_neuron, multiplications_of, steps_of
 from spikeformers.analysis.operands import Operand
+from spikeformers.analysis.operations import Operations, Place
 from spikeformers.analysis.origins import Origin, moved
-from spikeformers.analysis.synaptic_ops import Layer, Operations, Place
 from spikeformers.layers.contracts import declared
 
 

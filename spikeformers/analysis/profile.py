@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikeformers.analysis.counted_layer import Layer
 from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Convention, Costs, Energy, find_convention
 from spikeformers.analysis.memory_energy import MEMORY, Memory, Twin, dense_twin
 from spikeformers.analysis.model_counter import Counter
 from spikeformers.analysis.neuron_activity import NeuronActivity
 from spikeformers.analysis.operands import base_unit
-from spikeformers.analysis.synaptic_ops import Layer
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from spikeformers.analysis.counted_layer import Layer
 from spikeformers.analysis.operands import Operand
 from spikeformers.analysis.profile import Profile
-from spikeformers.analysis.synaptic_ops import Layer
 
 _SPIKES = ("binary", "ternary")
 _PRODUCTS = ("convolution", "linear", "product", "mask", "scale")

@@ -1,6 +1,6 @@
 """The count of the convention `strict`: all that a digital neuromorphic core would do."""
 
-from spikeformers.analysis.synaptic_ops import Layer
+from spikeformers.analysis.counted_layer import Layer
 
 
 def strict_count(layer: Layer) -> tuple[float, float]:
