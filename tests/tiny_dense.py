@@ -72,8 +72,7 @@ def write_coco(folder, counts=COUNTS, beside=False):
             Image.fromarray(pixels).save(folder / theirs / f"{i:03}.png")
             said["images"].append({"id": i, "file_name": f"{i:03}.png", "height": 32, "width": 48})
             for (a, b, c, d), label in zip(boxes.tolist(), labels, strict=True):
-                # a polygon's last row and column are inside
-                outline = [[a, b, c - 1, b, c - 1, d - 1, a, d - 1]]
+                outline = [[a, b, c, b, c, d, a, d]]
                 said["annotations"].append(
                     {"id": len(said["annotations"]), "image_id": i, "category_id": 10 * (label + 1),
                      "bbox": [a, b, c - a, d - b], "iscrowd": 0, "segmentation": outline}

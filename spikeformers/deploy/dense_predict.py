@@ -17,7 +17,7 @@ from spikeformers.checkpoints.read import Checkpoint, read_checkpoint
 from spikeformers.data.dense.drawing import with_boxes, with_mask
 from spikeformers.data.dense.outputs import on_original
 from spikeformers.data.dense.transforms import PairTransform
-from spikeformers.data.image_file import read_image
+from spikeformers.data.image_file import read_image, upright
 from spikeformers.data.inputs import ReadsFiles, file_of, names_of
 
 _TOGETHER = 8  # inputs in a batch
@@ -68,7 +68,13 @@ class Found:
         return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
 
     def drawn(self, picture: Image.Image) -> Image.Image:
-        """The picture with boxes or masks."""
+        """The picture, which is turned upright first, with boxes or masks. Raises ValueError if it is another."""
+        picture = upright(picture)
+        if (picture.height, picture.width) != self.size:
+            raise ValueError(
+                f"the picture has {picture.width} x {picture.height} pixels, but {self.name} has {self.size[1]} x "
+                f"{self.size[0]}: give the one that was read"
+            )
         if isinstance(self.answer, Tensor):
             return with_mask(picture, self.answer, self.classes)
         return with_boxes(picture, self.answer, self.classes)

@@ -46,7 +46,10 @@ class BoxScores:
 
 @dataclass(frozen=True)
 class MaskScores:
-    """Mean intersection over union of the classes that are there, and the share of right pixels, in percent."""
+    """Mean intersection over union of the classes that occur or are predicted, and the share of right pixels; percent.
+
+    A class that is predicted but does not occur counts as 0.
+    """
 
     miou: float
     pixels: float
@@ -106,7 +109,7 @@ class BoxMeter(nn.Module):
     def _plain(self, found: dict[str, Tensor], target: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         ours = {key: found[key].detach() for key in ("boxes", "labels", "scores")}
         if self.masks:
-            ours["masks"] = found["masks"].flatten(1, -3).bool() if found["masks"].ndim == 4 else found["masks"].bool()
+            ours["masks"] = found["masks"].bool()
         if not isinstance(target, dict):
             # An image with nothing in it and nothing found changes no score. It stays in the lists all the same:
             # torchmetrics gathers them image by image, so they must be as long in every process.

@@ -54,7 +54,7 @@ def draw_beside(loaders: Loaders, model: Any, split: Any, places: Sequence[int],
     """Draws items of a prepared split, each with the truth on the left and the prediction on the right, and returns
     them before their transform.
     """
-    sets, size = loaders.sets, loaders.preprocess["image_size"]
+    sets, size, masks = loaders.sets, loaders.preprocess["image_size"], "masks" in loaders.preprocess
     read = [(split[place], split.source(place)) for place in places]
     read = [(made, source) for made, source in read if made[1] is not NOT_COUNTED]
     if not read:
@@ -67,7 +67,8 @@ def draw_beside(loaders: Loaders, model: Any, split: Any, places: Sequence[int],
         picture = sets.picture(item)
         whole = (picture.height, picture.width)
         drawn = [
-            _drawn(picture, one, sets.classes) for one in (_truth(truth), on_original(answer, whole, size, _LEAST))
+            _drawn(picture, one, sets.classes)
+            for one in (_truth(truth, masks), on_original(answer, whole, size, _LEAST))
         ]
         rows.append(drawn)
     _save(rows, sets.classes, file, title)
@@ -78,11 +79,12 @@ def _answers(model: Any, batches: Sequence[Tensor]) -> list[Any]:
     return [answer for batch in batches for answer in model(time_first(batch))]
 
 
-def _truth(label: Any) -> Any:
+def _truth(label: Any, masks: bool) -> Any:
+    """`masks`: whether the model has masks. Another's outlines were not checked, and may be broken."""
     if not isinstance(label, Boxes):
         return torch.from_numpy(np.asarray(label))
-    masks = {"masks": torch.from_numpy(label.masks())} if label.outlines else {}
-    return {"boxes": torch.from_numpy(label.corners), "labels": torch.from_numpy(label.labels), **masks}
+    inside = {"masks": torch.from_numpy(label.masks())} if masks else {}
+    return {"boxes": torch.from_numpy(label.corners), "labels": torch.from_numpy(label.labels), **inside}
 
 
 def _drawn(picture: Image.Image, answer: Any, classes: Sequence[str]) -> Image.Image:

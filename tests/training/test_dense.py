@@ -80,6 +80,18 @@ def done(request, tmp_path_factory):
     return request.param, file, fit(file)
 
 
+def test_outlines_that_a_model_of_boxes_does_not_need_may_be_broken(request, outlined, tmp_path):
+    data = shutil.copytree(outlined, tmp_path / "set")
+    for split in ("val2017", "test2017"):
+        file = data / "annotations" / f"instances_{split}.json"
+        said = json.loads(file.read_text())
+        said["annotations"][0]["segmentation"] = [[]]
+        file.write_text(json.dumps(said))
+    settings = {"model": MODELS["boxed"], "data": {"name": str(data), "workers": 0}, "epochs": 1}
+    result = fit(write_recipe(request, "outlined", tmp_path, **settings))
+    assert result.test.images == 4 and (result.run / "predictions.png").is_file()
+
+
 def printed(capsys, *words):
     """What a command prints, as JSON."""
     capsys.readouterr()
@@ -231,6 +243,17 @@ def test_predict_draws_and_writes_numbers_in_the_files_own_pixels(done, tmp_path
         assert corners.min() >= 0 and (corners.max(0) <= [96, 64, 96, 64]).all() and corners.max() > 48
         assert {one["label"] for one in rows[0]["boxes"]} <= {*CLASSES}
         assert rows[0]["boxes"][0]["pixels"] == int(found.answer["masks"][0].sum())
+
+
+def test_what_is_found_is_drawn_on_the_upright_picture(done, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    Image.open(done[2].run / "samples" / "1.png").save(tmp_path / "turned.jpg", exif=exif)
+    [found] = DensePredictor(done[2].run, min_score=0)([tmp_path / "turned.jpg"])
+    drawn = found.drawn(Image.open(tmp_path / "turned.jpg"))
+    assert found.size == (48, 32) and 3 * drawn.width == 2 * drawn.height
+    with pytest.raises(ValueError, match=r"the picture has 50 x 40 pixels, but .*turned.jpg has 32 x 48: give the one"):
+        found.drawn(Image.new("RGB", (50, 40)))
 
 
 def test_predict_names_a_file_that_it_cannot_read(done, tmp_path, capsys, monkeypatch):

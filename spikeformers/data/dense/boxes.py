@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from ..image_file import SKIP_BROKEN
 
@@ -56,7 +55,7 @@ class Boxes:
 
 
 def _parsed(outline: Any, size: tuple[int, int], number: int) -> list[Any]:
-    """pycocotools is no help: it reads what lies after the runs of a damaged mask."""
+    """pycocotools is no help here: it reads what lies after the runs of a damaged mask."""
     height, width = size
     if isinstance(outline, dict):
         counts: Any = outline.get("counts")
@@ -91,13 +90,17 @@ def _uncompressed(counts: str) -> list[int]:
 def _inside(parts: list[Any], size: tuple[int, int]) -> np.ndarray:
     if parts and isinstance(parts[0], int):  # run by run, column by column
         return np.repeat(np.arange(len(parts)) % 2, parts).reshape(size[::-1]).T
-    canvas = Image.new("1", (size[1], size[0]))
-    for polygon in parts:
-        ImageDraw.Draw(canvas).polygon(polygon, fill=1)
-    return np.asarray(canvas)
+    if not parts:
+        return np.zeros(size, np.uint8)
+    try:
+        from pycocotools import mask
+    except ImportError:
+        raise ImportError('outlines need pycocotools: pip install "spikeformers[dense]"') from None
+    coco: Any = mask
+    return coco.decode(coco.merge(coco.frPyObjects(parts, *size)))  # COCO's pixels: other libraries draw the edge too
 
 
-_FAR = 1e6  # pixels; further out Pillow's coordinates overflow
+_FAR = 1e6  # pixels; pycocotools walks along every edge, and overflows further out
 
 
 def as_number(value: Any) -> float:

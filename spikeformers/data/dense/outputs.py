@@ -30,8 +30,11 @@ def on_original(answer: Any, size: tuple[int, int], image_size: Sequence[int], l
         kept = found["scores"] >= least
         found = {key: value[kept] for key, value in found.items()}
     found["boxes"] = boxes_of_original(found["boxes"], size, image_size)
+    inside = (found["boxes"][:, 2:] > found["boxes"][:, :2]).all(1)  # others lie in what fills up the input
+    found = {key: value[inside] for key, value in found.items()}
     if "masks" in found:
-        masks = found["masks"].float().flatten(1, -3) if found["masks"].ndim == 4 else found["masks"].float()
+        masks = found["masks"].float()
+        masks = masks[:, 0] if masks.ndim == 4 else masks  # torchvision's detectors give [N, 1, H, W]
         found["masks"] = torch.zeros(len(masks), *size, dtype=torch.bool)
         for inside, mask in zip(found["masks"], masks, strict=True):
             inside[:] = planes_of_original(mask[None], size, image_size)[0] > 0.5

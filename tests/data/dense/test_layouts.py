@@ -513,6 +513,18 @@ def test_compressed_outlines_are_those_of_pycocotools():
         assert np.array_equal(boxes.masks()[0], inside)
 
 
+def test_the_inside_of_a_polygon_has_its_area():
+    """Pillow's polygons have the edge too: a disc of radius 4 is a third larger."""
+    for radius in (4, 8, 16):
+        turns = np.linspace(0, 2 * np.pi, 100)[:-1]
+        disc = np.stack([20.3 + radius * np.cos(turns), 20.6 + radius * np.sin(turns)], 1).ravel().tolist()
+        square = [4, 6, 4 + radius, 6, 4 + radius, 6 + radius, 4, 6 + radius]
+        boxes = Boxes((40, 40), np.zeros((2, 4), np.float32), np.zeros(2, int), np.zeros(2, bool), ([disc], [square]))
+        of_disc, of_square = boxes.masks()
+        assert of_disc.sum() == pytest.approx(np.pi * radius**2, rel=0.04)
+        assert of_square.sum() == radius**2 == of_square[6 : 6 + radius, 4 : 4 + radius].sum()
+
+
 TABLES = {
     "one row alone": lambda rows: rows[0],
     "rows in columns": lambda rows: rows[:, None],

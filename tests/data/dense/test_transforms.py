@@ -20,7 +20,7 @@ def scene(size=(40, 60), box=(10, 8, 34, 24)):
     left, top, right, bottom = box
     mask = np.zeros(size, np.uint8)
     mask[top:bottom, left:right] = 1
-    outline = [[left, top, right - 1, top, right - 1, bottom - 1, left, bottom - 1]]
+    outline = [[left, top, right, top, right, bottom, left, bottom]]
     corners = np.array([box], np.float32)
     boxes = Boxes(size, corners, np.array([2]), np.zeros(1, bool), (outline,))
     return Image.fromarray(np.repeat(255 * mask[..., None], 3, -1)), boxes, mask
@@ -99,9 +99,24 @@ def test_the_class_of_each_pixel_is_found_a_few_planes_at_a_time():
     planes = torch.randn(21, 32, 48).round()  # with ties, of which the first class wins
     wanted = planes_of_original(planes, (64, 80), (32, 48)).argmax(0)
     assert torch.equal(on_original(planes, (64, 80), (32, 48)), wanted) and len(wanted.unique()) > 8
-    everywhere = {"boxes": torch.zeros(9, 4), "scores": torch.rand(9), "masks": torch.rand(9, 32, 48)}
+    everywhere = {
+        "boxes": torch.tensor([[0.0, 0.0, 8.0, 8.0]] * 9),
+        "scores": torch.rand(9),
+        "masks": torch.rand(9, 32, 48),
+    }
     wanted = planes_of_original(everywhere["masks"], (64, 80), (32, 48)) > 0.5
     assert torch.equal(on_original(everywhere, (64, 80), (32, 48))["masks"], wanted)
+    torchvisions = {**everywhere, "masks": everywhere["masks"][:, None]}
+    assert torch.equal(on_original(torchvisions, (64, 80), (32, 48))["masks"], wanted)
+
+
+def test_a_box_in_what_fills_up_the_input_is_nowhere_on_the_image():
+    boxes = torch.tensor([[0.0, 60.0, 20.0, 78.0], [4.0, 8.0, 12.0, 60.0]])  # 40 x 60 pixels in 80 x 80 fill 53 rows
+    found = {"boxes": boxes, "labels": torch.tensor([1, 0]), "scores": torch.tensor([0.9, 0.8])}
+    found["masks"] = torch.ones(2, 80, 80)
+    moved = on_original(found, (40, 60), (80, 80))
+    assert moved["labels"].tolist() == [0] and moved["masks"].shape == (1, 40, 60)
+    assert moved["boxes"].tolist() == [pytest.approx([3, 6.04, 9, 40], abs=0.01)]
 
 
 @pytest.mark.parametrize("size", [(1, 4000), (4000, 1), (1, 1)])
