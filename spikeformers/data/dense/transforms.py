@@ -73,7 +73,7 @@ class PairTransform:
         def place(value: Any) -> Any:
             if not isinstance(value, tv_tensors.TVTensor):
                 return value
-            value = F.resize(value, [height, width], self.interpolation, antialias=True)
+            value = _resized(value, [height, width], self.interpolation)
             return F.pad(value, [0, 0, beside, below], fill=self._fill(value)) if below or beside else value
 
         return {key: place(value) for key, value in sample.items()}
@@ -154,7 +154,7 @@ class AugmentingPairTransform(PairTransform):
         if tuple(scale_jitter) != (1.0, 1.0):
             fill: Any = {tv_tensors.Mask: VOID, "others": 0}
             into = (self.size[1], self.size[0])  # torchvision wants the width first here, and only here
-            self.jitter = v2.ScaleJitter(into, (scale_jitter[0], scale_jitter[1]), self.interpolation, antialias=True)
+            self.jitter = _ScaleJitter(into, (scale_jitter[0], scale_jitter[1]), self.interpolation, antialias=True)
             self.crop = v2.RandomCrop(self.size, pad_if_needed=True, fill=fill)
             self.crop_boxes = v2.RandomCrop(self.size, pad_if_needed=True, fill=0)
 
@@ -175,6 +175,26 @@ class AugmentingPairTransform(PairTransform):
             kept = ((corners[:, 2:] - corners[:, :2]) >= _LEAST).all(1) & ~target.pop("iscrowd")
             target = {key: value[kept] for key, value in target.items()}
         return self._pixels(sample["x"]), _plain(target)
+
+
+class _ScaleJitter(v2.ScaleJitter):
+    """torchvision's, with masks in place, and for images of which less than a pixel would be left."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"size": [max(1, side) for side in super().make_params(flat_inputs)["size"]]}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return _resized(inpt, params["size"], self.interpolation)
+
+
+def _resized(value: Any, size: list[int], interpolation: InterpolationMode) -> Any:
+    # torchvision's nearest takes the upper left of the pixels that become one, which moves a mask against its image
+    exact = InterpolationMode.NEAREST_EXACT if interpolation is InterpolationMode.NEAREST else interpolation
+    if not isinstance(value, tv_tensors.Mask):
+        return F.resize(value, size, exact, antialias=True)
+    planes = value.as_subclass(Tensor).view(-1, 1, *value.shape[-2:])
+    resized = torch.nn.functional.interpolate(planes, size, mode="nearest-exact").view(*value.shape[:-2], *size)
+    return tv_tensors.wrap(resized, like=value)
 
 
 def fitted(size: tuple[int, int], into: Sequence[int]) -> tuple[int, int]:

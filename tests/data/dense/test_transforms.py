@@ -57,6 +57,27 @@ def test_boxes_outlines_and_masks_follow_every_random_change(image_size):
     assert len(seen) > 20 and lost < 10
 
 
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+@pytest.mark.parametrize("factor", [3, 8])
+def test_masks_stay_where_their_image_is_when_both_shrink(interpolation, factor):
+    rows, columns = np.mgrid[:480, :480]
+    disc = ((rows - 230.5) ** 2 + (columns - 260.5) ** 2 < 120**2).astype(np.uint8)
+    side, plain = 480 // factor, {**PLAIN, "interpolation": interpolation}
+    for how in ({"image_size": (side, side)}, {"image_size": (480, 480), "scale_jitter": (1 / factor, 1 / factor)}):
+        x, classes = AugmentingPairTransform(**plain, **how)(
+            Image.fromarray(np.repeat(255 * disc[..., None], 3, -1)), disc
+        )
+        centres = [torch.stack(torch.where(of)).double().mean(1) for of in (x[0] > 0.5, classes == 1)]
+        assert (classes == 1).sum() > 100 and (centres[0] - centres[1]).abs().max() < 0.6 / factor  # of a pixel
+
+
+@pytest.mark.parametrize("size", [(2, 1000), (1000, 3)])
+def test_an_image_that_is_long_and_thin_can_be_made_smaller(size):
+    how = {"image_size": (96, 96), "scale_jitter": (0.5, 0.6)}
+    x, classes = AugmentingPairTransform(**PLAIN, **how)(Image.new("RGB", size), np.zeros(size[::-1], np.uint8))
+    assert x.shape == (3, 96, 96) and classes.shape == (96, 96) and (classes == 0).any()
+
+
 @pytest.mark.parametrize("size", [(40, 60), (60, 40), (50, 50)])
 @pytest.mark.parametrize("image_size", [(40, 60), (60, 40), (24, 80), (48, 48)])
 @pytest.mark.parametrize("factor", [0.5, 0.8])
