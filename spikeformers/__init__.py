@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.4.2"
+__version__ = "0.4.3"
 
 from spikeformers.lazy import lazy_names
 

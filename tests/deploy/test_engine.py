@@ -58,7 +58,7 @@ def small_engine(small):
 
 @pytest.mark.parametrize("weights", [torch.float32, torch.int8], ids=["fp32", "int8"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_answers_as_its_folded_model(family, weights, lively):
+def test_every_family_answers_as_its_folded_model(family, weights, lively, tmp_path):
     torch.manual_seed(0)
     model = build(family)
     x = images(model)
@@ -70,6 +70,7 @@ def test_every_family_answers_as_its_folded_model(family, weights, lively):
     torch.testing.assert_close(engine(x), model(x), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(engine.forward_steps(x), model.forward_steps(x), rtol=1e-6, atol=1e-6)
     assert all(name.endswith("(TernaryIF)") for name in engine.foreign)  # SWformer's, which torch computes
+    assert torch.equal(load_engine(engine.save(tmp_path / "engine.safetensors")).forward_features(x), expected)
     if kernels() is not None:
         assert sum(row.what == "product" for row in engine.plan) > 4
         for step in engine.steps:  # all ways of all products
@@ -80,6 +81,45 @@ def test_every_family_answers_as_its_folded_model(family, weights, lively):
         for step in engine.steps:
             step.way = "dense" if "dense" in step.ways else step.way
         assert torch.equal(engine.forward_features(x), expected)
+
+
+class ClearsSome(SSA):
+    def attend(self, q, k, v, height, width):
+        y = (q @ k.transpose(-2, -1)) @ v * 0.25
+        y[..., :4] = 0
+        return y
+
+
+class AddsToSome(SSA):
+    def attend(self, q, k, v, height, width):
+        v = v.clone()
+        v[..., 1:] += k[..., :-1]
+        return q * v * 0.5
+
+
+class SilencesSome(MLP):
+    def forward(self, x):
+        s = self.neuron(self.fc1(x))
+        s[:, :, :8] = 0
+        return self.fc2(s)
+
+
+@pytest.mark.parametrize("part", [{"attention": ClearsSome}, {"attention": AddsToSome}, {"mlp": SilencesSome}])
+def test_what_a_part_writes_into_a_piece_of_a_tensor_counts(part, lively):
+    torch.manual_seed(0)
+    model = build("spikformer", depth=1, **part)
+    x = images(model)
+    model = exact(lively(model, x))
+    engine = spike_engine(model, x)
+    assert torch.equal(engine.forward_features(x), model.forward_features(x))
+
+
+def test_a_probe_can_be_trained_on_its_answers(small_engine, small):
+    x = images(small)
+    for answer in (small_engine(x), small_engine.forward_steps(x), small_engine.forward_features(x)):
+        probe = nn.Linear(answer.shape[-1], 2)
+        probe(answer).sum().backward()
+        assert probe.weight.grad.isfinite().all()
 
 
 @needs_kernels

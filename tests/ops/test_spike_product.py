@@ -1,5 +1,6 @@
 import math
 import os
+import platform
 import subprocess
 import sys
 
@@ -97,6 +98,19 @@ def test_int8_sums_beyond_16_bits(most):
 
 
 @needs_kernels
+@pytest.mark.parametrize("flush", [False, True])
+def test_int8_of_a_channel_without_weights_is_zero(flush):
+    weight = torch.randn(8, 16, 1, 1)
+    weight[3] = 0
+    torch.set_flush_denormal(flush)
+    try:
+        product = SpikeProduct(weight, dtype=torch.int8)
+        y = product.dense(torch.ones(1, 16, 1, 1, dtype=torch.uint8), 1)[1]
+    finally:
+        torch.set_flush_denormal(False)
+    assert y.isfinite().all() and y[0, 3].item() == 0 and y.count_nonzero() == 7
+
+
 def test_int8_rounds_to_127_levels_of_the_largest_weight():
     torch.manual_seed(0)
     weight = torch.randn(9, 33, 3, 3)
@@ -335,6 +349,13 @@ def library_is_another(cache, monkeypatch):
     library = build._library_for(build._compiler())
     library.parent.mkdir(parents=True)
     subprocess.run(["c++", "-shared", "-x", "c++", "/dev/null", "-o", str(library)], check=True)
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the flag is x86's")
+def test_the_kernels_compile_for_processors_without_avx2():
+    command = [build._compiler(), "-fsyntax-only", "-march=x86-64", "-std=c++17", "-w", str(build.SOURCE)]
+    assert subprocess.run(command, capture_output=True, text=True).stderr == ""
 
 
 @needs_compiler

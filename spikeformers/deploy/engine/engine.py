@@ -154,7 +154,8 @@ class SpikeEngine(nn.Module):
         found = [self._run(part) for part in parts]
         whole = [torch.cat([one[name] for one in found], 1) if len(parts) > 1 else found[0][name] for name in names]
         kinds = [self.kinds[name] for name in names]
-        return [y if k is None else y.to(torch.float32) * k.unit for y, k in zip(whole, kinds, strict=True)]
+        numbers = [y if k is None else y.to(torch.float32) * k.unit for y, k in zip(whole, kinds, strict=True)]
+        return [y.clone() if y.is_inference() else y for y in numbers]  # so that a probe can be trained on them
 
     def _check(self, x: Tensor) -> None:
         if not x.is_floating_point():

@@ -139,6 +139,8 @@ def encode(value: Any) -> Any:
         return {"kwargs": {key: encode(item) for key, item in value.items()}}
     if isinstance(value, torch.dtype):
         return {"dtype": str(value).removeprefix("torch.")}
+    if value == torch.device("cpu"):
+        return {"device": "cpu"}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise ValueError(f"an engine cannot be saved: an operation was given {value!r}")
@@ -156,6 +158,8 @@ def decode(value: Any) -> Any:
             if not isinstance(dtype, torch.dtype):  # a file may name anything else that torch has
                 raise TypeError(f"{value['dtype']} is no dtype")
             return dtype
+        if "device" in value:
+            return torch.device("cpu")
         return {key: decode(item) for key, item in value["kwargs"].items()}
     return value
 

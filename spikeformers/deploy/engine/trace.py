@@ -106,6 +106,8 @@ def trace(model: SpikingTransformer, x: Tensor) -> tuple[fx.Graph, dict[str, Ten
     with torch.no_grad():
         outputs = _Levels if isinstance(folded, DenseTransformer) else _Outputs
         exported = torch.export.export(outputs(folded).eval(), (x,), dynamic_shapes=(batch,), strict=False)
+    if any(map(_writes, exported.graph.nodes)):
+        exported = exported.run_decompositions({})  # into operations that return what they write
     signature = exported.graph_signature
     constants: dict[str, Tensor] = {}
     stored: Any = {**exported.constants, **exported.state_dict}
@@ -114,3 +116,9 @@ def trace(model: SpikingTransformer, x: Tensor) -> tuple[fx.Graph, dict[str, Ten
             continue
         constants[spec.arg.name] = stored[spec.target].detach().clone()
     return exported.graph, constants, neurons, foreign
+
+
+def _writes(node: fx.Node) -> bool:
+    """Whether an operation writes into its input. Through a view, nobody would seem to read what it returns."""
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and schema.is_mutable and node.target is not torch.ops.aten.detach_.default

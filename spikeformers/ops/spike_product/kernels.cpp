@@ -5,6 +5,7 @@
 // adds one short row of weights. No current is written unless the caller asks for it.
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <cmath>
@@ -571,7 +572,7 @@ static inline void add_fired(const float* map, int step, const uint16_t* place, 
     for (uint32_t i = 0; i < n; ++i) {
         const float* at = map + (size_t)place[i] * NV * F;
         for (int k = 0; k < K; ++k) {
-            const vf* row = (const vf*)(at - (ptrdiff_t)k * step);
+            const vf* row = (const vf*)(at - (std::ptrdiff_t)k * step);
             if (COUNTS) {
                 const float c = count[i];
                 for (int j = 0; j < NV; ++j) acc[k][j] += c * row[j];
@@ -625,11 +626,11 @@ static void grad_tile(const Shape& s, const std::vector<Block>& blocks, const st
                 if constexpr (NV <= 4)
                     for (; kx + 3 <= s.kw; kx += 3) {
                         float* three[3] = {to + kx * TO, to + (kx + 1) * TO, to + (kx + 2) * TO};
-                        add_fired<NV, 3, COUNTS>(line - (ptrdiff_t)kx * s.dw * TO, s.dw * TO, place, count, ones, three);
+                        add_fired<NV, 3, COUNTS>(line - (std::ptrdiff_t)kx * s.dw * TO, s.dw * TO, place, count, ones, three);
                     }
                 for (; kx < s.kw; ++kx) {
                     float* one[1] = {to + kx * TO};
-                    add_fired<NV, 1, COUNTS>(line - (ptrdiff_t)kx * s.dw * TO, 0, place, count, ones, one);
+                    add_fired<NV, 1, COUNTS>(line - (std::ptrdiff_t)kx * s.dw * TO, 0, place, count, ones, one);
                 }
             }
         }

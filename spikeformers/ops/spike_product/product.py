@@ -182,7 +182,7 @@ def _rounded(weight: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The weight that a product computes with, and the scale of each output channel."""
     if dtype == torch.float32:
         return weight, weight.new_ones(len(weight))
-    scale = weight.flatten(1).abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / _LEVELS
+    scale = (weight.flatten(1).abs().amax(1) / _LEVELS).clamp(min=torch.finfo(torch.float32).tiny)  # no denormal
     wide = scale.view(-1, 1, 1, 1)
     return (weight / wide).round().clamp(-_LEVELS, _LEVELS) * wide, scale
 
