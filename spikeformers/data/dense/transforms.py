@@ -187,14 +187,14 @@ class _ScaleJitter(v2.ScaleJitter):
         return _resized(inpt, params["size"], self.interpolation)
 
 
-def _resized(value: Any, size: list[int], interpolation: InterpolationMode) -> Any:
+def _resized(value: Any, size: list[int], interpolation: Any) -> Any:
     # torchvision's nearest takes the upper left of the pixels that become one, which moves a mask against its image
     exact = InterpolationMode.NEAREST_EXACT if interpolation is InterpolationMode.NEAREST else interpolation
     if not isinstance(value, tv_tensors.Mask):
         return F.resize(value, size, exact, antialias=True)
     planes = value.as_subclass(Tensor).view(-1, 1, *value.shape[-2:])
     resized = torch.nn.functional.interpolate(planes, size, mode="nearest-exact").view(*value.shape[:-2], *size)
-    return tv_tensors.wrap(resized, like=value)
+    return tv_tensors.Mask(resized)
 
 
 def fitted(size: tuple[int, int], into: Sequence[int]) -> tuple[int, int]:
