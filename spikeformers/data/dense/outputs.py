@@ -30,8 +30,8 @@ def on_original(answer: Any, size: tuple[int, int], image_size: Sequence[int], l
         kept = found["scores"] >= least
         found = {key: value[kept] for key, value in found.items()}
     found["boxes"] = boxes_of_original(found["boxes"], size, image_size)
-    inside = (found["boxes"][:, 2:] > found["boxes"][:, :2]).all(1)  # others lie in what fills up the input
-    found = {key: value[inside] for key, value in found.items()}
+    there = (found["boxes"][:, 2:] > found["boxes"][:, :2]).all(1)  # others lie in what fills up the input
+    found = {key: value[there] for key, value in found.items()}
     if "masks" in found:
         masks = found["masks"].float()
         masks = masks[:, 0] if masks.ndim == 4 else masks  # torchvision's detectors give [N, 1, H, W]

@@ -154,7 +154,7 @@ class AugmentingPairTransform(PairTransform):
         if tuple(scale_jitter) != (1.0, 1.0):
             fill: Any = {tv_tensors.Mask: VOID, "others": 0}
             into = (self.size[1], self.size[0])  # torchvision wants the width first here, and only here
-            self.jitter = _ScaleJitter(into, (scale_jitter[0], scale_jitter[1]), self.interpolation, antialias=True)
+            self.jitter = _ScaleJitter(into, (scale_jitter[0], scale_jitter[1]), self.interpolation)
             self.crop = v2.RandomCrop(self.size, pad_if_needed=True, fill=fill)
             self.crop_boxes = v2.RandomCrop(self.size, pad_if_needed=True, fill=0)
 
