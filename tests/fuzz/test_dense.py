@@ -408,7 +408,9 @@ def answers(run, data):
         found = sf.from_pretrained(run)(x[None])[0]
     if isinstance(found, dict):
         boxes = found["boxes"] * torch.tensor([picture.width / wide, picture.height / high] * 2)
-        return picture.size, boxes.minimum(torch.tensor(picture.size * 2)).clamp(min=0), found["scores"]
+        boxes = boxes.minimum(torch.tensor(picture.size * 2)).clamp(min=0)
+        there = (boxes[:, 2:] - boxes[:, :2]).amin(1) > 0  # others were found in what fills up the input
+        return picture.size, boxes[there], found["scores"][there]
     planes = F.resize(found[:, :high, :wide], picture.size[::-1], F.InterpolationMode.BILINEAR, antialias=False)
     return picture.size, planes, None
 
