@@ -754,7 +754,7 @@ def test_compare_energy(trained, images, tmp_path):
         written = list(csv.DictReader(table))
     assert float(written[0]["mj_strict"]) == rows[0]["mj_strict"]
     assert f"{rows[0]['mj_strict']:.4g} mJ" in ran.out and f"{rows[0]['parameters']:,}" in ran.out
-    assert "published: accuracy of the trained model" in ran.out
+    assert "published: accuracy of the trained model" in ran.out and "different test sets" not in ran.out
     assert f"{rows[0]['twin_millijoules']:.4g} mJ" in ran.out and "breaks even at" in ran.out
     dear = json.loads(spikeformers(*words, "--memory", "dram=325", "--json").out)
     assert dear[0]["mj_memory"] > rows[0]["mj_memory"] and dear[0]["mj_strict"] == rows[0]["mj_strict"]
@@ -773,6 +773,8 @@ def test_compare_energy_of_models_of_other_classes(trained, tmp_path):
         assert (ran.status, ran.err) == (0, "")
         rows = json.loads(ran.out)
         assert len(rows) == len(models) and all(row["mj_strict"] > 0 and row["images"] == 2 for row in rows)
+        assert len({row["data"] for row in rows}) == (1 if data else 2)
+    assert "the models read different test sets" in spikeformers("compare-energy", *runs, "--images", 2).out
     assert "four has 4 classes, but" in refused(spikeformers("analyze", runs[1], "--data", four))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from spikeformers.analysis.elementwise_counts import ELEMENTWISE, Count, real_parts
-from spikeformers.analysis.fan_out import conv_fan_out, meetings, spread
+from spikeformers.analysis.fan_out import conv_fan_out, meetings, spread, spread_where
 from spikeformers.analysis.operands import look, total
 from spikeformers.analysis.operations import Operations
 from spikeformers.analysis.origins import Origin, moved
@@ -35,37 +35,49 @@ def count_conv(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | N
         ops.two_sided("product", look(x, ops.units), look(weight, ops.units), x, weight, macs, meet)
         _count_bias(ops, y, bias)
         return None
+    parts = real_parts(x, weight)
     dense = x.shape[0] * x.shape[1] * channels * prod(map(sum, axes))
+
+    there = _connected(weight)
+
+    def spread_of(amount: Tensor) -> int:
+        if there is None:
+            return parts * spread(amount, channels, axes)
+        return parts * spread_where(there, amount, args[3:])
+
     biased = 0 if bias is None else y.numel()
-    spread_of = partial(spread, channels=channels, axes=axes)
-    ops.with_weights("convolution", ops.look(x), macs, dense, spread_of, len(x), weight.numel(), biased)
+    ops.with_weights(
+        "convolution", ops.look(x), parts * macs, parts * dense, spread_of, len(x), weight.numel(), biased
+    )  # fmt: skip
     _count_bias(ops, y, bias)
     return _through_weights(ops, x, y, bias is not None)
 
 
-def count_chain(ops: Operations, x: Tensor, channels: int, kernel: int, in_channels: int) -> None:
-    flat = x.reshape(-1, *x.shape[-3:])
-    shape = (channels, in_channels, kernel, kernel)
-    pad = kernel // 2
-    reach, axes = conv_fan_out(flat.shape, shape, flat.shape, (1,), (pad,), (1,), False, 1)
-    outputs = flat.numel() // in_channels * channels
-    macs = outputs * in_channels * kernel**2
-    dense = len(flat) * in_channels * reach * prod(map(sum, axes))
-    weights = channels * in_channels * kernel**2
-    ops.with_weights("convolution", ops.look(flat), macs, dense, lambda a: spread(a, reach, axes), len(flat), weights)
-    ops.add("bias", outputs)
+def _connected(weight: Tensor) -> Tensor | None:
+    """Where weights are not 0, or None if none is."""
+    if weight.is_meta:
+        return None
+    there = weight.to_dense().ne(0)
+    return None if there.all() else there
 
 
 def count_matmul(ops: Operations, y: Tensor, args: Any, kwargs: Any, biased: int = 0) -> Origin | None:
     left, right = args[:2]
     parts = real_parts(left, right)
     if ops.is_weight(left) or ops.is_weight(right):
-        x, width = (right, left.shape[-2]) if ops.is_weight(left) else (left, right.shape[-1])
-        width *= parts
+        x, weight = (right, left) if ops.is_weight(left) else (left, right)
+        width = parts * weight.shape[-2 if x is right else -1]
         rows = ops.rows_of(x, x.numel() // x.shape[-2 if x is right else -1])
         macs = x.numel() * width
-        weights = (left if ops.is_weight(left) else right).numel()
-        ops.with_weights("linear", ops.look(x), macs, macs, lambda a: total(a) * width, rows, weights, biased)
+
+        there = _connected(weight)
+
+        def spread_of(amount: Tensor) -> int:
+            if there is None:
+                return total(amount) * width
+            return parts * (meetings(there.float(), amount) if x is right else meetings(amount, there.float()))
+
+        ops.with_weights("linear", ops.look(x), macs, macs, spread_of, rows, weight.numel(), biased)
         return _through_weights(ops, x, y)
     a, b = look(left, ops.units), look(right, ops.units)
     macs = parts * left.numel() * right.shape[-1]
@@ -101,9 +113,19 @@ def count_sum(ops: Operations, y: Tensor, args: Any, kwargs: Any, op: str = "sum
     x = args[of]
     if ops.is_weight(x):
         return None
-    layer = ops.add(op, x.numel(), look(x, ops.units))
+    parts = 2 if x.is_complex() else 1
+    layer = ops.add(op, parts * x.numel(), look(x, ops.units), lambda amount: parts * total(amount))
     layer.sides = (ops.source(x), "")
-    return moved(ops.origins.of(x), None if of == 0 else ops.origins.of(args[0]), elements=y.numel())
+    result = moved(ops.origins.of(x), None if of == 0 else ops.origins.of(args[0]), elements=y.numel())
+    result.once = op == "sum" and not of and _over_time(ops, x, args[1:])
+    return result
+
+
+def _over_time(ops: Operations, x: Tensor, args: Any) -> bool:
+    """Whether a sum takes all steps of `[T, B, ...]` together."""
+    axes = args[0] if args and isinstance(args[0], list | tuple) else ()
+    in_time = x.ndim > 1 and ops.steps is not None and x.shape[:2] == (ops.steps, ops.in_batch)
+    return in_time and (not axes or any(axis in (0, -x.ndim) for axis in axes))
 
 
 def count_put(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
@@ -154,24 +176,21 @@ def count_roi_align(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origi
 
 def count_norm(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | None:
     x, y = args[0], y[0] if isinstance(y, tuple) else y
-    if ops.bias is not None and ops.bias[0] == x.data_ptr():  # folding merges both biases into one
-        _, layer, outputs = ops.bias
-        layer.hits, layer.macs, layer.dense = layer.hits - outputs, layer.macs - outputs, layer.dense - outputs
-    ops.bias = None
-    ops.add("bias", y.numel())
     origin = ops.origins.of(x)
+    if origin is None or not origin.biased:  # folding merges two biases into one
+        ops.add("bias", y.numel())
     if origin is None or origin.affine:
-        return moved(origin, elements=y.numel(), biased=True)
+        result = moved(origin, elements=y.numel(), biased=True)
+        result.bounded = False  # its own bias takes what is added
+        return result
     result = Origin(y.numel())
     ops.scale(x, None, y.shape, result)
     return result
 
 
 def _count_bias(ops: Operations, y: Tensor, bias: Any) -> None:
-    ops.bias = None
     if bias is not None:
-        layer = ops.add("bias", y.numel())
-        ops.bias = (y.data_ptr(), layer, y.numel())
+        ops.add("bias", y.numel())
 
 
 def learns(name: str, args: Sequence[Any]) -> bool:

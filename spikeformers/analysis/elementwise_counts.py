@@ -53,8 +53,10 @@ def _count_factor(ops: Operations, y: Tensor, x: Tensor, factor: Any) -> Origin:
     origin = ops.origins.of(x)
     if _is_wiring(factor):
         return moved(origin, elements=y.numel())
-    result = Origin(y.numel(), affine=origin is not None and origin.affine)
-    ops.scale(x, factor, y.shape, result)
+    result = Origin(y.numel())
+    if origin is not None and origin.affine:
+        result.affine, result.biased, result.bounded = True, origin.biased, origin.bounded
+    ops.scale(x, factor, y.shape, result, real_parts(x, factor))
     return result
 
 
@@ -80,17 +82,22 @@ def count_pow(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | No
 def count_add(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
     left, right = args[:2]
     if (alpha := kwargs.get("alpha", 1)) not in (1, -1) and not ops.is_weight(right):
-        ops.scale(right, alpha, right.shape, None)
+        ops.scale(right, alpha, right.shape, None, real_parts(right, alpha))
     if ops.is_weight(left) or ops.is_weight(right):
         return _count_constant(ops, y, *((right, left) if ops.is_weight(left) else (left, right)))
-    a, b = look(left, ops.units), look(right, ops.units)
-    ops.two_sided("add", a, b, left, right, y.numel(), coincidences)
+    a, b, parts = look(left, ops.units), look(right, ops.units), _halves(y)
+    ops.two_sided("add", a, b, left, right, parts * y.numel(), lambda a, b: parts * coincidences(a, b))
     origins = ops.origins.among((left, right))
     if not all(origin.affine for origin in origins):
         return None
     for origin in origins:
         origin.is_summed()
-    return moved(*origins, elements=y.numel())
+    return moved(*origins, elements=y.numel(), biased=any(origin.biased for origin in origins))
+
+
+def _halves(x: Tensor) -> int:
+    """The real additions in one addition."""
+    return 2 if x.is_complex() else 1
 
 
 def count_rsub(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
@@ -104,12 +111,13 @@ def _count_constant(ops: Operations, y: Tensor, x: Tensor, constant: Any) -> Ori
     there = constant.ne(0) if isinstance(constant, Tensor) else torch.tensor(constant != 0, device=x.device)
     if not there.any():
         return moved(origin, elements=y.numel())
-    if not origin.affine:
+    folds, parts = origin.affine and not origin.bounded, _halves(y)
+    if not folds:
         seen = look(x, ops.units)
-        ops.add("add", y.numel(), seen, lambda amount: total(amount.expand(y.shape) * there))
+        ops.add("add", parts * y.numel(), seen, lambda amount: parts * total(amount.expand(y.shape) * there))
     elif not origin.biased:
-        ops.add("bias", y.numel())
-    return moved(origin, elements=y.numel(), biased=origin.affine)
+        ops.add("bias", parts * y.numel())
+    return moved(origin, elements=y.numel(), biased=folds)
 
 
 def _count_function(
@@ -134,7 +142,9 @@ def count_compare(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | N
 def count_bounded(ops: Operations, y: Any, args: Any, kwargs: Any) -> Origin | None:
     """A comparison that commutes with positive factors, such as `relu`."""
     count_compare(ops, y, args[:1], kwargs)
-    return moved(ops.origins.of(args[0]))
+    result = moved(ops.origins.of(args[0]))
+    result.biased, result.bounded = False, True
+    return result
 
 
 def count_sorted(ops: Operations, y: Any, args: Any, kwargs: Any, *, at: int) -> Origin | None:

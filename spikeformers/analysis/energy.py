@@ -101,8 +101,11 @@ def _by_rate(layer: Layer, rate: Callable[[Operand], float]) -> float | None:
 
 def _attention_masks(layer: Layer, rate: Callable[[Operand], float]) -> Operations:
     """Masks and column sums inside attention cost one addition per number that passes."""
-    spiking = layer.left.kind != "real"
-    return (rate(layer.left) * layer.macs, 0) if layer.attention and layer.op in ("mask", "sum") and spiking else (0, 0)
+    spiking = [side for side in (layer.left, layer.right) if side is not None and side.kind not in ("", "real")]
+    if not (layer.attention and layer.op in ("mask", "sum") and spiking):
+        return 0, 0
+    weighed = min(rate(side) / side.rate if side.rate else 0.0 for side in spiking)  # the mean of nonzero numbers
+    return weighed * layer.hits, 0
 
 
 def _mean_value(side: Operand) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,6 +70,15 @@ def spread(amount: Tensor, channels: int, axes: Sequence[tuple[int, ...]]) -> in
     for axis in axes:
         weights = weights[..., None] * torch.tensor(axis, dtype=torch.float64, device=amount.device)
     return round(float((by_place * weights).sum())) * channels
+
+
+def spread_where(there: Tensor, amount: Tensor, args: Sequence[Any]) -> int:
+    """`spread` where weights are `there`, `[C_out, C_in, *kernel]`. `args` are `aten.convolution`'s after its bias."""
+    stride, padding, dilation, transposed, output_padding, groups = args
+    taps = there.double()  # summed over the channels that an input channel reaches
+    taps = taps.sum(1)[:, None] if transposed else taps.unflatten(0, (groups, -1)).sum(1).flatten(0, 1)[None]
+    how = (stride, padding, dilation, transposed, output_padding, 1)
+    return round(float(torch.ops.aten.convolution(amount.double().sum(0, keepdim=True), taps, None, *how).sum()))
 
 
 def meetings(left: Tensor, right: Tensor) -> int:

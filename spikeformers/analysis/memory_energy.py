@@ -168,26 +168,25 @@ def dense_twin(layers: Sequence[Layer], samples: int, steps: int, memory: Memory
         return memory.real_bits if side.kind == "real" else ceil(log2(levels))
 
     for layer in layers:
-        times = steps if layer.right is not None or layer.passes == steps else 1
         if layer.op in _WITH_WEIGHTS or (layer.op in _TWO_SIDED and layer.right is not None):
-            each, left = layer.dense / samples / times, of(layer.left)
+            each, left = layer.dense / samples / layer.passes, of(layer.left)
             weight_bits = layer.weight_bits or memory.weight_bits
             right = weight_bits if layer.right is None else of(layer.right)
             macs += each
             bill.add(each * memory.product(left, right))
             bill.add(each * right / 8 * memory.local / memory.reuse, moved=True)
             bill.add(layer.weights * weight_bits / 8 * memory.dram, moved=True)
-            bill.add(memory.moving(layer.left.elements / samples / times * left), moved=True)
+            bill.add(memory.moving(layer.left.elements / samples / layer.passes * left), moved=True)
             if layer.right is not None:
-                bill.add(memory.moving(layer.right.elements / samples / times * right), moved=True)
+                bill.add(memory.moving(layer.right.elements / samples / layer.passes * right), moved=True)
         elif layer.op == "neuron":
             each = layer.left.elements / samples / layer.passes
             bill.add(each * memory.product(bits, memory.weight_bits))  # scaled and rounded
             bill.add(memory.moving(each * bits), moved=True)
         elif layer.op in ("add", "bias", "sum", "scan", "pool", "compare", "select"):
-            bill.add(layer.dense / samples / steps * memory.add)
+            bill.add(layer.dense / samples / layer.passes * memory.add)
         elif layer.op in ("division", "function", "scale"):
-            bill.add(layer.dense / samples / steps * memory.product(bits, memory.weight_bits))
+            bill.add(layer.dense / samples / layer.passes * memory.product(bits, memory.weight_bits))
     own = spiking_bill(layers, samples, steps, memory)
     rate, left = mean_rate(layers), bill.fixed - own.fixed
     even = rate * left / own.spiking if left >= 0 and own.spiking else None

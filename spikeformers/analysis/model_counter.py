@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from copy import deepcopy
 from functools import cache
 from typing import Any
 
@@ -13,8 +12,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from spikeformers.analysis.aten_counts import COUNTED, count_chain, learns
+from spikeformers.analysis.aten_counts import COUNTED, learns
 from spikeformers.analysis.aten_parts import rewrite
+from spikeformers.analysis.chains import chains_of, count_chain
 from spikeformers.analysis.counted_layer import Layer
 from spikeformers.analysis.elementwise_counts import MOVES, SHAPE_ONLY, count_unknown
 from spikeformers.analysis.neuron_activity import NeuronActivity, has_membrane, is_neuron, multiplications_of, steps_of
@@ -37,8 +37,7 @@ class Counter(Operations, TorchDispatchMode):
         self.model = model
         self.activity: dict[str, NeuronActivity] = {}
         self.samples = 0
-        self.steps: int | None = None
-        self._chains = {m: _folded_shape(m) for m in model.modules() if _is_chain(m)}
+        self._chains = chains_of(model)
         self._apart: list[str] = []  # composite operations being counted by their parts
         self._depth = 0  # above 0 inside a module in which nothing is counted
 
@@ -60,7 +59,7 @@ class Counter(Operations, TorchDispatchMode):
         with ExitStack() as on:
             for name, module in self.model.named_modules():
                 on.callback(module.register_forward_pre_hook(self._enter(name), with_kwargs=True).remove)
-                on.callback(module.register_forward_hook(self._leave, always_call=True).remove)
+                on.callback(module.register_forward_hook(self._leave, with_kwargs=True, always_call=True).remove)
             if any(m._compiled_call_impl is not None for m in self.model.modules()):
                 on.enter_context(torch.compiler.set_stance("force_eager"))
             on.enter_context(torch.autocast(_device(self.model), enabled=False))
@@ -76,49 +75,55 @@ class Counter(Operations, TorchDispatchMode):
     def _enter(self, name: str) -> Callable[[nn.Module, Any, Any], Any]:
         def enter(
             module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
-        ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
             if not self.stack:
                 self._arrive((inputs, named))
-            x = inputs[0] if inputs else None
-            self.stack.append(Place(name, module, x.shape if isinstance(x, Tensor) else ()))
-            opaque = is_neuron(module) or module in self._chains
-            if opaque and not self._depth:
-                for origin in self.origins.among((inputs, named)):
-                    origin.absorbs()
+            if inputs and isinstance(x := inputs[0], Tensor) and x.ndim == 5 and x.shape[0] > 1 and x.stride(0) == 0:
+                inputs = (x.contiguous(), *inputs[1:])  # an image repeated at all steps: compute every step
+            x = _first_tensor((inputs, named))
+            self.stack.append(Place(name, module, () if x is None else x.shape))
+            if self._depth:
+                self._depth += 1
+            elif is_neuron(module) or self._is_chain(module, x):
+                self._depth = 1
                 self.__exit__(None, None, None)  # operations inside are not counted, and run at full speed
-                if module in self._chains:
-                    count_chain(self, inputs[0], *self._chains[module])
-            self._depth += self._depth > 0 or opaque
-            if isinstance(x, Tensor) and x.ndim == 5 and x.shape[0] > 1 and x.stride(0) == 0:
-                return (x.contiguous(), *inputs[1:]), named  # an image repeated at all steps: compute every step
-            return None
+            return inputs, named
 
         return enter
 
-    def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        name = self.stack.pop().name
-        if not self._depth:
-            return
-        self._depth -= 1
-        if self._depth:
-            return
-        try:
-            self._count_opaque(name, module, output)
-        finally:
-            self.__enter__()  # `batch` ends what is on, whatever happened
+    def _is_chain(self, module: nn.Module, x: Tensor | None) -> bool:
+        """Whether a part counts as one convolution on this input."""
+        conv = self._chains.get(module)
+        return conv is not None and x is not None and x.ndim > 2 and x.shape[-3] == conv.in_channels
 
-    def _count_opaque(self, name: str, module: nn.Module, output: Any) -> None:
-        if module in self._chains:
-            self.origins.set(output, self.made(name, output.numel(), biased=True))
-        else:
-            self._arrive(output)
-        if isinstance(output, tuple) and output and is_neuron(module):
-            output = output[0]  # after the spikes come the states, in snnTorch and Norse
-        if is_neuron(module) and isinstance(output, Tensor):
-            self._count_neuron(name, module, output)
-            if self.stack:
-                own = name.rpartition(".")[2]
-                self.stack[-1].sources[output.untyped_storage().data_ptr()] = own.removesuffix("_neuron")
+    def _leave(self, module: nn.Module, inputs: Any, named: Any, output: Any) -> None:
+        if self._depth:
+            self._depth -= 1
+            if not self._depth:
+                try:
+                    self._count_opaque(module, (inputs, named), output)
+                finally:
+                    self.__enter__()  # `batch` ends what is on, whatever happened
+        self.stack.pop()
+
+    def _count_opaque(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        """Counts a part whose inside was not counted."""
+        if not is_neuron(module):
+            x = _first_tensor(inputs)
+            self.once = all(one.once for one in self.origins.among(inputs))
+            if x is not None and isinstance(output, Tensor):  # None if it raised an error
+                self.origins.set(output, count_chain(self, x, output, self._chains[module]))
+            return
+        for origin in self.origins.among(inputs):
+            origin.absorbs()
+        self._arrive(output)
+        spikes = output[0] if isinstance(output, tuple) and output else output  # then states, in snnTorch and Norse
+        if isinstance(spikes, Tensor):
+            *outer, own = self.stack
+            self._count_neuron(own.name, module, spikes)
+            if outer:
+                last = own.name.rpartition(".")[2]
+                outer[-1].sources[spikes.untyped_storage().data_ptr()] = last.removesuffix("_neuron")
 
     def _arrive(self, tree: Any) -> None:
         """Registers tensors that no counted operation made: the model's input and neuron outputs."""
@@ -142,6 +147,8 @@ class Counter(Operations, TorchDispatchMode):
         else:
             output = func(*args, **kwargs)
             origin = self._count(func, name, output, args, kwargs)
+        if origin is not None:
+            origin.once |= self.once
         self.origins.set(output, origin)
         return output
 
@@ -150,6 +157,7 @@ class Counter(Operations, TorchDispatchMode):
         read, random = self.origins.among((args, kwargs)), torch.Tag.nondeterministic_seeded in func.tags
         if not (read or random) or name in SHAPE_ONLY:
             return None
+        self.once = all(one.once for one in read)
         outputs = [x for x in tree_leaves(y) if isinstance(x, Tensor)]
         elements = sum(x.numel() for x in outputs)
         chooses = self.stack and declared(self.stack[-1].module, "chooses") and name != "roi_align"
@@ -239,15 +247,8 @@ def _decomposed(func: Any, name: str) -> Callable[..., Any] | None:
     return decomposition_table.get(func)
 
 
-def _is_chain(module: nn.Module) -> bool:
-    """Whether a part consists of several linear layers that fold into one at inference."""
-    return hasattr(module, "folded") and sum(isinstance(m, nn.Conv2d) for m in module.modules()) > 1
-
-
-def _folded_shape(module: Any) -> tuple[int, int, int]:
-    """Output channels, kernel size and input channels of the convolution that a chain folds into."""
-    conv = deepcopy(module).eval().folded().conv
-    return conv.out_channels, conv.kernel_size[0], conv.in_channels
+def _first_tensor(tree: Any) -> Tensor | None:
+    return next((x for x in tree_leaves(tree) if isinstance(x, Tensor)), None)
 
 
 def _device(model: nn.Module) -> str:

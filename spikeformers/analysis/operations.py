@@ -49,12 +49,13 @@ class Operations:
         self._made: Counter[str] = Counter()  # uses of each layer's weights
         self._rows: Counter[tuple[str, int]] = Counter()  # of each layer in this batch, by the size of a call
         self._last: tuple[Tensor, int, Seen] | None = None
-        self.bias: tuple[int, Layer, int] | None = None  # the last one: memory address of the sum, layer, size
+        self.steps: int | None = None  # of the model, if known
+        self.once = False  # whether the current operation runs once, on a mean over time, not at every step
 
     def begin(self, samples: int, repeated: bool = True) -> None:
         """Begins a new batch."""
         self.in_batch, self.repeated, self.fired, self.last_product = samples, repeated, False, None
-        self.bias = self._last = self.scores = None
+        self._last = self.scores = None
         self._factors.clear()
         self._made.clear()
         self._rows.clear()
@@ -138,6 +139,7 @@ class Operations:
     ) -> Layer:
         """Adds a product of two activations. `meet` counts the multiplications of given numbers."""
         layer = self.layer(op)
+        layer.passes = int(self.once)
         layer.left.add(a.operand)
         layer.right = layer.right or Operand()
         layer.right.add(b.operand)
@@ -164,18 +166,21 @@ class Operations:
         values.keys.add(k)
         self.scores = None
 
-    def scale(self, x: Tensor, factor: Any, outputs: Sequence[int], result: Origin | None) -> None:
+    def scale(self, x: Tensor, factor: Any, outputs: Sequence[int], result: Origin | None, real_parts: int = 1) -> None:
         """Adds a product of `x` with a constant, with shape `outputs`, unless it folds into weights or a threshold.
 
         This is decided later, in `settle_factors`, when all readers of `x` and of `result`, the product, are known.
+        A complex product is several real ones, `real_parts`.
         """
         origin = self.origins.of(x)
         assert origin is not None
         seen, layer, size = self.look(x), self.layer("scale"), prod(outputs)
+        layer.passes = int(self.once)
         there = factor.ne(0) if isinstance(factor, Tensor) else True
-        hits, events = (total(amount.expand(outputs) * there) for amount in (seen.nonzero, seen.spikes))
+        hits, events = (real_parts * total(amount.expand(outputs) * there) for amount in (seen.nonzero, seen.spikes))
+        size *= real_parts
         counted = Layer("", "scale", seen.operand, macs=size, dense=size, hits=hits, left_events=events)
-        origin.is_scaled(size)
+        origin.is_scaled(prod(outputs))
         self._factors.append((origin, result, layer, counted))
 
     def made(self, maker: str, elements: int, biased: bool = False) -> Origin:
@@ -213,6 +218,7 @@ class Operations:
     ) -> Layer:
         """Adds another operation on `elements` numbers. Without `seen`, its operand, every element is a hit."""
         layer = self.layer(op, label)
+        layer.passes = int(self.once)
         layer.macs += elements
         layer.dense += elements
         if seen is None:

@@ -24,6 +24,8 @@ class Origin:
     elements: int = 0
     affine: bool = False
     biased: bool = False  # has a bias, into which another constant would fold
+    bounded: bool = False  # is behind a bound such as `relu`, through which no bias folds
+    once: bool = False  # is made once, not at every step
     parents: tuple[Origin, ...] = ()
     maker: str = ""  # the layer whose weights made it
     readers: int = 0  # direct readers other than factors
@@ -83,7 +85,8 @@ def moved(*origins: Origin | None, elements: int = 0, biased: bool = False) -> O
         parent.readers += 1
     affine = bool(parents) and all(parent.affine for parent in parents)
     biased = biased or (bool(parents) and all(parent.biased for parent in parents))
-    return Origin(elements or sum(parent.elements for parent in parents), affine, biased, parents)
+    bounded = any(parent.bounded for parent in parents)
+    return Origin(elements or sum(parent.elements for parent in parents), affine, biased, bounded, parents=parents)
 
 
 class Origins:

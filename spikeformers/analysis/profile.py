@@ -16,6 +16,7 @@ from spikeformers.analysis.energy import CONVENTIONS, HOROWITZ, Convention, Cost
 from spikeformers.analysis.memory_energy import MEMORY, Memory, Twin, dense_twin
 from spikeformers.analysis.model_counter import Counter
 from spikeformers.analysis.neuron_activity import NeuronActivity
+from spikeformers.analysis.neuron_states import reset_neurons
 from spikeformers.analysis.operands import base_unit
 
 
@@ -122,8 +123,9 @@ def profile(
         profile(model, loader).total("strict").millijoules
 
     Args:
-        model: a model of this library, or any PyTorch module, also with SpikingJelly's neurons, whose state is reset
-            between batches. It runs in eval mode, uncompiled, in its own precision, and stays unchanged.
+        model: a model of this library, or any PyTorch module, also with neurons of SpikingJelly and snnTorch, whose
+            states are reset before each batch and at the end. It runs in eval mode, uncompiled, in its own precision,
+            and stays unchanged.
         batches: a list or loader of images `[B, ...]` or sequences `[T, B, C, H, W]`, alone or first in a tuple with
             labels, all of one size.
         costs: picojoules per operation.
@@ -147,12 +149,12 @@ def profile(
         for batch in batches:
             x = batch[0] if isinstance(batch, tuple | list) else batch
             x = x if device is None else x.to(device)
-            clear_states(model)
+            reset_neurons(model)
             count = samples or (x.shape[1] if x.ndim == 5 else len(x))
             with counter.batch(count, _steps_of(model, x), _is_repeated(x, count)):
                 model(x)
-            clear_states(model)
     finally:
+        reset_neurons(model)
         for module in training:
             module.training = True
     if not counter.samples:
@@ -199,10 +201,3 @@ def _settled(layer: Layer, steps: int, base: float) -> Layer:
                 setattr(layer, events, getattr(layer, events) // times)
     layer.passes = steps if layer.passes % steps == 0 else 1  # on regions 0, for all steps
     return layer
-
-
-def clear_states(model: nn.Module) -> None:
-    """Resets SpikingJelly's neurons. This library's neurons keep no state."""
-    for module in model.modules():
-        if type(module).__module__.startswith("spikingjelly") and callable(clear := getattr(module, "reset", None)):
-            clear()

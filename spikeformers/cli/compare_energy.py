@@ -19,7 +19,7 @@ _OF_THE_TWIN: dict[str, Callable[[dict[str, Any]], str]] = {
 def run(words: list[str]) -> None:
     parser = make_parser(
         "compare-energy MODEL|CHECKPOINT...",
-        "Compares operations and energy of models, by every convention, on the same test images.",
+        "Compares operations and energy of models, by every convention, on test images.",
         "spikeformers compare-energy runs/digits runs/digits-plif --csv energy.csv",
     )
     parser.add_argument("models", nargs="+", metavar="MODEL", help="run folders, files of weights, or names")
@@ -50,7 +50,8 @@ def run(words: list[str]) -> None:
     for model in track(asked.models, "counting", console=console, transient=True, disable=not console.is_terminal):
         how: dict[str, Any] = dict(root=asked.root, images=asked.images, batch_size=asked.batch_size)
         subject = load_for_analysis(model, asked.data, other_classes=True, **how)
-        rows.append(energy_row(model, subject.model, subject.batches, subject.settings, costs, memory))
+        row = energy_row(model, subject.model, subject.batches, subject.settings, costs, memory)
+        rows.append({**row, "data": subject.data})
     if asked.csv:
         atomic_write(Path(asked.csv), to_csv(rows))
     if asked.json:
@@ -62,6 +63,7 @@ def run(words: list[str]) -> None:
     scores = [(row[field := fields[row["measure"]]], row[f"{field}_of"]) for row in rows]
     named = " or ".join(dict.fromkeys(row["measure"] for row in rows))
     table.add_row(named, *("-" if score is None else f"{score:.2f} %, {of}" for score, of in scores))
+    table.add_row("test images", *(f"{row['images']}, {row['data']}" for row in rows))
     table.add_row("steps", *(str(row["steps"]) for row in rows))
     table.add_row("FLOPs", *(f"{row['flops'] / 1e6:,.3f} M" for row in rows))
     for name in CONVENTIONS:
@@ -76,6 +78,8 @@ def run(words: list[str]) -> None:
     for row in rows:
         if row["uncounted"]:
             say(f"{row['model']}: not counted in any total: {', '.join(row['uncounted'].split())}")
-    say(f"means over {rows[0]['images']} inputs; docs/energy.md explains what each convention counts")
+    say("docs/energy.md explains what each convention counts")
+    if len({row["data"] for row in rows}) > 1:
+        say("the models read different test sets, and firing rates depend on them: --data gives all of them one set")
     if any(of == "published" for _, of in scores):
         say("published: accuracy of the trained model; the weights here are random, and so are the firing rates")

@@ -29,7 +29,9 @@ def find_gains(
     """Where variants are better than others, in test score, named by `measure`, or energy, by more than chance.
 
     The test is that of the notes: Holm's p for a score against the first, otherwise p times the number of pairs.
+    A variant with operations of unknown cost is not compared by energy.
     """
+    unknown = {outcome.variant for outcome in outcomes if outcome.uncounted}
     several = len(names) * (len(names) - 1) // 2
 
     def better(one: str, other: str, of: Callable[[Outcome], float], grain: float, noted: float | None) -> bool:
@@ -42,7 +44,9 @@ def find_gains(
     for one, other in itertools.permutations(names, 2):
         noted = corrected.get(other if one == first else one) if first in (one, other) else None
         scores = better(one, other, lambda outcome: outcome.test, grain, noted)
-        saves = better(one, other, lambda outcome: -outcome.millijoules["strict"], 0.0, None)
+        saves = not unknown & {one, other} and better(
+            one, other, lambda outcome: -outcome.millijoules["strict"], 0.0, None
+        )
         gains[one][other] = [f"a higher test {measure}"] * scores + ["less energy"] * saves
     return gains
 
@@ -64,3 +68,15 @@ def why_in_front(name: str, gains: Mapping[str, Sequence[str]]) -> str:
             by_gain.setdefault(" and ".join(gain), []).append(other)
     reasons = "; ".join(f"{gain} than {', '.join(others)}" for gain, others in by_gain.items())
     return f"{name} has its * for {reasons}, by more than chance."
+
+
+def what_energy_lacks(outcomes: Sequence[Outcome], names: Sequence[str]) -> list[str]:
+    """A sentence for each variant with operations of unknown cost."""
+    lacks = {
+        name: {one for outcome in outcomes if outcome.variant == name for one in outcome.uncounted} for name in names
+    }
+    return [
+        f"The energy of {name} lacks {', '.join(sorted(unknown))}, whose cost is unknown, so it is compared with none."
+        for name, unknown in lacks.items()
+        if unknown
+    ]

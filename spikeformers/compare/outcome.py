@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ class Outcome:
     mac: float
     firing: float  # share of neurons that fire at a step; nan without neurons, as of ReLU
     millijoules: Mapping[str, float]  # by convention
+    uncounted: Sequence[str] = ()  # operations of unknown cost, which no convention includes
 
 
 def read_outcome(run: Run) -> Outcome:
@@ -89,4 +90,5 @@ def _cost(run: Run) -> dict[str, Any]:
         "mac": strict.mac,
         "firing": sum(layer.rate * layer.neurons for layer in found.activity) / neurons if neurons else math.nan,
         "millijoules": {name: found.total(name).millijoules for name in CONVENTIONS},
+        "uncounted": found.uncounted,
     }

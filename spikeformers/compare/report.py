@@ -14,7 +14,7 @@ from spikeformers.analysis.report_kit.units import unit_of
 from spikeformers.compare.budget import Price, steps_of
 from spikeformers.compare.effects import effects_in_words
 from spikeformers.compare.even import count_parameters
-from spikeformers.compare.front import differences, find_front, find_gains, why_in_front
+from spikeformers.compare.front import differences, find_front, find_gains, what_energy_lacks, why_in_front
 from spikeformers.compare.outcome import Outcome, read_outcome
 from spikeformers.compare.paired import Paired, holm, mean_and_spread
 from spikeformers.compare.plan import Run
@@ -156,6 +156,7 @@ def make_report(
     rows.sort(key=lambda row: (row.variant != first, -row.validation))
     notes = [paired.in_words(name, first, corrected[name]) for name, paired in against.items()]
     notes += [why_in_front(name, gains[name]) for name in front] + effects_in_words(runs, outcomes, grain)
+    notes += what_energy_lacks(outcomes, names)
     if first not in names:
         notes.append(f"{first}, the first variant, failed with all its seeds: nothing can be compared with it.")
     if max(row.validation for row in rows) < 1.5 * measure.guessing(models[first]["num_classes"]):

@@ -29,7 +29,10 @@ def write_report(report: Report) -> None:
     (report.folder / JSON).write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
     rows = [{**row, "model": json.dumps(row["model"])} for row in described["rows"]]
     _write_csv(report.folder / VARIANTS, rows)
-    flat = [{**outcome, "millijoules": outcome["millijoules"]["strict"]} for outcome in described["outcomes"]]
+    flat = [
+        {**one, "millijoules": one["millijoules"]["strict"], "uncounted": " ".join(one["uncounted"])}
+        for one in described["outcomes"]
+    ]
     _write_csv(report.folder / RUNS, flat)
     draw_front(report.rows, report.folder / PICTURE, report.measure)
     (report.folder / TEXT).write_text(_markdown(report), encoding="utf-8")

@@ -100,7 +100,8 @@ def check_odd(kernel_size: int) -> None:
 def one_convolution(weight: Tensor, bias: Tensor) -> ConvNorm:
     """A folded `ConvNorm` from a weight `[C, C_in, k, k]` and a bias `[C]`."""
     dim, in_dim, kernel_size, _ = weight.shape
-    part = ConvNorm(in_dim, dim, kernel_size, bias=True).to(weight)
+    with torch.device("meta"):  # draws no random numbers, which the caller may have use for
+        part = ConvNorm(in_dim, dim, kernel_size, bias=True)
     part.conv.weight, part.conv.bias = nn.Parameter(weight, False), nn.Parameter(bias, False)
     part.norm = nn.Identity()
     return part.eval()

@@ -59,6 +59,31 @@ def test_its_dense_twin_by_hand(counted):
     assert twin.moved == pytest.approx((maps + 50 + 500 + maps + 5 + 50 + 5) * 1e-9)
 
 
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_what_follows_the_mean_over_time_runs_once_in_both(keepdim):
+    """Ten neurons, and of their mean an `exp` and a sum; the twin saves the steps before the mean alone."""
+
+    class Averaged(nn.Module):
+        time_steps = 4
+
+        def __init__(self, early):
+            super().__init__()
+            self.neuron, self.early = nn.Identity(), early
+            self.neuron.levels = (0, 1)
+
+        def forward(self, x):
+            x = self.neuron(x)
+            x = x.exp() if self.early else x
+            x = x.mean(0, keepdim=keepdim)
+            return x if self.early else x.exp()
+
+    x = torch.zeros(4, 1, 10, 1, 1)
+    early, late = (profile(Averaged(early), [x], memory=SMALL) for early in (True, False))
+    functions = [next(layer for layer in found.layers if layer.op == "function") for found in (early, late)]
+    assert [(layer.dense, layer.passes) for layer in functions] == [(40, 4), (10, 1)]
+    assert early.twin.millijoules == pytest.approx(late.twin.millijoules)  # ten of each, once
+
+
 def test_without_neurons_the_twin_has_the_bits_of_real_numbers():
     relu = nn.Sequential(nn.Linear(10, 5, bias=False), nn.ReLU(), nn.Linear(5, 1, bias=False))
     for memory in (SMALL, Memory(real_bits=6)):

@@ -1,11 +1,13 @@
 """Counts of small networks against pencil and paper."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import conv2d, conv_transpose2d
 
-from spikeformers.analysis import profile
+from spikeformers.analysis import CONVENTIONS, profile
 from spikeformers.layers.attention import DSSA, QKCA, QKTA, SDSA, SSA, WideSSA
 from spikeformers.layers.projection import RepConv, RepLinear
 from spikeformers.neurons import IELIF, IF, ILIF, LIF, NILIF, PSN, IntegerHalfEven, IntegerHalfUp, SlidingPSN
@@ -87,6 +89,43 @@ def test_transposed_convolution():
     assert layer.hits == conv_transpose2d(x, torch.ones_like(conv.weight), None, 2, 1, 0, 2).sum()
 
 
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2, bias=False),
+        nn.Conv2d(4, 6, (3, 1), dilation=2, bias=False),
+        nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2, bias=False),
+        nn.ConvTranspose2d(4, 6, 2, bias=False),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("most", [1, 3])
+def test_weights_of_zero_connect_nothing(conv, most):
+    nn.utils.prune.random_unstructured(conv, "weight", 0.7)
+    x = (torch.rand(3, 4, 9, 8) < 0.3).float() * torch.randint(1, most + 1, (3, 4, 9, 8))
+    (layer,) = layers(nn.Sequential(conv), x).values()
+    there = copy.deepcopy(conv)
+    nn.utils.prune.remove(there, "weight")
+    there.weight.data = conv.weight.detach().ne(0).float()
+    assert layer.hits == there((x != 0).float()).sum() and layer.left_events == there(x).sum()
+    nn.init.ones_(there.weight)
+    assert layer.dense == there(torch.ones_like(x)).sum()  # what a dense network computes
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_zeros_of_a_matrix_connect_nothing(first):
+    matrix = torch.tensor([[0.5, -0.5, 0.0], [0.0, 0.0, 2.0], [1.0, 1.0, 1.0]])
+
+    class Product(nn.Module):
+        def forward(self, x):
+            return matrix.T @ x if first else x @ matrix
+
+    x = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    x = x.T if first else x
+    (layer,) = layers(nn.Sequential(Product()), x).values()
+    assert (layer.hits, layer.macs) == (2 + 3 + 1, 18)
+
+
 def test_linear_and_its_bias():
     x = torch.tensor([[1.0, 0, 1, 0], [0, 0, 1, 0]])
     found = layers(nn.Sequential(nn.Linear(4, 7)), x)
@@ -95,9 +134,50 @@ def test_linear_and_its_bias():
 
 
 def test_a_folded_norm_leaves_one_bias():
-    model = nn.Sequential(nn.Conv2d(1, 3, 1, bias=True), nn.BatchNorm2d(3)).eval()
-    found = profile(model, [torch.ones(2, 1, 4, 4)]).layers
-    assert sum(layer.hits for layer in found if layer.op == "bias") == 2 * 3 * 16
+    assert biases(nn.Conv2d(1, 3, 1), nn.BatchNorm2d(3)) == 1
+    assert biases(nn.Conv2d(1, 3, 1), nn.MaxPool2d(1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)) == 1
+    assert biases(nn.Conv2d(1, 3, 1, bias=False), nn.BatchNorm2d(3)) == 1
+
+
+@pytest.mark.parametrize("between", [nn.ReLU(), nn.ReLU(inplace=True), nn.Sigmoid(), nn.GELU()], ids=str)
+def test_a_bias_does_not_fold_through_a_bound_or_a_function(between):
+    """Wherever the result lies in memory."""
+    model = nn.Conv2d(1, 3, 1), between, nn.BatchNorm2d(3)
+    assert {biases(*model) for _ in range(5)} == {2}
+    assert biases(*model, nn.BatchNorm2d(3)) == (2 if isinstance(between, nn.ReLU) else 3)
+
+
+def biases(*model):
+    """How many additions of biases an output takes."""
+    found = profile(nn.Sequential(*model).eval(), [torch.ones(2, 1, 4, 4)]).layers
+    return sum(layer.hits for layer in found if layer.op == "bias") / (2 * 3 * 16)
+
+
+class Sum(nn.Module):
+    def __init__(self, *branches):
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+
+    def forward(self, x):
+        return sum(branch(x) for branch in self.branches[1:]) + self.branches[0](x)
+
+
+def test_a_sum_of_layers_has_a_bias_for_each_or_that_of_the_norm():
+    plain, biased = nn.Conv2d(1, 3, 1, bias=False), nn.Conv2d(1, 3, 1)
+    assert biases(Sum(biased, nn.Conv2d(1, 3, 1)), nn.BatchNorm2d(3)) == 2
+    assert biases(Sum(plain, biased), nn.BatchNorm2d(3)) == biases(Sum(plain), nn.BatchNorm2d(3)) == 1
+
+
+def test_a_constant_behind_a_bound_is_added():
+    class Shifted(nn.Module):
+        def forward(self, x):
+            return x.relu() + 0.5
+
+    conv = nn.Conv2d(1, 2, 1)
+    nn.init.constant_(conv.weight, 1.0)
+    nn.init.constant_(conv.bias, -0.5)
+    found = layers(nn.Sequential(conv, Shifted()), torch.tensor([[[[1.0, 0, 1]]]]))
+    assert (found["1.add1"].hits, found["1.add1"].macs) == (2 * 2, 6)  # where the bound lets a number through
 
 
 def test_real_inputs_are_multiplied():
@@ -196,6 +276,32 @@ def test_sdsa():
     assert found["sum1"].hits == 2
     assert (found["mask2"].hits, found["mask2"].macs) == (2, 6)  # q where the mask is 1
     assert found["proj.conv"].hits == 2 * 2
+    counted = profile(part, [spikes(*Q)])
+    of_attention = [layer for layer in counted.layers if layer.op in ("mask", "sum")]
+    for convention in ("spikformer", "sdt", "spikingformer", "spikingresformer", "integer"):
+        assert sum(CONVENTIONS[convention].count(layer)[0] for layer in of_attention) == 2 + 2 + 2
+
+
+@pytest.mark.parametrize("convention", ["spikformer", "sdt", "spikingformer", "spikingresformer", "integer"])
+def test_a_mask_costs_what_passes_whichever_side_comes_first(convention):
+    class Masked(nn.Module):
+        def __init__(self, swapped, left, right):
+            super().__init__()
+            self.attn_neuron, self.swapped, self.left, self.right = neuron(), swapped, left, right
+
+        def forward(self, x):
+            left, right = self.left(x), self.right(x)
+            return right * left if self.swapped else left * right
+
+    often, seldom = spikes("1111", "1100"), spikes("1000", "1000")
+
+    def additions(swapped, left, right):
+        (mask,) = (layer for layer in layers(Masked(swapped, left, right), often).values() if layer.op == "mask")
+        return CONVENTIONS[convention].count(mask)[0]
+
+    for left, right in ((Says(often), Says(seldom)), (nn.Sigmoid(), Says(seldom))):
+        assert additions(False, left, right) == additions(True, left, right) == 2
+    assert additions(False, nn.Sigmoid(), nn.Sigmoid()) == 0
 
 
 def test_qkta():
@@ -307,6 +413,32 @@ def test_plain_pytorch_with_neurons_of_spikingjelly(step_mode):
         assert linear.left.kind == "binary"
         assert [layer.passes for layer in found.layers if layer.op in ("convolution", "linear")] == [3, 3]
         assert found.twin.macs == 2 * (2 + 3 + 3 + 2) ** 2 + 32 * 3  # one pass of both, without padding
+
+
+def test_neurons_derived_from_spikingjellys_forget_too():
+    from spikingjelly.activation_based import neuron
+
+    class Mine(neuron.IFNode):
+        pass
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.neuron, self.fails = Mine(), False
+
+        def forward(self, x):
+            y = self.neuron(x)
+            if self.fails:
+                raise RuntimeError("the second half is missing")
+            return y
+
+    model, x = Model(), torch.full((1, 4), 0.6)
+    for _ in range(2):
+        assert profile(model, [x, x]).activity[0].by_step.tolist() == [0]
+    model.fails = True
+    with pytest.raises(RuntimeError, match="second half"):
+        profile(model, [x])
+    assert model.neuron.v == 0.0
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from spikeformers.compare.budget import (
 )
 from spikeformers.compare.effects import effects_in_words
 from spikeformers.compare.even import count_parameters, evened
-from spikeformers.compare.front import differences, find_front, find_gains, why_in_front
+from spikeformers.compare.front import differences, find_front, find_gains, what_energy_lacks, why_in_front
 from spikeformers.compare.outcome import Outcome, read_outcome
 from spikeformers.compare.paired import Paired, holm
 from spikeformers.compare.plan import Run, combinations, read_swap
@@ -399,6 +399,20 @@ def test_no_star_is_for_what_may_be_chance(variants, starred):
         calls_it_real = "more than chance" in paired.in_words(name, "A", corrected[name])
         assert paired.shows(corrected[name]) == calls_it_real
         assert ("a higher test accuracy" in gains[name]["A"] + gains["A"][name]) == calls_it_real
+
+
+def test_energy_that_lacks_operations_is_compared_with_none():
+    outcomes = [
+        outcome(name, seed, test, energy)
+        for name, energies in (("A", LOW), ("B", HIGH))
+        for seed, (test, energy) in enumerate(zip(SURE, energies, strict=True))
+    ]
+    assert find_gains(outcomes, ["A", "B"], "A", {}, 0.01)["A"]["B"] == ["less energy"]
+    assert what_energy_lacks(outcomes, ["A", "B"]) == []
+    outcomes[0] = dataclasses.replace(outcomes[0], uncounted=["attn.polygamma1"])
+    assert find_gains(outcomes, ["A", "B"], "A", {}, 0.01) == {"A": {"B": []}, "B": {"A": []}}
+    (said,) = what_energy_lacks(outcomes, ["A", "B"])
+    assert said.startswith("The energy of A lacks attn.polygamma1")
 
 
 def test_two_test_images_are_no_difference_whatever_their_p():

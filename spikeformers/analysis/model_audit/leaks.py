@@ -18,7 +18,8 @@ from spikeformers.analysis.model_audit.runs import (
     differences,
     tensors,
 )
-from spikeformers.analysis.model_audit.subject import Subject, reset_states, resettable
+from spikeformers.analysis.model_audit.subject import Subject
+from spikeformers.analysis.neuron_states import reset_states, resettable
 
 _MOST_STEPS = 8  # at which every step is tried
 _ROUNDING = 1e-3  # the share of spikes that rounding in single precision can flip

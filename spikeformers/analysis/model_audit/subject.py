@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from spikeformers.analysis.model_audit.layout import LAYOUTS, Samples, find_samples
 from spikeformers.analysis.model_audit.runs import Event, Recording, Stopped, Tap, tapped, tensors
 from spikeformers.analysis.neuron_activity import is_neuron
+from spikeformers.analysis.neuron_states import reset_states
 from spikeformers.layers.contracts import declared
 
 _MOST_LEVELS = 33  # that a neuron can emit
@@ -201,23 +201,6 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def resettable(module: nn.Module) -> Any:
-    """A module's own method that clears its state, `reset()` or snnTorch's `reset_mem()`, or None."""
-    for name in ("reset", "reset_mem"):
-        if callable(method := getattr(module, name, None)):
-            needed = [p for p in inspect.signature(method).parameters.values() if p.default is p.empty]
-            if all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in needed):
-                return method
-    return None
-
-
-def reset_states(model: nn.Module) -> None:
-    """What SpikingJelly's `functional.reset_net` and snnTorch's `utils.reset` do."""
-    for module in model.modules():
-        if clear := resettable(module):
-            clear()
 
 
 def check_layout(layout: str | None) -> None:

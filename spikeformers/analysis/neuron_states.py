@@ -1,0 +1,33 @@
+"""States that neurons of other libraries keep between calls. This library's neurons keep none."""
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+_LIBRARIES = ("spikingjelly", "snntorch")
+
+
+def resettable(module: nn.Module) -> Any:
+    """A module's own method that clears its state, `reset()` or snnTorch's `reset_mem()`, or None."""
+    for name in ("reset", "reset_mem"):
+        if callable(method := getattr(module, name, None)):
+            needed = [p for p in inspect.signature(method).parameters.values() if p.default is p.empty]
+            if all(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in needed):
+                return method
+    return None
+
+
+def reset_states(model: nn.Module) -> None:
+    """What SpikingJelly's `functional.reset_net` and snnTorch's `utils.reset` do."""
+    for module in model.modules():
+        if clear := resettable(module):
+            clear()
+
+
+def reset_neurons(model: nn.Module) -> None:
+    """`reset_states` for neurons of those libraries and what is derived from them: another's `reset` may do more."""
+    for module in model.modules():
+        known = any(kind.__module__.partition(".")[0] in _LIBRARIES for kind in type(module).__mro__)
+        if known and (clear := resettable(module)):
+            clear()
