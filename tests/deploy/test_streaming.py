@@ -85,7 +85,7 @@ def test_every_family_answers_as_for_the_whole_sequence(tiny):
     step = sf.deploy.streaming(model)
     logits, state = answers(step, frames)
     with torch.no_grad():
-        assert torch.equal(logits, model.forward_steps(frames))
+        torch.testing.assert_close(logits, model.forward_steps(frames), rtol=1e-14, atol=1e-14)
         torch.testing.assert_close(step.mean(state), model(frames), rtol=1e-14, atol=1e-14)  # its sum has another order
     assert logits.std(0).max() > 0  # memory matters
     assert all(len(kept) == 3 for kept in state) and len(step.names) == len(state)

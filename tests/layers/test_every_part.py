@@ -103,7 +103,7 @@ def test_nothing_before_a_change_changes(slot, make, x, lively):
 def test_keeps_no_state_and_takes_another_length(slot, make, x, lively):
     part = lively(make(), x)
     first = part(x)
-    assert torch.equal(part(x[:2]), first[:2])
+    torch.testing.assert_close(part(x[:2]), first[:2], rtol=1e-6, atol=1e-6)  # MKL rounds fewer rows otherwise
     assert torch.equal(part(x), first)
 
 
@@ -121,7 +121,7 @@ def test_one_step_at_a_time_it_gives_what_it_gives_for_all(slot, make, x, lively
     for now in x.double():
         y, *state = stepping(now[1:], *state)
         ys.append(y)
-    assert torch.equal(torch.stack(ys), part(x.double()[:, 1:]))
+    torch.testing.assert_close(torch.stack(ys), part(x.double()[:, 1:]), rtol=1e-14, atol=1e-14)
 
 
 @every_part
