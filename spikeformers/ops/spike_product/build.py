@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 logger = logging.getLogger("spikeformers")
 
@@ -32,6 +33,12 @@ _ARGUMENTS = {
     "sf_weight_grad": "ppppiiii",
     "sf_lif": "pppi",
     "sf_lif_grad": "ppppppp" + "i",
+}
+# What the kernels' statuses say.
+_STOPPED = {
+    1: (MemoryError, "there is not enough memory for the spike kernels: give them fewer images at once"),
+    2: (RuntimeError, "the spike kernels cannot start their threads: torch.set_num_threads(1) lets them do without"),
+    3: (RuntimeError, f"the spike kernels failed: {OFF}=1 lets torch do their work"),
 }
 
 
@@ -77,12 +84,23 @@ def _loaded(path: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
         for name, kinds in _ARGUMENTS.items():
-            getattr(library, name).argtypes = [_KINDS[kind] for kind in kinds]
+            function = getattr(library, name)
+            function.argtypes = [_KINDS[kind] for kind in kinds]
+            if name != "sf_lanes":
+                function.errcheck = _checked  # called behind every call
         if library.sf_lanes() in (4, 8, 16):
             return library
     except (OSError, AttributeError):
         pass
     raise OSError(f"{path} is not their compiled library: delete it, and it is built again")
+
+
+def _checked(status: int, *_: Any) -> int:
+    """Raises what a status other than 0 says: MemoryError or RuntimeError."""
+    if status:
+        kind, line = _STOPPED[status]
+        raise kind(line)
+    return status
 
 
 def _compiler() -> str:

@@ -9,6 +9,10 @@
 #include <cstdint>
 #include <cstring>
 #include <cmath>
+#include <exception>
+#include <new>
+#include <stdexcept>
+#include <system_error>
 #include <thread>
 #include <vector>
 #if defined(__AVX512VBMI2__) || defined(__AVX2__)
@@ -34,6 +38,24 @@ typedef uint16_t vuhu __attribute__((vector_size(BYTES / 2), aligned(2), may_ali
 typedef uint8_t vqu __attribute__((vector_size(BYTES / 4), aligned(1), may_alias));
 
 extern "C" int sf_lanes() { return F; }
+
+// How a call ended, which build.py tells. An exception that left a C function or a thread would end the process.
+enum { DONE = 0, NO_MEMORY = 1, NO_THREADS = 2, FAILED = 3 };
+
+// The status that stands for the exception that is being handled. Every C function ends with it.
+static int status() {
+    try {
+        throw;
+    } catch (const std::bad_alloc&) {
+        return NO_MEMORY;
+    } catch (const std::length_error&) {  // longer than any memory
+        return NO_MEMORY;
+    } catch (const std::system_error&) {
+        return NO_THREADS;
+    } catch (...) {
+        return FAILED;
+    }
+}
 
 enum { CURRENT = 0, LIF = 1, INTEGER = 2 };
 
@@ -314,6 +336,7 @@ static void run_band(const Shape& s, const Neuron& z, const uint8_t* x, const WT
     }
 }
 
+// Shares tasks among threads, of which this is one. What is thrown in any of them is thrown here once all have ended.
 template <typename Work>
 static void share(int tasks, int threads, Work work) {
     threads = std::min(threads, tasks);
@@ -321,11 +344,25 @@ static void share(int tasks, int threads, Work work) {
         work(0, tasks);
         return;
     }
+    std::vector<std::exception_ptr> thrown(threads);
+    const auto part = [&](int i) {
+        try {
+            work((int64_t)tasks * i / threads, (int64_t)tasks * (i + 1) / threads);
+        } catch (...) {
+            thrown[i] = std::current_exception();
+        }
+    };
     std::vector<std::thread> others;
-    for (int i = 1; i < threads; ++i)
-        others.emplace_back(work, (int64_t)tasks * i / threads, (int64_t)tasks * (i + 1) / threads);
-    work(0, tasks / threads);
+    others.reserve(threads - 1);
+    try {
+        for (int i = 1; i < threads; ++i) others.emplace_back(part, i);
+    } catch (...) {
+        thrown[0] = std::current_exception();
+    }
+    if (!thrown[0]) part(0);
     for (auto& t : others) t.join();
+    for (const auto& e : thrown)
+        if (e) std::rethrow_exception(e);
 }
 
 template <typename WT, int NV, bool COUNTS>
@@ -342,12 +379,13 @@ static void run(const Shape& s, const Neuron& z, const uint8_t* x, const WT* w, 
 }
 
 // x: T B H W C bytes; weights: tiles of `nv` vectors of outputs, [tile][ky][kx][C][nv F]; bias, scale: padded to tiles.
-extern "C" void sf_conv(const Shape* s, const Neuron* z, const uint8_t* x, const void* w, int eight, int counts, int nv,
-                        const float* scale, const float* bias, const float* residual, uint8_t* spikes, float* current,
-                        int threads, int band) {
+extern "C" int sf_conv(const Shape* s, const Neuron* z, const uint8_t* x, const void* w, int eight, int counts, int nv,
+                       const float* scale, const float* bias, const float* residual, uint8_t* spikes, float* current,
+                       int threads, int band) try {
 #define GO(WT, NV)                                                                                                        \
-    return counts ? run<WT, NV, true>(*s, *z, x, (const WT*)w, scale, bias, residual, spikes, current, threads, band)     \
-                  : run<WT, NV, false>(*s, *z, x, (const WT*)w, scale, bias, residual, spikes, current, threads, band)
+    return (counts ? run<WT, NV, true>(*s, *z, x, (const WT*)w, scale, bias, residual, spikes, current, threads, band)    \
+                   : run<WT, NV, false>(*s, *z, x, (const WT*)w, scale, bias, residual, spikes, current, threads, band)), \
+           DONE
     if (eight) {
         if (nv == 4) GO(uint8_t, 4);
         if (nv == 8) GO(uint8_t, 8);
@@ -358,11 +396,13 @@ extern "C" void sf_conv(const Shape* s, const Neuron* z, const uint8_t* x, const
     if (nv == 4) GO(float, 4);
     GO(float, 8);
 #undef GO
+} catch (...) {
+    return status();
 }
 
 // Neurons after any current: T steps of n numbers, steps `stride` apart (0: the same current at every step).
-extern "C" void sf_neuron(const Neuron* neuron, const float* x, int64_t T, int64_t n, int64_t stride, uint8_t* spikes,
-                          int threads) {
+extern "C" int sf_neuron(const Neuron* neuron, const float* x, int64_t T, int64_t n, int64_t stride, uint8_t* spikes,
+                         int threads) try {
     const Neuron z = *neuron;
     const float inverse = exact_inverse(z.tau);
     const int64_t piece = 1 << 14;
@@ -375,11 +415,14 @@ extern "C" void sf_neuron(const Neuron* neuron, const float* x, int64_t T, int64
             }
         }
     });
+    return DONE;
+} catch (...) {
+    return status();
 }
 
 // Depthwise convolution of bytes, one channel to a lane; weights [ky][kx][C], padded to whole vectors.
-extern "C" void sf_depthwise(const Shape* shape, const Neuron* neuron, const uint8_t* x, const float* w, const float* bias,
-                             const float* residual, uint8_t* spikes, float* current, int threads) {
+extern "C" int sf_depthwise(const Shape* shape, const Neuron* neuron, const uint8_t* x, const float* w, const float* bias,
+                            const float* residual, uint8_t* spikes, float* current, int threads) try {
     const Shape s = *shape;
     const Neuron z = *neuron;
     const float inverse = exact_inverse(z.tau);
@@ -412,10 +455,13 @@ extern "C" void sf_depthwise(const Shape* shape, const Neuron* neuron, const uin
                 }
         }
     });
+    return DONE;
+} catch (...) {
+    return status();
 }
 
 // The largest of every window of bytes: N images of H x W x C.
-extern "C" void sf_max_pool(const Shape* shape, const uint8_t* x, uint8_t* y, int threads) {
+extern "C" int sf_max_pool(const Shape* shape, const uint8_t* x, uint8_t* y, int threads) try {
     const Shape s = *shape;
     share(s.B * s.Ho, threads, [&](int from, int to) {
         for (int task = from; task < to; ++task) {
@@ -444,13 +490,16 @@ extern "C" void sf_max_pool(const Shape* shape, const uint8_t* x, uint8_t* y, in
             }
         }
     });
+    return DONE;
+} catch (...) {
+    return status();
 }
 
 // q (k^T v) of bytes, tokens in rows of M heads side by side, of D channels in q and k and E in v: T, B, N, M, D or E.
 // Whole numbers in 16 bits as long as N D top^3 < 2^16, which the caller checks; out is scale times that, after a neuron
 // or not.
-extern "C" void sf_attention(int T, int B, int N, int M, int D, int E, const uint8_t* q, const uint8_t* k, const uint8_t* v,
-                             float scale, const Neuron* neuron, uint8_t* spikes, float* current, int threads) {
+extern "C" int sf_attention(int T, int B, int N, int M, int D, int E, const uint8_t* q, const uint8_t* k, const uint8_t* v,
+                            float scale, const Neuron* neuron, uint8_t* spikes, float* current, int threads) try {
     const Neuron z = *neuron;
     const float inverse = exact_inverse(z.tau);
     const int C = M * D, CV = M * E, pad = (E + 2 * F - 1) / (2 * F) * 2 * F;  // of 16-bit lanes
@@ -501,12 +550,15 @@ extern "C" void sf_attention(int T, int B, int N, int M, int D, int E, const uin
             }
         }
     });
+    return DONE;
+} catch (...) {
+    return status();
 }
 
 // ---- Training ----
 
 // fp32 numbers as bytes; how many are not zero.
-extern "C" void sf_bytes(const float* x, int64_t n, uint8_t* out, int64_t* nonzero) {
+extern "C" int sf_bytes(const float* x, int64_t n, uint8_t* out, int64_t* nonzero) try {
     int64_t ones = 0;
     for (int64_t i = 0; i < n;) {
         const int64_t end = std::min(n, i + 65536);
@@ -519,6 +571,9 @@ extern "C" void sf_bytes(const float* x, int64_t n, uint8_t* out, int64_t* nonze
         ones += some, i = end;
     }
     *nonzero = ones;
+    return DONE;
+} catch (...) {
+    return status();
 }
 
 // Where each input channel fired, for one block of pixels: places in the block's padded map of output gradients.
@@ -660,16 +715,19 @@ static void weight_grad(const Shape& s, const uint8_t* x, const float* g, float*
 // The gradient of a convolution's weight, stride 1, from bytes x (B images of H W C) and the gradient of its output
 // (B Ho Wo O): [tile][C][ky][kx][nv F]. Blocks of about `together` pixels; their padded places fit 16 bits, which the
 // caller checks. Sums run over pixels in one order, whatever the number of threads.
-extern "C" void sf_weight_grad(const Shape* s, const uint8_t* x, const float* g, float* out, int counts, int nv,
-                               int together, int threads) {
+extern "C" int sf_weight_grad(const Shape* s, const uint8_t* x, const float* g, float* out, int counts, int nv,
+                              int together, int threads) try {
 #define GO(NV)                                                                                                            \
-    return counts ? weight_grad<NV, true>(*s, x, g, out, together, threads)                                               \
-                  : weight_grad<NV, false>(*s, x, g, out, together, threads)
+    return (counts ? weight_grad<NV, true>(*s, x, g, out, together, threads)                                              \
+                   : weight_grad<NV, false>(*s, x, g, out, together, threads)),                                           \
+           DONE
     if (nv == 1) GO(1);
     if (nv == 2) GO(2);
     if (nv == 4) GO(4);
     GO(8);
 #undef GO
+} catch (...) {
+    return status();
 }
 
 // Leaky integrate-and-fire of T steps of n numbers in fp32 or bf16, as training has it: a forward, and a backward that
@@ -805,14 +863,20 @@ static void lif_grad(const LIFSettings& z, const N* x, const float* scale, const
     });
 }
 
-extern "C" void sf_lif(const LIFSettings* z, const void* x, void* spikes, int threads) {
+extern "C" int sf_lif(const LIFSettings* z, const void* x, void* spikes, int threads) try {
     if (z->bf16) lif(*z, (const uint16_t*)x, (uint16_t*)spikes, threads);
     else lif(*z, (const float*)x, (float*)spikes, threads);
+    return DONE;
+} catch (...) {
+    return status();
 }
 
-extern "C" void sf_lif_grad(const LIFSettings* z, const void* x, const float* scale, const float* shift,
-                            const void* grad, void* out, double* tau_sums, int threads) {
+extern "C" int sf_lif_grad(const LIFSettings* z, const void* x, const float* scale, const float* shift,
+                           const void* grad, void* out, double* tau_sums, int threads) try {
     if (z->bf16)
         lif_grad(*z, (const uint16_t*)x, scale, shift, (const uint16_t*)grad, (uint16_t*)out, tau_sums, threads);
     else lif_grad(*z, (const float*)x, scale, shift, (const float*)grad, (float*)out, tau_sums, threads);
+    return DONE;
+} catch (...) {
+    return status();
 }
