@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import conv2d
 
-from spikeformers.ops.spike_product import training
+from spikeformers.ops.spike_product import kernels, training
 from spikeformers.ops.spike_product.native import Window
 from spikeformers.ops.tracing import runs_eagerly
 
@@ -40,7 +40,7 @@ class _SpikeConv(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (grad,), (spikes, weight) = grads, ctx.saved_tensors
-        sparse = ctx.sparse and ctx.needs_input_grad[1]
+        sparse = ctx.sparse and ctx.needs_input_grad[1] and kernels() is not None
         dense = ctx.needs_input_grad[1] and not sparse
         wants_bias = ctx.bias is not None and ctx.needs_input_grad[2]
         needed = [ctx.needs_input_grad[0], dense, wants_bias and dense]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from spikeformers.ops.lif import eager
 from spikeformers.ops.spike_product.build import kernels, library
 from spikeformers.ops.spike_product.native import at
 from spikeformers.ops.surrogate import ATan, Sigmoid, Surrogate, Triangle, sharpness
@@ -62,6 +63,9 @@ def gradients(
     surrogate: Any,
 ) -> Tensor:
     """The gradient of the input, `made_of * scale + shift` or `made_of`; that of `tau` is added to `grad_tau`."""
+    if kernels() is None:  # turned off since the spikes were made
+        settings = v_threshold, v_reset, decay_input, detach_reset, surrogate
+        return eager.gradients(made_of, scale, shift, grad, tau, grad_tau, *settings)
     last, grad = _channels_last(made_of), grad.to(made_of.dtype)  # the kernel reads both as one type
     if scale is not None and shift is not None and not last:
         made_of, scale, shift = torch.addcmul(shift, made_of.float(), scale).to(made_of.dtype), None, None

@@ -42,22 +42,31 @@ _STOPPED = {
 }
 
 
+_blocks: set[object] = set()  # of `without_kernels`, those that are on
+
+
 def kernels() -> ctypes.CDLL | None:
-    """The compiled kernels; None while `OFF` is set, and where they do not compile, as one log line then says."""
-    return None if os.environ.get(OFF, "0") not in ("", "0") else found()
+    """The compiled kernels; None while they are off, and where they do not compile, as one log line then says."""
+    return None if _blocks or os.environ.get(OFF, "0") not in ("", "0") else found()
 
 
 @contextlib.contextmanager
 def without_kernels() -> Iterator[None]:
-    """Lets torch compute everything inside the `with` block, in all threads."""
-    before = os.environ.get(OFF)
-    os.environ[OFF] = "1"
+    """Lets torch compute everything inside the `with` block, in all threads. Blocks may nest and overlap.
+
+    Exported programs keep their kernels, and products that are made inside never have any.
+    """
+    block = object()
+    _blocks.add(block)
     try:
         yield
     finally:
-        del os.environ[OFF]
-        if before is not None:
-            os.environ[OFF] = before
+        _blocks.remove(block)
+
+
+def in_block() -> bool:
+    """Whether a `without_kernels` block is on."""
+    return bool(_blocks)
 
 
 @functools.cache

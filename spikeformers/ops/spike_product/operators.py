@@ -9,13 +9,17 @@ import torch
 from torch import Tensor
 
 from spikeformers.ops.spike_product import native
-from spikeformers.ops.spike_product.build import kernels
+from spikeformers.ops.spike_product.build import in_block, kernels
 from spikeformers.ops.spike_product.native import Packed, Window
 
 
-@torch.compiler.assume_constant_result
 def have_kernels() -> bool:
-    """Whether there are kernels, so that torch.compile need not look."""
+    """Whether there are kernels. torch.compile watches `without_kernels` alone, and need not look for them."""
+    return not in_block() and _have_kernels()
+
+
+@torch.compiler.assume_constant_result
+def _have_kernels() -> bool:
     return kernels() is not None
 
 

@@ -67,7 +67,7 @@ class SpikeProduct:
         `x` is `[T B, C_in, H, W]` of uint8; `counts` says that some are above 1. `residual` is added to the current
         ahead of the neuron. Raises ValueError for another dtype or shape.
         """
-        if self._packed is None:
+        if self._packed is None or not have_kernels():
             return self.dense(x, time_steps, neuron, residual, current=current)
         self._check(x, time_steps)
         wanted = current or neuron is None
