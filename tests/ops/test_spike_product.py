@@ -345,10 +345,16 @@ def library_is_damaged(cache, monkeypatch):
     library.write_bytes(b"half a library")
 
 
-def library_is_another(cache, monkeypatch):
+def library_is_another(cache, monkeypatch, source=""):
     library = build._library_for(build._compiler())
     library.parent.mkdir(parents=True)
-    subprocess.run(["c++", "-shared", "-x", "c++", "/dev/null", "-o", str(library)], check=True)
+    command = ["c++", "-shared", "-fPIC", "-x", "c++", "-", "-o", str(library)]
+    subprocess.run(command, input=source, text=True, check=True)
+
+
+def library_is_of_other_vectors(cache, monkeypatch):
+    source = "".join(f'extern "C" int {name}() {{ return 3; }}\n' for name in build._ARGUMENTS)
+    library_is_another(cache, monkeypatch, source)
 
 
 @needs_compiler
@@ -365,8 +371,9 @@ def test_the_kernels_compile_for_processors_without_avx2():
         (no_compiler, "no C++ compiler (c++, g++ or clang++): install one, or name it in CXX"),
         (cache_is_a_file, "File exists"),
         (compiler_refuses, "abacus"),
-        (library_is_damaged, "delete it"),
-        (library_is_another, "delete it"),
+        (library_is_damaged, ".so cannot be loaded (file too short): delete it, and it is built again"),
+        (library_is_another, "undefined symbol: sf_lanes): delete it"),
+        (library_is_of_other_vectors, ".so cannot be loaded (its vectors hold 3 numbers): delete it"),
     ],
 )
 def test_without_kernels_torch_computes_and_one_line_says_why(harm, says, cache, monkeypatch, caplog):

@@ -97,11 +97,12 @@ def _loaded(path: Path) -> ctypes.CDLL:
             function.argtypes = [_KINDS[kind] for kind in kinds]
             if name != "sf_lanes":
                 function.errcheck = _checked  # called behind every call
-        if library.sf_lanes() in (4, 8, 16):
+        if (lanes := library.sf_lanes()) in (4, 8, 16):
             return library
-    except (OSError, AttributeError):
-        pass
-    raise OSError(f"{path} is not their compiled library: delete it, and it is built again")
+        cause = f"its vectors hold {lanes} numbers"
+    except (OSError, AttributeError) as error:  # AttributeError: it lacks a function
+        cause = str(error).removeprefix(f"{path}: ")
+    raise OSError(f"{path} cannot be loaded ({cause}): delete it, and it is built again")
 
 
 def _checked(status: int, *_: Any) -> int:
