@@ -412,8 +412,11 @@ def test_a_file_of_other_things_is_refused(tmp_path, small):
     save_file({"a": torch.zeros(1)}, path, {"engine": json.dumps(program)})
     with pytest.raises(ValueError, match=r"no operation 'os.system'"):
         load_engine(path)
-    odd = [["a", "aten.relu.default", [{"ref": "x"}, {"dtype": "load"}], {"kwargs": {}}, []]]
-    for broken in ({}, {"nodes": 3}, {**program, "nodes": [], "dtype": "float16"}, {**program, "nodes": odd}):
+    odd = [
+        {**program, "nodes": [["a", "aten.relu.default", [{"ref": "x"}, {kind: "load"}], {"kwargs": {}}, []]]}
+        for kind in ("dtype", "layout", "memory_format")
+    ]
+    for broken in ({}, {"nodes": 3}, {**program, "nodes": [], "dtype": "float16"}, *odd):
         save_file({"a": torch.zeros(1)}, path, {"engine": json.dumps(broken)})
         with pytest.raises(ValueError, match="is not an engine's file"):
             load_engine(path)

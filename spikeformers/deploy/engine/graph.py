@@ -129,6 +129,10 @@ MOVES = RESHAPES | {
 }  # fmt: skip
 
 
+# Arguments that stand in a file by the name that torch has them under.
+_NAMED = {"dtype": torch.dtype, "layout": torch.layout, "memory_format": torch.memory_format}
+
+
 def encode(value: Any) -> Any:
     """An argument as JSON has it."""
     if isinstance(value, Ref):
@@ -137,8 +141,9 @@ def encode(value: Any) -> Any:
         return [encode(item) for item in value]
     if isinstance(value, dict):
         return {"kwargs": {key: encode(item) for key, item in value.items()}}
-    if isinstance(value, torch.dtype):
-        return {"dtype": str(value).removeprefix("torch.")}
+    for kind, its_type in _NAMED.items():
+        if isinstance(value, its_type):
+            return {kind: str(value).removeprefix("torch.")}
     if value == torch.device("cpu"):
         return {"device": "cpu"}
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -153,11 +158,12 @@ def decode(value: Any) -> Any:
     if isinstance(value, dict):
         if "ref" in value:
             return Ref(value["ref"])
-        if "dtype" in value:
-            dtype = getattr(torch, value["dtype"])
-            if not isinstance(dtype, torch.dtype):  # a file may name anything else that torch has
-                raise TypeError(f"{value['dtype']} is no dtype")
-            return dtype
+        for kind, its_type in _NAMED.items():
+            if kind in value:
+                found = getattr(torch, value[kind])
+                if not isinstance(found, its_type):  # a file may name anything else that torch has
+                    raise TypeError(f"{value[kind]} is no {kind}")
+                return found
         if "device" in value:
             return torch.device("cpu")
         return {key: decode(item) for key, item in value["kwargs"].items()}
