@@ -81,7 +81,7 @@ class Convention:
         steps: int = 1,
         memory: Memory = MEMORY,
     ) -> Energy:
-        """The mean cost of one of `samples`; `steps` and `memory` matter to the convention `memory` only."""
+        """The mean cost of one sample of `samples`. Only the convention `memory` uses `steps` and `memory`."""
         counted = [self.count(layer) for layer in layers]
         ac, mac = (sum(column) / samples for column in zip(*counted, strict=True)) if counted else (0.0, 0.0)
         if self.name != "memory":

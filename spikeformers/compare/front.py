@@ -52,7 +52,7 @@ def find_gains(
 
 
 def find_front(gains: Gains) -> list[str]:
-    """Variants that are better than another in something, and that no other beats without being worse in something."""
+    """The Pareto front: variants that beat another, and lose in one measure only to those worse in the other."""
     return [
         one
         for one, than in gains.items()

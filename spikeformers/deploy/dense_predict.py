@@ -68,7 +68,7 @@ class Found:
         return ", ".join(f"{count} {name}" for name, count in counts.most_common()) or "nothing"
 
     def drawn(self, picture: Image.Image) -> Image.Image:
-        """The picture, which is turned upright first, with boxes or masks. Raises ValueError if it is another."""
+        """The picture, turned upright, with boxes or masks. Raises ValueError for a picture of another size."""
         picture = upright(picture)
         if (picture.height, picture.width) != self.size:
             raise ValueError(

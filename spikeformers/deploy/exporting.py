@@ -73,7 +73,7 @@ def export(
     inputs: Tensor | None = None,
     settings: dict[str, Any] | None = None,
 ) -> Exported:
-    """Exports a model for inference, and checks the file before it takes its name.
+    """Exports a model for inference, and keeps the file only if its answers agree with the model's.
 
         sf.deploy.export("runs/digits", "digits")             # digits/model.onnx
         sf.deploy.Predictor("digits/model.onnx")(["7.png"])   # without torch

@@ -49,8 +49,8 @@ def to_nir(model: SpikingTransformer, *, dt: float = 1e-4) -> nir.NIRGraph:
     NIR's neurons are differential equations in seconds, `tau dv/dt = (v_leak - v) + r I`. A reader integrates them in
     steps of its own `dt`, `v += dt / tau ((v_leak - v) + r I)`. With `tau dt` for NIR's `tau`, `v_leak = v_reset` and
     `r = 1` (`r = tau` in steps without `decay_input`) that is our `LIF` or `PLIF` of `tau` steps; our `IF` is
-    `dv/dt = r I` with `r = 1 / dt`. NIR fires above the threshold and we at it, so the graph has the next smaller
-    float32. Signals that meet at a node are added, as in both residual shortcuts.
+    `dv/dt = r I` with `r = 1 / dt`. NIR fires above the threshold, our neurons at it: so the graph's thresholds are the
+    next smaller float32. Signals that meet at a node are added, as in the SEW and the membrane shortcut.
 
     Norms are folded. Grouped convolutions become dense ones with zeros, as NIR's types and its readers require; a mean
     over space becomes an average pool. Nodes have the names of the model's modules. Pedersen et al., Nature

@@ -57,15 +57,15 @@ def quantize(
     labels: Any = None,
     settings: dict[str, Any] | None = None,
 ) -> Quantized:
-    """Exports a model to ONNX with int8 weights, and checks the file before it takes its name, `model-int8.onnx`.
+    """Exports a model to ONNX with int8 weights, as `model-int8.onnx`, and keeps it only if it agrees with float32.
 
         sf.deploy.quantize("runs/digits", "digits", inputs=images, labels=labels)
         sf.deploy.Predictor("digits/model-int8.onnx")(["7.png"])
 
     Weights get a scale for each output channel. Where the graph shows that a tensor holds spikes or counts, it becomes
     uint8 without loss, scaled by the value of one spike, and its product with weights runs in integers. Membranes,
-    sums that are no counts, depthwise convolutions and the image's own convolution stay float32. Nothing is calibrated,
-    and as counts are small no sum saturates on processors without VNNI: `reduce_range` is not needed.
+    sums that are not counts, depthwise convolutions and the convolution on the image stay float32. No calibration is
+    needed, and no `reduce_range`: counts are small, so no sum saturates on processors without VNNI.
 
     Args:
         model: What `export` takes, or an `.onnx` that it wrote.

@@ -28,7 +28,7 @@ _BODIES = 32  # of the largest that the server holds at a time
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes.
+    """Limits on the requests that a server accepts; anything beyond them is refused.
 
     Attributes:
         megabytes: largest body of a request. An `.npz` may unpack to 8 times that; all bodies held at once, 32 times.

@@ -26,8 +26,9 @@ def streaming(model: SpikingTransformer) -> "Stream":
             logits, state = step(frame, state)      # as model.forward_steps(frames) gives, at this step
         step.mean(state)                            # as model(frames) gives
 
-    Nothing is kept outside of `state`. In float64 the answers equal those for the whole sequence; in float32 up to
-    rounding, by which a spike flips now and then: sums over channels and steps may run in another order.
+    Nothing is kept outside of `state`. In float64 the answers agree with those for the whole sequence to 1e-14. In
+    float32 they agree up to rounding, which flips a spike now and then: sums over channels and steps may run in
+    another order.
 
     Args:
         model: A model of ours. It is unchanged, and its weights are shared; `sf.deploy.fold(model)` runs faster.

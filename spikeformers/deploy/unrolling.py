@@ -19,11 +19,11 @@ def unroll(model: Model) -> Model:
         binary = sf.deploy.unroll(model)
         sf.analysis.audit(sf.analysis.profile(binary, batches))  # every product: binary
 
-    The copy answers as the model does, up to rounding. A neuron with levels 0, u, ..., D u fires at the first n of D
-    steps. What a spike is worth, u, goes into the weights of whatever reads it. The steps of one count meet in the
-    membrane of the neuron that they reach, so a bias enters once. A product of two counts pairs every step of one with
-    every step of the other; a sum of counts after a SEW shortcut has the steps of all of them. Where a part does
-    something else with counts, such as subtracting them from 1, it gets the counts.
+    The copy answers as the model does, up to rounding. Where a neuron with levels 0, u, ..., D u emits the count n, its
+    copy fires at the first n of D steps. The value of a spike, u, goes into the weights of whatever reads it. The next
+    neuron adds up the steps of one count before it fires, so a bias enters once. A product of two counts pairs every
+    step of one with every step of the other; a sum of counts after a SEW shortcut has the steps of all of them. Where a
+    part does something else with counts, such as subtracting them from 1, it gets the counts.
 
     Energy by the convention `integer` stays what it is, because a count of n costs n additions at each synapse there.
     Other conventions change, because they take a count for one spike (`sdt`), for its value (`spikformer`) or for a

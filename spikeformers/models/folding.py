@@ -17,7 +17,8 @@ def fold(model: Model, *, grow: bool = True) -> Model:
 
     Every part with a method `folded` is replaced by its result: `ConvNorm` merges the norm, by its running statistics,
     into the convolution, `RepConv` becomes one 3x3 convolution, `RepLinear` one 1x1 convolution. Outputs agree up to
-    rounding. Quantised weights become what their quantisers make of them; those of a chain then have more levels.
+    rounding. Quantised weights become plain ones with the rounded values; folded together, those of a chain take more
+    values than the quantiser has levels.
 
     Args:
         model: A model or any module. It is unchanged.

@@ -1,6 +1,6 @@
 """Max-Former: max pools in every patch embedding, and depthwise convolutions instead of attention in the early stages.
 
-Both keep high frequencies, which spiking neurons lose. It stands on QKFormer's stages with membrane shortcuts. Fang et
+Both keep high frequencies, which spiking neurons lose. It has QKFormer's stages with membrane shortcuts. Fang et
 al., "Spiking Neural Networks Need High-Frequency Information", NeurIPS 2025, arXiv:2505.18608.
 """
 
@@ -92,8 +92,8 @@ def maxformer(
 ) -> SpikingTransformer:
     """A Max-Former `[B, C, H, W]` or `[T, B, C, H, W] -> [B, K]` of `len(dims)` stages, `depths` blocks each.
 
-    Stages but the last mix tokens by a depthwise convolution, of `kernel_sizes`, 0 for none; the last has `attention`.
-    With `mlp_ratio` 1, which leaves the width as it is, each of the MLP's layers has a shortcut of its own.
+    Every stage but the last mixes tokens by a depthwise convolution of the size in `kernel_sizes`, or not at all if it
+    is 0; the last has `attention`. With `mlp_ratio` 1, each of the MLP's layers has a shortcut of its own.
     `drop_path` grows linearly from 0 to its value over all blocks.
 
     Raises ValueError unless `dims` and `depths` are of one length, and `kernel_sizes` one shorter.

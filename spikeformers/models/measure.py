@@ -12,9 +12,9 @@ class Measure:
         name: What it is called: "mAP50".
         column: Its column in a run's `metrics.csv`, after the split: "map50" of `val_map50`.
         field: Its name among the test scores of `results.json`: "map50".
-        guessing: From a number of classes to about what guessing scores.
+        guessing: From the number of classes to the score of guessing, about.
         best: The column of the score that chooses a run's epoch.
-        best_name: What that is called.
+        best_name: The name of that score: "mAP".
         counts_images: Whether it is a share of images, so that one image is its smallest step.
     """
 

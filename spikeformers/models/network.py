@@ -24,7 +24,7 @@ class SpikingTransformer(nn.Module):
         blocks: The trunk.
         head: From the stream to logits at each step.
         position: Position code between stem and trunk; None for none.
-        time_steps: Steps for each image.
+        time_steps: How many steps an image is shown for.
         image_size: Side of the images that the model is made for, or height and width; others work too if the strides
             divide them.
         stages: Where the trunk shrinks the map; without any, each block is a stage.

@@ -1,8 +1,8 @@
 """QSD-Transformer: Meta-SpikeFormer with weights of 4 bits, integer neurons without a membrane, and scaled branches.
 
 All weights are quantised, those of the stem, the depthwise convolutions and the head too; biases and norms are not. Its
-neurons are stateless, so with an image more steps than one change nothing. The paper aligns attention with that of a
-teacher in training; the code released for classification has no teacher, and neither have our recipes.
+neurons are stateless, so more than one step changes nothing for an image. In training, the paper aligns attention with
+a teacher's; the code released for classification has no teacher, and nor have our recipes.
 
 Qiu et al., "Quantized Spike-driven Transformer", ICLR 2025, arXiv:2501.13492.
 """

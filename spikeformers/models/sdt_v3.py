@@ -1,7 +1,7 @@
 """Spike-driven Transformer V3, E-SpikeFormer, small: V2's four stages with integer neurons and wide values.
 
-Each block of the last two stages mixes with a separable convolution first. There is no time but what the integers
-stand for: a count of D is D binary spikes at inference.
+Each block of the last two stages mixes with a separable convolution first. The model runs one time step, in which
+neurons emit counts: a count of D becomes D binary spikes at inference.
 
 Yao et al., "Scaling Spike-driven Transformer with Efficient Spike Firing Approximation Training", TPAMI 2025,
 arXiv:2411.16061. Its large sizes, of another build, are in `sdt_v3_large.py`.

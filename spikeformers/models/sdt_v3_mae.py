@@ -42,8 +42,8 @@ PUBLISHED = {  # the released code counts a mask token more, and 83m's 6.3 milli
 class MaskedAutoencoder(SpikingTransformer):
     """A spiking encoder with a decoder that reconstructs what was hidden from it.
 
-    Called as any model it gives features `[B, D]` of whole images; `reconstruct` is what it is trained by. `patch` is
-    the side of what is hidden at once, in pixels: the encoder's stride.
+    A call returns features `[B, D]` of whole images; training uses `reconstruct`. `patch` is the side of a hidden patch
+    in pixels, the encoder's stride.
     """
 
     def __init__(

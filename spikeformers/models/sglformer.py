@@ -1,9 +1,9 @@
 """SGLFormer: a first block that mixes within strided windows and by convolutions, then blocks of SSA and MLP.
 
-On CIFAR and events the head has a weight per token and step, so such a model answers for its image size and number of
-steps only. The code released for ImageNet lets the state of the last neuron of each SSA run from one sample of a batch
-into the next, and, where the stem pools late, that of the stem's first; this does not, and
-`spikeformers.neurons.batch_leaking_lif` is for comparing.
+On CIFAR and events the head has a weight per token and step, so such a model takes only its own image size, and no more
+than its number of steps. The code released for ImageNet lets the state of the last neuron of each SSA run from one
+sample of a batch into the next, and, where the stem pools late, that of the stem's first. This model does not; to
+compare, `spikeformers.neurons.batch_leaking_lif` does as that code.
 
 Zhang et al., "SGLFormer: Spiking Global-Local-Fusion Transformer with high performance", Frontiers in Neuroscience
 2024, doi:10.3389/fnins.2024.1371290.
@@ -87,8 +87,8 @@ def sglformer(
 ) -> SpikingTransformer:
     """An SGLFormer `[B, C, H, W]` or `[T, B, C, H, W] -> [B, K]` of `depth` blocks, `dim` wide; the first is local.
 
-    The paper counts one more for ImageNet and CIFAR. A head with `tokens=` gets the number of them. `drop_path` grows
-    linearly from 0 to its value over the blocks.
+    For ImageNet and CIFAR the paper counts one block more. A head that takes `tokens=` gets their number. `drop_path`
+    grows linearly from 0 to its value over the blocks.
     """
     first, *rates = spread(drop_path, depth)
     hidden_dim, tokens = int(mlp_ratio * dim), (image_size // prod(strides)) ** 2

@@ -20,14 +20,14 @@ class Augment:
     # as a fraction of the area (a square of random size), cutout_side as a fraction of the sides (exactly that size).
     clip_ops: dict[str, float] = field(default_factory=dict)
     clip_ops_drawn: int = 1  # how many different operations are drawn
-    # Sets with boxes or masks only; of the others these take hflip, and rand_augment without what moves pixels:
+    # Sets with boxes or masks only. (They also take hflip, and rand_augment without the operations that move pixels.)
     vflip: float = 0.0  # probability
-    color_jitter: float = 0.0  # brightness, contrast and saturation change by a factor of up to 1 more or less this
-    scale_jitter: tuple[float, float] = (1.0, 1.0)  # range of a factor to the size, before a crop to the model's size
+    color_jitter: float = 0.0  # brightness, contrast and saturation times a factor from 1 - this to 1 + this
+    scale_jitter: tuple[float, float] = (1.0, 1.0)  # range of factors; 1 is the size that just fits; then it is cropped
     # Images only, up to mixup:
     crop_scale: tuple[float, float] = (1.0, 1.0)  # range of a random crop's area; (1, 1) crops nothing
     crop_ratio: tuple[float, float] = (1.0, 1.0)  # range of its aspect ratio, width over height
-    crop_padding: int = 0  # moves the image by up to so many pixels, black where it leaves room: 4 for CIFAR
+    crop_padding: int = 0  # shifts the image by up to this many pixels and fills the gap with black: 4 for CIFAR
     rand_augment: str | None = None  # timm's notation, such as rand-m9-n1-mstd0.4-inc1
     rand_augment_ops: list[str] = field(default_factory=list)  # the only operations used; empty allows all of timm's
     erase: float = 0.0  # probability of random erasing
@@ -75,7 +75,7 @@ class Optimizer:
 
     name: str = "adamw"
     lr: float = 1e-3
-    lr_batch: int | None = None  # images an update that `lr` is meant for, scaled linearly; null uses `lr` as it is
+    lr_batch: int | None = None  # images per update at which `lr` holds; scaled linearly for others. null: no scaling
     weight_decay: float = 0.05
     decay_all: bool = False  # decay biases, norms and other one-dimensional weights too
     layer_decay: float | None = None  # factor from each layer's rate to that of the layer before it
@@ -115,14 +115,14 @@ class Recipe:
     optimizer: Optimizer = field(default_factory=Optimizer)
     schedule: Schedule = field(default_factory=Schedule)
     start_from: str | None = None  # a checkpoint to take the initial weights from
-    start_needed: str | None = None  # describes the weights that the recipe requires as `start_from`
+    start_needed: str | None = None  # what `start_from` must be, in words, for a recipe that cannot start without
     epochs: int = 10
     batch_size: int = 128  # per device and step
     accumulate: int = 1  # steps per update
     label_smoothing: float = 0.0
     clip_grad_norm: float | None = None
     ema_decay: float | None = None  # keep a moving average of the weights, and evaluate it
-    ema_warmup: bool = False  # of that average: few steps at first, then more, to forget the random start soon
+    ema_warmup: bool = False  # average over few steps at first, so that the random start is soon forgotten
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     memory: Literal["plain", "lean"] = "plain"  # lean recomputes blocks in the backward pass, to save memory
     profile_every: int = 500  # steps between counts of operations and energy in TensorBoard; 0 is never

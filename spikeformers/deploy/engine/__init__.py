@@ -1,4 +1,4 @@
-"""Inference on a CPU that costs what the ones among the spikes cost."""
+"""The spike engine: inference on a CPU that skips zeros."""
 
 from spikeformers.deploy.engine.engine import PlanRow, SpikeEngine
 from spikeformers.deploy.engine.loading import load_engine

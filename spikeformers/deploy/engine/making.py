@@ -40,7 +40,7 @@ class DenseEngine(nn.Module):
 def spike_engine(
     model: SpikingTransformer, batches: Iterable[Tensor] | Tensor, *, weights: torch.dtype = torch.float32
 ) -> SpikeEngine | DenseEngine:
-    """Makes a trained model fast on a CPU: products with spikes cost what their ones cost.
+    """Makes an inference module of a trained model that is fast on a CPU, because it skips zeros.
 
         engine = sf.deploy.spike_engine(model, images)
         engine(images)                                  [B, K], as the model in eval mode
