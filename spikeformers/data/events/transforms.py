@@ -76,6 +76,7 @@ def _check(channels: int, interpolation: str) -> None:
 
 
 def _resized(clip: Tensor, size: int, interpolation: str) -> Tensor:
+    clip = clip.float()  # counts come in bytes, in which interpolation would round
     if clip.shape[-2:] == (size, size):
         return clip
     smooth = {} if interpolation == "nearest" else {"antialias": True, "align_corners": False}

@@ -107,6 +107,15 @@ def test_evaluation_leaves_counts_as_they_are(clip):
     assert torch.equal(x[:, :2], clip) and torch.equal(x[:, 2], clip[:, 0] + clip[:, 1])
 
 
+@pytest.mark.parametrize("size", [8, 6])
+@pytest.mark.parametrize("kind", [torch.uint8, torch.uint16])
+def test_counts_of_any_type_come_out_as_float32(size, kind):
+    counts = torch.randint(0, 9, (3, 2, 8, 8))
+    found = clip_transform(image_size=size)(counts.to(kind))
+    assert found.dtype == torch.float32
+    assert torch.equal(found, clip_transform(image_size=size)(counts.float()))
+
+
 def test_sizes_that_strides_do_not_divide_are_resized():
     flat = torch.full((2, 2, 34, 30), 3.0)
     for interpolation in ("bilinear", "bicubic", "nearest"):
