@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.4.3"
+__version__ = "0.4.4"
 
 from spikeformers.lazy import lazy_names
 

@@ -1,7 +1,7 @@
-"""Composite operations of PyTorch, rewritten as simpler operations, which can be counted."""
+"""What an operation of PyTorch is made of: simpler operations, which can be counted."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -87,3 +87,24 @@ def rewrite(func: Any, name: str, ops: Operations, args: Any, kwargs: Any) -> Ca
     ):
         return None
     return partial(REWRITES[name], *args, **kwargs) if name in REWRITES else None
+
+
+@cache
+def is_view(func: Any) -> bool:
+    """Whether an operation returns a view of its input."""
+    return not func._schema.is_mutable and any(result.alias_info is not None for result in func._schema.returns)
+
+
+@cache
+def is_composite(func: Any) -> bool:
+    """Whether PyTorch computes an operation from others, on every device."""
+    return func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
+
+
+def decomposed(func: Any, name: str) -> Callable[..., Any] | None:
+    """PyTorch's own decomposition of an operation, or of its variant that is not in place."""
+    from torch._decomp import decomposition_table  # takes seconds to import, and is rarely needed
+
+    if func._schema.is_mutable:
+        func = getattr(getattr(torch.ops.aten, name, None), func._overloadname.removesuffix("out") or "default", None)
+    return decomposition_table.get(func)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from spikeformers.analysis.aten_counts import COUNTED, learns
-from spikeformers.analysis.aten_parts import rewrite
+from spikeformers.analysis.aten_parts import decomposed, is_composite, is_view, rewrite
 from spikeformers.analysis.chains import chains_of, count_chain
 from spikeformers.analysis.counted_layer import Layer
 from spikeformers.analysis.elementwise_counts import MOVES, SHAPE_ONLY, count_unknown
@@ -133,10 +132,10 @@ class Counter(Operations, TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs, name = kwargs or {}, func.overloadpacket.__name__
-        if _is_composite(func):  # without gradients, PyTorch dispatches it undecomposed
+        if is_composite(func):  # without gradients, PyTorch dispatches it undecomposed
             with self:
                 return func.decompose(*args, **kwargs)
-        if _is_view(func):
+        if is_view(func):
             output = func(*args, **kwargs)
             if name == "lift_fresh":  # a new constant
                 self.origins.set(output, None)
@@ -172,7 +171,7 @@ class Counter(Operations, TorchDispatchMode):
         if count is not None and not learns(name, args):
             origin = count(self, y, args, kwargs)
         elif any(x.is_floating_point() or x.is_complex() for x in outputs):
-            run = None if random else _decomposed(func, name)
+            run = None if random else decomposed(func, name)
             done, origin = self._take_apart(name, lambda: run(*args, **kwargs)) if run else (False, None)
             if done:
                 return origin
@@ -225,26 +224,6 @@ class Counter(Operations, TorchDispatchMode):
         for layer in self.layers.values():
             if layer.name in last and not layer.role:
                 layer.role = "classifier"
-
-
-@cache
-def _is_view(func: Any) -> bool:
-    """Whether an operation returns a view of its input."""
-    return not func._schema.is_mutable and any(result.alias_info is not None for result in func._schema.returns)
-
-
-@cache
-def _is_composite(func: Any) -> bool:
-    return func.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd)
-
-
-def _decomposed(func: Any, name: str) -> Callable[..., Any] | None:
-    """PyTorch's own decomposition of an operation, or of its variant that is not in place."""
-    from torch._decomp import decomposition_table  # takes seconds to import, and is rarely needed
-
-    if func._schema.is_mutable:
-        func = getattr(getattr(torch.ops.aten, name, None), func._overloadname.removesuffix("out") or "default", None)
-    return decomposition_table.get(func)
 
 
 def _first_tensor(tree: Any) -> Tensor | None:

@@ -9,8 +9,9 @@ from spikeformers.lazy import lazy_names
 
 if TYPE_CHECKING:
     from .frames import Framing
+    from .load import known_event_sets, load_events
     from .recording import Events, Recording, read_events
-    from .sets import EventSets, known_event_sets, load_events
+    from .sets import EventSets
     from .transforms import augmenting_clip_transform, clip_transform
     from .windows import Window
 
@@ -24,7 +25,8 @@ __getattr__ = lazy_names(
     {
         "Framing": "frames",
         **dict.fromkeys(("Events", "Recording", "read_events"), "recording"),
-        **dict.fromkeys(("EventSets", "known_event_sets", "load_events"), "sets"),
+        "EventSets": "sets",
+        **dict.fromkeys(("known_event_sets", "load_events"), "load"),
         **dict.fromkeys(("augmenting_clip_transform", "clip_transform"), "transforms"),
         "Window": "windows",
     },
