@@ -212,11 +212,6 @@ def _check_trainer(base: Recipe) -> None:
                 f"trainer.{key} {asked}: a comparison trains each run on one device; leave it out, and set --jobs, or "
                 "CUDA_VISIBLE_DEVICES to choose devices"
             )
-    if base.trainer.get("overfit_batches"):
-        raise ValueError(
-            f"trainer.overfit_batches {base.trainer['overfit_batches']}: a comparison counts steps of whole epochs; "
-            "set trainer.limit_train_batches instead"
-        )
     if base.trainer.get("limit_val_batches") == 0:
         raise ValueError("trainer.limit_val_batches 0: a comparison selects epochs by validation; leave it out")
 

@@ -54,7 +54,8 @@ class EpochSampler(DistributedSampler):
         if self.repeats == 1:
             return zip(itertools.repeat(self.epoch), super().__iter__())
         size: int = len(self.dataset)  # pyright: ignore[reportArgumentType]
-        order = torch.randperm(size, generator=torch.Generator().manual_seed(self.seed + self.epoch)).tolist()
+        drawn = torch.Generator().manual_seed(self.seed + self.epoch)
+        order = torch.randperm(size, generator=drawn).tolist() if self.shuffle else range(size)
         places = range(self.rank, self.total_size, self.num_replicas)
         return iter([(self.epoch, order[place // self.repeats], place % self.repeats) for place in places])
 

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from spikeformers.analysis import FiringRates
 from spikeformers.files import atomic_path
 from spikeformers.training.metrics_table import read_metrics
+from spikeformers.training.optim import rate_of
 
 logger = logging.getLogger("spikeformers")
 
@@ -101,7 +102,7 @@ class MetricsTable(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self.lr = trainer.optimizers[0].param_groups[0]["lr"]  # by the epoch's end it is already the next epoch's
+        self.lr = rate_of(trainer.optimizers[0])  # by the epoch's end it is already the next epoch's
 
     @rank_zero_only
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -82,6 +82,11 @@ def fit(recipe: str | Recipe, *, resume: bool = False, **overrides: Any) -> Resu
                 raise ValueError(f"trainer {recipe.trainer} leaves no step of training: raise what limits it")
             if rank_zero_only.rank != 0:
                 raise SystemExit(0)  # the other processes of a distributed run end here
+            if trainer.current_epoch < total_epochs(recipe):
+                logger.warning(
+                    "trainer.max_time is over in epoch %d of %d: --resume goes on, with that time again",
+                    trainer.current_epoch + 1, total_epochs(recipe),
+                )  # fmt: skip
             return _finish(trainer, ready, folder)
 
 

@@ -16,7 +16,7 @@ from spikeformers.layers.time import time_first
 from spikeformers.models import SpikingTransformer, compile, recompute_blocks
 from spikeformers.training.losses import make_objective
 from spikeformers.training.mixup import make_mix
-from spikeformers.training.optim import make_optimizer, make_schedule
+from spikeformers.training.optim import make_optimizer, make_schedule, rate_of
 from spikeformers.training.recipe import Recipe
 from spikeformers.training.teacher import Teacher, load_teacher
 from spikeformers.training.trainer import processes_of
@@ -64,7 +64,7 @@ class TrainingModule(pl.LightningModule):
             return None
         preprocess = self.settings.get("preprocess", {})
         pixels = (preprocess["mean"], preprocess["std"]) if "mean" in preprocess else None
-        return load_teacher(name, self.model.num_classes, pixels)
+        return load_teacher(name, self.model.num_classes, pixels, self.settings.get("classes"))
 
     def on_fit_start(self) -> None:
         if self.objective.teacher is not None:
@@ -91,6 +91,9 @@ class TrainingModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Loaders of earlier versions saved their own position.
         checkpoint["loops"]["fit_loop"]["state_dict"].pop("combined_loader", None)
+        # `trainer.max_time` is a limit for each process, such as a job's; a run would not go on past it.
+        for kind in [kind for kind in checkpoint.get("callbacks", {}) if kind.startswith("Timer")]:
+            del checkpoint["callbacks"][kind]
         began = checkpoint["spikeformers"]["recipe"]["epochs"]
         if began != self.recipe.epochs:
             self.extended = began
@@ -99,15 +102,15 @@ class TrainingModule(pl.LightningModule):
     def on_train_start(self) -> None:
         if self.extended is None:
             return
-        groups: Any = self.trainer.optimizers[0].param_groups
-        before = groups[0]["lr"]
+        optimizer = self.trainer.optimizers[0]
+        before = rate_of(optimizer)
         self._step(self.lr_schedulers(), self.current_epoch)
         if self.global_rank == 0:
             logger.warning(
                 "epochs changed from %d to %d: from epoch %d on the rate follows the %s schedule of %d epochs, at %.3g "
                 "instead of %.3g; a run of %d epochs from the start would have given another result",
                 self.extended, self.recipe.epochs, self.current_epoch + 1, self.recipe.schedule.name,
-                self.recipe.epochs, groups[0]["lr"], before, self.recipe.epochs,
+                self.recipe.epochs, rate_of(optimizer), before, self.recipe.epochs,
             )  # fmt: skip
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -145,6 +148,7 @@ class TrainingModule(pl.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         if self.ema is not None:
+            _begin_rates(self.ema.module, self.model)
             self.ema.update(self.model, self.global_step if self.recipe.ema_warmup else None)
 
     def validation_step(self, batch: tuple[Tensor, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -195,3 +199,14 @@ def _not_finite(what: str, where: str) -> ValueError:
         f"{what} {where}: training stopped, and the last checkpoint is from before that; lower "
         "optimizer.lr, set clip_grad_norm 1.0, or use precision 32-true"
     )
+
+
+@torch.no_grad()
+def _begin_rates(average: nn.Module, model: nn.Module) -> None:
+    """Begins the averages of statistics that begin with the first batch, such as DSSA's rates: from 0 on, they would be
+    far too low for thousands of steps."""
+    for name, part in model.named_modules():
+        if hasattr(part, "synchronised") and not isinstance(part, nn.BatchNorm2d):
+            for buffer, value in zip(average.get_submodule(name).buffers(False), part.buffers(False), strict=True):
+                if not buffer.any():
+                    buffer.copy_(value)

@@ -96,7 +96,8 @@ def _groups(recipe: Recipe, model: Any) -> list[dict[str, Any]]:
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decay = settings.weight_decay if parameter.ndim > 1 or settings.decay_all else 0.0
+            is_weight = parameter.ndim > 1 and not name.endswith("bias")  # PSN's bias is [T, 1]
+            decay = settings.weight_decay if is_weight or settings.decay_all else 0.0
             scale = (settings.layer_decay or 1.0) ** (top - layers.get(name, top))
             scale *= settings.head_factor if name.startswith("head.") else 1.0
             groups.setdefault((decay, scale), []).append(parameter)
@@ -104,6 +105,12 @@ def _groups(recipe: Recipe, model: Any) -> list[dict[str, Any]]:
         {"params": parameters, "weight_decay": decay, **({"lr_scale": scale} if scaled else {})}
         for (decay, scale), parameters in groups.items()
     ]
+
+
+def rate_of(optimizer: Optimizer) -> float:
+    """The learning rate of a layer without a factor of its own, by `layer_decay` or `head_factor`."""
+    group = optimizer.param_groups[0]
+    return group["lr"] / group.get("lr_scale", 1.0)
 
 
 def make_schedule(recipe: Recipe, optimizer: Optimizer, updates_per_epoch: int) -> tuple[Scheduler, int]:

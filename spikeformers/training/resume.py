@@ -40,8 +40,7 @@ MAY_CHANGE = {
 }
 _IF = ("data.name", "data.skip_broken", "epochs")
 _TRAINS = (
-    "limit_train_batches", "limit_val_batches", "overfit_batches", "val_check_interval", "check_val_every_n_epoch",
-    "gradient_clip_algorithm",
+    "limit_train_batches", "limit_val_batches", "check_val_every_n_epoch", "gradient_clip_algorithm",
 )  # fmt: skip
 
 

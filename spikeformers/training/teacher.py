@@ -34,34 +34,42 @@ class Teacher:
         return self.model(x * self.scale + self.shift)
 
 
-def load_teacher(name: str, num_classes: int, pixels: Pixels | None = None) -> Teacher:
+def load_teacher(
+    name: str, num_classes: int, pixels: Pixels | None = None, classes: Sequence[str] | None = None
+) -> Teacher:
     """A teacher: a timm model, whose weights are downloaded, or a checkpoint of this library, by path or by name.
 
-    `pixels` is the normalisation of the student's images, None if they have none.
+    `pixels` is the normalisation of the student's images, None if they have none, and `classes` are its classes.
 
-    Raises ValueError if there is no such model or checkpoint, if its weights cannot be downloaded, and if its number of
-    classes differs from the student's.
+    Raises ValueError if there is no such model or checkpoint, if its weights cannot be downloaded, and if its classes
+    differ from the student's.
     """
-    model, learnt = _ours(name) if find_weights(name).exists() else _timms(name)
-    classes = getattr(model, "num_classes", None)
-    if classes != num_classes:
+    model, learnt, known = _ours(name) if find_weights(name).exists() else _timms(name)
+    number = getattr(model, "num_classes", None)
+    if number != num_classes:
         raise ValueError(
-            f"distill.teacher {name} has {classes} classes, but the model has {num_classes}: give a teacher of as many"
+            f"distill.teacher {name} has {number} classes, but the model has {num_classes}: give a teacher of as many"
         )
+    for theirs, ours in zip(known or (), classes or (), strict=False):
+        if theirs != ours:
+            raise ValueError(
+                f"distill.teacher {name} has the class {theirs!r} where the data have {ours!r}: give a teacher of the "
+                "same classes in the same order"
+            )
     if pixels is None or learnt is None:
         return Teacher(model, torch.ones(1), torch.zeros(1))
     (mean, std), (their_mean, their_std) = (tuple(map(torch.tensor, each)) for each in (pixels, learnt))
     return Teacher(model, std / their_std, (mean - their_mean) / their_std)
 
 
-def _ours(path: str) -> tuple[nn.Module, Pixels | None]:
+def _ours(path: str) -> tuple[nn.Module, Pixels | None, Sequence[str] | None]:
     checkpoint = read_checkpoint(path)
     preprocess: dict[str, Any] = checkpoint.settings.get("preprocess") or {}
     learnt = (preprocess["mean"], preprocess["std"]) if "mean" in preprocess and "std" in preprocess else None
-    return build_from(checkpoint, trusted=made_here(path)), learnt
+    return build_from(checkpoint, trusted=made_here(path)), learnt, checkpoint.settings.get("classes")
 
 
-def _timms(name: str) -> tuple[nn.Module, Pixels | None]:
+def _timms(name: str) -> tuple[nn.Module, Pixels | None, Sequence[str] | None]:
     import timm
 
     if not timm.is_model(name.partition(".")[0]):
@@ -73,4 +81,4 @@ def _timms(name: str) -> tuple[nn.Module, Pixels | None]:
     except (OSError, RuntimeError, ValueError) as error:  # no such weights, or no network
         reason = str(error).partition("\n")[0]
         raise ValueError(f"distill.teacher {name}: no weights to download ({reason}); give a checkpoint") from error
-    return model, (model.pretrained_cfg["mean"], model.pretrained_cfg["std"])
+    return model, (model.pretrained_cfg["mean"], model.pretrained_cfg["std"]), None

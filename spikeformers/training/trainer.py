@@ -32,6 +32,8 @@ from spikeformers.training.recipe import Recipe
 _TAKEN = {
     "max_epochs": "epochs",
     "max_steps": "epochs and trainer.limit_train_batches",  # with it, Lightning resumes no run at an epoch's end
+    "overfit_batches": "trainer.limit_train_batches",  # with it, Lightning replaces the sampler, and what it draws
+    "val_check_interval": None,  # within an epoch, a score would choose weights of another step
     "precision": "precision",
     "accumulate_grad_batches": "accumulate",
     "gradient_clip_val": "clip_grad_norm",

@@ -222,7 +222,6 @@ def test_several_devices_a_run_are_refused():
     [
         ({"limit_val_batches": 0}, "limit_val_batches 0: a comparison selects epochs by validation; leave it out"),
         ({"limit_val_batches": 0.0}, "limit_val_batches 0: a comparison selects epochs by validation; leave it out"),
-        ({"overfit_batches": 4}, "overfit_batches 4: .*; set trainer.limit_train_batches instead"),
     ],
 )
 def test_limits_that_a_comparison_cannot_keep_to_are_refused(trainer, said):

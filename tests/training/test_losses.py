@@ -27,7 +27,7 @@ from spikeformers.training.losses import (
     soft_distillation,
     tet,
 )
-from spikeformers.training.optim import find_layers, learning_rate, make_optimizer, make_schedule
+from spikeformers.training.optim import find_layers, learning_rate, make_optimizer, make_schedule, rate_of
 from spikeformers.training.prepare import prepare
 from spikeformers.training.start import start_from
 from spikeformers.training.teacher import Teacher, load_teacher
@@ -123,6 +123,13 @@ def test_a_teacher_sees_images_as_it_was_trained_on_them(tmp_path):
     torch.testing.assert_close(loaded.model.seen, theirs)
     with pytest.raises(ValueError, match="has 3 classes, but the model has 10"):
         load_teacher(str(tmp_path), 10)
+
+
+def test_a_teacher_has_the_students_classes_in_their_order(tmp_path):
+    save_pretrained(build("spikformer", num_classes=3), tmp_path, classes=["ant", "bee", "cat"])
+    load_teacher(str(tmp_path), 3, classes=["ant", "bee", "cat"])
+    with pytest.raises(ValueError, match="has the class 'bee' where the data have 'cat': give a teacher of the same"):
+        load_teacher(str(tmp_path), 3, classes=["ant", "cat", "bee"])
 
 
 def test_weights_of_the_package_teach_by_name():
@@ -300,6 +307,38 @@ def test_layers_decay_from_the_head_down():
     assert (flat["blocks.0.attn.core.q.conv.weight"], flat["head.linear.bias"]) == (1, 3)
 
 
+def test_the_rate_that_is_told_is_that_of_the_head():
+    recipe = read_recipe("digits", {"optimizer.layer_decay": 0.5, "schedule": BY_EPOCH})
+    optimizer = make_optimizer(recipe, build("spikformer"))
+    make_schedule(recipe, optimizer, 1)[0].step(0)
+    assert rate_of(optimizer) == pytest.approx(recipe.optimizer.lr)
+    assert min(group["lr"] for group in optimizer.param_groups) < recipe.optimizer.lr / 2
+
+
+def test_biases_do_not_decay_whatever_their_shape():
+    model = build("spikformer", neuron="PSN")
+    names = {id(p): name for name, p in model.named_parameters()}
+    optimizer = make_optimizer(read_recipe("digits"), model)
+    decays = {names[id(p)]: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert {decay for name, decay in decays.items() if name.endswith("bias")} == {0.0}
+    assert {decay for name, decay in decays.items() if "neuron.weight" in name} == {0.05}
+
+
+def test_the_average_of_a_rate_begins_with_its_first_value():
+    """DSSA's rates begin with the first batch, not with 0."""
+    module = module_file.TrainingModule(read_recipe("digits", {"ema_decay": 0.9}), build("spikingresformer"), {})
+    for k in (1.0, 2.0):
+        for name, buffer in module.model.named_buffers():
+            if name.endswith("_rate"):
+                buffer.fill_(0.1 * k)
+        module_file._begin_rates(module.ema.module, module.model)
+        module.ema.update(module.model)
+    averages = [buffer for name, buffer in module.ema.module.named_buffers() if name.endswith("_rate")]
+    assert averages
+    for average in averages:
+        torch.testing.assert_close(average, torch.full_like(average, 0.1 * 0.9 + 0.2 * 0.1))
+
+
 def test_the_published_levels_of_v3_large():
     with torch.device("meta"):
         layers = find_layers(sf.create_model("sdt_v3_83m_kd"))
@@ -346,6 +385,11 @@ def test_an_image_is_shown_three_times_and_differently():
     noisy = Augmented([(0.0, 1)] * 12, lambda zero: zero + torch.rand(()), seed=0)
     values = [noisy[item][0].item() for item in whole]
     assert len(set(values)) == 12 and values == [noisy[item][0].item() for item in whole]
+
+
+def test_repeats_in_order():
+    samples = [*EpochSampler(range(4), num_replicas=1, rank=0, seed=1, repeats=2, shuffle=False)]
+    assert [index for _, index, _ in samples][:4] == [0, 0, 1, 1]
 
 
 def test_a_run_with_repeats(train):

@@ -185,6 +185,18 @@ def test_a_run_whose_time_is_over_within_an_epoch_goes_on_to_the_bit(
     check_same_rows(rows_of(whole), rows_of(tmp_path / "cut"), halved=1)
 
 
+def test_max_time_is_that_of_a_process(train, at_step, tmp_path, monkeypatch):
+    """So a job that is run again with the same settings goes on, as with SLURM."""
+    whole, passed = train("whole", **LIVELY).run, []
+    monkeypatch.setattr(pl.callbacks.Timer, "time_elapsed", lambda timer, *_: timer._offset + 60.0 * len(passed))
+    at_step(1, 0, lambda: passed.append(1))
+    limited = {**LIVELY, "trainer.max_time": "00:00:01:00"}
+    train("cut", **limited)
+    passed.clear()
+    train("cut", **limited, resume=True)
+    check_same_run(whole, tmp_path / "cut")
+
+
 def test_ctrl_c_where_an_epoch_is_one_step(train, at_step, tmp_path):
     at_step(1, 0, ctrl_c)
     short = {"epochs": 3, "trainer": {"limit_train_batches": 1}}
