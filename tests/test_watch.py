@@ -86,7 +86,14 @@ def test_a_recording_stands_in_for_a_camera(of_events, capsys):
 def test_a_recording_has_its_own_pace(tmp_path):
     seconds = [(1_000_000 * t, x, y, p) for t, (_, x, y, p) in enumerate(EVENTS)]
     (tmp_path / "slow.bin").write_bytes(atis_bin(seconds))
-    assert watch._rate_of(str(tmp_path / "slow.bin"), 10) == 2.0  # 10 frames in 5 seconds
+    for window, fps in (
+        ({}, 2.0),  # 10 frames in 5 seconds
+        ({"window": [1.0, 0.25]}, 10.0),
+        ({"window": [2.0, 4.0]}, 5.0),
+        ({"window": [9.0, 9.0]}, 2.0),
+        ({"window_events": [len(EVENTS) // 2, 1]}, 2.0 * len(EVENTS) / (len(EVENTS) // 2)),
+    ):
+        assert watch._rate_of(str(tmp_path / "slow.bin"), 10, window) == pytest.approx(fps)
 
 
 def test_it_never_sleeps_for_less_than_nothing(monkeypatch):
@@ -170,6 +177,7 @@ def test_the_page_follows_and_is_for_this_machine_only():
         assert page.server.server_address[0] == "127.0.0.1"
         assert b"<title>A model at work</title>" in asked(page, "/").read()
         assert (asked(page, "/none").status, asked(page, "/", "evil.example").status) == (404, 403)
+        assert (asked(page, "/", f"LOCALHOST:{page.port}").status, asked(page, "/", "localhost:x").status) == (200, 403)
         with pytest.raises(OSError, match=rf"port {page.port} is taken: try another --port, --port 0 for a free one"):
             Page(page.port)
         page.show(SEQUENCE, MOMENT, (2.5e6, 900.0))

@@ -47,7 +47,16 @@ def load_checkpoint(
         ValueError: The file is damaged, refused or empty, a weight is not finite, or keys or shapes differ; the first
             ten are named.
     """
-    checkpoint = read_checkpoint(path)
+    return _load(model, read_checkpoint(path), path, new, trunk_only)
+
+
+def _load(
+    model: SpikingTransformer,
+    checkpoint: Checkpoint,
+    path: str | Path,
+    new: Collection[str] = (),
+    trunk_only: bool = False,
+) -> SpikingTransformer:
     ours = model.state_dict()
     weights = checkpoint.weights
     if (name := model.config.get("name")) and ":" not in name:
@@ -118,7 +127,7 @@ def build_from(checkpoint: Checkpoint, *, trusted: bool = False, **overrides: An
     files = own_files(checkpoint.config) if trusted else set()
     with user_code_errors(files):
         model = rebuild({**checkpoint.config, **given}, allow_foreign=trusted)
-    return load_checkpoint(model, checkpoint.path).eval()
+    return _load(model, checkpoint, checkpoint.path).eval()
 
 
 def _new_ends(

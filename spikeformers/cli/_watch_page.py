@@ -76,7 +76,8 @@ class Page:
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         """Answers one request; those that another site sent here by its name are refused."""
-        if request.headers.get("Host", "") not in (f"127.0.0.1:{self.port}", f"localhost:{self.port}"):
+        host, _, port = request.headers.get("Host", "").lower().partition(":")
+        if host not in ("127.0.0.1", "localhost") or (port or "80") != str(self.port):
             request.send_error(403)
         elif request.path == "/":
             page = _HTML.read_text().replace("/* style */", _STYLE.read_text()).encode()

@@ -4,7 +4,7 @@ import importlib
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,7 +105,7 @@ def _sequences(predictor: Any, source: str, fps: float | None) -> Callable[[], I
     def of_files() -> Iterator[_Sequence]:
         for file in files:
             windows = predictor.read(file)
-            own = _rate_of(file, sum(map(len, windows))) if events and fps is None else None
+            own = _rate_of(file, len(windows[0]), predictor.preprocess) if events and fps is None else None
             for window in windows:
                 frames = window if window.ndim == 4 else [window] * steps
                 yield _Sequence(Path(file).name, iter(frames), fps or own or 10.0)
@@ -113,16 +113,20 @@ def _sequences(predictor: Any, source: str, fps: float | None) -> Callable[[], I
     return of_files
 
 
-def _rate_of(file: str, frames: int) -> float | None:
-    """Frames a second at which a recording of `frames` frames took place; None without times."""
+def _rate_of(file: str, frames: int, preprocess: Mapping[str, Any]) -> float | None:
+    """Frames a second at which a recording, or a window of it, took place in `frames` frames; None without times."""
     from spikeformers.data.events.prepared import holds_frames
     from spikeformers.data.events.recording import Recording
 
     if holds_frames(Path(file)):
         return None
     times = Recording(file).opened().t
-    microseconds = int(times[-1] - times[0])
-    return min(1000.0, 1e6 * frames / microseconds) if microseconds > 0 else None
+    seconds = int(times[-1] - times[0]) / 1e6
+    if window := preprocess.get("window"):
+        seconds = min(seconds, window[0])
+    elif window := preprocess.get("window_events"):
+        seconds *= min(1.0, window[0] / len(times))
+    return min(1000.0, frames / seconds) if seconds > 0 else None
 
 
 def _of_camera(predictor: Any, number: int, steps: int, fps: float) -> Iterator[_Sequence]:

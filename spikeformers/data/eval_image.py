@@ -10,6 +10,9 @@ from PIL import Image
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")  # those with which Pillow both resizes and rotates
 
 
+_MOST = 2**26  # pixels of a resized image, before it is cropped
+
+
 class EvalImage:
     """Resizes, crops the centre and normalizes: a PIL image -> `[C, H, W]` float32, torchvision's to the last bit.
 
@@ -43,6 +46,11 @@ class EvalImage:
     def __call__(self, image: Image.Image) -> np.ndarray:
         check_mode(image, len(self.mean))
         shorter = min(image.size)
+        if not shorter or self.shorter_side**2 * max(image.size) > _MOST * shorter:
+            raise ValueError(
+                f"the image has {image.width} x {image.height} pixels, too thin for {self.shorter_side} on its shorter "
+                "side: crop it first"
+            )
         width, height = (
             self.shorter_side if side == shorter else int(self.shorter_side * side / shorter) for side in image.size
         )

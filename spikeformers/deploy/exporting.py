@@ -33,7 +33,7 @@ _AS_IN_THE_MODEL = {  # what the share counts, by the model's task
     "segmentation": "the pixels of {} get the model's class, logits",
     "detection": "the anchors of {} score as in the model, scores",
 }
-_SAME_SCORE = 0.05  # of an anchor, at most this far from the model's
+_SAME_SCORE = 0.05  # of an anchor or a single class, at most this far from the model's
 _AT_ONCE = 16  # inputs of a check, for memory
 
 
@@ -110,11 +110,13 @@ def export(
         checkpoint = model if isinstance(model, Checkpoint) else read_checkpoint(model)
         settings = settings or checkpoint.settings
         model = build_from(checkpoint)
-    model = fold(model, grow=FORMATS[to].grow).cpu()
+    model = fold(model, grow=FORMATS[to].grow).cpu().float()
     on = "inputs"
     if inputs is None:
         inputs, on = _noise(model, settings or {}), "images of noise"
-    inputs = inputs.cpu().float()
+    inputs = torch.as_tensor(inputs).cpu().float()
+    if not inputs.numel():
+        raise ValueError(f"inputs of shape {list(inputs.shape)} hold nothing to check the file by: give some, or None")
     folder = Path(folder)
     step = None if form == "whole" else streaming(model)
     graph = step_graph(step, inputs, form) if step else getattr(module_of(to), "graph_of", whole_graph)(model, inputs)
@@ -215,8 +217,13 @@ def _checked(model: SpikingTransformer, inputs: Tensor, run: _Run) -> tuple[floa
         if shapes != wanted:
             raise ValueError(f"the exported file gives {shapes} instead of {wanted}")
         found, expected = made[0], outputs[0]
+        for what, numbers in (("model", expected), ("exported file", found)):
+            if not numbers.isfinite().all():
+                raise ValueError(f"the {what} answers with numbers that are not finite")
         if model.task == "detection":
             same = (found - expected).abs().amax(-1) <= _SAME_SCORE
+        elif expected.shape[1] == 1:  # a single class is always the highest
+            same = (found - expected).abs().amax(1) <= _SAME_SCORE
         else:
             same = found.argmax(1) == expected.argmax(1)
         agreed, compared = agreed + int(same.sum()), compared + same.numel()

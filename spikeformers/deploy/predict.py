@@ -61,6 +61,8 @@ class Predictor(ReadsFiles):
             raise ValueError(f"{path} finds boxes or masks: use DensePredictor, or predict, with its run folder")
         try:
             preprocess = stored_preprocess(settings)
+            if "image_size" in overrides:
+                preprocess = {**preprocess, "image_size": overrides["image_size"]}
             if "time_steps" in preprocess:  # recordings become as many frames as the model has steps
                 preprocess = {**preprocess, "time_steps": self.run.time_steps}
             self.read = input_reader(preprocess, self.run.in_channels)

@@ -91,6 +91,8 @@ def quantize(
         tempfile.TemporaryDirectory(dir=folder, prefix=".unfinished-") as unfinished,
     ):
         if isinstance(model, str | Path) and format_of(model):
+            if settings is not None:
+                raise ValueError(f"{model} has settings of its own: leave settings out, or give them to export")
             before = Path(model)
         else:
             import torch
@@ -155,7 +157,10 @@ def _compared(before: Any, after: Any, inputs: Any, labels: Any) -> Quantized:
     inputs = np.asarray(inputs, np.float32)
     axis = 1 if inputs.ndim == 5 else 0
     batches = np.array_split(inputs, math.ceil(inputs.shape[axis] / _TOGETHER), axis)
-    first, then = (np.concatenate([run(batch) for batch in batches]).argmax(-1) for run in (before, after))
+    logits = [np.concatenate([run(batch) for batch in batches]) for run in (before, after)]
+    if not all(np.isfinite(numbers).all() for numbers in logits):
+        raise ValueError("the exported file answers with numbers that are not finite")
+    first, then = (numbers.argmax(-1) for numbers in logits)
     one: Any = inputs[:, :1] if axis else inputs[:1]
     return Quantized(
         path=after.path,

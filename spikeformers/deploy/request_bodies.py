@@ -23,6 +23,7 @@ except ImportError:
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "PPM", "TIFF", "AVIF")  # Pillow has others that run other programs
 RECORDINGS = (".bin", ".aedat", ".npy", ".npz", ".dat", ".es", ".txt", ".csv")  # those that size bounds in memory
+_READABLE = 178  # megapixels
 _BODIES = 32  # of the largest that the server holds at a time
 
 
@@ -53,6 +54,8 @@ class Limits:
         for name in ("megabytes", "megapixels", "seconds"):
             if not 0 < (value := getattr(self, name)) < math.inf:
                 raise ValueError(f"{name} {value:g} is not above 0 and finite: give a number that is")
+        if self.megapixels > _READABLE:
+            raise ValueError(f"megapixels {self.megapixels:g} is above {_READABLE}, all that Pillow reads: give less")
         for name in ("windows", "waiting", "batch"):
             if not isinstance(value := getattr(self, name), int) or value < 1:
                 raise ValueError(f"{name} {value} is not a whole number of at least 1: give one")

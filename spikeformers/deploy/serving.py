@@ -152,10 +152,7 @@ class Batches:
         while self.count():
             some, self.waiting = self.waiting[: self.limits.batch], self.waiting[self.limits.batch :]
             samples = [sample for sample, _ in some]
-            try:
-                answers = await asyncio.get_running_loop().run_in_executor(self.thread, self.run, samples)
-            except Exception as error:
-                answers = [error] * len(some)
+            answers = await asyncio.get_running_loop().run_in_executor(self.thread, self._answers, samples)
             self.batches, self.samples = self.batches + 1, self.samples + len(some)
             for (_, future), answer in zip(some, answers, strict=True):
                 if future.done():
@@ -164,6 +161,13 @@ class Batches:
                     future.set_exception(answer)
                 else:
                     future.set_result(answer)
+
+    def _answers(self, samples: list[Any]) -> list[Any]:
+        """The answers, or errors. Where they fail together each runs alone, as one may be to blame."""
+        try:
+            return self.run(samples)
+        except Exception as error:
+            return [error] if len(samples) == 1 else [one for sample in samples for one in self._answers([sample])]
 
 
 def _metrics(answered: Counter[int], times: list[float], batches: Batches) -> str:

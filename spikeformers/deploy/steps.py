@@ -88,14 +88,19 @@ def _call(function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """One of PyTorch's functions, of arguments with steps among them."""
     name = getattr(function, "__name__", "").strip("_")
     x = args[0] if args else None
-    if isinstance(x, Steps) and name in _MOVES:
+    if isinstance(x, Steps) and name in _MOVES and not _fills(name, args, kwargs):
         return x.each(function, *args[1:], **kwargs)
-    if isinstance(x, Steps) and name in ("max_pool2d", "max_pool1d", "max_pool3d") and x.binary:
+    if isinstance(x, Steps) and name in ("max_pool2d", "max_pool1d", "max_pool3d") and x.binary and x.unit > 0:
         steps = x if x.in_order else Steps(in_order(x.steps.sum(0), len(x.steps)), x.unit, binary=True)
         return steps.each(function, *args[1:], **kwargs)
     if name in _HANDLERS and (done := _HANDLERS[name](*args, **kwargs)) is not NotImplemented:
         return done
     return function(*tree_map(plain, tuple(args)), **tree_map(plain, kwargs))
+
+
+def _fills(name: str, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    """Whether a padding is no 0, which every step would have."""
+    return name == "pad" and bool(kwargs.get("value", args[3] if len(args) > 3 else 0))
 
 
 def _matmul(left: Any, right: Any) -> Any:

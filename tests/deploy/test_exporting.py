@@ -333,6 +333,37 @@ def test_a_file_that_disagrees_is_not_written(tmp_path, run_by):
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("model.pt2", "an earlier one")]
 
 
+@pytest.mark.parametrize(
+    ("classes", "number", "said"),
+    [
+        (3, float("nan"), "the exported file answers with numbers that are not finite"),
+        (1, float("inf"), "the exported file answers with numbers that are not finite"),
+        (1, 999.0, r"not written: only [0-9.]+% of 20 inputs"),  # a single class is always the highest
+    ],
+)
+def test_a_file_that_answers_otherwise_on_a_few_inputs(tmp_path, run_by, classes, number, said):
+    model = sf.create_model("spikformer", **TINY | {"num_classes": classes}).eval()
+
+    class Odd:
+        def outputs(self, x):
+            y = model(torch.from_numpy(x)).detach().numpy().copy()
+            y[:2, 0] = number
+            return [y]
+
+    run_by(Odd())
+    with pytest.raises(ValueError, match=said):
+        sf.deploy.export(model, tmp_path, "torch", inputs=np.random.default_rng(0).standard_normal((20, 3, 16, 16)))
+
+
+def test_a_model_of_other_precision_is_exported_in_float32(tmp_path):
+    model = sf.create_model("spikformer", **TINY).eval()
+    found = sf.deploy.export(model.bfloat16(), tmp_path, "torch", inputs=np.zeros((2, 3, 16, 16)))
+    assert found.agreement == 1
+    assert torch.export.load(found.path).module()(torch.zeros(1, 3, 16, 16)).dtype == torch.float32
+    with pytest.raises(ValueError, match=r"inputs of shape \[0, 3, 16, 16\] hold nothing to check the file by"):
+        sf.deploy.export(model, tmp_path / "none", "torch", inputs=torch.zeros(0, 3, 16, 16))
+
+
 @pytest.mark.parametrize(("to", "form", "remedy"), [("litert", "step", "--to onnx"), ("onnx", "whole", "--to torch"),
                                                      ("onnx", "scan", "--form whole")])  # fmt: skip
 def test_a_model_that_a_format_cannot_express(to, form, remedy, tmp_path, monkeypatch):

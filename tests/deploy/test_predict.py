@@ -1,5 +1,6 @@
 """What a checkpoint says of images."""
 
+import dataclasses
 import json
 import shutil
 import struct
@@ -60,6 +61,19 @@ def test_labels_with_confidence_most_confident_first(make_checkpoint, pictures):
         assert confidence == sorted(confidence, reverse=True)
         assert sum(confidence) == pytest.approx(1)
     assert len({row[0][1] for row in said}) > 1
+
+
+def test_a_checkpoint_in_memory_answers_by_its_own_weights(make_checkpoint, pictures):
+    checkpoint = read_checkpoint(make_checkpoint())
+    bias = {"head.linear.bias": torch.tensor([0.0, 0.0, 1e4])}
+    changed = dataclasses.replace(checkpoint, weights={**checkpoint.weights, **bias})
+    assert {row[0] for row in Predictor(changed)(pictures)} != {row[0] for row in Predictor(checkpoint)(pictures)}
+    assert all(row[0] == ("owl", 1.0) for row in Predictor(changed)(pictures))
+
+
+def test_a_model_of_another_size_gets_images_of_that_size(make_checkpoint, pictures):
+    predictor = Predictor(make_checkpoint(), image_size=32)
+    assert predictor.read(pictures[0])[0].shape == (3, 32, 32)
 
 
 def test_confidence_is_the_softmax_of_the_models_logits(make_checkpoint, pictures):

@@ -204,6 +204,8 @@ def test_a_file_that_disagrees_is_not_written(tmp_path, monkeypatch):
     for labels in (np.zeros((8, 1)), [0] * 7):
         with pytest.raises(ValueError, match=r"labels of shape \[.*\] are not \[8\], one class for each input"):
             sf.deploy.quantize(before, tmp_path / "new", inputs=x, labels=labels)
+    with pytest.raises(ValueError, match="has settings of its own: leave settings out"):
+        sf.deploy.quantize(before, tmp_path / "new", inputs=x, settings={"classes": ["a"]})
     made.path.write_text("an earlier one")
     monkeypatch.setattr(quantizing, "_LEAST_AGREEMENT", 1.1)
     with pytest.raises(

@@ -227,6 +227,32 @@ def test_batches():
     assert isinstance(bad, ValueError)
 
 
+def test_one_that_fails_does_not_fail_the_others():
+    def run(samples):
+        time.sleep(0.05)
+        if "bad" in samples:
+            raise ValueError("bad")
+        return samples
+
+    async def ask_all():
+        batches = Batches(run, Limits(batch=8))
+        tasks = [asyncio.create_task(batches(sample)) for sample in ("first", 1, "bad", 2)]
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, one, bad, two = asyncio.run(ask_all())
+    assert (first, one, two) == ("first", 1, 2) and isinstance(bad, ValueError)
+
+
+def test_an_image_too_thin_to_be_resized_is_refused(of_images):
+    thin = picture(size=(1, 90_000))
+    with pytest.raises(ValueError, match="has 2 x 9000000 pixels, too thin for 8 on its shorter side: crop it"):
+        Predictor(of_images).read(Image.new("RGB", (2, 9_000_000)))
+    request_bodies.read_image_body(Predictor(of_images), bytearray(thin), "", Limits())  # 46 million
+    long = bytearray(picture(size=(1, 2_000_000)))
+    with pytest.raises(request_bodies.HTTPException, match="1 x 2000000 pixels, too thin"):
+        request_bodies.read_image_body(Predictor(of_images), long, "", Limits())
+
+
 def test_requests_that_were_given_up_wait_no_longer():
     async def ask_all():
         batches = Batches(lambda samples: time.sleep(0.2) or samples, Limits(batch=1, waiting=2))
@@ -252,6 +278,7 @@ def test_requests_that_were_given_up_wait_no_longer():
         ({"megabytes": float("inf")}, "megabytes inf is not above 0 and finite: give a number that is"),
         ({"megapixels": float("nan")}, "megapixels nan is not above 0"),
         ({"seconds": 0}, "seconds 0 is not above 0"),
+        ({"megapixels": 400}, "megapixels 400 is above 178, all that Pillow reads: give less"),
     ],
 )
 def test_limits_that_would_serve_nobody(limit, says):
