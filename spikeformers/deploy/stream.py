@@ -26,8 +26,9 @@ def streaming(model: SpikingTransformer) -> "Stream":
             logits, state = step(frame, state)      # as model.forward_steps(frames) gives, at this step
         step.mean(state)                            # as model(frames) gives
 
-    Nothing is kept outside of `state`. In float64 the answers agree with those for the whole sequence to 1e-14. In
-    float32 they agree up to rounding, which flips a spike now and then: sums over channels and steps may run in
+    Nothing is kept outside of `state` between calls. A call is for one thread at a time: give each thread a stream of
+    its own, which shares the model's weights. In float64 the answers agree with those for the whole sequence to 1e-14.
+    In float32 they agree up to rounding, which flips a spike now and then: sums over channels and steps may run in
     another order.
 
     Args:
