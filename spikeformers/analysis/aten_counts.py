@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spikeformers.analysis.elementwise_counts import ELEMENTWISE, Count, real_parts
+from spikeformers.analysis.elementwise_counts import ELEMENTWISE, Count, halves, real_parts
 from spikeformers.analysis.fan_out import conv_fan_out, meetings, spread, spread_where
 from spikeformers.analysis.operands import look, total
 from spikeformers.analysis.operations import Operations
@@ -113,7 +113,7 @@ def count_sum(ops: Operations, y: Tensor, args: Any, kwargs: Any, op: str = "sum
     x = args[of]
     if ops.is_weight(x):
         return None
-    parts = 2 if x.is_complex() else 1
+    parts = halves(x)
     layer = ops.add(op, parts * x.numel(), look(x, ops.units), lambda amount: parts * total(amount))
     layer.sides = (ops.source(x), "")
     result = moved(ops.origins.of(x), None if of == 0 else ops.origins.of(args[0]), elements=y.numel())

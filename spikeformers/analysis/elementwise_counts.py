@@ -6,7 +6,7 @@ only reads its inputs, so that no constant factor passes through it.
 
 from collections.abc import Callable
 from functools import partial
-from math import ceil, log2, prod
+from math import ceil, log2
 from typing import Any
 
 import torch
@@ -23,8 +23,12 @@ Count = Callable[[Operations, Any, Any, Any], Origin | None]
 
 def real_parts(left: Any, right: Any) -> int:
     """Real multiplications in one product of these operands: two if one side is complex, four if both are."""
-    return prod(2 if isinstance(side, complex) or (isinstance(side, Tensor) and side.is_complex()) else 1
-                for side in (left, right))  # fmt: skip
+    return halves(left) * halves(right)
+
+
+def halves(x: Any) -> int:
+    """The real numbers in one of `x`, and so the real additions in a sum."""
+    return 2 if isinstance(x, complex) or (isinstance(x, Tensor) and x.is_complex()) else 1
 
 
 def count_mul(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
@@ -85,7 +89,7 @@ def count_add(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | No
         ops.scale(right, alpha, right.shape, None, real_parts(right, alpha))
     if ops.is_weight(left) or ops.is_weight(right):
         return _count_constant(ops, y, *((right, left) if ops.is_weight(left) else (left, right)))
-    a, b, parts = look(left, ops.units), look(right, ops.units), _halves(y)
+    a, b, parts = look(left, ops.units), look(right, ops.units), halves(y)
     ops.two_sided("add", a, b, left, right, parts * y.numel(), lambda a, b: parts * coincidences(a, b))
     origins = ops.origins.among((left, right))
     if not all(origin.affine for origin in origins):
@@ -93,11 +97,6 @@ def count_add(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | No
     for origin in origins:
         origin.is_summed()
     return moved(*origins, elements=y.numel(), biased=any(origin.biased for origin in origins))
-
-
-def _halves(x: Tensor) -> int:
-    """The real additions in one addition."""
-    return 2 if x.is_complex() else 1
 
 
 def count_rsub(ops: Operations, y: Tensor, args: Any, kwargs: Any) -> Origin | None:
@@ -111,7 +110,7 @@ def _count_constant(ops: Operations, y: Tensor, x: Tensor, constant: Any) -> Ori
     there = constant.ne(0) if isinstance(constant, Tensor) else torch.tensor(constant != 0, device=x.device)
     if not there.any():
         return moved(origin, elements=y.numel())
-    folds, parts = origin.affine and not origin.bounded, _halves(y)
+    folds, parts = origin.affine and not origin.bounded, halves(y)
     if not folds:
         seen = look(x, ops.units)
         ops.add("add", parts * y.numel(), seen, lambda amount: parts * total(amount.expand(y.shape) * there))

@@ -1,6 +1,7 @@
 """States that neurons of other libraries keep between calls. This library's neurons keep none."""
 
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 from torch import nn
@@ -20,14 +21,19 @@ def resettable(module: nn.Module) -> Any:
 
 def reset_states(model: nn.Module) -> None:
     """What SpikingJelly's `functional.reset_net` and snnTorch's `utils.reset` do."""
-    for module in model.modules():
-        if clear := resettable(module):
-            clear()
+    _reset(model.modules())
 
 
 def reset_neurons(model: nn.Module) -> None:
     """`reset_states` for neurons of those libraries and what is derived from them: another's `reset` may do more."""
-    for module in model.modules():
-        known = any(kind.__module__.partition(".")[0] in _LIBRARIES for kind in type(module).__mro__)
-        if known and (clear := resettable(module)):
+    _reset(module for module in model.modules() if _is_theirs(module))
+
+
+def _is_theirs(module: nn.Module) -> bool:
+    return any(kind.__module__.partition(".")[0] in _LIBRARIES for kind in type(module).__mro__)
+
+
+def _reset(modules: Iterable[nn.Module]) -> None:
+    for module in modules:
+        if clear := resettable(module):
             clear()

@@ -14,7 +14,7 @@ from torch.utils.data import Subset
 from . import hugging_face
 from .folders import read_folder, warn_of_others
 from .image_dataset import ImageFiles, Kept, check_images, find_broken
-from .known import FOLDER, SETS, KnownImages
+from .known import FOLDER, SETS, KnownImages, names_of
 from .sampling import Augmented
 from .shards import holds_shards, read_shards
 from .split import Split, stratified_split
@@ -100,7 +100,7 @@ def _check_unless_skipped(split: Split, settings: Mapping[str, Any]) -> None:
 
 def known_image_sets() -> tuple[str, ...]:
     """The names that `load_images` knows; any other name is a folder."""
-    return tuple(name for name, known in SETS.items() if isinstance(known, KnownImages))
+    return names_of(KnownImages)
 
 
 def load_images(

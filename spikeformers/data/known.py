@@ -230,3 +230,8 @@ SETS: dict[str, KnownImages | KnownRecordings | KnownDense] = {
         "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip of https://www.cityscapes-dataset.com",
     ),
 }
+
+
+def names_of(kind: type) -> tuple[str, ...]:
+    """The names of the known sets of a kind, such as `KnownImages`."""
+    return tuple(name for name, known in SETS.items() if isinstance(known, kind))

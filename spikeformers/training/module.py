@@ -3,6 +3,7 @@
 import logging
 import math
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -43,6 +44,7 @@ class TrainingModule(pl.LightningModule):
         if recipe.ema_decay is not None:
             decay, warmup = recipe.ema_decay, recipe.ema_warmup
             self.ema = ModelEmaV3(model, decay=decay, use_warmup=warmup).requires_grad_(False)
+            self.with_rates = _with_rates(model)
         if recipe.sync_norm:
             synchronise(model)
         if recipe.memory == "lean":
@@ -148,7 +150,7 @@ class TrainingModule(pl.LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
         if self.ema is not None:
-            _begin_rates(self.ema.module, self.model)
+            _begin_rates(self.ema.module, self.model, self.with_rates)
             self.ema.update(self.model, self.global_step if self.recipe.ema_warmup else None)
 
     def validation_step(self, batch: tuple[Tensor, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -201,12 +203,20 @@ def _not_finite(what: str, where: str) -> ValueError:
     )
 
 
+def _with_rates(model: nn.Module) -> list[str]:
+    """The parts whose statistics begin with the first batch, such as DSSA's rates."""
+    return [
+        name
+        for name, part in model.named_modules()
+        if hasattr(part, "synchronised") and not isinstance(part, nn.BatchNorm2d)
+    ]
+
+
 @torch.no_grad()
-def _begin_rates(average: nn.Module, model: nn.Module) -> None:
-    """Begins the averages of statistics that begin with the first batch, such as DSSA's rates: from 0 on, they would be
-    far too low for thousands of steps."""
-    for name, part in model.named_modules():
-        if hasattr(part, "synchronised") and not isinstance(part, nn.BatchNorm2d):
-            for buffer, value in zip(average.get_submodule(name).buffers(False), part.buffers(False), strict=True):
-                if not buffer.any():
-                    buffer.copy_(value)
+def _begin_rates(average: nn.Module, model: nn.Module, parts: Sequence[str]) -> None:
+    """Begins the averages of such statistics: from 0 on, they would be far too low for thousands of steps."""
+    for name in parts:
+        begun, now = average.get_submodule(name).buffers(False), model.get_submodule(name).buffers(False)
+        for buffer, value in zip(begun, now, strict=True):
+            if not buffer.any():
+                buffer.copy_(value)

@@ -331,7 +331,7 @@ def test_the_average_of_a_rate_begins_with_its_first_value():
         for name, buffer in module.model.named_buffers():
             if name.endswith("_rate"):
                 buffer.fill_(0.1 * k)
-        module_file._begin_rates(module.ema.module, module.model)
+        module_file._begin_rates(module.ema.module, module.model, module.with_rates)
         module.ema.update(module.model)
     averages = [buffer for name, buffer in module.ema.module.named_buffers() if name.endswith("_rate")]
     assert averages

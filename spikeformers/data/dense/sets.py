@@ -13,7 +13,7 @@ from torch.utils.data import Subset
 from ..events.clips import Clips
 from ..events.sets import EventSets, framing
 from ..image_dataset import Kept, check_images, find_broken
-from ..known import FOLDER, LAYOUTS, SETS, Dense, KnownDense
+from ..known import FOLDER, LAYOUTS, SETS, Dense, KnownDense, names_of
 from ..readable import Readable
 from ..sampling import Augmented
 from ..split import Split, stratified_split
@@ -139,7 +139,7 @@ class DenseSets:
 
 def known_dense_sets() -> tuple[str, ...]:
     """The names of sets with boxes or masks; `load_dense` reads any other name as a folder."""
-    return tuple(name for name, known in SETS.items() if isinstance(known, KnownDense))
+    return names_of(KnownDense)
 
 
 def dense_layout(folder: Path) -> Dense | None:

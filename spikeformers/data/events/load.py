@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils.data import Subset
 
 from ..folders import warn_of_others
-from ..known import SETS, KnownRecordings
+from ..known import SETS, KnownRecordings, names_of
 from ..split import split_in_order, stratified_split
 from .folder import Recordings, class_folders, find_splits, list_recordings
 from .frames import Framing
@@ -27,7 +27,7 @@ def known_event_sets() -> tuple[str, ...]:
     Returns:
         Names of event sets. `load_events` reads any other name as a folder.
     """
-    return tuple(name for name, known in SETS.items() if isinstance(known, KnownRecordings))
+    return names_of(KnownRecordings)
 
 
 def load_events(
